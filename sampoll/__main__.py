@@ -1,0 +1,3 @@
+from sampoll.cli import main
+
+main()

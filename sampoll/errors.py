@@ -1,0 +1,131 @@
+"""Every error that sampoll raises on purpose, and the exit code that it carries.
+
+::
+
+    SampollError                   70  our bug, unless a class below says otherwise
+    ├── UsageError                  2  the command line
+    ├── InputUnavailable           66  no input directory
+    ├── ModelUnavailable           69  model, checkpoint or device
+    ├── OutputUnavailable          73  the output cannot be created
+    ├── StorageTrouble             74  reading or writing failed: disk full, read-only, I/O error
+    ├── CutShort                   75  stopped before everything was done; run it again
+    ├── PermissionRefused          77  the operating system says no
+    ├── ConfigurationError         78  settings, or directories that cannot go together
+    └── JobError                    1  one job failed; the others go on
+        ├── BadImage
+        ├── BadPrompt
+        ├── AmbiguousPair
+        ├── SegmentationFailed
+        ├── CrashedRepeatedly
+        └── TransientJobError          worth another try, after a while
+            ├── OutOfMemory
+            └── UnreadableInput
+
+The codes are those of BSD's sysexits.h where it has one. A message tells its reader what to change.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike, fsdecode
+from typing import ClassVar
+
+from sampoll.naming import printable
+
+
+class SampollError(Exception):
+    """Root of the errors that sampoll raises on purpose; `exit_code` is the process's."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class UsageError(SampollError):
+    exit_code = 2
+
+
+class InputUnavailable(SampollError):
+    exit_code = 66
+
+
+class ModelUnavailable(SampollError):
+    exit_code = 69
+
+
+class OutputUnavailable(SampollError):
+    exit_code = 73
+
+
+class StorageTrouble(SampollError):
+    exit_code = 74
+
+
+class CutShort(SampollError):
+    exit_code = 75
+
+
+class PermissionRefused(SampollError):
+    exit_code = 77
+
+
+class ConfigurationError(SampollError):
+    exit_code = 78
+
+
+class JobError(SampollError):
+    """One job cannot be done. `code` is the stable name that NAME.error.json carries.
+
+    `file` is the name of the file at fault and `field` the path inside it, where there is one.
+    """
+
+    exit_code = 1
+    code: ClassVar[str] = "job-failed"
+
+    def __init__(self, message: str, *, file: str | None = None, field: str | None = None) -> None:
+        super().__init__(": ".join(part for part in (file and printable(file), field, message) if part))
+        self.file = file
+        self.field = field
+
+
+class BadImage(JobError):
+    code = "bad-image"
+
+
+class BadPrompt(JobError):
+    code = "bad-prompt"
+
+
+class AmbiguousPair(JobError):
+    code = "ambiguous-pair"
+
+
+class SegmentationFailed(JobError):
+    code = "segmentation-failed"
+
+
+class CrashedRepeatedly(JobError):
+    code = "crashed-repeatedly"
+
+
+class TransientJobError(JobError):
+    """Worth another try: the job is deferred until its attempts are spent."""
+
+    code = "transient"
+
+
+class OutOfMemory(TransientJobError):
+    code = "out-of-memory"
+
+
+class UnreadableInput(TransientJobError):
+    code = "unreadable-input"
+
+
+@contextmanager
+def translated_os_errors(doing: str, path: str | PathLike[str]) -> Iterator[None]:
+    """Raises StorageTrouble or PermissionRefused, naming `doing` and `path`, for any OSError inside."""
+    try:
+        yield
+    except OSError as error:
+        refused = error.errno in (errno.EACCES, errno.EPERM)
+        kind = PermissionRefused if refused else StorageTrouble
+        raise kind(f"cannot {doing} {printable(fsdecode(path))}: {error.strerror or error}") from error

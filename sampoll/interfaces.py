@@ -1,0 +1,69 @@
+"""The seams: what a segmenter, a transport and a format owe. The contract tests check these sentences."""
+
+from collections.abc import Iterator, Sequence
+from threading import Event
+from typing import Protocol, TypeVar
+
+from sampoll.errors import JobError
+from sampoll.jobs import Prompt, RgbImage, Submission
+from sampoll.results import Artifact, Mask, ModelInfo, Segmentation
+
+E = TypeVar("E")
+
+
+class Segmenter(Protocol[E]):
+    """Turns images into embeddings once, and embeddings with prompts into masks.
+
+    E is the model's own embedding, opaque to everyone else. Nothing is kept between calls, and the same
+    calls give the same masks. A JobError raised here is that job's fault, ModelUnavailable ends the
+    process with nothing lost, and any other exception fails the job that it still happens to alone.
+    """
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def embed(self, images: Sequence[RgbImage]) -> list[E]:
+        """One embedding an image, in the same order."""
+
+    def decode(self, work: Sequence[tuple[E, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        """Per image, per prompt, its masks, each of the image's size; an empty mask is a valid answer."""
+
+
+class Transport(Protocol):
+    """Where submissions come from and results go.
+
+    `submissions` is called once, and runs in one thread; `deliver` and `reject` may be called in another.
+    """
+
+    def submissions(self, stop: Event) -> Iterator[Submission]:
+        """Submissions in first-seen order. Ends soon after `stop` is set; a one-shot transport also ends
+        when nothing is left that this run could still do, retries of what it handed out included."""
+
+    def begin(self, submissions: Sequence[Submission]) -> None:
+        """Durably notes that these are about to be tried: called before anything looks at their content."""
+
+    def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
+        """The stem under which files of these suffixes will be published: the submission's name, or a
+        version of it where that is taken. The same submission gets the same stem ever after."""
+
+    def deliver(self, submission: Submission, artifacts: Sequence[Artifact]) -> None:
+        """Publishes the artifacts, the last one last: once it is there, all of them are. Then the
+        submission is done and never comes again."""
+
+    def reject(self, submission: Submission, error: JobError) -> None:
+        """Fails the submission for good and tells its sender why; after a TransientJobError it comes
+        again later instead, until its attempts are spent."""
+
+    def close(self) -> None:
+        """Hands back, uncharged, every submission that was neither delivered nor rejected."""
+
+
+class Format(Protocol):
+    """Renders a segmentation as files in memory; does no I/O."""
+
+    def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
+        """The suffixes of what `render` will return, in order."""
+
+    def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
+        """The files of this segmentation, `segmentation.name` being their stem. `earlier` is what the
+        formats before this one rendered."""

@@ -1,0 +1,16 @@
+"""Names of files as people may safely see them."""
+
+
+def printable(text: str) -> str:
+    r"""`text` with control and direction characters, and bytes that are no UTF-8, as \x, \u escapes.
+
+    What comes out is one line of valid Unicode, whatever a file is called.
+    """
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that os.fsdecode could not decode
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,140 @@
+"""The prompt file: JSON in, prompts out, or one sentence that names the field at fault."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from sampoll.errors import BadPrompt
+from sampoll.jobs import DEFAULT_LABEL, Box, Point, Prompt
+
+_UTF8_BOM = b"\xef\xbb\xbf"
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _WirePoint(_Wire):
+    x: FiniteFloat
+    y: FiniteFloat
+    # Some senders write every number as a double, so 1.0 is a label too.
+    label: Annotated[int, Field(ge=0, le=1, strict=False)]
+
+    def value(self) -> Point:
+        return Point(self.x, self.y, self.label)
+
+
+class _WireBox(_Wire):
+    x0: FiniteFloat
+    y0: FiniteFloat
+    x1: FiniteFloat
+    y1: FiniteFloat
+
+    @model_validator(mode="after")
+    def _corners_in_order(self) -> "_WireBox":
+        self.value()
+        return self
+
+    def value(self) -> Box:
+        return Box(self.x0, self.y0, self.x1, self.y1)
+
+
+class _WirePrompt(_Wire):
+    points: list[_WirePoint] = []
+    box: _WireBox | None = None
+    label: Annotated[str, Field(min_length=1)] = DEFAULT_LABEL
+    id: str | None = None
+
+    @model_validator(mode="after")
+    def _something_to_segment(self) -> "_WirePrompt":
+        if not self.points and self.box is None:
+            raise ValueError('needs "points" (at least one), a "box", or both')
+        return self
+
+    def value(self) -> Prompt:
+        return Prompt(
+            points=tuple(point.value() for point in self.points),
+            box=self.box.value() if self.box else None,
+            label=self.label,
+            id=self.id,
+        )
+
+
+class _WirePrompts(_Wire):
+    prompts: Annotated[list[_WirePrompt], Field(min_length=1)]
+
+
+def parse_prompts(content: bytes, file: str, at_most: int) -> tuple[Prompt, ...]:
+    """The prompts of a prompt file, in its order; BadPrompt names `file` and the field at fault.
+
+    A file is one prompt, or `{"prompts": [...]}` with 1..at_most of them. A UTF-8 byte order mark is
+    skipped; unknown keys, NaN and infinities are refused.
+    """
+    try:
+        document = orjson.loads(content.removeprefix(_UTF8_BOM))
+    except orjson.JSONDecodeError as error:
+        raise BadPrompt(f"is not JSON in UTF-8: {error}", file=file) from error
+    if not isinstance(document, dict):
+        raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
+    try:
+        if "prompts" not in document:
+            return (_WirePrompt.model_validate(document).value(),)
+        wire = _WirePrompts.model_validate(document).prompts
+    except ValidationError as error:
+        raise _first_of(error, file) from error
+    if len(wire) > at_most:
+        raise BadPrompt(f"has {len(wire)} prompts, at most {at_most} are allowed", file=file, field="prompts")
+    return tuple(prompt.value() for prompt in wire)
+
+
+def prompts_document(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    """The prompts as they would stand in a prompt file's "prompts", defaults left out."""
+    return [_prompt_document(prompt) for prompt in prompts]
+
+
+def _prompt_document(prompt: Prompt) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    if prompt.points:
+        document["points"] = [{"x": p.x, "y": p.y, "label": p.label} for p in prompt.points]
+    if prompt.box:
+        box = prompt.box
+        document["box"] = {"x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1}
+    if prompt.label != DEFAULT_LABEL:
+        document["label"] = prompt.label
+    if prompt.id is not None:
+        document["id"] = prompt.id
+    return document
+
+
+def field_path(location: Sequence[str | int]) -> str:
+    """How a person writes the place: `points[2].x`."""
+    path = ""
+    for step in location:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
+    return path
+
+
+def _first_of(error: ValidationError, file: str) -> BadPrompt:
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    message = _MESSAGES.get(first["type"], first["msg"]).removeprefix("Value error, ")
+    if len(errors) > 1:
+        message += f" (and {len(errors) - 1} more)"
+    return BadPrompt(message, file=file, field=field_path(first["loc"]) or None)
+
+
+_MESSAGES = {
+    "extra_forbidden": "is not a known key",
+    "missing": "is missing",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than_equal": "must be 0 (background) or 1 (foreground)",
+    "less_than_equal": "must be 0 (background) or 1 (foreground)",
+    "model_type": "must be a JSON object",
+    "list_type": "must be a list",
+    "string_type": "must be a string",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+}
