@@ -1,0 +1,105 @@
+"""Taking a pair, keeping its state, and giving it back."""
+
+import os
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sampoll.spool.files import move_unless_taken, replace_file, signature_of
+from sampoll.spool.layout import STATE, Layout, is_image, split_name
+from sampoll.spool.nodes import Node
+from sampoll.spool.scan import Group
+from sampoll.spool.state import JobState
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job directory that is ours, and its state as it was last saved.
+
+    `is_orphaned`: nothing was saved, or it is lost; the state is a guess from the files inside.
+    """
+
+    directory: Path
+    state: JobState
+    is_orphaned: bool = False
+
+    def saved(self, state: JobState, *, synced: bool) -> "Claim":
+        """The same claim in a new state, once that is written."""
+        replace_file(self.directory / STATE, state.to_json(), synced=synced)
+        return replace(self, state=state)
+
+    def files(self) -> list[Path]:
+        """What of the pair still lies in the directory."""
+        return [path for name in self.state.files if os.path.lexists(path := self.directory / name)]
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.is_orphaned and len(self.files()) == len(self.state.files)
+
+
+def take(layout: Layout, node: Node, group: Group) -> Claim | None:
+    """Claims a group; None, with nothing changed, if another process was faster or a file has changed."""
+    directory = node.work / uuid.uuid4().hex
+    directory.mkdir()
+    # Prompts first, for everyone: whoever gets the first file gets them all.
+    names = tuple(sorted(group.signatures, key=lambda name: (is_image(name), name)))
+    claim = Claim(directory, JobState(directory.name, group.stem, names))
+    claim = claim.saved(claim.state, synced=False)
+    for name in names:
+        try:
+            (layout.input / name).rename(directory / name)
+        except FileNotFoundError:
+            give_back(layout, claim)
+            return None
+    if not all(_is_as_seen(path, group) for path in claim.files()):
+        give_back(layout, claim)
+        return None
+    return claim
+
+
+def _is_as_seen(path: Path, group: Group) -> bool:
+    seen, now = group.signatures[path.name], signature_of(path.lstat())
+    # Not the inode: some filesystems change it with the name.
+    return (seen.size, seen.mtime_ns) == (now.size, now.mtime_ns)
+
+
+def take_deferred(node: Node, deferred: Path) -> Claim | None:
+    """Claims a deferred job; None if another process was faster."""
+    directory = node.work / deferred.name
+    try:
+        deferred.rename(directory)
+    except FileNotFoundError:
+        return None
+    return load(directory)
+
+
+def load(directory: Path) -> Claim:
+    """The claim that a job directory holds; where its state is lost, a new one for the files inside."""
+    try:
+        return Claim(directory, JobState.from_json((directory / STATE).read_bytes()))
+    except (FileNotFoundError, ValueError):
+        names = tuple(sorted(p.name for p in directory.iterdir() if not p.name.startswith(STATE)))
+        stem = split_name(names[0])[0] if names else directory.name
+        return Claim(directory, JobState(directory.name, stem, names), is_orphaned=True)
+
+
+def give_back(layout: Layout, claim: Claim) -> bool:
+    """Puts the files back into the input, where they have never been missing; False if some name is taken
+    there by now, in which case that file stays in the claim."""
+    returned = [move_unless_taken(path, layout.input / path.name) for path in claim.files()]
+    if not all(returned):
+        return False
+    discard(claim)
+    return True
+
+
+def discard(claim: Claim) -> None:
+    """Removes the directory of a claim whose files are all gone from it."""
+    for name in (STATE, f"{STATE}.new"):
+        (claim.directory / name).unlink(missing_ok=True)
+    claim.directory.rmdir()
+
+
+def park(layout: Layout, claim: Claim) -> None:
+    """Leaves a job to whoever takes it once it is due."""
+    claim.directory.rename(layout.deferred / claim.directory.name)

@@ -1,0 +1,76 @@
+"""How a job ends: its inputs in done/ or failed/, and nothing of it left in the spool."""
+
+import itertools
+import json
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sampoll.naming import printable
+from sampoll.spool.claims import Claim, discard
+from sampoll.spool.files import move_unless_taken, replace_file
+from sampoll.spool.layout import Layout, split_name, versioned
+from sampoll.spool.results import free_names
+
+ERROR_SUFFIX = ".error.json"
+
+
+def finish(layout: Layout, claim: Claim) -> None:
+    """Retires the inputs of a committed job. May be repeated after a crash at any point."""
+    if layout.done is None:
+        for path in claim.files():
+            path.unlink()
+    else:
+        claim = _keep(claim, layout.done)
+    free_names(layout, claim)
+    discard(claim)
+
+
+def bury(layout: Layout, claim: Claim) -> None:
+    """Moves the inputs of a rejected job to failed/, and says why beside them. May be repeated."""
+    claim = _keep(claim, layout.failed)
+    report = json.dumps(error_report(claim), indent=2).encode("ascii")
+    replace_file(layout.failed / f"{claim.state.kept_as}{ERROR_SUFFIX}", report, synced=True)
+    free_names(layout, claim)
+    discard(claim)
+
+
+def error_report(claim: Claim) -> dict[str, Any]:
+    """The content of NAME.error.json."""
+    state = claim.state
+    failures = [
+        {
+            **asdict(failure),
+            "file": failure.file and printable(failure.file),
+            "at": datetime.fromtimestamp(failure.at, UTC).isoformat(timespec="milliseconds"),
+        }
+        for failure in state.failures
+    ]
+    return {
+        "error": failures[-1],
+        "name": printable(state.name),
+        "files": [printable(name) for name in state.files],
+        "job_id": state.job_id,
+        "attempts": state.attempts,
+        "earlier_errors": failures[:-1],
+        "sampoll": version("sampoll"),
+    }
+
+
+def _keep(claim: Claim, directory: Path) -> Claim:
+    """Moves the files into `directory`, all under the first version of their stem that is free there."""
+    state = claim.state
+    names = (versioned(state.name, v) for v in itertools.count(1))
+    for kept_as in itertools.chain([state.kept_as] if state.kept_as else [], names):
+        targets = {
+            path: directory / (kept_as + path.name[len(split_name(path.name)[0]) :]) for path in claim.files()
+        }
+        report = directory / (kept_as + ERROR_SUFFIX)
+        if kept_as != state.kept_as and any(t.exists() for t in (*targets.values(), report)):
+            continue
+        claim = claim.saved(replace(state, kept_as=kept_as), synced=False)
+        if all(move_unless_taken(path, target) for path, target in targets.items()):
+            return claim
+    raise AssertionError("there are infinitely many versions")

@@ -1,0 +1,73 @@
+"""Where everything lies, and which names count."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+PROMPT_SUFFIXES = frozenset({".prompt", ".json"})
+
+PRIVATE = ".sampoll"
+DONE = "done"
+FAILED = "failed"
+STATE = ".state.json"
+"""Hidden, like no file that is claimed: a prompt may well be called state.json."""
+
+_IGNORED_PREFIXES = (".", "~")
+_IGNORED_SUFFIXES = (".tmp", ".part", ".filepart", ".crdownload")
+
+
+def is_ignored(name: str) -> bool:
+    """Hidden files, and what copying programs write before they rename."""
+    return name.startswith(_IGNORED_PREFIXES) or name.lower().endswith(_IGNORED_SUFFIXES)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The stem, and the extension in lower case with its dot: 'a.b.JPG' -> ('a.b', '.jpg')."""
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension.lower()) if stem else (name, "")
+
+
+def is_image(name: str) -> bool:
+    return split_name(name)[1] in IMAGE_SUFFIXES
+
+
+def is_prompt(name: str) -> bool:
+    return split_name(name)[1] in PROMPT_SUFFIXES
+
+
+def versioned(stem: str, version: int) -> str:
+    """`stem` itself as version 1, then stem~2, stem~3, ..."""
+    return stem if version == 1 else f"{stem}~{version}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The directories of one input and one output. `done` is None where finished inputs are deleted."""
+
+    input: Path
+    output: Path
+    done: Path | None
+
+    @property
+    def nodes(self) -> Path:
+        return self.input / PRIVATE / "nodes"
+
+    @property
+    def work(self) -> Path:
+        return self.input / PRIVATE / "work"
+
+    @property
+    def deferred(self) -> Path:
+        return self.input / PRIVATE / "deferred"
+
+    @property
+    def failed(self) -> Path:
+        return self.input / FAILED
+
+    @property
+    def stage(self) -> Path:
+        return self.output / PRIVATE / "stage"
+
+    @property
+    def names(self) -> Path:
+        return self.output / PRIVATE / "names"

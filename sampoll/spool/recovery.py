@@ -1,0 +1,90 @@
+"""What becomes of the jobs of a process that has died."""
+
+import logging
+from dataclasses import replace
+from enum import Enum, auto
+
+from sampoll.spool.claims import Claim, load
+from sampoll.spool.files import remove_tree, subdirectories
+from sampoll.spool.layout import Layout
+from sampoll.spool.nodes import Machine, Node, held_if_dead, leave, was_stopping
+from sampoll.spool.state import JobState, was_alone
+
+log = logging.getLogger(__name__)
+
+
+class Step(Enum):
+    """What a job found in a work directory needs next."""
+
+    FINISH = auto()
+    BURY = auto()
+    GIVE_BACK = auto()
+    GIVE_UP = auto()
+    TRY = auto()
+
+
+def next_step(state: JobState, *, is_complete: bool, is_committed: bool, max_attempts: int) -> Step:
+    """Pure: what is published counts, then what was decided, then what is there."""
+    if is_committed:
+        return Step.FINISH
+    if state.rejected:
+        return Step.BURY
+    if not is_complete or not state.files:
+        return Step.GIVE_BACK
+    if state.strikes >= max_attempts:
+        return Step.GIVE_UP
+    return Step.TRY
+
+
+def take_over_the_dead(layout: Layout, node: Node, machine: Machine, now: float) -> list[Claim]:
+    """Makes the jobs of dead nodes ours, their crashes counted. `now` is wall time, for the record."""
+    claims: list[Claim] = []
+    for name in _other_nodes(layout, node):
+        with held_if_dead(layout, name, machine) as dead:
+            if dead:
+                _fence(layout, node, name)
+                claims += _take_over(layout, node, name, now)
+                leave(layout, name)
+    return claims
+
+
+def _other_nodes(layout: Layout, node: Node) -> list[str]:
+    locks = (path.name for path in layout.nodes.iterdir() if not path.name.startswith("."))
+    names = {*locks, *(path.name for path in subdirectories(layout.work))}
+    return sorted(names - {node.name})
+
+
+def _fence(layout: Layout, node: Node, name: str) -> None:
+    """After this, the node can publish nothing more, even if it was not dead after all."""
+    fenced = node.stage / f"fenced-{name}"
+    try:
+        (layout.stage / name).rename(fenced)
+    except FileNotFoundError:
+        return
+    remove_tree(fenced)
+
+
+def _take_over(layout: Layout, node: Node, name: str, now: float) -> list[Claim]:
+    found = [load(directory) for directory in subdirectories(layout.work / name)]
+    states = [claim.state for claim in found]
+    blameless = was_stopping(layout, name)
+    claims = []
+    # In the order in which they were begun, and counted before they are moved: should this process die here
+    # too, what is left must not look as if it had been alone.
+    for claim in sorted(found, key=lambda claim: claim.state.in_flight):
+        counted = _counted(claim, states, blameless, now)
+        directory = node.work / claim.directory.name
+        counted.directory.rename(directory)
+        claims.append(replace(counted, directory=directory))
+    if claims:
+        log.warning("took over %d jobs of %s, which has died", len(claims), name)
+    return claims
+
+
+def _counted(claim: Claim, states: list[JobState], blameless: bool, now: float) -> Claim:
+    state = claim.state
+    if state.in_flight == 0:
+        return claim
+    if blameless:
+        return claim.saved(state.stopped(), synced=True)
+    return claim.saved(state.crashed(was_alone(state, states), now), synced=True)

@@ -1,0 +1,81 @@
+"""Names for results, and their publication: every mask first, the record that commits them last."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sampoll.spool.claims import Claim
+from sampoll.spool.files import remove_tree, sync_directory, write_synced
+from sampoll.spool.layout import Layout, versioned
+from sampoll.spool.nodes import Node
+
+
+def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str]) -> Claim:
+    """The claim with a stem under which no other job can publish any of `suffixes`.
+
+    The choice is on the disk before anything is published, so that a later attempt replaces what an earlier
+    one may have left, instead of publishing a second version beside it.
+    """
+    earlier = [] if claim.state.stem is None else [claim.state.stem]
+    for stem in itertools.chain(earlier, (versioned(claim.state.name, v) for v in itertools.count(1))):
+        if _reserve_all(layout, claim, stem, suffixes):
+            return claim.saved(replace(claim.state, stem=stem, suffixes=tuple(suffixes)), synced=True)
+    raise AssertionError("there are infinitely many versions")
+
+
+def _reserve_all(layout: Layout, claim: Claim, stem: str, suffixes: Sequence[str]) -> bool:
+    made = []
+    ours = set(claim.state.suffixes) if stem == claim.state.stem else set()
+    for suffix in suffixes:
+        reservation = layout.names / (stem + suffix)
+        try:
+            with reservation.open("x", encoding="ascii") as file:
+                file.write(claim.state.job_id)
+            made.append(reservation)
+        except FileExistsError:
+            free = reservation.read_text(encoding="ascii") == claim.state.job_id
+        else:
+            free = suffix in ours or not (layout.output / (stem + suffix)).exists()
+        if not free:
+            for path in made:
+                path.unlink()
+            return False
+    return True
+
+
+def publish(layout: Layout, node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]]) -> None:
+    """Publishes (suffix, content) pairs under the reserved stem, the last one last.
+
+    A node whose stage was taken away cannot publish: its renames find no source.
+    """
+    stage = node.stage / claim.state.job_id
+    remove_tree(stage)
+    stage.mkdir()
+    names = [f"{claim.state.stem}{suffix}" for suffix, _ in contents]
+    for name, (_, content) in zip(names, contents, strict=True):
+        write_synced(stage / name, content)
+    *masks, record = names
+    for name in masks:
+        (stage / name).rename(layout.output / name)
+    sync_directory(layout.output)
+    (stage / record).rename(layout.output / record)
+    sync_directory(layout.output)
+    stage.rmdir()
+
+
+def is_committed(layout: Layout, claim: Claim) -> bool:
+    """Whether the record of this very job is published."""
+    state = claim.state
+    if state.stem is None or not state.suffixes:
+        return False
+    try:
+        record = (layout.output / (state.stem + state.suffixes[-1])).read_bytes()
+    except FileNotFoundError:
+        return False
+    return state.job_id.encode() in record
+
+
+def free_names(layout: Layout, claim: Claim) -> None:
+    """Ends the reservation: from now on the published files themselves hold the names."""
+    for suffix in claim.state.suffixes:
+        (layout.names / f"{claim.state.stem}{suffix}").unlink(missing_ok=True)

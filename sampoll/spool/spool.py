@@ -1,0 +1,209 @@
+"""The spool of one process: every claim it holds, and each way in and out."""
+
+import logging
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from sampoll.errors import AmbiguousPair, CrashedRepeatedly, JobError, TransientJobError
+from sampoll.naming import printable
+from sampoll.spool import claims, endings, recovery, results
+from sampoll.spool.claims import Claim
+from sampoll.spool.files import listing, subdirectories
+from sampoll.spool.layout import Layout, is_ignored, is_image, is_prompt
+from sampoll.spool.nodes import Machine, Node, joined
+from sampoll.spool.recovery import Step, next_step
+from sampoll.spool.scan import Group, Scan, Sighting, observe, scan
+from sampoll.spool.state import Failure, retry_delay_seconds
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Deferral:
+    """A job that waits for its next try: due in `seconds` of wall time, as far as one knows."""
+
+    directory: Path
+    seconds: float
+
+
+class Spool:
+    """The claims of one node. Calls for different claims may come from different threads."""
+
+    def __init__(self, layout: Layout, node: Node, *, settle_seconds: float, max_attempts: int) -> None:
+        self._layout = layout
+        self._node = node
+        self._settle_seconds = settle_seconds
+        self._max_attempts = max_attempts
+        self._machine = Machine.this()
+        self._sightings: dict[str, Sighting] = {}
+        self._open: dict[str, Claim] = {}
+        self._lock = Lock()
+
+    @property
+    def open_claims(self) -> int:
+        """How many jobs this process holds."""
+        return len(self._open)
+
+    def holds_jobs(self) -> bool:
+        """Whether any process, dead or alive, has claimed something."""
+        return any(subdirectories(node) for node in subdirectories(self._layout.work))
+
+    # Ways in
+
+    def sweep(self) -> Scan:
+        """One look through the input."""
+        now = time.monotonic()
+        self._sightings = observe(listing(self._layout.input, _takes_part), self._sightings, now)
+        return scan(self._sightings, now, self._settle_seconds)
+
+    def deferrals(self) -> list[Deferral]:
+        """The jobs that wait for their next try, the next one first."""
+        now = time.time()
+        waiting = []
+        for directory in subdirectories(self._layout.deferred):
+            with suppress(FileNotFoundError):  # another process takes it just now
+                waiting.append(Deferral(directory, claims.load(directory).state.due_in(now)))
+        return sorted(waiting, key=lambda deferral: deferral.seconds)
+
+    def take(self, group: Group) -> Claim | None:
+        """Claims a ready group; None if it has changed or another process was faster."""
+        return self._opened(claims.take(self._layout, self._node, group))
+
+    def take_deferred(self, deferral: Deferral) -> Claim | None:
+        """Claims a deferred job; None if another process was faster."""
+        return self._opened(claims.take_deferred(self._node, deferral.directory))
+
+    def recover(self) -> list[Claim]:
+        """Claims the jobs of processes that have died."""
+        found = recovery.take_over_the_dead(self._layout, self._node, self._machine, time.time())
+        for claim in found:
+            self._opened(claim)
+        return found
+
+    def next_step(self, claim: Claim) -> Step:
+        """What a recovered or deferred job needs next."""
+        return next_step(
+            claim.state,
+            is_complete=claim.is_complete,
+            is_committed=results.is_committed(self._layout, claim),
+            max_attempts=self._max_attempts,
+        )
+
+    def begin(self, job_ids: Sequence[str]) -> None:
+        """Records, durably, that these jobs are about to be tried."""
+        with self._lock:
+            begun = sum(claim.state.in_flight > 0 for claim in self._open.values())
+        for number, job_id in enumerate(job_ids, start=1):
+            claim = self._open[job_id]
+            self._opened(claim.saved(claim.state.begun(begun + number), synced=True))
+
+    # Ways out
+
+    def reserve(self, job_id: str, suffixes: Sequence[str]) -> str:
+        """The stem under which this job, and no other, publishes files of these suffixes."""
+        claim = results.reserve(self._layout, self._open[job_id], suffixes)
+        self._opened(claim)
+        assert claim.state.stem is not None
+        return claim.state.stem
+
+    def publish(self, job_id: str, contents: Sequence[tuple[str, bytes]]) -> str:
+        """Publishes (suffix, content) pairs, the last one as the commit record; returns their stem."""
+        claim = self._open[job_id]
+        results.publish(self._layout, self._node, claim, contents)
+        self.finish(claim)
+        return claim.state.stem or claim.state.name
+
+    def finish(self, claim: Claim) -> None:
+        """Ends a job whose results are published."""
+        with self._closing(claim):
+            endings.finish(self._layout, claim)
+
+    def fail(self, job_id: str, error: JobError) -> float | None:
+        """Ends a job in failed/; or defers it, if that may help, and returns for how many seconds."""
+        claim = self._open[job_id]
+        failure = Failure(error.code, str(error), time.time(), error.file, error.field)
+        if isinstance(error, TransientJobError) and claim.state.strikes + 1 < self._max_attempts:
+            delay = retry_delay_seconds(claim.state.strikes + 1, random.random())
+            self._park(claim.saved(claim.state.deferred(failure, delay), synced=True))
+            return delay
+        self.bury(claim.saved(claim.state.refused(failure), synced=True))
+        return None
+
+    def bury(self, claim: Claim) -> None:
+        """Ends a job that was refused."""
+        with self._closing(claim):
+            endings.bury(self._layout, claim)
+
+    def give_back(self, claim: Claim) -> JobError | None:
+        """Undoes a claim. Where the input has a newer file of that name: keeps a whole job for later, and
+        returns the error with which a torn one has failed."""
+        if claim.is_complete and (claim.state.strikes or claim.state.failures):
+            self._park(claim.saved(claim.state.stopped(), synced=False))
+            return None
+        whole = claim.is_complete
+        if claims.give_back(self._layout, claim):
+            with self._closing(claim):
+                return None
+        if whole and claim.is_complete:
+            self._park(claim.saved(claim.state.stopped(), synced=False))
+            return None
+        error = AmbiguousPair("a newer file of this name came while the pair was being claimed")
+        self.fail(claim.state.job_id, error)
+        return error
+
+    def give_up(self, claim: Claim) -> JobError:
+        """Fails a job that has crashed too often; returns the error."""
+        error = CrashedRepeatedly(
+            f"the process died {claim.state.strikes} times while it worked on this pair alone"
+        )
+        self.fail(claim.state.job_id, error)
+        return error
+
+    def note_stopping(self) -> None:
+        self._node.note_stopping()
+
+    def close(self) -> None:
+        """Gives back whatever is still claimed and not about to end: an ending is finished by the next
+        process."""
+        for claim in list(self._open.values()):
+            try:
+                if self.next_step(claim) in (Step.TRY, Step.GIVE_BACK):
+                    self.give_back(claim)
+            except OSError as error:
+                # The next process finds it where it lies, and does the same.
+                log.warning("%s stays in the spool: %s", printable(claim.state.name), error)
+
+    def _opened(self, claim: Claim | None) -> Claim | None:
+        if claim is not None:
+            with self._lock:
+                self._open[claim.state.job_id] = claim
+        return claim
+
+    @contextmanager
+    def _closing(self, claim: Claim) -> Iterator[None]:
+        yield
+        with self._lock:
+            self._open.pop(claim.state.job_id, None)
+
+    def _park(self, claim: Claim) -> None:
+        with self._closing(claim):
+            claims.park(self._layout, claim)
+
+
+def _takes_part(name: str) -> bool:
+    return not is_ignored(name) and (is_image(name) or is_prompt(name))
+
+
+@contextmanager
+def opened(layout: Layout, *, settle_seconds: float, max_attempts: int) -> Iterator[Spool]:
+    """The spool of a new node, which leaves at the end."""
+    directories = [layout.nodes, layout.work, layout.deferred, layout.failed, layout.stage, layout.names]
+    for directory in (*directories, *([layout.done] if layout.done else [])):
+        directory.mkdir(parents=True, exist_ok=True)
+    with joined(layout) as node:
+        yield Spool(layout, node, settle_seconds=settle_seconds, max_attempts=max_attempts)

@@ -1,0 +1,117 @@
+"""state.json: what a job directory knows about its job, and how that changes. Pure.
+
+Two counters: `attempts` is how often the job was ever begun; `strikes` is how many of those count against
+it. A crash counts only if the job was alone in flight. Otherwise each job in flight becomes a suspect, and a
+suspect runs alone, so that the next crash names the culprit.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+FIRST_DELAY_SECONDS = 2.0
+LONGEST_DELAY_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One error that a job met. `at` is wall time in seconds since the epoch, for people only."""
+
+    code: str
+    message: str
+    at: float
+    file: str | None = None
+    field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """`in_flight` is how many jobs, this one included, were in flight when it was begun; 0: not begun.
+
+    `stem` is the reserved name of the results, `kept_as` that of the inputs in done/ or failed/.
+    `not_before` is wall time in seconds since the epoch. `rejected`: the last failure is final.
+    """
+
+    job_id: str
+    name: str
+    files: tuple[str, ...]
+    attempts: int = 0
+    strikes: int = 0
+    suspect: bool = False
+    in_flight: int = 0
+    not_before: float = 0.0
+    stem: str | None = None
+    suffixes: tuple[str, ...] = ()
+    kept_as: str | None = None
+    rejected: bool = False
+    failures: tuple[Failure, ...] = ()
+
+    def begun(self, in_flight: int) -> Self:
+        """About to be tried, as one of `in_flight` jobs."""
+        return replace(self, attempts=self.attempts + 1, in_flight=in_flight)
+
+    def stopped(self) -> Self:
+        """Handed back before anything came of it: nothing is counted."""
+        return replace(self, in_flight=0)
+
+    def crashed(self, alone: bool, at: float) -> Self:
+        """The process died while this was in flight; alone, it is to blame."""
+        message = "the process died while this job was in flight" + (", alone" if alone else "")
+        return replace(
+            self._with(Failure("crashed", message, at)),
+            strikes=self.strikes + alone,
+            suspect=True,
+            in_flight=0,
+        )
+
+    def deferred(self, failure: Failure, delay_seconds: float) -> Self:
+        """A transient failure: it counts, and the job waits."""
+        return replace(
+            self._with(failure),
+            strikes=self.strikes + 1,
+            in_flight=0,
+            not_before=failure.at + delay_seconds,
+        )
+
+    def refused(self, failure: Failure) -> Self:
+        """A final failure: the job goes to failed/."""
+        return replace(self._with(failure), in_flight=0, rejected=True)
+
+    def due_in(self, now: float) -> float:
+        """Seconds of wall time until the next try: never more than the longest delay, whatever the clock
+        did meanwhile."""
+        return min(max(self.not_before - now, 0.0), LONGEST_DELAY_SECONDS)
+
+    def _with(self, failure: Failure) -> Self:
+        return replace(self, failures=(*self.failures, failure))
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode("ascii")
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """ValueError for anything that `to_json` did not write."""
+        document: dict[str, Any] = json.loads(content)
+        try:
+            failures = tuple(Failure(**failure) for failure in document.pop("failures"))
+            files, suffixes = tuple(document.pop("files")), tuple(document.pop("suffixes"))
+            return cls(files=files, suffixes=suffixes, failures=failures, **document)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"no job state: {error}") from error
+
+
+def retry_delay_seconds(strikes: int, random: float) -> float:
+    """How long to wait after the given number of strikes: 2 s doubling to 10 min, with full jitter.
+
+    `random` is uniform in 0..1. Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    return random * min(FIRST_DELAY_SECONDS * 2.0 ** max(strikes - 1, 0), LONGEST_DELAY_SECONDS)
+
+
+def was_alone(state: JobState, node: Sequence[JobState]) -> bool:
+    """Whether `state`'s job was the only one in flight when the process that held `node` died.
+
+    It must have begun alone, and nothing else may have begun since.
+    """
+    return state.in_flight == 1 and sum(other.in_flight > 0 for other in node) == 1

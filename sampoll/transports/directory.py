@@ -1,0 +1,275 @@
+"""Pairs from a watched directory, results into another."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from sampoll.errors import (
+    AmbiguousPair,
+    BadImage,
+    BadPrompt,
+    InputUnavailable,
+    JobError,
+    UnreadableInput,
+    translated_os_errors,
+)
+from sampoll.events import Backlog, Events
+from sampoll.jobs import Submission
+from sampoll.naming import printable
+from sampoll.results import Artifact
+from sampoll.spool.claims import Claim
+from sampoll.spool.files import read_regular
+from sampoll.spool.layout import Layout, is_image, is_prompt
+from sampoll.spool.recovery import Step
+from sampoll.spool.scan import Scan
+from sampoll.spool.spool import Deferral, Spool, opened
+from sampoll.transports.watching import watching
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE_SECONDS = 0.05
+"""Between two looks at the input, however many events there are."""
+LONGEST_DEAFNESS_SECONDS = 0.2
+"""How long a wait may go on after `stop` was set."""
+
+
+@dataclass(frozen=True)
+class DirectoryOptions:
+    """How the input is watched. `stop_file` is a name in the input."""
+
+    continuous: bool
+    settle_seconds: float
+    rescan_seconds: float
+    give_up_seconds: float
+    max_attempts: int
+    max_image_bytes: int
+    max_prompt_bytes: int
+    stop_file: str | None = None
+
+
+class DirectoryTransport:
+    """Submissions are pairs of files in `layout.input`; artifacts become files in `layout.output`."""
+
+    def __init__(self, layout: Layout, spool: Spool, options: DirectoryOptions, events: Events) -> None:
+        self._layout = layout
+        self._spool = spool
+        self._options = options
+        self._events = events
+        self._changed = Event()
+
+    # Transport
+
+    def submissions(self, stop: Event) -> Iterator[Submission]:
+        with ExitStack() as stack:
+            if self._options.continuous:
+                stack.enter_context(watching(self._layout.input, self._changed.set))
+            retries_end: float | None = None
+            while not self._should_stop(stop):
+                self._changed.clear()
+                recovered = self._recover()
+                scan, deferrals = self._look()
+                for claim in self._claims(scan, deferrals, recovered, stop):
+                    submission = self._submission(claim)
+                    if submission is not None:
+                        retries_end = None
+                        yield submission
+                if not self._options.continuous and not (scan.ready or recovered or self._is_busy(scan)):
+                    retries_end = retries_end or time.monotonic() + self._options.give_up_seconds
+                    if not deferrals or time.monotonic() + deferrals[0].seconds > retries_end:
+                        return
+                self._wait(stop, scan, deferrals)
+
+    def begin(self, submissions: Sequence[Submission]) -> None:
+        with translated_os_errors("record an attempt in", self._layout.work):
+            self._spool.begin([submission.id for submission in submissions])
+
+    def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
+        with translated_os_errors("reserve names in", self._layout.output):
+            return self._spool.reserve(submission.id, suffixes)
+
+    def deliver(self, submission: Submission, artifacts: Sequence[Artifact]) -> None:
+        with translated_os_errors("publish results in", self._layout.output):
+            stem = self._spool.publish(submission.id, [(a.suffix, a.content) for a in artifacts])
+        self._events.delivered(submission.name, submission.id, stem)
+        self._changed.set()
+
+    def reject(self, submission: Submission, error: JobError) -> None:
+        self._fail(submission.name, submission.id, error)
+        self._changed.set()
+
+    def close(self) -> None:
+        self._spool.close()
+
+    def note_stopping(self) -> None:
+        """From here on, no job is blamed if the process is killed: somebody wants it to end."""
+        self._spool.note_stopping()
+
+    # What is there
+
+    def has_work(self, stop: Event) -> bool:
+        """Whether a one-shot run would do anything, or wait for anything; it needs no model otherwise."""
+        if self._should_stop(stop):
+            return False
+        scan, deferrals = self._look()
+        return bool(scan.ready or scan.settling or deferrals or self._spool.holds_jobs())
+
+    def _recover(self) -> list[Claim]:
+        with translated_os_errors("take over jobs in", self._layout.work):
+            return self._spool.recover()
+
+    def _look(self) -> tuple[Scan, list[Deferral]]:
+        try:
+            scan = self._spool.sweep()
+        except FileNotFoundError as error:
+            raise InputUnavailable(f"the input {self._layout.input} has gone") from error
+        except OSError as error:
+            raise InputUnavailable(f"the input {self._layout.input}: {error.strerror}") from error
+        with translated_os_errors("look through", self._layout.deferred):
+            deferrals = self._spool.deferrals()
+        self._events.backlog(Backlog(len(scan.ready), scan.settling, scan.half, len(deferrals)))
+        return scan, deferrals
+
+    def _claims(
+        self, scan: Scan, deferrals: Sequence[Deferral], recovered: Sequence[Claim], stop: Event
+    ) -> Iterator[Claim]:
+        """One claim after the other, each made only when the last one is on its way."""
+        for claim in recovered:
+            if not self._should_stop(stop) and self._goes_on(claim):
+                yield claim
+        for deferral in deferrals:
+            if deferral.seconds == 0 and not self._should_stop(stop):
+                with translated_os_errors("claim from", self._layout.deferred):
+                    due = self._spool.take_deferred(deferral)
+                if due is not None and self._goes_on(due):
+                    yield due
+        for group in scan.ready:
+            if self._should_stop(stop):
+                return
+            with translated_os_errors("claim from", self._layout.input):
+                fresh = self._spool.take(group)
+            if fresh is not None:
+                yield fresh
+
+    def _goes_on(self, claim: Claim) -> bool:
+        """Whether a job of a process that died is to be tried; otherwise it is brought to its end here."""
+        state = claim.state
+        with translated_os_errors("clear up", claim.directory):
+            match self._spool.next_step(claim):
+                case Step.TRY:
+                    return True
+                case Step.FINISH:
+                    self._spool.finish(claim)
+                    self._events.delivered(state.name, state.job_id, state.stem or state.name)
+                case Step.BURY:
+                    self._spool.bury(claim)
+                    last = state.failures[-1]
+                    self._events.failed(state.name, state.job_id, JobError(last.message))
+                case Step.GIVE_UP:
+                    self._events.failed(state.name, state.job_id, self._spool.give_up(claim))
+                case Step.GIVE_BACK:
+                    error = self._spool.give_back(claim)
+                    if error is not None:
+                        self._events.failed(state.name, state.job_id, error)
+        return False
+
+    def _submission(self, claim: Claim) -> Submission | None:
+        """The submission of a claim; None if its files cannot be one, in which case it is rejected."""
+        state = claim.state
+        try:
+            image, prompt = self._read_pair(claim.files())
+        except JobError as error:
+            self._fail(state.name, state.job_id, error)
+            return None
+        return Submission(
+            id=state.job_id,
+            name=state.name,
+            image_name=image[0],
+            prompt_name=prompt[0],
+            image=image[1],
+            prompt=prompt[1],
+            image_sha256=hashlib.sha256(image[1]).hexdigest(),
+            alone=state.suspect,
+        )
+
+    def _read_pair(self, files: Sequence[Path]) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
+        images = [path for path in files if is_image(path.name)]
+        prompts = [path for path in files if is_prompt(path.name)]
+        if len(images) != 1 or len(prompts) != 1:
+            names = ", ".join(printable(path.name) for path in files)
+            raise AmbiguousPair(
+                f"{names} share one stem: drop one image and one prompt again, the others under other names"
+            )
+        limits = self._options
+        prompt = _read(prompts[0], limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
+        image = _read(images[0], limits.max_image_bytes, "--max-image-bytes", BadImage)
+        return (images[0].name, image), (prompts[0].name, prompt)
+
+    def _fail(self, name: str, job_id: str, error: JobError) -> None:
+        with translated_os_errors("move a failed pair to", self._layout.failed):
+            delay = self._spool.fail(job_id, error)
+        if delay is None:
+            self._events.failed(name, job_id, error)
+        else:
+            self._events.deferred(name, job_id, error, delay)
+
+    # When to look again
+
+    def _is_busy(self, scan: Scan) -> bool:
+        """Whether more may come of what is there: files that settle, or jobs that are still in flight."""
+        return scan.settling > 0 or self._spool.open_claims > 0
+
+    def _should_stop(self, stop: Event) -> bool:
+        if self._options.stop_file is not None and not stop.is_set():
+            path = self._layout.input / self._options.stop_file
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return False
+            except OSError as error:
+                log.warning("cannot remove the stop file %s: %s", path, error)
+            log.info("stopping: found %s", path)
+            stop.set()
+        return stop.is_set()
+
+    def _wait(self, stop: Event, scan: Scan, deferrals: Sequence[Deferral]) -> None:
+        """Until something has changed, a file may have settled, a retry is due, or the rescan is."""
+        moments = [self._options.rescan_seconds]
+        moments += [] if scan.next_ready_in is None else [scan.next_ready_in]
+        moments += [deferrals[0].seconds] if deferrals else []
+        stop.wait(SHORTEST_PAUSE_SECONDS)
+        deadline = time.monotonic() + min(moments)
+        while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
+            if self._changed.wait(min(left, LONGEST_DEAFNESS_SECONDS)):
+                return
+
+
+def _read(path: Path, at_most: int, flag: str, refusal: type[BadImage] | type[BadPrompt]) -> bytes:
+    """The content of a claimed file; `refusal` if it is too large, UnreadableInput if reading fails."""
+    try:
+        size = path.lstat().st_size
+        if size > at_most:
+            raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=path.name)
+        return read_regular(path)
+    except OSError as error:
+        raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=path.name) from error
+
+
+@contextmanager
+def directory_transport(
+    layout: Layout, options: DirectoryOptions, events: Events
+) -> Iterator[DirectoryTransport]:
+    """A transport on a spool of its own, closed at the end."""
+    with ExitStack() as stack:
+        with translated_os_errors("prepare the spool in", layout.input):
+            spool = stack.enter_context(
+                opened(layout, settle_seconds=options.settle_seconds, max_attempts=options.max_attempts)
+            )
+            spool.sweep()  # files begin to settle now, while a model may still be loading
+        transport = DirectoryTransport(layout, spool, options, events)
+        stack.callback(transport.close)
+        yield transport

@@ -1,0 +1,100 @@
+"""A transport in memory: for tests, and for programs that call sampoll as a library."""
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Condition, Event
+
+from sampoll.errors import JobError, TransientJobError
+from sampoll.events import Events
+from sampoll.jobs import Submission
+from sampoll.results import Artifact
+
+
+def submission(name: str, image: bytes, prompt: bytes) -> Submission:
+    """A submission of its own id, as a transport would hand it out."""
+    return Submission(
+        id=uuid.uuid4().hex,
+        name=name,
+        image_name=f"{name}.jpg",
+        prompt_name=f"{name}.json",
+        image=image,
+        prompt=prompt,
+        image_sha256=hashlib.sha256(image).hexdigest(),
+    )
+
+
+@dataclass
+class MemoryTransport:
+    """Hands out `waiting` once, one-shot; `delivered` and `rejected` fill up, by stem and by name.
+
+    `max_attempts` bounds the tries of a submission that is rejected with a TransientJobError.
+    """
+
+    waiting: list[Submission]
+    events: Events = field(default_factory=Events)
+    max_attempts: int = 3
+    delivered: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    rejected: dict[str, JobError] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._open: dict[str, Submission] = {}
+        self._attempts: dict[str, int] = {}
+        self._stems: dict[str, str] = {}
+        self._changed = Condition()
+
+    def submissions(self, stop: Event) -> Iterator[Submission]:
+        while True:
+            with self._changed:
+                while not self.waiting and self._open and not stop.is_set():
+                    self._changed.wait(0.1)
+                if stop.is_set() or not self.waiting:
+                    return
+                chosen = self.waiting.pop(0)
+                self._open[chosen.id] = chosen
+            yield chosen
+
+    def begin(self, submissions: Sequence[Submission]) -> None:
+        for begun in submissions:
+            self._attempts[begun.id] = self._attempts.get(begun.id, 0) + 1
+
+    def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
+        if submission.id not in self._stems:
+            self._stems[submission.id] = _first_free(submission.name, self._stems.values())
+        return self._stems[submission.id]
+
+    def deliver(self, submission: Submission, artifacts: Sequence[Artifact]) -> None:
+        stem = self._stems.get(submission.id, submission.name)
+        self.delivered[stem] = {artifact.suffix: artifact.content for artifact in artifacts}
+        self._close(submission)
+        self.events.delivered(submission.name, submission.id, stem)
+
+    def reject(self, submission: Submission, error: JobError) -> None:
+        again = isinstance(error, TransientJobError) and self._attempts[submission.id] < self.max_attempts
+        if again:
+            self._close(submission, come_again=True)
+            self.events.deferred(submission.name, submission.id, error, 0.0)
+        else:
+            self.rejected[submission.name] = error
+            self._close(submission)
+            self.events.failed(submission.name, submission.id, error)
+
+    def close(self) -> None:
+        self.waiting[:0] = self._open.values()
+        self._open.clear()
+
+    def _close(self, submission: Submission, *, come_again: bool = False) -> None:
+        with self._changed:
+            del self._open[submission.id]
+            if come_again:
+                self.waiting.append(replace(submission))
+            self._changed.notify_all()
+
+
+def _first_free(name: str, taken: Iterable[str]) -> str:
+    stem, version = name, 1
+    while stem in set(taken):
+        version += 1
+        stem = f"{name}~{version}"
+    return stem
