@@ -1,0 +1,78 @@
+"""OPEX: object predictions as JSON, in the subset that every reader of the format accepts.
+
+https://github.com/WaikatoLink2020/objdet-predictions-exchange-format
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from importlib.metadata import version
+
+import orjson
+from opex import BBox, ObjectPrediction, ObjectPredictions
+from opex import Polygon as OpexPolygon
+
+from sampoll.formats.contours import outer_contours
+from sampoll.naming import printable
+from sampoll.prompts import prompts_document
+from sampoll.results import Artifact, Mask, Segmentation
+
+
+class Opex:
+    """NAME.json: one object for each outer contour of each mask. Rendered last, it lists the other files."""
+
+    def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
+        return [".json"]
+
+    def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
+        predictions = ObjectPredictions(
+            # Always with microseconds: strict readers know only this form.
+            timestamp=datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
+            id=printable(segmentation.name),
+            objects=list(_objects(segmentation)),
+            meta=_meta(segmentation, earlier),
+        )
+        return [Artifact(".json", predictions.to_json_string(indent=2).encode())]
+
+
+def _objects(segmentation: Segmentation) -> Iterator[ObjectPrediction]:
+    for index, (prompt, masks) in enumerate(zip(segmentation.prompts, segmentation.masks, strict=True)):
+        meta = {"prompt": str(index)} if prompt.id is None else {"prompt": str(index), "prompt_id": prompt.id}
+        for mask in masks:
+            yield from _objects_of(mask, prompt.label, meta)
+
+
+def _objects_of(mask: Mask, label: str, meta: dict[str, str]) -> Iterator[ObjectPrediction]:
+    # Some readers refuse a negative score, and a predicted IoU can be one.
+    raw = {} if mask.score >= 0 else {"raw_score": repr(mask.score)}
+    for contour in outer_contours(mask.pixels()):
+        box = contour.box
+        yield ObjectPrediction(
+            score=max(0.0, mask.score),
+            label=label,
+            bbox=BBox(left=box.left, top=box.top, right=box.right, bottom=box.bottom),
+            polygon=OpexPolygon(points=contour.polygon),
+            meta={**meta, **raw},
+        )
+
+
+def _meta(segmentation: Segmentation, earlier: Sequence[Artifact]) -> dict[str, str]:
+    """All values are strings, as the format wants; what has structure is JSON inside."""
+    height, width = segmentation.size
+    files = {printable(segmentation.name) + artifact.suffix: artifact.sha256 for artifact in earlier}
+    return {
+        "job_id": segmentation.job_id,
+        "model": segmentation.model.name,
+        "checkpoint_sha256": segmentation.model.checkpoint_sha256 or "",
+        "device": segmentation.model.device,
+        "sampoll": version("sampoll"),
+        "prompts": _json(prompts_document(segmentation.prompts)),
+        "masks": _json(files),
+        "scores": _json([[mask.score for mask in masks] for masks in segmentation.masks]),
+        "image_size": _json({"width": width, "height": height}),
+        "image_sha256": segmentation.image_sha256,
+        "seconds": _json({stage: round(seconds, 6) for stage, seconds in segmentation.seconds.items()}),
+    }
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,126 @@
+"""SAM behind the Segmenter seam: the answers of segment_anything's SamPredictor, from batches."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from segment_anything.modeling import Sam
+from segment_anything.utils.transforms import ResizeLongestSide
+from torch import Tensor
+
+from sampoll.errors import ModelUnavailable, OutOfMemory
+from sampoll.jobs import Prompt, RgbImage
+from sampoll.results import Mask, ModelInfo
+
+MaskPolicy: TypeAlias = Literal["best", "first", "single"]
+"""Of the three masks that SAM gives for a prompt: the one with the highest predicted IoU, or the first;
+or the one mask that it gives when asked for a single one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SamEmbedding:
+    """One image as the mask decoder sees it. Sizes are (H, W): the image's, and after resizing."""
+
+    features: Tensor = field(repr=False)  # (256, 64, 64) for the official models
+    original_size: tuple[int, int]
+    input_size: tuple[int, int]
+
+
+class SamSegmenter:
+    """Segments with any `segment_anything` model, on `device`."""
+
+    def __init__(
+        self,
+        name: str,
+        sam: Sam,
+        device: torch.device,
+        mask_policy: MaskPolicy = "best",
+        checkpoint_sha256: str | None = None,
+    ) -> None:
+        with _translated_cuda_errors():
+            self._sam = sam.to(device).eval()
+        self._device = device
+        self._mask_policy = mask_policy
+        self._resize = ResizeLongestSide(sam.image_encoder.img_size)
+        self._info = ModelInfo(name, str(device), checkpoint_sha256)
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._info
+
+    @torch.inference_mode()
+    def embed(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
+        with _translated_cuda_errors():
+            resized = [self._resized(image) for image in images]  # (3, h, w) each
+            batch = torch.stack([self._sam.preprocess(image) for image in resized])  # (B, 3, 1024, 1024)
+            features = self._sam.image_encoder(batch)  # (B, 256, 64, 64)
+            return [
+                SamEmbedding(f, (image.shape[0], image.shape[1]), (r.shape[1], r.shape[2]))
+                for f, image, r in zip(features, images, resized, strict=True)
+            ]
+
+    @torch.inference_mode()
+    def decode(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        with _translated_cuda_errors():
+            return [[[self._mask(embedding, p)] for p in prompts] for embedding, prompts in work]
+
+    @torch.inference_mode()
+    def low_res_logits(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        """The chosen mask's logits before upsampling, (1, 1, 256, 256), and its predicted IoU, a scalar."""
+        points, box = self._in_input_frame(embedding, prompt)
+        sparse, dense = self._sam.prompt_encoder(points=points, boxes=box, masks=None)
+        logits, scores = self._sam.mask_decoder(  # (1, C, 256, 256), (1, C); C is 3, or 1 for "single"
+            image_embeddings=embedding.features.unsqueeze(0),
+            image_pe=self._sam.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=self._mask_policy != "single",
+        )
+        # Chosen before upsampling, which would cost three times as much.
+        chosen = int(scores[0].argmax()) if self._mask_policy == "best" else 0
+        return logits[:, chosen : chosen + 1], scores[0, chosen]
+
+    def _mask(self, embedding: SamEmbedding, prompt: Prompt) -> Mask:
+        logits, score = self.low_res_logits(embedding, prompt)
+        full = self._sam.postprocess_masks(
+            logits, embedding.input_size, embedding.original_size
+        )  # (1, 1, H, W)
+        pixels = (full[0, 0] > self._sam.mask_threshold).cpu().numpy()
+        return Mask.from_array(pixels, float(score))
+
+    def _resized(self, image: RgbImage) -> Tensor:
+        resized = self._resize.apply_image(image)  # (h, w, 3), the longer side 1024
+        return torch.as_tensor(resized, device=self._device).permute(2, 0, 1).contiguous()
+
+    def _in_input_frame(
+        self, embedding: SamEmbedding, prompt: Prompt
+    ) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
+        """Points (1, N, 2) with labels (1, N), and box (1, 4), in pixels of the resized image."""
+        points = box = None
+        if prompt.points:
+            places = np.array([[p.x, p.y] for p in prompt.points])
+            places = self._resize.apply_coords(places, embedding.original_size)
+            points = (self._tensor(places)[None], self._tensor([p.label for p in prompt.points]).int()[None])
+        if prompt.box:
+            corners = np.array([prompt.box.x0, prompt.box.y0, prompt.box.x1, prompt.box.y1])
+            box = self._tensor(self._resize.apply_boxes(corners, embedding.original_size))
+        return points, box
+
+    def _tensor(self, values: object) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float, device=self._device)
+
+
+@contextmanager
+def _translated_cuda_errors() -> Iterator[None]:
+    """Out of memory is a job's trouble; any other CUDA error sticks to the process, which must end."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise OutOfMemory("not enough device memory for this image; it is tried again later") from error
+    except RuntimeError as error:
+        if "CUDA error" not in str(error):
+            raise
+        raise ModelUnavailable(f"the CUDA device failed: {error}") from error
