@@ -1,0 +1,52 @@
+"""Command line flags made from the settings, so that each is described in one place."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from sampoll.settings import all_settings
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with one flag a setting; it receives those that were given as `flags`, by their key."""
+    keys = {setting.key.replace("-", "_"): setting.key for setting in all_settings()}
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **values: Any) -> None:
+        flags = {key: value for name, key in keys.items() if (value := values.pop(name)) is not None}
+        command(*args, flags=flags, **values)
+
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "flags"]
+    wrapped.__signature__ = inspect.Signature(_parameters() + own)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in _parameters() + own}
+    return wrapped
+
+
+def _parameters() -> list[inspect.Parameter]:
+    parameters = []
+    for setting in all_settings():
+        is_flag = setting.field.annotation is bool
+        names = [setting.flag, setting.extra("short")]
+        default = setting.field.default
+        option = typer.Option(
+            None,
+            *(name for name in names if name),
+            # Text here and everywhere: the settings check it, whichever way it came.
+            metavar=None if is_flag else setting.extra("metavar"),
+            help=f"{setting.field.description}"
+            + ("" if is_flag or default is None else f" (default: {default})"),
+            rich_help_panel=setting.section.capitalize(),
+            show_default=False,
+        )
+        parameters.append(
+            inspect.Parameter(
+                setting.key.replace("-", "_"),
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=option,
+                annotation=(bool | None) if is_flag else (str | None),
+            )
+        )
+    return parameters

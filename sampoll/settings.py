@@ -1,0 +1,298 @@
+"""Settings: flags over SAMPOLL_* over a TOML file over defaults, in one frozen value with its origins.
+
+Each field is declared once, here; the flag, the variable and the TOML key are its alias. Sections are what
+the parts get: none sees another's.
+"""
+
+import difflib
+import logging
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, get_args
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic.fields import FieldInfo
+
+from sampoll.errors import ConfigurationError, UsageError
+
+log = logging.getLogger(__name__)
+
+ENVIRONMENT_PREFIX = "SAMPOLL_"
+CONFIG_VARIABLE = "SAMPOLL_CONFIG"
+CONFIG_FILE_NAME = "sampoll.toml"
+
+Seconds = Annotated[FiniteFloat, Field(ge=0)]
+
+
+def _setting(default: Any, key: str, help: str, *, metavar: str = "", short: str = "") -> Any:
+    """A field whose flag, variable and TOML key are `key`."""
+    return Field(default, alias=key, description=help, json_schema_extra={"metavar": metavar, "short": short})
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class SpoolSettings(_Section):
+    """Where jobs come from and where they go."""
+
+    input: Path | None = _setting(None, "input", "Directory to take pairs from.", metavar="DIR", short="-i")
+    output: Path | None = _setting(
+        None, "output", "Directory for masks and OPEX; created where absent.", metavar="DIR", short="-o"
+    )
+    continuous: bool = _setting(False, "continuous", "Keep watching until a signal or the stop file.")
+    done: Literal["keep", "delete"] | Path = _setting(
+        "keep",
+        "done",
+        "Finished inputs: keep in INPUT/done, delete, or move to DIR.",
+        metavar="keep|delete|DIR",
+    )
+    settle_seconds: Seconds = _setting(
+        1.0, "settle", "A file is complete once unchanged for this long.", metavar="SECONDS"
+    )
+    rescan_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
+        2.0, "rescan", "Look through the input at least this often.", metavar="SECONDS"
+    )
+    max_attempts: Annotated[int, Field(ge=1)] = _setting(
+        3, "max-attempts", "Tries before a job that keeps failing goes to failed/.", metavar="N"
+    )
+    give_up_seconds: Seconds = _setting(
+        60.0, "give-up", "One-shot: wait at most this long for retries that are due later.", metavar="SECONDS"
+    )
+    stop_file: str | None = _setting(
+        None, "stop-file", "Stop once a file of this name is in the input; it is removed.", metavar="NAME"
+    )
+
+
+class ModelSettings(_Section):
+    """What segments, and on what."""
+
+    model: str = _setting(
+        "vit_b", "model", "grabcut, vit_b, vit_l, vit_h, or package.module:factory.", metavar="NAME"
+    )
+    checkpoint: Path | None = _setting(
+        None, "checkpoint", "Weights of the model: an official .pth, or .safetensors.", metavar="FILE"
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = _setting(
+        "auto",
+        "device",
+        "Where the model runs; auto is cuda where there is one.",
+        metavar="auto|cpu|cuda|cuda:N",
+    )
+    batch_size: Annotated[int, Field(ge=1)] = _setting(
+        8, "batch-size", "Images that go through the model at once, at most.", metavar="N"
+    )
+    mask_policy: Literal["best", "first", "single"] = _setting(
+        "best",
+        "mask-policy",
+        "Of a prompt's three masks the best or the first; or the model's single mask.",
+        metavar="best|first|single",
+    )
+
+
+class LimitSettings(_Section):
+    """What a pair may cost before it is refused."""
+
+    max_pixels: Annotated[int, Field(ge=1)] = _setting(
+        150_000_000, "max-pixels", "Refuse larger images.", metavar="N"
+    )
+    max_image_bytes: Annotated[int, Field(ge=1)] = _setting(
+        512 * 2**20, "max-image-bytes", "Refuse larger image files.", metavar="N"
+    )
+    max_prompt_bytes: Annotated[int, Field(ge=1)] = _setting(
+        16 * 2**20, "max-prompt-bytes", "Refuse larger prompt files.", metavar="N"
+    )
+    max_prompts: Annotated[int, Field(ge=1)] = _setting(
+        10_000, "max-prompts", "Refuse prompt files with more prompts.", metavar="N"
+    )
+
+
+class OperationSettings(_Section):
+    """How the process behaves towards people."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "log-level", "How much is logged to standard error.", metavar="debug|info|warning|error"
+    )
+
+
+class Settings(_Section):
+    """Everything in force, by section."""
+
+    spool: SpoolSettings = SpoolSettings()
+    model: ModelSettings = ModelSettings()
+    limits: LimitSettings = LimitSettings()
+    operations: OperationSettings = OperationSettings()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field as the command line, the environment and the TOML file know it."""
+
+    section: str
+    key: str
+    field: FieldInfo
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.key}"
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + self.key.upper().replace("-", "_")
+
+    def anchored(self, value: Any, directory: Path) -> Any:
+        """`value`, a path in it being relative to `directory`."""
+        kinds = get_args(self.field.annotation)
+        words = {word for kind in kinds for word in get_args(kind)}
+        if Path not in kinds or not isinstance(value, str) or value in words:
+            return value
+        return directory / Path(value).expanduser()
+
+    def extra(self, name: str) -> str:
+        extra = self.field.json_schema_extra
+        return str(extra[name]) if isinstance(extra, dict) else ""
+
+
+def all_settings() -> Iterator[Setting]:
+    """Every setting there is, in the order of the help."""
+    for section_name, section in Settings.model_fields.items():
+        model = section.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
+        for field in model.model_fields.values():
+            assert field.alias is not None
+            yield Setting(section_name, field.alias, field)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings in force, and for each key where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Given:
+    value: Any
+    origin: str
+    from_flag: bool = False
+
+
+def default_config_files() -> Sequence[Path]:
+    """Where a TOML file is looked for when none is named: the user's directory, then the system's."""
+    return (
+        platformdirs.user_config_path("sampoll") / CONFIG_FILE_NAME,
+        platformdirs.site_config_path("sampoll") / CONFIG_FILE_NAME,
+    )
+
+
+def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None) -> Resolved:
+    """The settings in force. `flags` maps keys to what was given on the command line.
+
+    UsageError for a bad flag, ConfigurationError for a bad variable, TOML key or value; each names the place
+    and what to change.
+    """
+    given: dict[str, _Given] = {}
+    toml = config or _config_file(environment)
+    if toml is not None:
+        given.update(_from_toml(toml))
+    given.update(_from_environment(environment))
+    given.update({key: _Given(value, f"--{key}", from_flag=True) for key, value in flags.items()})
+
+    sections: dict[str, dict[str, Any]] = {}
+    for setting in all_settings():
+        if setting.key in given:
+            sections.setdefault(setting.section, {})[setting.key] = given[setting.key].value
+    try:
+        settings = Settings.model_validate(sections)
+    except ValidationError as error:
+        raise _refusal(error, given) from error
+    return Resolved(settings, MappingProxyType({key: value.origin for key, value in given.items()}))
+
+
+def describe(resolved: Resolved) -> str:
+    """Everything in force as a TOML file, the origin of each value in a comment."""
+    lines = []
+    for section_name in Settings.model_fields:
+        lines.append(f"[{section_name}]")
+        values = getattr(resolved.settings, section_name).model_dump(mode="json", by_alias=True)
+        for key, value in values.items():
+            assignment = f"{key} = {_toml_value(value)}" if value is not None else f"# {key} is not set"
+            lines.append(f"{assignment:<40}  # {resolved.origins.get(key, 'default')}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml_value(value: bool | float | str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = "".join(
+            f"\\u{ord(c):04x}" if c < " " or c == "\x7f" else f"\\{c}" if c in '"\\' else c for c in value
+        )
+        return f'"{escaped}"'
+    return str(value)
+
+
+def _config_file(environment: Mapping[str, str]) -> Path | None:
+    if named := environment.get(CONFIG_VARIABLE):
+        return Path(named)
+    return next((path for path in default_config_files() if path.is_file()), None)
+
+
+def _from_toml(path: Path) -> dict[str, _Given]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+    by_section: dict[str, dict[str, Setting]] = {name: {} for name in Settings.model_fields}
+    for setting in all_settings():
+        by_section[setting.section][setting.key] = setting
+    given = {}
+    for section, values in document.items():
+        if section not in by_section or not isinstance(values, dict):
+            raise ConfigurationError(_unknown(path, f"[{section}]", section, by_section))
+        for key, value in values.items():
+            if key not in by_section[section]:
+                raise ConfigurationError(_unknown_key(path, section, key, by_section))
+            anchored = by_section[section][key].anchored(value, path.absolute().parent)
+            given[key] = _Given(anchored, f"{path}: [{section}] {key}")
+    return given
+
+
+def _unknown_key(path: Path, section: str, key: str, by_section: Mapping[str, Mapping[str, Setting]]) -> str:
+    for other, settings in by_section.items():
+        if key in settings:
+            return f"{path}: {key} belongs in [{other}], not in [{section}]"
+    return _unknown(path, f"[{section}] {key}", key, [s.key for s in all_settings()])
+
+
+def _unknown(path: Path, place: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+    hint = f"; the nearest known name is {near[0]}" if near else ""
+    return f"{path}: {place} is not known{hint}"
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
+    known = {setting.variable: setting for setting in all_settings()}
+    given = {}
+    for variable, value in environment.items():
+        if variable in known:
+            given[known[variable].key] = _Given(value, variable)
+        elif variable.startswith(ENVIRONMENT_PREFIX) and variable != CONFIG_VARIABLE:
+            log.warning("%s is no setting of sampoll and is ignored", variable)
+    return given
+
+
+def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError | ConfigurationError:
+    first = error.errors(include_url=False)[0]
+    at_fault = given[str(first["loc"][1])]
+    message = f"{at_fault.origin}: {first['msg']}, got {at_fault.value!r}"
+    return UsageError(message) if at_fault.from_flag else ConfigurationError(message)

@@ -1,0 +1,50 @@
+"""SIGTERM and SIGINT: the first asks for an orderly end, the second takes it at once."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+from types import FrameType
+
+
+@contextmanager
+def stopping_on_signals(on_first: Callable[[], None]) -> Iterator[None]:
+    """Calls `on_first` at the first signal; at the second the process ends with 128 + its number."""
+    asked = False
+
+    def handle(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            # No clean-up on purpose: the spool is safe at any point, and somebody is in a hurry.
+            os._exit(128 + number)
+        asked = True
+        on_first()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def outside_the_main_thread(work: Callable[[], None]) -> None:
+    """Runs `work` in another thread and waits for it; raises what it raised.
+
+    Python handles signals in the main thread, between two of its instructions: a main thread that is inside
+    a model for seconds would answer none.
+    """
+    raised: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  raised again below
+            raised.append(error)
+
+    thread = Thread(target=guarded, name="service")
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
