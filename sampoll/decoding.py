@@ -13,7 +13,7 @@ from sampoll.jobs import Job, Prompt, RgbImage, Submission
 from sampoll.prompts import parse_prompts
 
 # Everything else that Pillow could open stays closed: EPS, for one, would reach Ghostscript.
-_FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "BMP")
+_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 

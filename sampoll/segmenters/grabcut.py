@@ -21,7 +21,7 @@ LONGEST_SIDE = 320
 ITERATIONS = 4
 BOX_MARGIN = 0.25
 """Of the box's size, on each side: the background that the box's colours are told from."""
-GUESS_RADIUS = 0.05
+GUESS_RADIUS = 0.08
 """Of the crop's longer side: without a box, pixels this near to a foreground point start as its object."""
 POINT_RADIUS = 0.015
 """Of the crop's longer side: pixels this near to a point are taken to be of its label."""

@@ -1,0 +1,67 @@
+"""A process that is killed, by somebody or by what it works on, and the next one that goes on."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import Folders
+from support import drop_pair, image_of, read_mask, running_sampoll, sampoll, until
+
+POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
+KILLING = ("--model", "fakes:killing")
+
+
+def poison(folders: Folders, name: str) -> None:
+    drop_pair(folders.input, name, POINT, image=image_of(13, 32))
+
+
+def test_a_restart_after_kill_9_finishes_what_was_claimed(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = tmp_path / "started"
+    monkeypatch.setenv("FAKES_STARTED", str(started))
+    monkeypatch.setenv("FAKES_GO", str(tmp_path / "never"))
+    for name in ("a", "b", "c"):
+        poison(folders, name)
+    with running_sampoll("run", *folders.flags, "--continuous", "--model", "fakes:waiting") as process:
+        until(started.exists, "the batch")
+        process.kill()
+        process.wait()
+
+    run = sampoll("run", *folders.flags, "--model", "fakes:boxes")
+
+    assert run.returncode == 0
+    assert folders.results == sorted(f"{n}{s}" for n in "abc" for s in (".json", ".png"))
+    assert folders.done == sorted(f"{n}{s}" for n in "abc" for s in (".jpg", ".json"))
+    assert all(read_mask(folders.output / f"{n}.png").shape == (13, 32) for n in "abc")
+
+
+def test_a_pair_that_kills_the_process_is_failed_after_max_attempts(folders: Folders) -> None:
+    poison(folders, "poison")
+
+    codes = [sampoll("run", *folders.flags, *KILLING).returncode for _ in range(3)]
+    last = sampoll("run", *folders.flags, *KILLING)
+
+    assert codes == [-signal.SIGKILL] * 3
+    assert last.returncode == 1
+    assert folders.failed == ["poison.error.json", "poison.jpg", "poison.json"]
+    report = json.loads((folders.input / "failed" / "poison.error.json").read_text())
+    assert report["error"]["code"] == "crashed-repeatedly"
+    assert report["attempts"] == 3
+
+
+def test_a_killing_pair_takes_no_other_with_it(folders: Folders) -> None:
+    poison(folders, "poison")
+    for number in range(6):
+        drop_pair(folders.input, f"good{number}")
+
+    codes: list[int] = []
+    while not codes or codes[-1] < 0:
+        codes.append(sampoll("run", *folders.flags, *KILLING, "--max-attempts", 2).returncode)
+        assert len(codes) < 10
+
+    assert codes[-1] == 1
+    assert folders.failed == ["poison.error.json", "poison.jpg", "poison.json"]
+    assert [name for name in folders.results if name.endswith(".json")] == [f"good{n}.json" for n in range(6)]
+    assert len(codes) <= 1 + 2 + 1  # together, twice alone, and the run that does the rest

@@ -1,0 +1,54 @@
+"""What every output format owes."""
+
+import numpy as np
+import pytest
+
+from sampoll.formats.opex import Opex
+from sampoll.formats.png_mask import PngMask
+from sampoll.interfaces import Format
+from sampoll.jobs import Box, Prompt
+from sampoll.results import Artifact, Mask, ModelInfo, Segmentation
+
+
+def segmentation(*masks: Mask, name: str = "a") -> Segmentation:
+    prompts = tuple(Prompt(box=Box(0, 0, 1, 1)) for _ in masks)
+    return Segmentation(
+        "job",
+        name,
+        prompts,
+        tuple((mask,) for mask in masks),
+        ModelInfo("m"),
+        (4, 5),
+        "0" * 64,
+        {"embedding": 1},
+    )
+
+
+MASK = Mask.from_array(np.eye(4, 5, dtype=np.bool_), 0.5)
+EMPTY = Mask.from_array(np.zeros((4, 5), np.bool_), 0.0)
+
+
+@pytest.fixture(params=[PngMask, Opex])
+def rendering(request: pytest.FixtureRequest) -> Format:
+    rendering: Format = request.param()
+    return rendering
+
+
+@pytest.mark.parametrize("masks", [(MASK,), (MASK, MASK), (EMPTY,), (EMPTY, MASK)])
+def test_the_suffixes_are_known_before_anything_is_rendered(
+    rendering: Format, masks: tuple[Mask, ...]
+) -> None:
+    job = segmentation(*masks)
+
+    rendered = rendering.render(job, [])
+
+    assert [artifact.suffix for artifact in rendered] == list(rendering.suffixes(job))
+    assert len(set(rendering.suffixes(job))) == len(rendered)
+
+
+def test_what_is_rendered_has_content(rendering: Format) -> None:
+    assert all(artifact.content for artifact in rendering.render(segmentation(MASK), []))
+
+
+def test_earlier_artifacts_are_no_reason_to_fail(rendering: Format) -> None:
+    assert rendering.render(segmentation(MASK), [Artifact(".txt", b"x")])

@@ -1,0 +1,96 @@
+"""What every segmenter owes, whatever it is made of."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import BoxSegmenter, image_of
+from tiny import tiny_sam
+
+from sampoll.interfaces import Segmenter
+from sampoll.jobs import Box, Point, Prompt
+from sampoll.results import Mask
+from sampoll.segmenters.grabcut import GrabCutSegmenter
+from sampoll.segmenters.sam.segmenter import SamSegmenter
+
+MAKERS: dict[str, Callable[[], Segmenter[Any]]] = {
+    "grabcut": GrabCutSegmenter,
+    "sam": lambda: SamSegmenter("tiny", tiny_sam(), torch.device("cpu")),
+    "boxes": BoxSegmenter,
+}
+PROMPTS = (
+    Prompt(box=Box(4, 4, 20, 16)),
+    Prompt(points=(Point(9, 9, 1), Point(1, 1, 0))),
+    Prompt(points=(Point(9.5, 9.25, 1),), box=Box(2.5, 2.5, 22, 18)),
+    Prompt(points=(Point(1, 1, 0),)),
+)
+
+
+@pytest.fixture(params=MAKERS)
+def segmenter(request: pytest.FixtureRequest) -> Segmenter[Any]:
+    return MAKERS[request.param]()
+
+
+def answers(segmenter: Segmenter[Any], *work: tuple[Any, tuple[Prompt, ...]]) -> list[list[list[Mask]]]:
+    embeddings = segmenter.embed([image for image, _ in work])
+    return segmenter.decode([(e, prompts) for e, (_, prompts) in zip(embeddings, work, strict=True)])
+
+
+def test_each_prompt_of_each_image_gets_masks_of_that_images_size(segmenter: Segmenter[Any]) -> None:
+    small, wide = image_of(24, 32), image_of(40, 90, seed=1)
+
+    result = answers(segmenter, (small, PROMPTS[:1]), (wide, PROMPTS))
+
+    assert [len(per_image) for per_image in result] == [1, len(PROMPTS)]
+    assert {mask.size for masks in result[0] for mask in masks} == {(24, 32)}
+    assert {mask.size for masks in result[1] for mask in masks} == {(40, 90)}
+
+
+def test_one_embedding_an_image(segmenter: Segmenter[Any]) -> None:
+    assert len(segmenter.embed([image_of(), image_of(seed=1), image_of(8, 9)])) == 3
+
+
+def test_the_same_calls_give_the_same_masks(segmenter: Segmenter[Any]) -> None:
+    work = (image_of(30, 30), PROMPTS)
+
+    first, second = answers(segmenter, work), answers(segmenter, work)
+
+    for a, b in zip(first[0], second[0], strict=True):
+        assert np.array_equal(a[0].packed, b[0].packed)
+        assert a[0].score == b[0].score
+
+
+def test_an_image_keeps_its_masks_whatever_stands_beside_it_in_the_batch(segmenter: Segmenter[Any]) -> None:
+    image = image_of(30, 30)
+
+    alone = answers(segmenter, (image, PROMPTS))[0]
+    together = answers(segmenter, (image_of(30, 30, seed=5), PROMPTS), (image, PROMPTS))[1]
+
+    for a, b in zip(alone, together, strict=True):
+        assert (a[0].pixels() ^ b[0].pixels()).mean() < 0.01
+        assert a[0].score == pytest.approx(b[0].score, abs=1e-4)
+
+
+def test_decoding_does_not_change_the_embedding(segmenter: Segmenter[Any]) -> None:
+    embedding = segmenter.embed([image_of(30, 30)])[0]
+
+    first = segmenter.decode([(embedding, PROMPTS)])
+    second = segmenter.decode([(embedding, PROMPTS)])
+
+    assert np.array_equal(first[0][0][0].packed, second[0][0][0].packed)
+
+
+def test_images_of_one_pixel_are_images(segmenter: Segmenter[Any]) -> None:
+    prompt = Prompt(points=(Point(0, 0, 1),))
+
+    assert answers(segmenter, (image_of(1, 1), (prompt,)))[0][0][0].size == (1, 1)
+
+
+def test_a_mask_has_a_finite_score_and_the_model_a_name(segmenter: Segmenter[Any]) -> None:
+    [[[mask]]] = answers(segmenter, (image_of(), PROMPTS[:1]))
+
+    assert np.isfinite(mask.score)
+    assert segmenter.info.name
+    assert segmenter.info.device

@@ -1,0 +1,70 @@
+"""Segmenters for `--model fakes:NAME` in tests that start the real process."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from support import BoxSegmenter
+
+from sampoll.errors import OutOfMemory
+from sampoll.jobs import RgbImage
+from sampoll.settings import ModelSettings
+
+POISON_HEIGHT = 13
+"""Images of this height make the segmenters below misbehave."""
+
+
+def boxes(_: ModelSettings) -> BoxSegmenter:
+    return BoxSegmenter()
+
+
+class _Misbehaving(BoxSegmenter):
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        if any(image.shape[0] == POISON_HEIGHT for image in images):
+            self.misbehave()
+        return super().embed(images)
+
+    def misbehave(self) -> None:
+        raise NotImplementedError
+
+
+class _Killing(_Misbehaving):
+    def misbehave(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Raising(_Misbehaving):
+    def misbehave(self) -> None:
+        raise ArithmeticError("the poison was found")
+
+
+class _OutOfMemory(_Misbehaving):
+    def misbehave(self) -> None:
+        raise OutOfMemory("not enough memory for the poison")
+
+
+class _Waiting(_Misbehaving):
+    """Says in the file `$FAKES_STARTED` that it works, and goes on when `$FAKES_GO` exists."""
+
+    def misbehave(self) -> None:
+        Path(os.environ["FAKES_STARTED"]).touch()
+        while not Path(os.environ["FAKES_GO"]).exists():
+            time.sleep(0.01)
+
+
+def killing(_: ModelSettings) -> BoxSegmenter:
+    return _Killing()
+
+
+def raising(_: ModelSettings) -> BoxSegmenter:
+    return _Raising()
+
+
+def out_of_memory(_: ModelSettings) -> BoxSegmenter:
+    return _OutOfMemory()
+
+
+def waiting(_: ModelSettings) -> BoxSegmenter:
+    return _Waiting()

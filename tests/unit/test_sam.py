@@ -1,0 +1,282 @@
+"""Parity with segment_anything's own SamPredictor, and loading of official weights."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from segment_anything import SamPredictor, sam_model_registry
+from segment_anything.modeling import Sam
+from skimage import data
+from support import image_of
+from tiny import tiny_sam
+
+from sampoll.errors import ModelUnavailable, OutOfMemory
+from sampoll.jobs import Box, Point, Prompt, RgbImage
+from sampoll.registry import load_segmenter
+from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
+from sampoll.segmenters.sam.device import torch_device
+from sampoll.segmenters.sam.segmenter import MaskPolicy, SamSegmenter
+from sampoll.settings import ModelSettings
+
+CPU = torch.device("cpu")
+PROMPTS = {
+    "point": Prompt(points=(Point(20, 15, 1),)),
+    "points": Prompt(points=(Point(20, 15, 1), Point(3.5, 4.25, 0), Point(30, 20, 1))),
+    "box": Prompt(box=Box(5, 4, 30.5, 22)),
+    "both": Prompt(points=(Point(20, 15, 1), Point(2, 2, 0)), box=Box(5, 4, 30, 22)),
+}
+
+
+def predicted(
+    sam: Sam, image: RgbImage, prompt: Prompt, policy: MaskPolicy
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Mask, score and low-res logits as SamPredictor gives them, the index chosen by `policy`."""
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    masks, scores, logits = predictor.predict(
+        point_coords=np.array([[p.x, p.y] for p in prompt.points]) if prompt.points else None,
+        point_labels=np.array([p.label for p in prompt.points]) if prompt.points else None,
+        box=np.array([prompt.box.x0, prompt.box.y0, prompt.box.x1, prompt.box.y1]) if prompt.box else None,
+        multimask_output=policy != "single",
+    )
+    index = int(np.argmax(scores)) if policy == "best" else 0
+    return masks[index], float(scores[index]), logits[index]
+
+
+def assert_parity(sam: Sam, image: RgbImage, prompt: Prompt, policy: MaskPolicy) -> None:
+    mask, score, logits = predicted(sam, image, prompt, policy)
+    segmenter = SamSegmenter("sam", sam, CPU, policy)
+    [embedding] = segmenter.embed([image])
+
+    our_logits, our_score = segmenter.low_res_logits(embedding, prompt)
+    [[[ours]]] = segmenter.decode([(embedding, [prompt])])
+
+    difference = np.linalg.norm(our_logits[0, 0].numpy() - logits) / np.linalg.norm(logits)
+    assert difference <= 1e-4
+    assert float(our_score) == pytest.approx(score, abs=1e-4)
+    assert ours.score == pytest.approx(score, abs=1e-4)
+    assert (ours.pixels() != mask).mean() < 1e-4
+
+
+@pytest.mark.parametrize("policy", ["best", "first", "single"])
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
+def test_a_tiny_sam_answers_as_sam_predictor_does(prompt: Prompt, policy: MaskPolicy) -> None:
+    assert_parity(tiny_sam(), image_of(40, 57), prompt, policy)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (57, 200), (200, 31), (17, 9)])
+def test_images_of_any_shape_are_resized_as_sam_predictor_does(shape: tuple[int, int]) -> None:
+    prompt = Prompt(points=(Point(4, 4, 1),), box=Box(1, 1, 8, 8))
+
+    assert_parity(tiny_sam(), image_of(*shape), prompt, "best")
+
+
+def test_best_is_not_always_first() -> None:
+    """Otherwise the tests above would not tell the policies apart."""
+    sam, image = tiny_sam(), image_of(40, 57)
+
+    best, first = (
+        SamSegmenter("sam", sam, CPU, policy).decode(
+            [(SamSegmenter("sam", sam, CPU).embed([image])[0], [PROMPTS["box"]])]
+        )[0][0][0]
+        for policy in ("best", "first")
+    )
+
+    assert best.score > first.score
+
+
+def test_the_image_is_encoded_once_however_many_prompts_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    sam = tiny_sam()
+    calls = []
+    original = sam.image_encoder.forward
+
+    def counted(images: torch.Tensor) -> torch.Tensor:
+        calls.append(len(images))
+        return original(images)
+
+    monkeypatch.setattr(sam.image_encoder, "forward", counted)
+    segmenter = SamSegmenter("sam", sam, CPU)
+
+    embeddings = segmenter.embed([image_of(), image_of(seed=1)])
+    segmenter.decode([(embedding, list(PROMPTS.values())) for embedding in embeddings])
+
+    assert calls == [2]
+
+
+# Checkpoints
+
+
+@pytest.fixture(scope="module")
+def vit_b() -> Sam:
+    """The official vit_b, randomly initialised."""
+    torch.manual_seed(0)
+    return sam_model_registry["vit_b"]()
+
+
+@pytest.fixture(scope="module")
+def checkpoints(vit_b: Sam, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with vit_b's weights in either format."""
+    from safetensors.torch import save_file
+
+    directory = tmp_path_factory.mktemp("checkpoints")
+    torch.save(vit_b.state_dict(), directory / "vit_b.pth")
+    save_file(vit_b.state_dict(), directory / "vit_b.safetensors")
+    torch.save(vit_b.state_dict(), directory / "legacy.pth", _use_new_zipfile_serialization=False)
+    yield directory
+    for path in directory.iterdir():
+        path.unlink()
+
+
+def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
+    vit_b: Sam, checkpoints: Path
+) -> None:
+    path = checkpoints / "vit_b.pth"
+    options = ModelSettings.model_validate({"checkpoint": path, "device": "cpu"})
+    segmenter = load_segmenter(options)
+    image, prompt = data.astronaut(), Prompt(points=(Point(220, 110, 1),), box=Box(150, 10, 310, 210))
+    mask, score, logits = predicted(vit_b, image, prompt, "best")
+
+    [embedding] = segmenter.embed([image])
+    our_logits, _ = segmenter.low_res_logits(embedding, prompt)  # type: ignore[attr-defined]
+    [[[ours]]] = segmenter.decode([(embedding, [prompt])])
+
+    assert np.linalg.norm(our_logits[0, 0].numpy() - logits) / np.linalg.norm(logits) <= 1e-4
+    assert ours.score == pytest.approx(score, abs=1e-4)
+    assert (ours.pixels() != mask).mean() < 1e-4
+    assert (segmenter.info.name, segmenter.info.checkpoint_sha256) == ("vit_b", sha256_of(path))
+
+
+@pytest.mark.parametrize("name", ["vit_b.pth", "vit_b.safetensors", "legacy.pth"])
+def test_weights_come_back_exactly_from_any_format(vit_b: Sam, checkpoints: Path, name: str) -> None:
+    loaded = load_sam("vit_b", checkpoints / name).state_dict()
+
+    expected = vit_b.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[key], expected[key]) for key in expected)
+
+
+def test_a_checkpoint_of_another_model_is_named(checkpoints: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"vit_b\.pth holds vit_b, not vit_h: use --model vit_b"):
+        load_sam("vit_h", checkpoints / "vit_b.pth")
+
+
+class Gadget:
+    """Unpickled, it would create a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self._path,))
+
+
+@pytest.mark.parametrize("with_torch", [True, False], ids=["torch.save", "pickle"])
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, with_torch: bool) -> None:
+    path, victim = tmp_path / "evil.pth", tmp_path / "owned"
+    if with_torch:
+        torch.save({"weights": Gadget(victim)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Gadget(victim)))
+
+    with pytest.raises(ModelUnavailable, match=r"evil\.pth holds more than weights, or is damaged"):
+        load_sam("vit_b", path)
+
+    assert not victim.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pth", b"", "a.pth"),
+        ("a.pth", b"PK\x03\x04 torn", "a.pth"),
+        ("a.safetensors", b"\x10", "a.safetensors cannot be read as a checkpoint"),
+    ],
+)
+def test_a_damaged_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(ModelUnavailable, match=message):
+        load_sam("vit_b", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"x": torch.zeros(1)}, "holds none of vit_b, vit_l, vit_h: for vit_b, it lacks "),
+        ({"x": 1}, "is no checkpoint: it must hold a mapping"),
+        ([torch.zeros(1)], "is no checkpoint: it must hold a mapping"),
+    ],
+)
+def test_a_file_of_something_else_says_what_is_missing(tmp_path: Path, content: object, message: str) -> None:
+    torch.save(content, tmp_path / "a.pth")
+
+    with pytest.raises(ModelUnavailable, match=message):
+        load_sam("vit_b", tmp_path / "a.pth")
+
+
+def test_without_a_checkpoint_the_message_names_the_ways_out(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelUnavailable, match=r"vit_b needs its weights: give --checkpoint .* --model grabcut"
+    ):
+        load_segmenter(ModelSettings())
+    with pytest.raises(ModelUnavailable, match=r"no checkpoint at .*nowhere.pth: correct --checkpoint"):
+        load_segmenter(ModelSettings.model_validate({"checkpoint": tmp_path / "nowhere.pth"}))
+
+
+# Devices
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
+def test_a_device_that_is_not_there_is_one_clear_error() -> None:
+    assert torch_device("auto") == CPU
+    with pytest.raises(ModelUnavailable, match="no CUDA device was found: use --device cpu"):
+        torch_device("cuda")
+
+
+def test_a_gpu_that_is_not_there_names_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    assert torch_device("cuda:1").index == 1
+    with pytest.raises(ModelUnavailable, match="no device cuda:2: there are 2, cuda:0 to cuda:1"):
+        torch_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), ModelUnavailable),
+        (RuntimeError("shapes do not match"), RuntimeError),
+    ],
+)
+def test_only_errors_that_stick_to_the_device_end_the_process(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
+) -> None:
+    sam = tiny_sam()
+    segmenter = SamSegmenter("sam", sam, CPU)
+
+    def fail(_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(sam.image_encoder, "forward", fail)
+
+    with pytest.raises(expected):
+        segmenter.embed([image_of()])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_answers_as_the_cpu_does() -> None:
+    image = image_of(40, 57)
+    answers = []
+    for device in (CPU, torch.device("cuda")):
+        segmenter = SamSegmenter("sam", tiny_sam(), device)
+        answers.append(segmenter.decode([(segmenter.embed([image])[0], list(PROMPTS.values()))])[0])
+
+    for [cpu], [cuda] in zip(*answers, strict=True):
+        assert (cpu.pixels() != cuda.pixels()).mean() < 1e-2
+        assert cuda.score == pytest.approx(cpu.score, abs=1e-2)

@@ -1,0 +1,180 @@
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from threading import Event, Thread
+
+import pytest
+from support import BoxSegmenter, encoded, image_of
+
+from sampoll.channel import Channel
+from sampoll.decoding import DecodingLimits, decode
+from sampoll.errors import BadPrompt, ModelUnavailable, StorageTrouble
+from sampoll.formats.opex import Opex
+from sampoll.formats.png_mask import PngMask
+from sampoll.jobs import Prompt, RgbImage, Submission
+from sampoll.results import Artifact, Mask
+from sampoll.service import Service
+from sampoll.transports.memory import MemoryTransport, submission
+
+IMAGE = encoded(image_of())
+PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
+
+
+def service_of(
+    transport: MemoryTransport, segmenter: BoxSegmenter | None = None, batch_size: int = 4
+) -> Service:
+    limits = DecodingLimits(max_pixels=10**6, max_prompts=10)
+    return Service(
+        transport,
+        partial(decode, limits=limits),
+        segmenter or BoxSegmenter(),
+        [PngMask(), Opex()],
+        batch_size,
+    )
+
+
+def waiting(*names: str) -> MemoryTransport:
+    return MemoryTransport([submission(name, IMAGE, PROMPT) for name in names])
+
+
+def test_every_submission_ends_as_a_delivery_or_a_rejection() -> None:
+    transport = waiting("a", "b", "c")
+    transport.waiting.insert(1, submission("bad", IMAGE, b"{}"))
+    transport.waiting.append(submission("worse", b"no image", PROMPT))
+
+    service_of(transport).run(Event())
+
+    assert sorted(transport.delivered) == ["a", "b", "c"]
+    assert set(transport.delivered["a"]) == {".png", ".json"}
+    assert sorted(transport.rejected) == ["bad", "worse"]
+    assert isinstance(transport.rejected["bad"], BadPrompt)
+
+
+def test_batches_are_never_larger_than_asked_for() -> None:
+    segmenter = BoxSegmenter()
+
+    service_of(waiting(*"abcdefgh"), segmenter, batch_size=3).run(Event())
+
+    assert sum(segmenter.batches) == 8
+    assert max(segmenter.batches) <= 3
+
+
+def test_a_suspect_runs_with_nothing_else_in_flight() -> None:
+    transport = waiting("a", "b", "suspect", "c", "d")
+    transport.waiting[2] = replace(transport.waiting[2], alone=True)
+    in_flight: list[tuple[str, int]] = []
+    original = transport.begin
+
+    def begin(submissions: Sequence[Submission]) -> None:
+        in_flight.extend((s.name, len(transport._open)) for s in submissions)
+        original(submissions)
+
+    transport.begin = begin  # type: ignore[method-assign]
+    service_of(transport).run(Event())
+
+    assert dict(in_flight)["suspect"] == 1
+    assert dict(in_flight)["c"] == 1
+    assert len(transport.delivered) == 5
+
+
+class Lost(BoxSegmenter):
+    def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        raise ModelUnavailable("the device has gone")
+
+
+def test_a_lost_model_ends_the_service_and_hands_everything_back() -> None:
+    transport = waiting(*"abcdefgh")
+
+    with pytest.raises(ModelUnavailable):
+        service_of(transport, Lost(), batch_size=2).run(Event())
+    transport.close()
+
+    assert sorted(s.name for s in transport.waiting) == list("abcdefgh")
+    assert transport.rejected == {}
+
+
+class FullDisk(MemoryTransport):
+    def deliver(self, submission: Submission, artifacts: Sequence[Artifact]) -> None:
+        raise StorageTrouble("no space left")
+
+
+class DeadSource(MemoryTransport):
+    def submissions(self, stop: Event) -> Iterator[Submission]:
+        yield from super().submissions(stop)
+        raise StorageTrouble("the input has gone")
+
+
+@pytest.mark.parametrize("kind", [FullDisk, DeadSource])
+def test_trouble_in_any_stage_ends_the_service_instead_of_hanging_it(kind: type[MemoryTransport]) -> None:
+    transport = kind([submission(name, IMAGE, PROMPT) for name in "abcdefgh"])
+
+    with pytest.raises(StorageTrouble):
+        service_of(transport, batch_size=1).run(Event())
+
+
+class StopsAfterFirst(BoxSegmenter):
+    def __init__(self, stop: Event) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        self._stop.set()
+        return super().embed(images)
+
+
+def test_after_stop_the_running_batch_is_delivered_and_the_rest_handed_back() -> None:
+    stop = Event()
+    segmenter = StopsAfterFirst(stop)
+    transport = waiting(*"abcdefgh")
+
+    service_of(transport, segmenter, batch_size=2).run(stop)
+    transport.close()
+
+    assert len(segmenter.batches) == 1
+    assert len(transport.delivered) == segmenter.batches[0]
+    assert len(transport.delivered) + len(transport.waiting) == 8
+
+
+# The channel between two stages
+
+
+def test_items_come_out_in_order_and_as_many_as_are_there() -> None:
+    channel: Channel[int] = Channel(10)
+    for item in range(5):
+        channel.put(item)
+
+    assert channel.take(3) == [0, 1, 2]
+    assert channel.take(3) == [3, 4]
+
+
+def test_a_full_channel_makes_the_sender_wait_until_something_is_taken() -> None:
+    channel: Channel[str] = Channel(100)
+    assert channel.put("more than fits", cost=500)
+    sent = Event()
+
+    def send() -> None:
+        channel.put("next", cost=1)
+        sent.set()
+
+    sender = Thread(target=send)
+    sender.start()
+
+    assert not sent.wait(0.05)
+    assert channel.take() == ["more than fits"]
+    assert sent.wait(10)
+    sender.join()
+
+
+def test_closing_wakes_both_sides_and_loses_nothing_that_is_inside() -> None:
+    channel: Channel[int] = Channel(1)
+    channel.put(1)
+    refused: list[bool] = []
+    sender = Thread(target=lambda: refused.append(channel.put(2)))
+    sender.start()
+
+    channel.close()
+    sender.join(10)
+
+    assert refused == [False]
+    assert channel.take() == [1]
+    assert channel.take() == []

@@ -1,0 +1,85 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sampoll.spool.recovery import Step, next_step
+from sampoll.spool.state import (
+    LONGEST_DELAY_SECONDS,
+    Failure,
+    JobState,
+    retry_delay_seconds,
+    was_alone,
+)
+
+NEW = JobState("id", "a", ("a.json", "a.jpg"))
+FAILURE = Failure("out-of-memory", "too large", at=100.0)
+
+
+def test_what_is_written_is_read_back() -> None:
+    state = JobState("id", "caf\udce9", ("caf\udce9.jpg",)).begun(3).deferred(FAILURE, 5.0)
+
+    assert JobState.from_json(state.to_json()) == state
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"job_id": 1}', b"\xff"])
+def test_anything_else_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        JobState.from_json(content)
+
+
+def test_an_attempt_is_counted_before_it_is_made_and_only_a_crash_alone_is_a_strike() -> None:
+    begun = NEW.begun(in_flight=1)
+
+    assert begun.attempts == 1
+    assert (begun.crashed(alone=True, at=0).strikes, begun.crashed(alone=False, at=0).strikes) == (1, 0)
+    assert begun.crashed(alone=False, at=0).suspect
+
+
+def test_a_job_that_was_handed_back_is_as_it_was_but_for_the_count_of_attempts() -> None:
+    stopped = NEW.begun(in_flight=2).stopped()
+
+    assert (stopped.attempts, stopped.strikes, stopped.in_flight, stopped.suspect) == (1, 0, 0, False)
+
+
+def test_a_job_was_alone_if_it_began_alone_and_nothing_began_after_it() -> None:
+    first, second, idle = NEW.begun(in_flight=1), NEW.begun(in_flight=2), NEW
+
+    assert was_alone(first, [first, idle])
+    assert not was_alone(first, [first, second])
+    assert not was_alone(second, [second])
+
+
+@given(st.integers(0, 50), st.floats(0, 1))
+def test_delays_double_from_two_seconds_to_ten_minutes_with_jitter(strikes: int, random: float) -> None:
+    assert 0 <= retry_delay_seconds(strikes, random) <= min(2.0 * 2 ** max(strikes - 1, 0), 600)
+    assert retry_delay_seconds(1, 1.0) == 2
+    assert retry_delay_seconds(3, 1.0) == 8
+
+
+@given(st.floats(0, 1e12), st.floats(0, 1e12))
+def test_a_clock_that_jumps_makes_nobody_wait_longer_than_the_longest_delay(at: float, now: float) -> None:
+    state = NEW.deferred(Failure("x", "y", at), 10.0)
+
+    assert 0 <= state.due_in(now) <= LONGEST_DELAY_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("state", "is_complete", "is_committed", "expected"),
+    [
+        (NEW, True, False, Step.TRY),
+        (NEW, False, False, Step.GIVE_BACK),
+        (NEW, False, True, Step.FINISH),
+        (NEW.refused(FAILURE), True, False, Step.BURY),
+        (NEW.refused(FAILURE), False, False, Step.BURY),
+        (NEW.refused(FAILURE), True, True, Step.FINISH),
+        (JobState("id", "a", NEW.files, strikes=3), True, False, Step.GIVE_UP),
+        (JobState("id", "a", NEW.files, strikes=2), True, False, Step.TRY),
+        (JobState("id", "a", ()), True, False, Step.GIVE_BACK),
+    ],
+)
+def test_what_a_found_job_needs_next(
+    state: JobState, is_complete: bool, is_committed: bool, expected: Step
+) -> None:
+    step = next_step(state, is_complete=is_complete, is_committed=is_committed, max_attempts=3)
+
+    assert step is expected
