@@ -96,7 +96,8 @@ def test_the_image_is_encoded_once_however_many_prompts_there_are(monkeypatch: p
 
     def counted(images: torch.Tensor) -> torch.Tensor:
         calls.append(len(images))
-        return original(images)
+        features: torch.Tensor = original(images)
+        return features
 
     monkeypatch.setattr(sam.image_encoder, "forward", counted)
     segmenter = SamSegmenter("sam", sam, CPU)
