@@ -15,10 +15,11 @@ from sampoll.errors import (
     OutputUnavailable,
     PermissionRefused,
     UsageError,
+    translated_os_errors,
 )
 from sampoll.events import Broadcast, Events
 from sampoll.listeners import Log, Tally, progress_bar
-from sampoll.registry import load_format, load_segmenter
+from sampoll.registry import find_factory, load_format, load_segmenter
 from sampoll.service import Service
 from sampoll.settings import Settings, SpoolSettings, default_config_files
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
@@ -37,6 +38,7 @@ def run(settings: Settings, *, show_progress: bool) -> tuple[int, str]:
     Raises SampollError for whatever keeps the run from working at all.
     """
     layout = layout_of(settings.spool)
+    factory = find_factory(settings.model)
     tally, stop = Tally(), Event()
     with ExitStack() as stack:
         listeners: list[Events] = [Log(), tally]
@@ -46,8 +48,8 @@ def run(settings: Settings, *, show_progress: bool) -> tuple[int, str]:
 
         def stop_in_order() -> None:
             log.info("stopping: the running batch is finished first; a second signal stops at once")
-            transport.note_stopping()
             stop.set()
+            transport.note_stopping()
 
         def work() -> None:
             if not settings.spool.continuous and not transport.has_work(stop):
@@ -58,7 +60,7 @@ def run(settings: Settings, *, show_progress: bool) -> tuple[int, str]:
                     decode,
                     limits=DecodingLimits(settings.limits.max_pixels, settings.limits.max_prompts),
                 ),
-                segmenter=load_segmenter(settings.model),
+                segmenter=load_segmenter(settings.model, factory),
                 formats=[load_format(name) for name in FORMATS],
                 batch_size=settings.model.batch_size,
             )
@@ -97,8 +99,9 @@ def layout_of(settings: SpoolSettings) -> Layout:
     if settings.input is None or settings.output is None:
         raise UsageError(_missing_directories(settings))
     input_directory = settings.input.resolve()
-    if not input_directory.is_dir():
-        raise InputUnavailable(f"no input directory {settings.input}: create it, or correct --input")
+    with translated_os_errors("look at", settings.input):
+        if not input_directory.is_dir():
+            raise InputUnavailable(f"no input directory {settings.input}: create it, or correct --input")
     output = settings.output.resolve()
     if _one_inside_the_other(input_directory, output):
         raise ConfigurationError(
@@ -106,10 +109,10 @@ def layout_of(settings: SpoolSettings) -> Layout:
             "results would be taken for new pairs"
         )
     _create(output)
-    return Layout(input_directory, output, _done_directory(settings, input_directory))
+    return Layout(input_directory, output, _done_directory(settings, input_directory, output))
 
 
-def _done_directory(settings: SpoolSettings, input_directory: Path) -> Path | None:
+def _done_directory(settings: SpoolSettings, input_directory: Path, output: Path) -> Path | None:
     match settings.done:
         case "keep":
             return input_directory / DONE
@@ -121,6 +124,10 @@ def _done_directory(settings: SpoolSettings, input_directory: Path) -> Path | No
         raise ConfigurationError(
             f"--done {done} must not be inside the input {input_directory}; --done keep uses its own "
             f"directory {DONE} there"
+        )
+    if done == output:
+        raise ConfigurationError(
+            f"--done {done} must not be the output, where prompts would look like results"
         )
     _create(done)
     return done

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from importlib.metadata import version
@@ -30,6 +31,8 @@ def main() -> NoReturn:
     except SampollError as error:
         _say(str(error))
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except Exception:  # noqa: BLE001  the top of the process
         traceback.print_exc()
         _say("this is a bug in sampoll; nothing is lost. Please report it with the lines above")
@@ -74,9 +77,9 @@ def run(
         return
     settings = resolved.settings
     show_progress = sys.stderr.isatty() and not settings.spool.continuous
-    level = settings.operations.log_level.upper()
-    # The bar already shows what INFO would say.
-    logging.getLogger().setLevel("WARNING" if show_progress and level == "INFO" else level)
+    # Unless somebody asked for lines, the bar already shows what they would say.
+    quieter = show_progress and "log-level" not in resolved.origins
+    logging.getLogger("sampoll").setLevel("WARNING" if quieter else settings.operations.log_level.upper())
 
     from sampoll.app import run as run_service
 

@@ -2,18 +2,19 @@
 
 import io
 import time
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sampoll.errors import BadImage, BadPrompt
+from sampoll.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.jobs import Job, Prompt, RgbImage, Submission
 from sampoll.prompts import parse_prompts
 
 # Everything else that Pillow could open stays closed: EPS, for one, would reach Ghostscript.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+# Pillow's limit for the whole process; --max-pixels is checked for each image instead.
+Image.MAX_IMAGE_PIXELS = None
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -31,17 +32,18 @@ def decode(submission: Submission, limits: DecodingLimits) -> Job:
     The prompt comes first: it is cheap. Coordinates are those of the upright image, EXIF orientation
     applied.
     """
-    prompts = parse_prompts(submission.prompt, submission.prompt_name, limits.max_prompts)
+    placed = parse_prompts(submission.prompt, submission.prompt_name, limits.max_prompts)
     started = time.perf_counter()
     image = decode_image(submission.image, submission.image_name, limits.max_pixels)
     decoding_seconds = time.perf_counter() - started
-    _check_inside(prompts, image, submission.prompt_name)
+    for place, prompt in placed.items():
+        _check_inside(prompt, image, submission.prompt_name, place)
     return Job(
         id=submission.id,
         name=submission.name,
         image=image,
         image_sha256=submission.image_sha256,
-        prompts=prompts,
+        prompts=tuple(placed.values()),
         decoding_seconds=decoding_seconds,
     )
 
@@ -49,26 +51,25 @@ def decode(submission: Submission, limits: DecodingLimits) -> Job:
 def decode_image(content: bytes, file: str, max_pixels: int) -> RgbImage:
     """The pixels of an image file, upright and in RGB; BadImage names `file` and what is wrong.
 
-    Alpha is dropped, 16 bits are scaled to 8, palettes and CMYK are converted, a truncated file is refused.
+    Alpha is dropped, of 16 bits the upper 8 are kept, palettes and CMYK are converted; a truncated file is
+    refused.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own limit warns; ours refuses
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    raise BadImage(
-                        f"is {width}x{height}, more than {max_pixels} pixels (--max-pixels)", file=file
-                    )
-                return np.ascontiguousarray(_upright_rgb(image))
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise BadImage(
+                    f"is {width}x{height}, more than {max_pixels} pixels (--max-pixels)", file=file
+                )
+            if image.mode in ("I", "F"):
+                raise BadImage("has 32 bits a pixel: convert it to 8 or 16 bits first", file=file)
+            return np.ascontiguousarray(_upright_rgb(image))
     except BadImage:
         raise
     except UnidentifiedImageError as error:
         raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=file) from error
-    except Image.DecompressionBombError as error:
-        raise BadImage(f"has more than {max_pixels} pixels (--max-pixels)", file=file) from error
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise OutOfMemory("not enough memory to decode it; it is tried again later", file=file) from error
     except Exception as error:
         raise BadImage(f"cannot be decoded: {error}", file=file) from error
 
@@ -76,26 +77,21 @@ def decode_image(content: bytes, file: str, max_pixels: int) -> RgbImage:
 def _upright_rgb(image: Image.Image) -> RgbImage:
     upright = ImageOps.exif_transpose(image)
     if upright.mode in _SIXTEEN_BIT_MODES:
-        # Pillow would clip these at 255 instead of scaling them.
+        # Pillow would clip these at 255 instead.
         gray = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
     return np.asarray(upright.convert("RGB"))
 
 
-def _check_inside(prompts: tuple[Prompt, ...], image: RgbImage, file: str) -> None:
-    """Refuses points outside the image, and boxes that do not touch it."""
+def _check_inside(prompt: Prompt, image: RgbImage, file: str, place: str) -> None:
+    """Refuses points outside the image, and a box that does not touch it."""
     height, width, _ = image.shape
-    for index, prompt in enumerate(prompts):
-        where = f"prompts[{index}]." if len(prompts) > 1 else ""
-        for number, point in enumerate(prompt.points):
-            if not (0 <= point.x < width and 0 <= point.y < height):
-                raise BadPrompt(
-                    f"({point.x:g}, {point.y:g}) lies outside the image of {width}x{height} pixels",
-                    file=file,
-                    field=f"{where}points[{number}]",
-                )
-        box = prompt.box
-        if box and not (box.x0 < width and box.y0 < height and box.x1 > 0 and box.y1 > 0):
+    outside = f"lies outside the image of {width}x{height} pixels"
+    for number, point in enumerate(prompt.points):
+        if not (0 <= point.x < width and 0 <= point.y < height):
             raise BadPrompt(
-                f"lies outside the image of {width}x{height} pixels", file=file, field=f"{where}box"
+                f"({point.x:g}, {point.y:g}) {outside}", file=file, field=f"{place}points[{number}]"
             )
+    box = prompt.box
+    if box and not (box.x0 < width and box.y0 < height and box.x1 > 0 and box.y1 > 0):
+        raise BadPrompt(outside, file=file, field=f"{place}box")

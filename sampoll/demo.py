@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.errors import translated_os_errors
+from sampoll.errors import OutputUnavailable, translated_os_errors
 from sampoll.formats.png_mask import encode
 from sampoll.jobs import Box, Point, Prompt, RgbImage
 from sampoll.prompts import prompts_document
@@ -59,13 +59,20 @@ def write_demo(directory: Path) -> int:
 
 def _write(pair: DemoPair, directory: Path) -> None:
     _, content = cv2.imencode(".jpg", pair.image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-    (directory / "in" / f"{pair.name}.jpg").write_bytes(content.tobytes())
+    _write_file(directory / "in" / f"{pair.name}.jpg", content.tobytes())
     prompts: Any = prompts_document(pair.prompts)
     document = prompts[0] if len(prompts) == 1 else {"prompts": prompts}
-    (directory / "in" / f"{pair.name}.json").write_text(json.dumps(document, indent=2) + "\n")
+    _write_file(directory / "in" / f"{pair.name}.json", json.dumps(document, indent=2).encode() + b"\n")
     for index, truth in enumerate(pair.truths):
         suffix = f".{index}.png" if len(pair.truths) > 1 else ".png"
-        (directory / "truth" / f"{pair.name}{suffix}").write_bytes(encode(Mask.from_array(truth, 1.0)))
+        _write_file(directory / "truth" / f"{pair.name}{suffix}", encode(Mask.from_array(truth, 1.0)))
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    """Leaves somebody else's file of that name alone."""
+    if path.exists() and path.read_bytes() != content:
+        raise OutputUnavailable(f"{path} is there already: choose another directory for the demo")
+    path.write_bytes(content)
 
 
 def _photograph(*objects: tuple[BoolMask, tuple[int, int, int]]) -> RgbImage:

@@ -16,6 +16,7 @@
         ├── BadPrompt
         ├── AmbiguousPair
         ├── SegmentationFailed
+        ├── OutputFailed
         ├── CrashedRepeatedly
         └── TransientJobError          worth another try, after a while
             ├── OutOfMemory
@@ -102,6 +103,10 @@ class SegmentationFailed(JobError):
     code = "segmentation-failed"
 
 
+class OutputFailed(JobError):
+    code = "output-failed"
+
+
 class CrashedRepeatedly(JobError):
     code = "crashed-repeatedly"
 
@@ -122,10 +127,14 @@ class UnreadableInput(TransientJobError):
 
 @contextmanager
 def translated_os_errors(doing: str, path: str | PathLike[str]) -> Iterator[None]:
-    """Raises StorageTrouble or PermissionRefused, naming `doing` and `path`, for any OSError inside."""
+    """Raises StorageTrouble or PermissionRefused for any OSError inside; the message names `doing`, `path`
+    and the file at fault, where the error knows it."""
     try:
         yield
     except OSError as error:
         refused = error.errno in (errno.EACCES, errno.EPERM)
         kind = PermissionRefused if refused else StorageTrouble
-        raise kind(f"cannot {doing} {printable(fsdecode(path))}: {error.strerror or error}") from error
+        at_fault = "" if error.filename is None else f": {printable(fsdecode(error.filename))}"
+        raise kind(
+            f"cannot {doing} {printable(fsdecode(path))}{at_fault}: {error.strerror or error}"
+        ) from error

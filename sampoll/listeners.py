@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.errors import JobError
 from sampoll.events import Backlog, Events
@@ -62,13 +63,14 @@ class Tally(Events):
 
 
 class ProgressBar(Events):
-    """Outcomes against what is known to wait."""
+    """Outcomes against what is known to wait; nothing is shown before there is something."""
 
     def __init__(self, bar: "tqdm[Any]") -> None:
         self._bar = bar
 
     def backlog(self, backlog: Backlog) -> None:
         self._bar.total = max(self._bar.total or 0, self._bar.n + backlog.ready + backlog.settling)
+        self._bar.disable = not self._bar.total
         self._bar.refresh()
 
     def delivered(self, name: str, job_id: str, stem: str) -> None:
@@ -80,8 +82,8 @@ class ProgressBar(Events):
 
 @contextmanager
 def progress_bar() -> Iterator[ProgressBar]:
-    bar: tqdm[Any] = tqdm(total=0, unit="pair", dynamic_ncols=True)
-    with bar:
+    bar: tqdm[Any] = tqdm(total=0, unit="pair", dynamic_ncols=True, delay=1e-3)
+    with bar, logging_redirect_tqdm():
         yield ProgressBar(bar)
 
 

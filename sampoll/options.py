@@ -20,8 +20,9 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         command(*args, flags=flags, **values)
 
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "flags"]
-    wrapped.__signature__ = inspect.Signature(_parameters() + own)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in _parameters() + own}
+    signature = inspect.Signature(_parameters() + own)
+    wrapped.__signature__ = signature  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     return wrapped
 
 
@@ -29,7 +30,7 @@ def _parameters() -> list[inspect.Parameter]:
     parameters = []
     for setting in all_settings():
         is_flag = setting.field.annotation is bool
-        names = [setting.flag, setting.extra("short")]
+        names = [f"{setting.flag}/--no-{setting.key}" if is_flag else setting.flag, setting.extra("short")]
         default = setting.field.default
         option = typer.Option(
             None,

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from sampoll.errors import BadPrompt
 from sampoll.jobs import DEFAULT_LABEL, Box, Point, Prompt
@@ -16,21 +24,34 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class _WirePoint(_Wire):
-    x: FiniteFloat
-    y: FiniteFloat
+def _whole(value: object) -> object:
     # Some senders write every number as a double, so 1.0 is a label too.
-    label: Annotated[int, Field(ge=0, le=1, strict=False)]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _label(value: int) -> int:
+    if value not in (0, 1):
+        raise ValueError("must be 0 (background) or 1 (foreground)")
+    return value
+
+
+Coordinate = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+
+
+class _WirePoint(_Wire):
+    x: Coordinate
+    y: Coordinate
+    label: Annotated[int, BeforeValidator(_whole), AfterValidator(_label)]
 
     def value(self) -> Point:
         return Point(self.x, self.y, self.label)
 
 
 class _WireBox(_Wire):
-    x0: FiniteFloat
-    y0: FiniteFloat
-    x1: FiniteFloat
-    y1: FiniteFloat
+    x0: Coordinate
+    y0: Coordinate
+    x1: Coordinate
+    y1: Coordinate
 
     @model_validator(mode="after")
     def _corners_in_order(self) -> "_WireBox":
@@ -66,8 +87,9 @@ class _WirePrompts(_Wire):
     prompts: Annotated[list[_WirePrompt], Field(min_length=1)]
 
 
-def parse_prompts(content: bytes, file: str, at_most: int) -> tuple[Prompt, ...]:
-    """The prompts of a prompt file, in its order; BadPrompt names `file` and the field at fault.
+def parse_prompts(content: bytes, file: str, at_most: int) -> dict[str, Prompt]:
+    """The prompts of a prompt file, in its order, by the place where each stands: "" for the only one of a
+    file, otherwise "prompts[0]." and so on. BadPrompt names `file` and the field at fault.
 
     A file is one prompt, or `{"prompts": [...]}` with 1..at_most of them. A UTF-8 byte order mark is
     skipped; unknown keys, NaN and infinities are refused.
@@ -80,13 +102,13 @@ def parse_prompts(content: bytes, file: str, at_most: int) -> tuple[Prompt, ...]
         raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
     try:
         if "prompts" not in document:
-            return (_WirePrompt.model_validate(document).value(),)
+            return {"": _WirePrompt.model_validate(document).value()}
         wire = _WirePrompts.model_validate(document).prompts
     except ValidationError as error:
         raise _first_of(error, file) from error
     if len(wire) > at_most:
         raise BadPrompt(f"has {len(wire)} prompts, at most {at_most} are allowed", file=file, field="prompts")
-    return tuple(prompt.value() for prompt in wire)
+    return {f"prompts[{index}].": prompt.value() for index, prompt in enumerate(wire)}
 
 
 def prompts_document(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
@@ -130,8 +152,7 @@ _MESSAGES = {
     "missing": "is missing",
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
-    "greater_than_equal": "must be 0 (background) or 1 (foreground)",
-    "less_than_equal": "must be 0 (background) or 1 (foreground)",
+    "int_type": "must be 0 (background) or 1 (foreground)",
     "model_type": "must be a JSON object",
     "list_type": "must be a list",
     "string_type": "must be a string",

@@ -1,12 +1,13 @@
 """Models and formats by name: built-ins, other packages' entry points, and a user's own factory."""
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from sampoll.errors import ModelUnavailable
+from sampoll.errors import ModelUnavailable, SampollError
 from sampoll.interfaces import Format, Segmenter
 from sampoll.settings import ModelSettings
 
@@ -14,21 +15,32 @@ SEGMENTERS = "sampoll.segmenters"
 FORMATS = "sampoll.formats"
 
 
-def load_segmenter(options: ModelSettings) -> Segmenter[Any]:
-    """The segmenter that `options.model` names, ready to work; ModelUnavailable says what to change.
+Factory: TypeAlias = Callable[[ModelSettings], Segmenter[Any]]
+"""Makes a segmenter that is ready to work, which may take long."""
 
-    A factory, ours or a user's, is called with the model settings.
-    """
+
+def find_factory(options: ModelSettings) -> Factory:
+    """The factory that `options.model` names; ModelUnavailable says what to change."""
     if ":" in options.model:
-        factory = _imported(options.model)
-    else:
-        known = {point.name: point for point in entry_points(group=SEGMENTERS)}
-        if options.model not in known:
-            names = ", ".join(sorted(known))
-            raise ModelUnavailable(f"no {options.model!r} among models: {names}, or package.module:factory")
-        factory = known[options.model].load()
-    segmenter: Segmenter[Any] = factory(options)
-    return segmenter
+        return _imported(options.model)
+    known = {point.name: point for point in entry_points(group=SEGMENTERS)}
+    if options.model not in known:
+        names = ", ".join(sorted(known))
+        raise ModelUnavailable(f"no {options.model!r} among models: {names}, or package.module:factory")
+    factory: Factory = known[options.model].load()
+    return factory
+
+
+def load_segmenter(options: ModelSettings, factory: Factory) -> Segmenter[Any]:
+    """The segmenter that `factory` makes; ModelUnavailable if it cannot."""
+    try:
+        return factory(options)
+    except SampollError:
+        raise
+    except Exception as error:
+        raise ModelUnavailable(
+            f"--model {options.model} could not be loaded: {type(error).__name__}: {error}"
+        ) from error
 
 
 def load_format(name: str) -> Format:
@@ -38,7 +50,7 @@ def load_format(name: str) -> Format:
     return rendering
 
 
-def _imported(name: str) -> Any:
+def _imported(name: str) -> Factory:
     """The object called package.module:attribute; the working directory is searched last."""
     module_name, _, attribute = name.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
@@ -51,4 +63,5 @@ def _imported(name: str) -> Any:
         ) from error
     if not callable(factory := getattr(module, attribute, None)):
         raise ModelUnavailable(f"--model {name}: {module_name} has no callable {attribute!r}")
-    return factory
+    found: Factory = factory
+    return found

@@ -12,11 +12,11 @@ from threading import Condition, Event, Thread
 from typing import Any, TypeAlias
 
 from sampoll.channel import Channel
-from sampoll.errors import JobError
+from sampoll.errors import JobError, OutputFailed
 from sampoll.executor import Executor, Outcome
 from sampoll.interfaces import Format, Segmenter, Transport
 from sampoll.jobs import Job, Submission
-from sampoll.results import Artifact
+from sampoll.results import Artifact, Segmentation
 
 log = logging.getLogger(__name__)
 
@@ -114,18 +114,29 @@ class _Run:
     def _write(self) -> None:
         while taken := self._outcomes.take():
             for submission, outcome in taken:
-                if isinstance(outcome, JobError):
-                    self._transport.reject(submission, outcome)
-                else:
-                    segmentation = outcome
-                    suffixes = [s for form in self._service.formats for s in form.suffixes(segmentation)]
+                try:
+                    if isinstance(outcome, JobError):
+                        raise outcome
+                    formats = self._service.formats
+                    suffixes = [suffix for form in formats for suffix in form.suffixes(outcome)]
                     stem = self._transport.reserve(submission, suffixes)
-                    named = replace(segmentation, name=stem)
-                    artifacts: list[Artifact] = []
-                    for form in self._service.formats:
-                        artifacts.extend(form.render(named, tuple(artifacts)))
+                    artifacts = _rendered(formats, replace(outcome, name=stem))
+                except JobError as error:
+                    self._transport.reject(submission, error)
+                else:
                     self._transport.deliver(submission, artifacts)
                 self._in_flight.leave()
+
+
+def _rendered(formats: Sequence[Format], segmentation: Segmentation) -> list[Artifact]:
+    """The files of every format, in order; OutputFailed if one cannot be made."""
+    artifacts: list[Artifact] = []
+    for form in formats:
+        try:
+            artifacts.extend(form.render(segmentation, tuple(artifacts)))
+        except Exception as error:
+            raise OutputFailed(f"no output could be made: {type(error).__name__}: {error}") from error
+    return artifacts
 
 
 class _InFlight:

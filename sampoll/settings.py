@@ -6,15 +6,25 @@ the parts get: none sees another's.
 
 import difflib
 import logging
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 
 from sampoll.errors import ConfigurationError, UsageError
@@ -26,6 +36,27 @@ CONFIG_VARIABLE = "SAMPOLL_CONFIG"
 CONFIG_FILE_NAME = "sampoll.toml"
 
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
+
+
+def _named(value: Any) -> Any:
+    if value == "":
+        raise ValueError("must not be empty")
+    return value
+
+
+def _bare(name: str) -> str:
+    if "/" in name or name in ("", ".", ".."):
+        raise ValueError("must be the name of a file, without a directory")
+    return name
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("must be auto, cpu, cuda or cuda:N")
+    return name
+
+
+NamedPath = Annotated[Path, BeforeValidator(_named)]
 
 
 def _setting(default: Any, key: str, help: str, *, metavar: str = "", short: str = "") -> Any:
@@ -40,12 +71,14 @@ class _Section(BaseModel):
 class SpoolSettings(_Section):
     """Where jobs come from and where they go."""
 
-    input: Path | None = _setting(None, "input", "Directory to take pairs from.", metavar="DIR", short="-i")
-    output: Path | None = _setting(
+    input: NamedPath | None = _setting(
+        None, "input", "Directory to take pairs from.", metavar="DIR", short="-i"
+    )
+    output: NamedPath | None = _setting(
         None, "output", "Directory for masks and OPEX; created where absent.", metavar="DIR", short="-o"
     )
     continuous: bool = _setting(False, "continuous", "Keep watching until a signal or the stop file.")
-    done: Literal["keep", "delete"] | Path = _setting(
+    done: Literal["keep", "delete"] | NamedPath = _setting(
         "keep",
         "done",
         "Finished inputs: keep in INPUT/done, delete, or move to DIR.",
@@ -63,7 +96,7 @@ class SpoolSettings(_Section):
     give_up_seconds: Seconds = _setting(
         60.0, "give-up", "One-shot: wait at most this long for retries that are due later.", metavar="SECONDS"
     )
-    stop_file: str | None = _setting(
+    stop_file: Annotated[str, AfterValidator(_bare)] | None = _setting(
         None, "stop-file", "Stop once a file of this name is in the input; it is removed.", metavar="NAME"
     )
 
@@ -74,10 +107,10 @@ class ModelSettings(_Section):
     model: str = _setting(
         "vit_b", "model", "grabcut, vit_b, vit_l, vit_h, or package.module:factory.", metavar="NAME"
     )
-    checkpoint: Path | None = _setting(
+    checkpoint: NamedPath | None = _setting(
         None, "checkpoint", "Weights of the model: an official .pth, or .safetensors.", metavar="FILE"
     )
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = _setting(
+    device: Annotated[str, AfterValidator(_device)] = _setting(
         "auto",
         "device",
         "Where the model runs; auto is cuda where there is one.",
@@ -148,7 +181,7 @@ class Setting:
         """`value`, a path in it being relative to `directory`."""
         kinds = get_args(self.field.annotation)
         words = {word for kind in kinds for word in get_args(kind)}
-        if Path not in kinds or not isinstance(value, str) or value in words:
+        if NamedPath not in kinds or not isinstance(value, str) or value in words or not value:
             return value
         return directory / Path(value).expanduser()
 
@@ -180,7 +213,7 @@ class Resolved:
 class _Given:
     value: Any
     origin: str
-    from_flag: bool = False
+    refusal: type[UsageError] | type[ConfigurationError] = ConfigurationError
 
 
 def default_config_files() -> Sequence[Path]:
@@ -202,7 +235,7 @@ def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], config: Pa
     if toml is not None:
         given.update(_from_toml(toml))
     given.update(_from_environment(environment))
-    given.update({key: _Given(value, f"--{key}", from_flag=True) for key, value in flags.items()})
+    given.update({key: _Given(value, f"--{key}", UsageError) for key, value in flags.items()})
 
     sections: dict[str, dict[str, Any]] = {}
     for setting in all_settings():
@@ -220,8 +253,10 @@ def describe(resolved: Resolved) -> str:
     lines = []
     for section_name in Settings.model_fields:
         lines.append(f"[{section_name}]")
-        values = getattr(resolved.settings, section_name).model_dump(mode="json", by_alias=True)
+        values = getattr(resolved.settings, section_name).model_dump(by_alias=True)
         for key, value in values.items():
+            if isinstance(value, Path):
+                value = str(value.absolute())
             assignment = f"{key} = {_toml_value(value)}" if value is not None else f"# {key} is not set"
             lines.append(f"{assignment:<40}  # {resolved.origins.get(key, 'default')}")
         lines.append("")
@@ -242,7 +277,11 @@ def _toml_value(value: bool | float | str) -> str:
 def _config_file(environment: Mapping[str, str]) -> Path | None:
     if named := environment.get(CONFIG_VARIABLE):
         return Path(named)
-    return next((path for path in default_config_files() if path.is_file()), None)
+    for path in default_config_files():
+        with suppress(PermissionError):  # a directory that is not ours to look into holds nothing for us
+            if path.is_file():
+                return path
+    return None
 
 
 def _from_toml(path: Path) -> dict[str, _Given]:
@@ -257,7 +296,9 @@ def _from_toml(path: Path) -> dict[str, _Given]:
         by_section[setting.section][setting.key] = setting
     given = {}
     for section, values in document.items():
-        if section not in by_section or not isinstance(values, dict):
+        if not isinstance(values, dict):
+            raise ConfigurationError(_unknown_key(path, None, section, by_section))
+        if section not in by_section:
             raise ConfigurationError(_unknown(path, f"[{section}]", section, by_section))
         for key, value in values.items():
             if key not in by_section[section]:
@@ -267,15 +308,21 @@ def _from_toml(path: Path) -> dict[str, _Given]:
     return given
 
 
-def _unknown_key(path: Path, section: str, key: str, by_section: Mapping[str, Mapping[str, Setting]]) -> str:
+def _unknown_key(
+    path: Path, section: str | None, key: str, by_section: Mapping[str, Mapping[str, Setting]]
+) -> str:
+    """What to say of a key that is not in `section`, or of one before every section."""
+    here = f"[{section}]" if section else "the top level"
     for other, settings in by_section.items():
         if key in settings:
-            return f"{path}: {key} belongs in [{other}], not in [{section}]"
-    return _unknown(path, f"[{section}] {key}", key, [s.key for s in all_settings()])
+            return f"{path}: {key} belongs in [{other}], not in {here}"
+    if key in by_section:
+        return f"{path}: {key} is a section: write [{key}] and its settings below it"
+    return _unknown(path, f"{here} {key}", key, [s.key for s in all_settings()])
 
 
 def _unknown(path: Path, place: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
     hint = f"; the nearest known name is {near[0]}" if near else ""
     return f"{path}: {place} is not known{hint}"
 
@@ -284,9 +331,9 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
     known = {setting.variable: setting for setting in all_settings()}
     given = {}
     for variable, value in environment.items():
-        if variable in known:
+        if variable in known and value:
             given[known[variable].key] = _Given(value, variable)
-        elif variable.startswith(ENVIRONMENT_PREFIX) and variable != CONFIG_VARIABLE:
+        elif variable.startswith(ENVIRONMENT_PREFIX) and variable not in (*known, CONFIG_VARIABLE):
             log.warning("%s is no setting of sampoll and is ignored", variable)
     return given
 
@@ -294,5 +341,5 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
 def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError | ConfigurationError:
     first = error.errors(include_url=False)[0]
     at_fault = given[str(first["loc"][1])]
-    message = f"{at_fault.origin}: {first['msg']}, got {at_fault.value!r}"
-    return UsageError(message) if at_fault.from_flag else ConfigurationError(message)
+    reason = first["msg"].removeprefix("Value error, ")
+    return at_fault.refusal(f"{at_fault.origin}: {reason}, got {at_fault.value!r}")

@@ -2,24 +2,29 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 from types import FrameType
 
+ONE_REQUEST_SECONDS = 0.1
+"""Signals so close together are one request: `timeout` and terminals signal a process and its group."""
+
 
 @contextmanager
 def stopping_on_signals(on_first: Callable[[], None]) -> Iterator[None]:
     """Calls `on_first` at the first signal; at the second the process ends with 128 + its number."""
-    asked = False
+    asked_at: float | None = None
 
     def handle(number: int, _: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal asked_at
+        if asked_at is None:
+            asked_at = time.monotonic()
+            on_first()
+        elif time.monotonic() - asked_at > ONE_REQUEST_SECONDS:
             # No clean-up on purpose: the spool is safe at any point, and somebody is in a hurry.
             os._exit(128 + number)
-        asked = True
-        on_first()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,6 +49,34 @@ def drop_pair(
     kind = {".jpg": "JPEG", ".png": "PNG"}[suffix.lower()]
     (directory / f"{name}{suffix}").write_bytes(encoded(image_of() if image is None else image, kind))
     (directory / f"{name}.json").write_text(json.dumps(prompt))
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The directories that a user of `sampoll run` sees."""
+
+    input: Path
+    output: Path
+
+    @property
+    def flags(self) -> tuple[object, ...]:
+        return ("-i", self.input, "-o", self.output, "--settle", 0.1, "--rescan", 0.5)
+
+    @property
+    def done(self) -> list[str]:
+        return names_in(self.input / "done")
+
+    @property
+    def failed(self) -> list[str]:
+        return names_in(self.input / "failed")
+
+    @property
+    def results(self) -> list[str]:
+        return names_in(self.output)
+
+    @property
+    def waiting(self) -> list[str]:
+        return [name for name in names_in(self.input) if name not in ("done", "failed")]
 
 
 class BoxSegmenter:
@@ -111,12 +140,23 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**clean, "PYTHONPATH": str(TESTS), "XDG_CONFIG_HOME": "/nonexistent", **(extra or {})}
 
 
+# Root may write anywhere unless these are taken away; setpriv is part of every Debian and Ubuntu.
+_WITHOUT_PRIVILEGES = (
+    ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
+    if os.geteuid() == 0
+    else ()
+)
+
+
 def sampoll(
-    *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: object,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    unprivileged: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the real command to its end."""
+    """Runs the real command to its end; `unprivileged`, permissions count even if the tests run as root."""
     return subprocess.run(
-        [SAMPOLL, *map(str, arguments)],
+        [*(_WITHOUT_PRIVILEGES if unprivileged else ()), SAMPOLL, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=DEADLINE_SECONDS * 2,

@@ -25,5 +25,7 @@ class PngMask:
 
 def encode(mask: Mask) -> bytes:
     """A mask as a PNG of bit depth 1, grayscale."""
-    _, content = cv2.imencode(".png", mask.pixels().view(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    done, content = cv2.imencode(".png", mask.pixels().view(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
+    if not done:
+        raise ValueError(f"no PNG can be as large as {mask.size} (H, W)")
     return content.tobytes()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sampoll.spool.files import move_unless_taken, replace_file, signature_of
-from sampoll.spool.layout import STATE, Layout, is_image, split_name
+from sampoll.spool.layout import STATE, Layout, is_image, publishable, split_name
 from sampoll.spool.nodes import Node
 from sampoll.spool.scan import Group
 from sampoll.spool.state import JobState
@@ -16,12 +16,13 @@ from sampoll.spool.state import JobState
 class Claim:
     """A job directory that is ours, and its state as it was last saved.
 
-    `is_orphaned`: nothing was saved, or it is lost; the state is a guess from the files inside.
+    Not `is_sound`: a file was not there or had changed when it was claimed, or the state was lost and is a
+    guess from the files inside.
     """
 
     directory: Path
     state: JobState
-    is_orphaned: bool = False
+    is_sound: bool = True
 
     def saved(self, state: JobState, *, synced: bool) -> "Claim":
         """The same claim in a new state, once that is written."""
@@ -34,27 +35,23 @@ class Claim:
 
     @property
     def is_complete(self) -> bool:
-        return not self.is_orphaned and len(self.files()) == len(self.state.files)
+        return self.is_sound and len(self.files()) == len(self.state.files)
 
 
-def take(layout: Layout, node: Node, group: Group) -> Claim | None:
-    """Claims a group; None, with nothing changed, if another process was faster or a file has changed."""
+def take(layout: Layout, node: Node, group: Group) -> Claim:
+    """Claims a group; the claim is not sound if another process was faster or a file has changed."""
     directory = node.work / uuid.uuid4().hex
     directory.mkdir()
     # Prompts first, for everyone: whoever gets the first file gets them all.
     names = tuple(sorted(group.signatures, key=lambda name: (is_image(name), name)))
-    claim = Claim(directory, JobState(directory.name, group.stem, names))
+    claim = Claim(directory, JobState(directory.name, publishable(group.stem), names))
     claim = claim.saved(claim.state, synced=False)
     for name in names:
         try:
             (layout.input / name).rename(directory / name)
         except FileNotFoundError:
-            give_back(layout, claim)
-            return None
-    if not all(_is_as_seen(path, group) for path in claim.files()):
-        give_back(layout, claim)
-        return None
-    return claim
+            return replace(claim, is_sound=False)
+    return replace(claim, is_sound=all(_is_as_seen(path, group) for path in claim.files()))
 
 
 def _is_as_seen(path: Path, group: Group) -> bool:
@@ -80,7 +77,12 @@ def load(directory: Path) -> Claim:
     except (FileNotFoundError, ValueError):
         names = tuple(sorted(p.name for p in directory.iterdir() if not p.name.startswith(STATE)))
         stem = split_name(names[0])[0] if names else directory.name
-        return Claim(directory, JobState(directory.name, stem, names), is_orphaned=True)
+        return Claim(directory, JobState(directory.name, publishable(stem), names), is_sound=False)
+
+
+def is_name_taken(layout: Layout, claim: Claim) -> bool:
+    """Whether the input has a file again where one of the claim's lay."""
+    return any(os.path.lexists(layout.input / path.name) for path in claim.files())
 
 
 def give_back(layout: Layout, claim: Claim) -> bool:

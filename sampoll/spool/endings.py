@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -30,7 +31,7 @@ def finish(layout: Layout, claim: Claim) -> None:
 
 def bury(layout: Layout, claim: Claim) -> None:
     """Moves the inputs of a rejected job to failed/, and says why beside them. May be repeated."""
-    claim = _keep(claim, layout.failed)
+    claim = _keep(claim, layout.failed, beside=ERROR_SUFFIX)
     report = json.dumps(error_report(claim), indent=2).encode("ascii")
     replace_file(layout.failed / f"{claim.state.kept_as}{ERROR_SUFFIX}", report, synced=True)
     free_names(layout, claim)
@@ -59,16 +60,17 @@ def error_report(claim: Claim) -> dict[str, Any]:
     }
 
 
-def _keep(claim: Claim, directory: Path) -> Claim:
-    """Moves the files into `directory`, all under the first version of their stem that is free there."""
+def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:
+    """Moves the files into `directory`, all under the first version of their stem that is free there, for a
+    file with the suffix `beside` too."""
     state = claim.state
     names = (versioned(state.name, v) for v in itertools.count(1))
     for kept_as in itertools.chain([state.kept_as] if state.kept_as else [], names):
         targets = {
             path: directory / (kept_as + path.name[len(split_name(path.name)[0]) :]) for path in claim.files()
         }
-        report = directory / (kept_as + ERROR_SUFFIX)
-        if kept_as != state.kept_as and any(t.exists() for t in (*targets.values(), report)):
+        wanted = [*targets.values(), *([directory / (kept_as + beside)] if beside else [])]
+        if kept_as != state.kept_as and any(map(os.path.lexists, wanted)):
             continue
         claim = claim.saved(replace(state, kept_as=kept_as), synced=False)
         if all(move_unless_taken(path, target) for path, target in targets.items()):

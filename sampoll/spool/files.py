@@ -1,14 +1,18 @@
 """Acts on files that either happen or do not, and never on what a link points to."""
 
+import ctypes
 import errno
-import hashlib
 import os
 import shutil
 import stat
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sampoll.spool.scan import Signature
+
+_LIBC_RENAMEAT2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+"""Linux only; None elsewhere."""
 
 
 def signature_of(status: os.stat_result) -> Signature:
@@ -79,30 +83,54 @@ def sync_directory(directory: Path) -> None:
 
 
 def move_unless_taken(source: Path, target: Path) -> bool:
-    """Moves a file; False, with nothing changed, if `target` exists. Works across filesystems."""
+    """Moves a file in one step; False, with nothing changed, if `target` exists.
+
+    Across filesystems, the source goes once a complete copy is in place.
+    """
+    match _rename_unless_taken(source, target):
+        case 0:
+            return True
+        case errno.EEXIST:
+            return False
+        case errno.EXDEV:
+            return _move_a_copy(source, target)
+        case errno.EINVAL | errno.ENOSYS | errno.EOPNOTSUPP:  # not on this filesystem, or not on this system
+            return _link_and_unlink(source, target)
+        case number:
+            raise OSError(number, os.strerror(number), os.fspath(source), None, os.fspath(target))
+
+
+def _rename_unless_taken(source: Path, target: Path) -> int:
+    """renameat2(2) with RENAME_NOREPLACE; returns its errno, 0 for success."""
+    if _LIBC_RENAMEAT2 is None:
+        return errno.ENOSYS
+    here = -100  # AT_FDCWD
+    if _LIBC_RENAMEAT2(here, os.fsencode(source), here, os.fsencode(target), 1) == 0:
+        return 0
+    return ctypes.get_errno()
+
+
+def _link_and_unlink(source: Path, target: Path) -> bool:
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
-            raise
-        return _copy_over(source, target)
+        if not target.samefile(source):  # otherwise this was done before, and cut off in the middle
+            return False
     source.unlink()
     return True
 
 
-def _copy_over(source: Path, target: Path) -> bool:
-    """`move_unless_taken` where no hard link can be made: the source goes only once the copy is synced."""
-    if target.exists():
-        return False
-    digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
-    copy = target.with_name(f".{digest}.part")
-    shutil.copy2(source, copy, follow_symlinks=False)
-    with copy.open("rb") as file:
-        os.fsync(file.fileno())
-    copy.rename(target)
-    sync_directory(target.parent)
+def _move_a_copy(source: Path, target: Path) -> bool:
+    copy = target.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        shutil.copy2(source, copy, follow_symlinks=False)
+        with copy.open("rb") as file:
+            os.fsync(file.fileno())
+        if not move_unless_taken(copy, target):
+            return False
+        sync_directory(target.parent)
+    finally:
+        copy.unlink(missing_ok=True)
     source.unlink()
     return True
 

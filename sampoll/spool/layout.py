@@ -1,5 +1,7 @@
 """Where everything lies, and which names count."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,9 @@ DONE = "done"
 FAILED = "failed"
 STATE = ".state.json"
 """Hidden, like no file that is claimed: a prompt may well be called state.json."""
+
+LONGEST_STEM_BYTES = 220
+"""Leaves room for ~VERSION and the longest suffix in a name of 255 bytes."""
 
 _IGNORED_PREFIXES = (".", "~")
 _IGNORED_SUFFIXES = (".tmp", ".part", ".filepart", ".crdownload")
@@ -33,6 +38,15 @@ def is_image(name: str) -> bool:
 
 def is_prompt(name: str) -> bool:
     return split_name(name)[1] in PROMPT_SUFFIXES
+
+
+def publishable(stem: str) -> str:
+    """`stem`, or a shortened one with a digest, if names made from it would be too long for a file system."""
+    content = os.fsencode(stem)
+    if len(content) <= LONGEST_STEM_BYTES:
+        return stem
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    return content[: LONGEST_STEM_BYTES - len(digest) - 1].decode("utf-8", "ignore") + f"-{digest}"
 
 
 def versioned(stem: str, version: int) -> str:

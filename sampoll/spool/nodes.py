@@ -9,7 +9,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,8 @@ class Node:
 
     def note_stopping(self) -> None:
         """From here on, a kill is no job's fault: somebody asked for the end."""
-        self.stopping.touch()
+        with suppress(OSError):  # only the mark is lost; the end must come all the same
+            self.stopping.touch()
 
 
 @contextmanager
@@ -89,12 +90,12 @@ def was_stopping(layout: Layout, name: str) -> bool:
 
 
 @contextmanager
-def held_if_dead(layout: Layout, name: str, machine: Machine) -> Iterator[bool]:
-    """Whether the process of a node has ended, as far as `machine` can tell; if so, nobody else is told the
-    same before the block ends.
+def held_if_dead(layout: Layout, name: str, machine: Machine) -> Iterator[bool | None]:
+    """Whether the process of a node has ended; None if `machine` cannot tell. If it has, nobody else is told
+    the same before the block ends.
 
-    Locks are only trusted within one running kernel: a node of another machine counts as alive, one of this
-    host before its last boot as dead.
+    Locks are only trusted within one running kernel: of a node of another machine nothing is known; one of
+    this host before its last boot is dead.
     """
     try:
         file = (layout.nodes / name).open("r+", encoding="utf-8")
@@ -104,7 +105,7 @@ def held_if_dead(layout: Layout, name: str, machine: Machine) -> Iterator[bool]:
     with file:
         boot, host = _owner(file.read())
         if boot not in (machine.boot, None) and host != machine.host:
-            yield False
+            yield None
             return
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -36,12 +36,22 @@ def next_step(state: JobState, *, is_complete: bool, is_committed: bool, max_att
     return Step.TRY
 
 
-def take_over_the_dead(layout: Layout, node: Node, machine: Machine, now: float) -> list[Claim]:
-    """Makes the jobs of dead nodes ours, their crashes counted. `now` is wall time, for the record."""
+def take_over_the_dead(
+    layout: Layout, node: Node, machine: Machine, now: float, *, foreign: set[str]
+) -> list[Claim]:
+    """Makes the jobs of dead nodes ours, their crashes counted. `now` is wall time, for the record.
+
+    Nodes of other machines are added to `foreign`, with a warning for those that hold jobs.
+    """
     claims: list[Claim] = []
     for name in _other_nodes(layout, node):
         with held_if_dead(layout, name, machine) as dead:
-            if dead:
+            if dead is None:
+                jobs = len(subdirectories(layout.work / name))
+                if jobs and name not in foreign:
+                    log.warning("%d jobs belong to %s, a process on another machine", jobs, name)
+                foreign.add(name)
+            elif dead:
                 _fence(layout, node, name)
                 claims += _take_over(layout, node, name, now)
                 leave(layout, name)

@@ -1,11 +1,13 @@
 """Names for results, and their publication: every mask first, the record that commits them last."""
 
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import remove_tree, sync_directory, write_synced
+from sampoll.spool.files import move_unless_taken, remove_tree, sync_directory, write_synced
 from sampoll.spool.layout import Layout, versioned
 from sampoll.spool.nodes import Node
 
@@ -28,19 +30,34 @@ def _reserve_all(layout: Layout, claim: Claim, stem: str, suffixes: Sequence[str
     ours = set(claim.state.suffixes) if stem == claim.state.stem else set()
     for suffix in suffixes:
         reservation = layout.names / (stem + suffix)
-        try:
-            with reservation.open("x", encoding="ascii") as file:
-                file.write(claim.state.job_id)
+        if _create(reservation, claim.state.job_id):
             made.append(reservation)
-        except FileExistsError:
-            free = reservation.read_text(encoding="ascii") == claim.state.job_id
+            free = suffix in ours or not os.path.lexists(layout.output / (stem + suffix))
         else:
-            free = suffix in ours or not (layout.output / (stem + suffix)).exists()
+            free = _holder(reservation) == claim.state.job_id
         if not free:
             for path in made:
                 path.unlink()
             return False
     return True
+
+
+def _create(reservation: Path, job_id: str) -> bool:
+    """Makes a reservation that names its job from the first moment; False if there is one already."""
+    whole = reservation.with_name(f".{job_id}")
+    whole.write_text(job_id, encoding="ascii")
+    if move_unless_taken(whole, reservation):
+        return True
+    whole.unlink()
+    return False
+
+
+def _holder(reservation: Path) -> str | None:
+    """The job that holds a reservation; None if it has just ended."""
+    try:
+        return reservation.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return None
 
 
 def publish(layout: Layout, node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]]) -> None:
@@ -78,4 +95,6 @@ def is_committed(layout: Layout, claim: Claim) -> bool:
 def free_names(layout: Layout, claim: Claim) -> None:
     """Ends the reservation: from now on the published files themselves hold the names."""
     for suffix in claim.state.suffixes:
-        (layout.names / f"{claim.state.stem}{suffix}").unlink(missing_ok=True)
+        reservation = layout.names / f"{claim.state.stem}{suffix}"
+        if _holder(reservation) == claim.state.job_id:
+            reservation.unlink()

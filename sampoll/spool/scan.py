@@ -31,10 +31,6 @@ class Group:
     stem: str
     signatures: Mapping[str, Signature]
 
-    @property
-    def is_pair(self) -> bool:
-        return len(self.signatures) == 2
-
 
 @dataclass(frozen=True, slots=True)
 class Scan:

@@ -40,6 +40,7 @@ class Spool:
         self._settle_seconds = settle_seconds
         self._max_attempts = max_attempts
         self._machine = Machine.this()
+        self._foreign_nodes: set[str] = set()
         self._sightings: dict[str, Sighting] = {}
         self._open: dict[str, Claim] = {}
         self._lock = Lock()
@@ -48,10 +49,6 @@ class Spool:
     def open_claims(self) -> int:
         """How many jobs this process holds."""
         return len(self._open)
-
-    def holds_jobs(self) -> bool:
-        """Whether any process, dead or alive, has claimed something."""
-        return any(subdirectories(node) for node in subdirectories(self._layout.work))
 
     # Ways in
 
@@ -70,17 +67,21 @@ class Spool:
                 waiting.append(Deferral(directory, claims.load(directory).state.due_in(now)))
         return sorted(waiting, key=lambda deferral: deferral.seconds)
 
-    def take(self, group: Group) -> Claim | None:
-        """Claims a ready group; None if it has changed or another process was faster."""
+    def take(self, group: Group) -> Claim:
+        """Claims a ready group. If it has changed, or another process was faster, what was got of it is to be
+        given back: that is its next step."""
         return self._opened(claims.take(self._layout, self._node, group))
 
     def take_deferred(self, deferral: Deferral) -> Claim | None:
         """Claims a deferred job; None if another process was faster."""
-        return self._opened(claims.take_deferred(self._node, deferral.directory))
+        claim = claims.take_deferred(self._node, deferral.directory)
+        return None if claim is None else self._opened(claim)
 
     def recover(self) -> list[Claim]:
         """Claims the jobs of processes that have died."""
-        found = recovery.take_over_the_dead(self._layout, self._node, self._machine, time.time())
+        found = recovery.take_over_the_dead(
+            self._layout, self._node, self._machine, time.time(), foreign=self._foreign_nodes
+        )
         for claim in found:
             self._opened(claim)
         return found
@@ -129,9 +130,9 @@ class Spool:
         failure = Failure(error.code, str(error), time.time(), error.file, error.field)
         if isinstance(error, TransientJobError) and claim.state.strikes + 1 < self._max_attempts:
             delay = retry_delay_seconds(claim.state.strikes + 1, random.random())
-            self._park(claim.saved(claim.state.deferred(failure, delay), synced=True))
+            self._park(self._opened(claim.saved(claim.state.deferred(failure, delay), synced=True)))
             return delay
-        self.bury(claim.saved(claim.state.refused(failure), synced=True))
+        self.bury(self._opened(claim.saved(claim.state.refused(failure), synced=True)))
         return None
 
     def bury(self, claim: Claim) -> None:
@@ -140,18 +141,14 @@ class Spool:
             endings.bury(self._layout, claim)
 
     def give_back(self, claim: Claim) -> JobError | None:
-        """Undoes a claim. Where the input has a newer file of that name: keeps a whole job for later, and
-        returns the error with which a torn one has failed."""
-        if claim.is_complete and (claim.state.strikes or claim.state.failures):
-            self._park(claim.saved(claim.state.stopped(), synced=False))
+        """Undoes a claim. A job that has a history, or whose name is taken in the input by now, is kept whole
+        for later; of a torn one, what cannot go back fails, with the error that is returned."""
+        if claim.is_complete and (claim.state.has_history or claims.is_name_taken(self._layout, claim)):
+            self._park(self._opened(claim.saved(claim.state.stopped(), synced=False)))
             return None
-        whole = claim.is_complete
         if claims.give_back(self._layout, claim):
             with self._closing(claim):
                 return None
-        if whole and claim.is_complete:
-            self._park(claim.saved(claim.state.stopped(), synced=False))
-            return None
         error = AmbiguousPair("a newer file of this name came while the pair was being claimed")
         self.fail(claim.state.job_id, error)
         return error
@@ -178,10 +175,9 @@ class Spool:
                 # The next process finds it where it lies, and does the same.
                 log.warning("%s stays in the spool: %s", printable(claim.state.name), error)
 
-    def _opened(self, claim: Claim | None) -> Claim | None:
-        if claim is not None:
-            with self._lock:
-                self._open[claim.state.job_id] = claim
+    def _opened(self, claim: Claim) -> Claim:
+        with self._lock:
+            self._open[claim.state.job_id] = claim
         return claim
 
     @contextmanager

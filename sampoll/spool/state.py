@@ -79,9 +79,15 @@ class JobState:
         return replace(self._with(failure), in_flight=0, rejected=True)
 
     def due_in(self, now: float) -> float:
-        """Seconds of wall time until the next try: never more than the longest delay, whatever the clock
-        did meanwhile."""
-        return min(max(self.not_before - now, 0.0), LONGEST_DELAY_SECONDS)
+        """Seconds of wall time until the next try. A wait longer than the longest delay means that the clock
+        was set back meanwhile, and ends at once."""
+        wait = max(self.not_before - now, 0.0)
+        return wait if wait <= LONGEST_DELAY_SECONDS else 0.0
+
+    @property
+    def has_history(self) -> bool:
+        """Whether something would be lost if the job began anew under another id."""
+        return bool(self.strikes or self.failures or self.stem)
 
     def _with(self, failure: Failure) -> Self:
         return replace(self, failures=(*self.failures, failure))

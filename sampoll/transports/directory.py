@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from sampoll.errors import (
     BadPrompt,
     InputUnavailable,
     JobError,
+    OutOfMemory,
     UnreadableInput,
     translated_os_errors,
 )
@@ -61,6 +63,7 @@ class DirectoryTransport:
         self._options = options
         self._events = events
         self._changed = Event()
+        self._recovered: list[Claim] = []
 
     # Transport
 
@@ -71,14 +74,17 @@ class DirectoryTransport:
             retries_end: float | None = None
             while not self._should_stop(stop):
                 self._changed.clear()
-                recovered = self._recover()
+                open_before = self._spool.open_claims
                 scan, deferrals = self._look()
+                recovered, self._recovered = self._recovered, []
                 for claim in self._claims(scan, deferrals, recovered, stop):
                     submission = self._submission(claim)
                     if submission is not None:
                         retries_end = None
                         yield submission
-                if not self._options.continuous and not (scan.ready or recovered or self._is_busy(scan)):
+                # Jobs that were in flight before the look may have been deferred after it.
+                is_busy = scan.ready or scan.settling or recovered or open_before
+                if not self._options.continuous and not is_busy:
                     retries_end = retries_end or time.monotonic() + self._options.give_up_seconds
                     if not deferrals or time.monotonic() + deferrals[0].seconds > retries_end:
                         return
@@ -116,11 +122,7 @@ class DirectoryTransport:
         if self._should_stop(stop):
             return False
         scan, deferrals = self._look()
-        return bool(scan.ready or scan.settling or deferrals or self._spool.holds_jobs())
-
-    def _recover(self) -> list[Claim]:
-        with translated_os_errors("take over jobs in", self._layout.work):
-            return self._spool.recover()
+        return bool(scan.ready or scan.settling or deferrals or self._recovered)
 
     def _look(self) -> tuple[Scan, list[Deferral]]:
         try:
@@ -129,7 +131,8 @@ class DirectoryTransport:
             raise InputUnavailable(f"the input {self._layout.input} has gone") from error
         except OSError as error:
             raise InputUnavailable(f"the input {self._layout.input}: {error.strerror}") from error
-        with translated_os_errors("look through", self._layout.deferred):
+        with translated_os_errors("look through", self._layout.work):
+            self._recovered += self._spool.recover()
             deferrals = self._spool.deferrals()
         self._events.backlog(Backlog(len(scan.ready), scan.settling, scan.half, len(deferrals)))
         return scan, deferrals
@@ -152,11 +155,11 @@ class DirectoryTransport:
                 return
             with translated_os_errors("claim from", self._layout.input):
                 fresh = self._spool.take(group)
-            if fresh is not None:
+            if self._goes_on(fresh):
                 yield fresh
 
     def _goes_on(self, claim: Claim) -> bool:
-        """Whether a job of a process that died is to be tried; otherwise it is brought to its end here."""
+        """Whether a claimed job is to be tried; otherwise it is brought to its end here."""
         state = claim.state
         with translated_os_errors("clear up", claim.directory):
             match self._spool.next_step(claim):
@@ -219,17 +222,13 @@ class DirectoryTransport:
 
     # When to look again
 
-    def _is_busy(self, scan: Scan) -> bool:
-        """Whether more may come of what is there: files that settle, or jobs that are still in flight."""
-        return scan.settling > 0 or self._spool.open_claims > 0
-
     def _should_stop(self, stop: Event) -> bool:
         if self._options.stop_file is not None and not stop.is_set():
             path = self._layout.input / self._options.stop_file
+            if not os.path.lexists(path):
+                return False
             try:
                 path.unlink()
-            except FileNotFoundError:
-                return False
             except OSError as error:
                 log.warning("cannot remove the stop file %s: %s", path, error)
             log.info("stopping: found %s", path)
@@ -255,6 +254,8 @@ def _read(path: Path, at_most: int, flag: str, refusal: type[BadImage] | type[Ba
         if size > at_most:
             raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=path.name)
         return read_regular(path)
+    except MemoryError as error:
+        raise OutOfMemory("not enough memory to read it; it is tried again later", file=path.name) from error
     except OSError as error:
         raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=path.name) from error
 

@@ -1,9 +1,9 @@
-"""A transport in memory: for tests, and for programs that call sampoll as a library."""
+"""A transport in memory: for tests, and for programs that bring their own submissions."""
 
 import hashlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Condition, Event
 
 from sampoll.errors import JobError, TransientJobError
@@ -88,7 +88,7 @@ class MemoryTransport:
         with self._changed:
             del self._open[submission.id]
             if come_again:
-                self.waiting.append(replace(submission))
+                self.waiting.append(submission)
             self._changed.notify_all()
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Folders
-from support import BOX, drop_pair, encoded, image_of, running_sampoll, until
+from support import BOX, Folders, drop_pair, encoded, image_of, running_sampoll, until
 
 WATCH = ("--continuous", "--model", "fakes:boxes")
 POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
@@ -92,6 +91,13 @@ def test_failures_do_not_stop_the_service(folders: Folders) -> None:
         until(lambda: "good.json" in folders.results, "the result")
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def test_an_input_that_goes_away_ends_the_service_with_66(folders: Folders) -> None:
+    with running_sampoll("run", *folders.flags, *WATCH) as process:
+        until(lambda: (folders.input / "done").exists(), "the service")
+        folders.input.rename(folders.input.parent / "elsewhere")
+        assert process.wait(30) == 66
 
 
 def test_the_stop_file_ends_the_service_and_is_removed(folders: Folders) -> None:

@@ -5,8 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import Folders
-from support import drop_pair, image_of, read_mask, running_sampoll, sampoll, until
+from support import Folders, drop_pair, image_of, read_mask, running_sampoll, sampoll, until
 
 POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
 KILLING = ("--model", "fakes:killing")

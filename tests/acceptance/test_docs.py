@@ -7,8 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import Folders
-from support import drop_pair, iou, read_mask, sampoll
+from support import Folders, drop_pair, iou, read_mask, sampoll
 
 from sampoll.demo import demo_pairs
 from sampoll.errors import JobError, SampollError

@@ -3,18 +3,22 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Folders
 from support import (
     BOX,
+    TESTS,
+    Folders,
     drop_pair,
     encoded,
     image_of,
+    iou,
     names_in,
     read_mask,
     read_opex,
@@ -109,6 +113,43 @@ def test_a_model_that_fails_on_one_image_fails_that_one(folders: Folders) -> Non
     assert run.returncode == 1
     assert folders.results == ["good.json", "good.png"]
     assert "the model failed: ArithmeticError: the poison was found" in run.stderr
+
+
+def test_an_output_that_cannot_be_made_fails_its_own_pair(folders: Folders, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sampoll.formats.png_mask as p\n"
+        "def encode(mask):\n"
+        "    assert mask.size != (13, 32), 'unlucky'\n"
+        "    return b'png'\n"
+        "p.encode = encode\n"
+    )
+    drop_pair(folders.input, "good")
+    drop_pair(folders.input, "bad", image=image_of(13, 32), prompt={"points": [{"x": 1, "y": 1, "label": 1}]})
+
+    run = sampoll("run", *folders.flags, *BOXES, env={"PYTHONPATH": f"{tmp_path}:{TESTS}"})
+
+    assert run.returncode == 1
+    assert "bad: failed: no output could be made: AssertionError: unlucky" in run.stderr
+    assert folders.results == ["good.json", "good.png"]
+
+
+def test_a_factory_that_fails_is_69_and_nothing_was_touched(folders: Folders, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("def build(options): raise LookupError('no weights')\n")
+    drop_pair(folders.input, "a")
+
+    run = sampoll("run", *folders.flags, "--model", "broken:build", cwd=tmp_path)
+
+    assert run.returncode == 69
+    assert "--model broken:build could not be loaded: LookupError: no weights" in run.stderr
+    assert folders.waiting == ["a.jpg", "a.json"]
+
+
+def test_flags_can_take_back_what_a_toml_says(folders: Folders, tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text("[spool]\ncontinuous = true\n")
+
+    run = sampoll("run", *folders.flags, *BOXES, "--config", tmp_path / "my.toml", "--no-continuous")
+
+    assert run.returncode == 0
 
 
 def test_halves_are_left_and_counted(folders: Folders) -> None:
@@ -263,8 +304,9 @@ def test_a_link_does_not_hide_that_input_and_output_are_one(tmp_path: Path) -> N
     assert sampoll("run", "-i", tmp_path / "a", "-o", tmp_path / "b").returncode == 78
 
 
-def test_done_inside_the_input_is_78(folders: Folders) -> None:
-    assert sampoll("run", *folders.flags, "--done", folders.input / "x").returncode == 78
+@pytest.mark.parametrize("done", ["in/x", "in", "out"])
+def test_done_inside_the_input_or_equal_to_the_output_is_78(folders: Folders, done: str) -> None:
+    assert sampoll("run", *folders.flags, "--done", folders.input.parent / done).returncode == 78
 
 
 def test_an_output_that_cannot_be_a_directory_is_73(folders: Folders) -> None:
@@ -315,24 +357,24 @@ def test_without_directories_the_three_ways_to_name_them_are_told(tmp_path: Path
         assert way in run.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_what_the_system_forbids_is_77(folders: Folders) -> None:
+def test_what_the_system_forbids_is_77_and_names_the_directory(folders: Folders) -> None:
     folders.input.chmod(0o500)
     try:
-        assert sampoll("run", *folders.flags).returncode == 77
+        run = sampoll("run", *folders.flags, unprivileged=True)
     finally:
         folders.input.chmod(0o700)
+
+    assert run.returncode == 77
+    assert f"{folders.input}/.sampoll: Permission denied" in run.stderr
 
 
 def test_a_bug_is_70_and_loses_nothing(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import sampoll.formats.opex as o\no.Opex.render = lambda *_: 1 / 0\n"
+        "import sampoll.spool.spool as s\ns.Spool.reserve = lambda *_: 1 / 0\n"
     )
     drop_pair(folders.input, "a")
 
-    run = sampoll(
-        "run", *folders.flags, *BOXES, env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}"}
-    )
+    run = sampoll("run", *folders.flags, *BOXES, env={"PYTHONPATH": f"{tmp_path}:{TESTS}"})
 
     assert run.returncode == 70
     assert "ZeroDivisionError" in run.stderr
@@ -375,9 +417,6 @@ def test_help_imports_nothing_heavy() -> None:
         "heavy = {'torch', 'cv2', 'redis', 'watchdog', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    import subprocess
-    import sys
-
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (run.returncode, run.stderr) == (0, "")
@@ -388,8 +427,6 @@ def test_the_version_is_printed() -> None:
 
 
 def test_the_demo_and_its_masks(tmp_path: Path) -> None:
-    from support import iou
-
     assert sampoll("demo", tmp_path / "demo").returncode == 0
     run = sampoll("run", "-i", tmp_path / "demo/in", "-o", tmp_path / "demo/out", "--model", "grabcut")
 
@@ -398,6 +435,16 @@ def test_the_demo_and_its_masks(tmp_path: Path) -> None:
     assert len(truths) == 5
     for truth in truths:
         assert iou(read_mask(truth), read_mask(tmp_path / "demo/out" / truth.name)) > 0.9
+
+
+def test_the_demo_leaves_somebody_elses_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "box.json").write_text("mine")
+
+    run = sampoll("demo", tmp_path)
+
+    assert (run.returncode, "is there already" in run.stderr) == (73, True)
+    assert (tmp_path / "in" / "box.json").read_text() == "mine"
 
 
 def test_an_image_beside_its_own_mask_is_never_taken_for_a_pair(folders: Folders) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import Folders
 from skimage import data
-from support import drop_pair, image_of, iou, read_mask, read_opex, sampoll
+from support import Folders, drop_pair, image_of, iou, read_mask, read_opex, sampoll
 
 from sampoll.results import BoolMask
 

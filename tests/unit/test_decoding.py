@@ -7,7 +7,7 @@ from PIL import Image
 from support import encoded, image_of
 
 from sampoll.decoding import DecodingLimits, decode, decode_image
-from sampoll.errors import BadImage, BadPrompt
+from sampoll.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.transports.memory import submission
 
 LIMITS = DecodingLimits(max_pixels=10_000, max_prompts=5)
@@ -47,7 +47,7 @@ def test_an_image_stands_upright_before_anything_looks_at_it() -> None:
     assert np.array_equal(np.argwhere(decoded[..., 0]), [[0, 3]])
 
 
-def test_sixteen_bits_are_scaled_to_eight() -> None:
+def test_of_sixteen_bits_the_upper_eight_are_kept() -> None:
     gray = np.array([[0, 255, 256, 65535]], np.uint16)
 
     decoded = decode_image(saved(Image.fromarray(gray), "PNG"), "a", 10_000)
@@ -62,6 +62,26 @@ def test_other_modes_become_rgb(mode: str) -> None:
     decoded = decode_image(saved(image, "PNG"), "a", 10_000)
 
     assert decoded.tolist() == [[[255] * 3] * 3] * 2
+
+
+@pytest.mark.parametrize("pixels", [np.full((2, 2), 70000, np.int32), np.full((2, 2), 0.5, np.float32)])
+def test_32_bits_a_pixel_are_refused_instead_of_clipped(pixels: np.ndarray) -> None:
+    with pytest.raises(BadImage, match=r"a\.tif: has 32 bits a pixel"):
+        decode_image(saved(Image.fromarray(pixels), "TIFF"), "a.tif", 10_000)
+
+
+def test_too_little_memory_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(_: Image.Image) -> Image.Image:
+        raise MemoryError
+
+    monkeypatch.setattr("sampoll.decoding.ImageOps.exif_transpose", no_memory)
+
+    with pytest.raises(OutOfMemory, match=r"a\.png: not enough memory to decode it"):
+        decode_image(encoded(image_of()), "a.png", 10_000)
+
+
+def test_only_our_own_limit_of_pixels_counts() -> None:
+    assert Image.MAX_IMAGE_PIXELS is None
 
 
 def test_cmyk_becomes_rgb() -> None:
@@ -103,6 +123,10 @@ def test_a_header_that_lies_about_its_size_is_refused_before_memory_is_taken() -
         (b'{"points": [{"x": 32, "y": 0, "label": 1}]}', r"a.json: points\[0\]: \(32, 0\) lies outside"),
         (b'{"points": [{"x": 0, "y": -0.5, "label": 1}]}', r"a.json: points\[0\]: .* image of 32x24 pixels"),
         (b'{"box": {"x0": 40, "y0": 0, "x1": 50, "y1": 5}}', "a.json: box: lies outside the image"),
+        (
+            b'{"prompts": [{"points": [{"x": 99, "y": 1, "label": 1}]}]}',
+            r"prompts\[0\].points\[0\]: \(99, 1\)",
+        ),
         (
             b'{"prompts": [{"box": {"x0": 1, "y0": 1, "x1": 2, "y1": 2}}, '
             b'{"points": [{"x": 99, "y": 1, "label": 1}]}]}',

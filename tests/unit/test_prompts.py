@@ -12,7 +12,7 @@ from sampoll.prompts import parse_prompts, prompts_document
 
 def parse(document: object, at_most: int = 100) -> tuple[Prompt, ...]:
     content = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return parse_prompts(content, "cat.json", at_most)
+    return tuple(parse_prompts(content, "cat.json", at_most).values())
 
 
 POINT = {"x": 1, "y": 2.5, "label": 1}
@@ -68,7 +68,10 @@ def test_a_byte_order_mark_is_skipped() -> None:
         ({"points": [{**POINT, "z": 0}]}, "cat.json: points[0].z: is not a known key"),
         ({"points": [{**POINT, "x": "1"}]}, "cat.json: points[0].x: must be a number"),
         ({"points": [{**POINT, "label": 2}]}, "cat.json: points[0].label: must be 0 (background) or 1"),
-        ({"points": [{**POINT, "label": 0.5}]}, "cat.json: points[0].label: "),
+        ({"points": [{**POINT, "label": 0.5}]}, "cat.json: points[0].label: must be 0 (background) or 1"),
+        ({"points": [{**POINT, "label": True}]}, "cat.json: points[0].label: must be 0 (background) or 1"),
+        ({"points": [{**POINT, "label": "1"}]}, "cat.json: points[0].label: must be 0 (background) or 1"),
+        ({"points": [{**POINT, "x": 1e10}]}, "cat.json: points[0].x: Input should be less than or equal to"),
         ({"points": {"x": 1}}, "cat.json: points: must be a list"),
         ({"box": [0, 0, 1, 1]}, "cat.json: box: must be a JSON object"),
         ({"box": {**BOX, "x1": 0}}, "cat.json: box: x0 must be less than x1, got 0.0 and 0.0"),

@@ -16,7 +16,7 @@ from tiny import tiny_sam
 
 from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.jobs import Box, Point, Prompt, RgbImage
-from sampoll.registry import load_segmenter
+from sampoll.registry import find_factory, load_segmenter
 from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
 from sampoll.segmenters.sam.device import torch_device
 from sampoll.segmenters.sam.segmenter import MaskPolicy, SamSegmenter
@@ -45,6 +45,10 @@ def predicted(
     )
     index = int(np.argmax(scores)) if policy == "best" else 0
     return masks[index], float(scores[index]), logits[index]
+
+
+def loaded(options: ModelSettings) -> Any:
+    return load_segmenter(options, find_factory(options))
 
 
 def assert_parity(sam: Sam, image: RgbImage, prompt: Prompt, policy: MaskPolicy) -> None:
@@ -137,12 +141,12 @@ def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
 ) -> None:
     path = checkpoints / "vit_b.pth"
     options = ModelSettings.model_validate({"checkpoint": path, "device": "cpu"})
-    segmenter = load_segmenter(options)
+    segmenter = loaded(options)
     image, prompt = data.astronaut(), Prompt(points=(Point(220, 110, 1),), box=Box(150, 10, 310, 210))
     mask, score, logits = predicted(vit_b, image, prompt, "best")
 
     [embedding] = segmenter.embed([image])
-    our_logits, _ = segmenter.low_res_logits(embedding, prompt)  # type: ignore[attr-defined]
+    our_logits, _ = segmenter.low_res_logits(embedding, prompt)
     [[[ours]]] = segmenter.decode([(embedding, [prompt])])
 
     assert np.linalg.norm(our_logits[0, 0].numpy() - logits) / np.linalg.norm(logits) <= 1e-4
@@ -183,7 +187,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, with_torch: bool) -> No
     else:
         path.write_bytes(pickle.dumps(Gadget(victim)))
 
-    with pytest.raises(ModelUnavailable, match=r"evil\.pth holds more than weights, or is damaged"):
+    with pytest.raises(ModelUnavailable, match=r"evil\.pth is no checkpoint, .* or holds more than weights"):
         load_sam("vit_b", path)
 
     assert not victim.exists()
@@ -192,9 +196,11 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, with_torch: bool) -> No
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.pth", b"", "a.pth"),
-        ("a.pth", b"PK\x03\x04 torn", "a.pth"),
-        ("a.safetensors", b"\x10", "a.safetensors cannot be read as a checkpoint"),
+        ("a.pth", b"", "a.pth is no checkpoint, or damaged"),
+        ("a.pth", b"PK\x03\x04 torn", "a.pth is no checkpoint, or damaged"),
+        ("a.pth", b"root:x:0:0:root:/root:/bin/bash\n", "a.pth is no checkpoint, or damaged"),
+        ("a.pth", b"<!DOCTYPE html><title>404</title>", "a.pth is no checkpoint, or damaged"),
+        ("a.safetensors", b"\x10", "a.safetensors is no checkpoint, or damaged"),
     ],
 )
 def test_a_damaged_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -223,9 +229,9 @@ def test_without_a_checkpoint_the_message_names_the_ways_out(tmp_path: Path) -> 
     with pytest.raises(
         ModelUnavailable, match=r"vit_b needs its weights: give --checkpoint .* --model grabcut"
     ):
-        load_segmenter(ModelSettings())
+        loaded(ModelSettings())
     with pytest.raises(ModelUnavailable, match=r"no checkpoint at .*nowhere.pth: correct --checkpoint"):
-        load_segmenter(ModelSettings.model_validate({"checkpoint": tmp_path / "nowhere.pth"}))
+        loaded(ModelSettings.model_validate({"checkpoint": tmp_path / "nowhere.pth"}))
 
 
 # Devices
@@ -251,6 +257,7 @@ def test_a_gpu_that_is_not_there_names_those_that_are(monkeypatch: pytest.Monkey
     [
         (torch.cuda.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), ModelUnavailable),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), OutOfMemory),
         (RuntimeError("shapes do not match"), RuntimeError),
     ],
 )

@@ -69,7 +69,6 @@ def test_two_images_of_one_stem_are_one_ambiguous_group() -> None:
 
     [group] = after((0, files), (1, files)).ready
 
-    assert not group.is_pair
     assert sorted(group.signatures) == ["a.jpg", "a.json", "a.png"]
 
 

@@ -95,8 +95,9 @@ def test_the_toml_is_named_by_flag_or_variable_or_lies_in_a_configuration_direct
             ConfigurationError,
             "[spol] is not known; the nearest known name is spool",
         ),
-        ({}, {}, "settle = 1\n", ConfigurationError, "[settle] is not known"),
+        ({}, {}, "settle = 1\n", ConfigurationError, "settle belongs in [spool], not in the top level"),
         ({}, {}, "[model]\nsettle = 1\n", ConfigurationError, "settle belongs in [spool], not in [model]"),
+        ({}, {}, "spool = 3\n", ConfigurationError, "spool is a section: write [spool]"),
         ({}, {}, "[spool\n", ConfigurationError, "is not TOML"),
     ],
 )
@@ -117,6 +118,10 @@ def test_an_unknown_variable_is_a_warning(caplog: pytest.LogCaptureFixture) -> N
         resolve({}, {"SAMPOLL_SETLE": "1"})
 
     assert "SAMPOLL_SETLE is no setting of sampoll" in caplog.text
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert resolve({}, {"SAMPOLL_INPUT": "", "SAMPOLL_SETTLE": ""}).settings == resolve({}, {}).settings
 
 
 def test_paths_in_a_toml_are_relative_to_it(tmp_path: Path) -> None:

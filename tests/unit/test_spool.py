@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sampoll.errors import BadPrompt, JobError, OutOfMemory
-from sampoll.spool import claims, nodes, results
+from sampoll.spool import claims, files, nodes, results
 from sampoll.spool.claims import Claim
 from sampoll.spool.files import move_unless_taken, read_regular, replace_file, subdirectories
 from sampoll.spool.layout import STATE, Layout
@@ -47,7 +47,7 @@ def drop(layout: Layout, name: str = "a", content: bytes = b"image") -> None:
 def claimed(spool: Spool) -> Claim:
     [group] = spool.sweep().ready
     claim = spool.take(group)
-    assert claim is not None
+    assert spool.next_step(claim) is Step.TRY
     return claim
 
 
@@ -91,8 +91,10 @@ def test_only_one_of_two_processes_gets_a_pair(layout: Layout) -> None:
     drop(layout)
     with spool_in(layout) as one, spool_in(layout) as other:
         [group] = one.sweep().ready
-        assert one.take(group) is not None
-        assert other.take(group) is None
+        assert one.next_step(one.take(group)) is Step.TRY
+        loser = other.take(group)
+        assert other.next_step(loser) is Step.GIVE_BACK
+        assert other.give_back(loser) is None
         assert other.open_claims == 0
 
 
@@ -102,7 +104,9 @@ def test_a_file_that_changed_after_the_look_is_not_claimed(layout: Layout) -> No
         [group] = spool.sweep().ready
         (layout.input / "a.jpg").write_bytes(b"image, and more")
 
-        assert spool.take(group) is None
+        claim = spool.take(group)
+        assert spool.next_step(claim) is Step.GIVE_BACK
+        spool.give_back(claim)
 
     assert everything(layout) == {"a.jpg": b"image, and more", "a.json": b"prompt"}
 
@@ -220,12 +224,14 @@ def test_a_node_is_dead_once_its_process_has_ended_and_not_before(layout: Layout
         assert dead
 
 
-def test_a_node_of_another_machine_counts_as_alive_and_one_of_an_earlier_boot_as_dead(layout: Layout) -> None:
+def test_of_a_node_of_another_machine_nothing_is_known_and_one_of_an_earlier_boot_is_dead(
+    layout: Layout,
+) -> None:
     layout.nodes.mkdir(parents=True)
     (layout.nodes / "n").write_text(json.dumps({"host": "here", "boot": "earlier", "pid": 1}))
 
     with held_if_dead(layout, "n", Machine("elsewhere", "now")) as dead:
-        assert not dead
+        assert dead is None
     with held_if_dead(layout, "n", Machine("here", "now")) as dead:
         assert dead
 
@@ -319,6 +325,87 @@ def test_a_torn_claim_whose_name_was_taken_meanwhile_fails_and_loses_nothing(lay
     assert (layout.input / "a.jpg").read_bytes() == b"image"
 
 
+def test_a_whole_pair_is_never_torn_because_one_of_its_names_was_taken(layout: Layout) -> None:
+    drop(layout)
+    with spool_in(layout) as spool:
+        claimed(spool)
+        (layout.input / "a.json").write_bytes(b"corrected")
+
+    [deferred] = subdirectories(layout.deferred)
+    assert (deferred / "a.jpg").read_bytes() == b"image"
+    assert (deferred / "a.json").read_bytes() == b"prompt"
+    assert (layout.input / "a.json").read_bytes() == b"corrected"
+
+
+def test_a_job_whose_names_are_reserved_keeps_them_over_an_orderly_end(layout: Layout) -> None:
+    drop(layout)
+    with spool_in(layout) as spool:
+        spool.reserve(claimed(spool).state.job_id, [".png", ".json"])
+
+    with spool_in(layout) as spool:
+        [deferral] = spool.deferrals()
+        again = spool.take_deferred(deferral)
+        assert again is not None
+        assert deferral.seconds == 0
+        assert spool.reserve(again.state.job_id, [".png", ".json"]) == "a"
+
+
+@pytest.mark.parametrize("name", ["x" * 245, "鹅" * 81, "\udce9" * 245], ids=["ascii", "chinese", "bytes"])
+def test_the_longest_names_are_published_and_failed_under_shorter_ones(layout: Layout, name: str) -> None:
+    (layout.input / "done").mkdir()
+    for _ in range(2):
+        with spool_in(layout) as spool:
+            drop(layout, name)
+            job_id = claimed(spool).state.job_id
+            stem = spool.reserve(job_id, [".1000.png", ".json"])
+            spool.publish(job_id, [(".1000.png", b"mask"), (".json", job_id.encode())])
+            drop(layout, name)
+            spool.fail(claimed(spool).state.job_id, BadPrompt("is bad"))
+
+        assert (layout.output / f"{stem}.1000.png").exists()
+    assert len(list(layout.output.glob("*.json"))) == len(list(layout.failed.glob("*.error.json"))) == 2
+    assert len(list((layout.input / "done").iterdir())) == 4
+
+
+def test_a_failure_that_could_not_be_reported_is_reported_by_the_next_process(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    drop(layout)
+    with spool_in(layout) as spool:
+        job_id = claimed(spool).state.job_id
+        with monkeypatch.context() as patched:
+            patched.setattr("sampoll.spool.endings.replace_file", full)
+            with pytest.raises(OSError, match="No space"):
+                spool.fail(job_id, BadPrompt("is bad"))
+
+    with spool_in(layout) as spool:
+        [claim] = spool.recover()
+        assert spool.next_step(claim) is Step.BURY
+        spool.bury(claim)
+    assert sorted(p.name for p in layout.failed.iterdir()) == ["a.error.json", "a.jpg", "a.json"]
+
+
+def test_a_request_to_stop_that_cannot_be_noted_is_a_request_all_the_same(layout: Layout) -> None:
+    with spool_in(layout) as spool:
+        spool._node.stopping.mkdir()  # so that it cannot be created
+        (spool._node.stopping / "x").touch()
+
+        spool.note_stopping()
+
+        (spool._node.stopping / "x").unlink()
+        spool._node.stopping.rmdir()
+
+
+def test_a_file_in_the_output_that_leads_nowhere_is_not_overwritten(layout: Layout) -> None:
+    (layout.output / "a.png").symlink_to("nowhere")
+    drop(layout)
+    with spool_in(layout) as spool:
+        assert spool.reserve(claimed(spool).state.job_id, [".png", ".json"]) == "a~2"
+
+
 def _publish_only(layout: Layout, spool: Spool, claim: Claim) -> Claim:
     spool.begin([claim.state.job_id])
     reserved = results.reserve(layout, claim, [".png", ".json"])
@@ -404,6 +491,20 @@ def test_a_process_that_was_taken_for_dead_can_publish_nothing(layout: Layout) -
         (layout.stage / "taken").rename(layout.stage / woken._node.name)
 
 
+def test_jobs_of_another_machine_are_left_alone_and_told_of_once(
+    layout: Layout, caplog: pytest.LogCaptureFixture
+) -> None:
+    abandon(layout, lambda spool, claim: None)
+    [lock] = list(layout.nodes.iterdir())
+    lock.write_text(json.dumps({"host": "elsewhere", "boot": "another", "pid": 1}))
+
+    with spool_in(layout) as spool:
+        assert spool.recover() == spool.recover() == []
+
+    assert caplog.text.count("1 jobs belong to") == 1
+    assert everything(layout) == {"a.jpg": b"image", "a.json": b"prompt"}
+
+
 def test_an_orderly_end_leaves_nothing_of_a_node(layout: Layout) -> None:
     drop(layout)
     with spool_in(layout) as spool:
@@ -442,17 +543,20 @@ def test_a_move_never_replaces_what_is_there(tmp_path: Path) -> None:
     assert (source.read_text(), target.read_text()) == ("new", "old")
 
 
-@pytest.mark.parametrize("error", [errno.EXDEV, errno.EPERM])
-def test_a_move_copies_where_no_link_can_be_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+@pytest.mark.parametrize("reason", [errno.EXDEV, errno.EINVAL, errno.ENOSYS], ids=errno.errorcode.get)
+def test_a_move_has_a_way_where_renameat2_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(error, "no link")
-
-    monkeypatch.setattr(os, "link", refuse)
     source, target = tmp_path / "a", tmp_path / "to" / "b"
-    source.write_text("content")
     target.parent.mkdir()
+
+    def refuses(a: Path, b: Path) -> int:
+        # Another filesystem is another one for the source only, not for the copy beside the target.
+        return reason if reason != errno.EXDEV or a == source else original(a, b)
+
+    original = files._rename_unless_taken
+    monkeypatch.setattr(files, "_rename_unless_taken", refuses)
+    source.write_text("content")
 
     assert move_unless_taken(source, target)
 
@@ -461,6 +565,25 @@ def test_a_move_copies_where_no_link_can_be_made(
     assert [p.name for p in target.parent.iterdir()] == ["b"]
     source.write_text("second")
     assert not move_unless_taken(source, target)
+    assert (source.read_text(), target.read_text()) == ("second", "content")
+    assert [p.name for p in target.parent.iterdir()] == ["b"]
+
+
+def test_a_move_that_was_cut_off_between_link_and_unlink_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_rename_unless_taken", lambda *_: errno.ENOSYS)
+    (tmp_path / "a").write_text("content")
+    os.link(tmp_path / "a", tmp_path / "b")
+
+    assert move_unless_taken(tmp_path / "a", tmp_path / "b")
+
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_move_that_is_refused_for_another_reason_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        move_unless_taken(tmp_path / "nowhere", tmp_path / "b")
 
 
 def test_a_file_is_replaced_whole_even_over_the_remains_of_an_earlier_try(tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ def test_a_clock_that_jumps_makes_nobody_wait_longer_than_the_longest_delay(at: 
     assert 0 <= state.due_in(now) <= LONGEST_DELAY_SECONDS
 
 
+def test_a_wait_ends_when_it_is_over_or_when_the_clock_was_set_back() -> None:
+    state = NEW.deferred(FAILURE, 10.0)
+
+    assert [state.due_in(now) for now in (100.0, 106.0, 110.0, 111.0)] == [10.0, 4.0, 0.0, 0.0]
+    assert state.due_in(100.0 - 86400) == 0
+
+
 @pytest.mark.parametrize(
     ("state", "is_complete", "is_committed", "expected"),
     [

@@ -1,5 +1,6 @@
 """The Segment Anything Model in its three official sizes, by Kirillov et al., https://arxiv.org/abs/2304.02643."""
 
+import os
 from typing import TYPE_CHECKING
 
 from sampoll.errors import ModelUnavailable
@@ -28,7 +29,7 @@ def _build(name: str, options: ModelSettings) -> "SamSegmenter":
             f"{name} needs its weights: give --checkpoint FILE (the official .pth, or .safetensors), "
             "or use --model grabcut, which needs none"
         )
-    if not options.checkpoint.is_file():
+    if not os.path.isfile(options.checkpoint):  # noqa: PTH113  False, too, where we may not look
         raise ModelUnavailable(
             f"no checkpoint at {options.checkpoint}: correct --checkpoint, or use --model grabcut, "
             "which needs none"

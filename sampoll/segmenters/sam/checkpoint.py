@@ -1,13 +1,11 @@
 """Official weights into segment_anything's own modules, without copying them through memory."""
 
 import hashlib
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from segment_anything import sam_model_registry
 from segment_anything.modeling import Sam
@@ -64,16 +62,14 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             return load_file(path)
         # Only the zip format of torch 1.6 and later can be mapped.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
+    except OSError as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        # Not torch's own words: they advise to load the file unsafely.
         raise ModelUnavailable(
-            f"{path} holds more than weights, or is damaged, and was not opened: {_first_line(error)}"
+            f"{path} is no checkpoint, or damaged, or holds more than weights; it was not opened. "
+            f"Download it again ({type(error).__name__})"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelUnavailable(f"{path} cannot be read as a checkpoint: {_first_line(error)}") from error
     if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
         raise ModelUnavailable(f"{path} is no checkpoint: it must hold a mapping from names to tensors")
     return content
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -40,7 +40,7 @@ class SamSegmenter:
         mask_policy: MaskPolicy = "best",
         checkpoint_sha256: str | None = None,
     ) -> None:
-        with _translated_cuda_errors():
+        with _translated_torch_errors():
             self._sam = sam.to(device).eval()
         self._device = device
         self._mask_policy = mask_policy
@@ -53,7 +53,7 @@ class SamSegmenter:
 
     @torch.inference_mode()
     def embed(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
-        with _translated_cuda_errors():
+        with _translated_torch_errors():
             resized = [self._resized(image) for image in images]  # (3, h, w) each
             batch = torch.stack([self._sam.preprocess(image) for image in resized])  # (B, 3, 1024, 1024)
             features = self._sam.image_encoder(batch)  # (B, 256, 64, 64)
@@ -64,7 +64,7 @@ class SamSegmenter:
 
     @torch.inference_mode()
     def decode(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        with _translated_cuda_errors():
+        with _translated_torch_errors():
             return [[[self._mask(embedding, p)] for p in prompts] for embedding, prompts in work]
 
     @torch.inference_mode()
@@ -114,13 +114,15 @@ class SamSegmenter:
 
 
 @contextmanager
-def _translated_cuda_errors() -> Iterator[None]:
+def _translated_torch_errors() -> Iterator[None]:
     """Out of memory is a job's trouble; any other CUDA error sticks to the process, which must end."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemory("not enough device memory for this image; it is tried again later") from error
     except RuntimeError as error:
-        if "CUDA error" not in str(error):
-            raise
-        raise ModelUnavailable(f"the CUDA device failed: {error}") from error
+        if "can't allocate memory" in str(error):  # what torch says on the CPU
+            raise OutOfMemory("not enough memory for this image; it is tried again later") from error
+        if "CUDA error" in str(error):
+            raise ModelUnavailable(f"the CUDA device failed: {error}") from error
+        raise
