@@ -23,6 +23,7 @@ from sampoll.registry import find_factory, load_format, load_segmenter
 from sampoll.service import Service
 from sampoll.settings import Settings, SpoolSettings, default_config_files
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
+from sampoll.spool.files import Durability
 from sampoll.spool.layout import DONE, Layout
 from sampoll.transports.directory import DirectoryOptions, directory_transport
 
@@ -90,6 +91,7 @@ def _options(settings: Settings) -> DirectoryOptions:
         max_attempts=spool.max_attempts,
         max_image_bytes=limits.max_image_bytes,
         max_prompt_bytes=limits.max_prompt_bytes,
+        durability=Durability(spool.durability),
         stop_file=spool.stop_file,
     )
 

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from sampoll.errors import JobError
 from sampoll.jobs import Prompt, RgbImage, Submission
-from sampoll.results import Artifact, Mask, ModelInfo, Segmentation
+from sampoll.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
 
 E = TypeVar("E")
 
@@ -35,9 +35,10 @@ class Transport(Protocol):
     `submissions` is called once, and runs in one thread; `deliver` and `reject` may be called in another.
     """
 
-    def submissions(self, stop: Event) -> Iterator[Submission]:
-        """Submissions in first-seen order. Ends soon after `stop` is set; a one-shot transport also ends
-        when nothing is left that this run could still do, retries of what it handed out included."""
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
+        """Submissions in first-seen order, in groups of what is there; one that must run alone is a group.
+        Ends soon after `stop` is set; a one-shot transport also ends when nothing is left that this run could
+        still do, retries of what it handed out included."""
 
     def begin(self, submissions: Sequence[Submission]) -> None:
         """Durably notes that these are about to be tried: called before anything looks at their content."""
@@ -46,9 +47,9 @@ class Transport(Protocol):
         """The stem under which files of these suffixes will be published: the submission's name, or a
         version of it where that is taken. The same submission gets the same stem ever after."""
 
-    def deliver(self, submission: Submission, artifacts: Sequence[Artifact]) -> None:
-        """Publishes the artifacts, the last one last: once it is there, all of them are. Then the
-        submission is done and never comes again."""
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        """Publishes the artifacts of each submission, the last one last: once it is there, all of them are.
+        Then the submission is done and never comes again."""
 
     def reject(self, submission: Submission, error: JobError) -> None:
         """Fails the submission for good and tells its sender why; after a TransientJobError it comes

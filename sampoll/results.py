@@ -8,7 +8,7 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.jobs import Prompt
+from sampoll.jobs import Prompt, Submission
 
 BoolMask: TypeAlias = NDArray[np.bool_]
 """Shape (H, W), bool, True on the object."""
@@ -108,3 +108,11 @@ class Artifact:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Everything that is to be published for one submission, the commit record last."""
+
+    submission: Submission
+    artifacts: tuple[Artifact, ...]

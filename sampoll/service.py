@@ -16,7 +16,7 @@ from sampoll.errors import JobError, OutputFailed
 from sampoll.executor import Executor, Outcome
 from sampoll.interfaces import Format, Segmenter, Transport
 from sampoll.jobs import Job, Submission
-from sampoll.results import Artifact, Segmentation
+from sampoll.results import Artifact, Delivery, Segmentation
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +82,15 @@ class _Run:
             downstream.close()
 
     def _read(self) -> None:
-        for submission in self._transport.submissions(self._stop):
-            if submission.alone:
+        for group in self._transport.submissions(self._stop):
+            alone = any(submission.alone for submission in group)
+            if alone:
                 self._in_flight.wait_until_none()
-            self._in_flight.enter()
-            self._transport.begin([submission])
-            if not self._decode(submission):
+            self._in_flight.enter(len(group))
+            self._transport.begin(group)
+            if not all(self._decode(submission) for submission in group):
                 return
-            if submission.alone:
+            if alone:
                 self._in_flight.wait_until_none()
 
     def _decode(self, submission: Submission) -> bool:
@@ -112,23 +113,28 @@ class _Run:
                 self._outcomes.put((submission, outcome))
 
     def _write(self) -> None:
-        while taken := self._outcomes.take():
+        while taken := self._outcomes.take(OUTCOMES):
+            deliveries = []
             for submission, outcome in taken:
                 try:
-                    if isinstance(outcome, JobError):
-                        raise outcome
-                    formats = self._service.formats
-                    suffixes = [suffix for form in formats for suffix in form.suffixes(outcome)]
-                    stem = self._transport.reserve(submission, suffixes)
-                    artifacts = _rendered(formats, replace(outcome, name=stem))
+                    deliveries.append(self._delivery(submission, outcome))
                 except JobError as error:
                     self._transport.reject(submission, error)
-                else:
-                    self._transport.deliver(submission, artifacts)
-                self._in_flight.leave()
+            if deliveries:
+                self._transport.deliver(deliveries)
+            self._in_flight.leave(len(taken))
+
+    def _delivery(self, submission: Submission, outcome: Outcome) -> Delivery:
+        """What is to be published; raises the JobError that the outcome is, or that rendering meets."""
+        if isinstance(outcome, JobError):
+            raise outcome
+        formats = self._service.formats
+        suffixes = [suffix for form in formats for suffix in form.suffixes(outcome)]
+        stem = self._transport.reserve(submission, suffixes)
+        return Delivery(submission, _rendered(formats, replace(outcome, name=stem)))
 
 
-def _rendered(formats: Sequence[Format], segmentation: Segmentation) -> list[Artifact]:
+def _rendered(formats: Sequence[Format], segmentation: Segmentation) -> tuple[Artifact, ...]:
     """The files of every format, in order; OutputFailed if one cannot be made."""
     artifacts: list[Artifact] = []
     for form in formats:
@@ -136,7 +142,7 @@ def _rendered(formats: Sequence[Format], segmentation: Segmentation) -> list[Art
             artifacts.extend(form.render(segmentation, tuple(artifacts)))
         except Exception as error:
             raise OutputFailed(f"no output could be made: {type(error).__name__}: {error}") from error
-    return artifacts
+    return tuple(artifacts)
 
 
 class _InFlight:
@@ -147,13 +153,13 @@ class _InFlight:
         self._abandoned = False
         self._changed = Condition()
 
-    def enter(self) -> None:
+    def enter(self, count: int) -> None:
         with self._changed:
-            self._count += 1
+            self._count += count
 
-    def leave(self) -> None:
+    def leave(self, count: int) -> None:
         with self._changed:
-            self._count -= 1
+            self._count -= count
             self._changed.notify_all()
 
     def abandon(self) -> None:

@@ -96,6 +96,12 @@ class SpoolSettings(_Section):
     give_up_seconds: Seconds = _setting(
         60.0, "give-up", "One-shot: wait at most this long for retries that are due later.", metavar="SECONDS"
     )
+    durability: Literal["batch", "file", "off"] = _setting(
+        "batch",
+        "durability",
+        "What survives a power cut: forced to the disk in groups, file by file, or not at all.",
+        metavar="batch|file|off",
+    )
     stop_file: Annotated[str, AfterValidator(_bare)] | None = _setting(
         None, "stop-file", "Stop once a file of this name is in the input; it is removed.", metavar="NAME"
     )

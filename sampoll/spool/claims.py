@@ -24,9 +24,9 @@ class Claim:
     state: JobState
     is_sound: bool = True
 
-    def saved(self, state: JobState, *, synced: bool) -> "Claim":
+    def saved(self, state: JobState, *, sync: bool) -> "Claim":
         """The same claim in a new state, once that is written."""
-        replace_file(self.directory / STATE, state.to_json(), synced=synced)
+        replace_file(self.directory / STATE, state.to_json(), sync=sync)
         return replace(self, state=state)
 
     def files(self) -> list[Path]:
@@ -45,7 +45,7 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
     # Prompts first, for everyone: whoever gets the first file gets them all.
     names = tuple(sorted(group.signatures, key=lambda name: (is_image(name), name)))
     claim = Claim(directory, JobState(directory.name, publishable(group.stem), names))
-    claim = claim.saved(claim.state, synced=False)
+    claim = claim.saved(claim.state, sync=False)
     for name in names:
         try:
             (layout.input / name).rename(directory / name)

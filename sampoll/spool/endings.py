@@ -33,7 +33,7 @@ def bury(layout: Layout, claim: Claim) -> None:
     """Moves the inputs of a rejected job to failed/, and says why beside them. May be repeated."""
     claim = _keep(claim, layout.failed, beside=ERROR_SUFFIX)
     report = json.dumps(error_report(claim), indent=2).encode("ascii")
-    replace_file(layout.failed / f"{claim.state.kept_as}{ERROR_SUFFIX}", report, synced=True)
+    replace_file(layout.failed / f"{claim.state.kept_as}{ERROR_SUFFIX}", report, sync=True)
     free_names(layout, claim)
     discard(claim)
 
@@ -72,7 +72,7 @@ def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:
         wanted = [*targets.values(), *([directory / (kept_as + beside)] if beside else [])]
         if kept_as != state.kept_as and any(map(os.path.lexists, wanted)):
             continue
-        claim = claim.saved(replace(state, kept_as=kept_as), synced=False)
+        claim = claim.saved(replace(state, kept_as=kept_as), sync=False)
         if all(move_unless_taken(path, target) for path, target in targets.items()):
             return claim
     raise AssertionError("there are infinitely many versions")

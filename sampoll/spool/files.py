@@ -7,12 +7,16 @@ import shutil
 import stat
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 
 from sampoll.spool.scan import Signature
 
-_LIBC_RENAMEAT2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-"""Linux only; None elsewhere."""
+# Linux only; None elsewhere.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC_RENAMEAT2 = getattr(_LIBC, "renameat2", None)
+_LIBC_SYNCFS = getattr(_LIBC, "syncfs", None)
 
 
 def signature_of(status: os.stat_result) -> Signature:
@@ -52,32 +56,58 @@ def read_regular(path: Path) -> bytes:
         return file.read()
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Creates `path` with `content` on the disk. After a failure the file may exist, incomplete."""
+class Durability(Enum):
+    """What is forced to the disk, and when. It matters for power cuts only: a killed process loses nothing.
+
+    FILE forces each file by itself. BATCH writes the files of a group and then forces their filesystem once.
+    """
+
+    BATCH = "batch"
+    FILE = "file"
+    OFF = "off"
+
+
+def create_file(path: Path, content: bytes, *, sync: bool) -> None:
+    """Creates `path`; on the disk, if `sync`. After a failure the file may exist, incomplete."""
     with path.open("xb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
 
 
-def replace_file(path: Path, content: bytes, *, synced: bool) -> None:
+def replace_file(path: Path, content: bytes, *, sync: bool) -> None:
     """`path` holds `content`, or what it held before: never something between."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
-    if synced:
-        write_synced(new, content)
-    else:
-        new.write_bytes(content)
+    create_file(new, content, sync=sync)
     new.rename(path)
-    if synced:
+    if sync:
         sync_directory(path.parent)
 
 
 def sync_directory(directory: Path) -> None:
     """The names in `directory` are on the disk."""
+    with _opened(directory) as descriptor:
+        os.fsync(descriptor)
+
+
+def sync_filesystem(directory: Path) -> None:
+    """Everything on the filesystem of `directory` is on the disk, other people's files included."""
+    if _LIBC_SYNCFS is None:
+        os.sync()
+        return
+    with _opened(directory) as descriptor:
+        if _LIBC_SYNCFS(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), os.fspath(directory))
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -96,5 +96,5 @@ def _counted(claim: Claim, states: list[JobState], blameless: bool, now: float) 
     if state.in_flight == 0:
         return claim
     if blameless:
-        return claim.saved(state.stopped(), synced=True)
-    return claim.saved(state.crashed(was_alone(state, states), now), synced=True)
+        return claim.saved(state.stopped(), sync=True)
+    return claim.saved(state.crashed(was_alone(state, states), now), sync=True)

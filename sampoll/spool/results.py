@@ -7,21 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import move_unless_taken, remove_tree, sync_directory, write_synced
+from sampoll.spool.files import create_file, move_unless_taken, remove_tree, sync_directory
 from sampoll.spool.layout import Layout, versioned
 from sampoll.spool.nodes import Node
 
 
-def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str]) -> Claim:
+def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], *, sync: bool) -> Claim:
     """The claim with a stem under which no other job can publish any of `suffixes`.
 
-    The choice is on the disk before anything is published, so that a later attempt replaces what an earlier
-    one may have left, instead of publishing a second version beside it.
+    The choice is saved before anything is published, so that a later attempt replaces what an earlier one may
+    have left, instead of publishing a second version beside it.
     """
     earlier = [] if claim.state.stem is None else [claim.state.stem]
     for stem in itertools.chain(earlier, (versioned(claim.state.name, v) for v in itertools.count(1))):
         if _reserve_all(layout, claim, stem, suffixes):
-            return claim.saved(replace(claim.state, stem=stem, suffixes=tuple(suffixes)), synced=True)
+            return claim.saved(replace(claim.state, stem=stem, suffixes=tuple(suffixes)), sync=sync)
     raise AssertionError("there are infinitely many versions")
 
 
@@ -60,24 +60,33 @@ def _holder(reservation: Path) -> str | None:
         return None
 
 
-def publish(layout: Layout, node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]]) -> None:
-    """Publishes (suffix, content) pairs under the reserved stem, the last one last.
+def stage(node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]], *, sync: bool) -> list[Path]:
+    """Writes (suffix, content) pairs where nobody looks, under the names that they will be published as."""
+    directory = node.stage / claim.state.job_id
+    remove_tree(directory)
+    directory.mkdir()
+    paths = [directory / f"{claim.state.stem}{suffix}" for suffix, _ in contents]
+    for path, (_, content) in zip(paths, contents, strict=True):
+        create_file(path, content, sync=sync)
+    return paths
+
+
+def publish(layout: Layout, staged: Sequence[Sequence[Path]], *, sync: bool) -> None:
+    """Publishes the staged files of several jobs: every mask, and then the last file of each, its record.
 
     A node whose stage was taken away cannot publish: its renames find no source.
     """
-    stage = node.stage / claim.state.job_id
-    remove_tree(stage)
-    stage.mkdir()
-    names = [f"{claim.state.stem}{suffix}" for suffix, _ in contents]
-    for name, (_, content) in zip(names, contents, strict=True):
-        write_synced(stage / name, content)
-    *masks, record = names
-    for name in masks:
-        (stage / name).rename(layout.output / name)
-    sync_directory(layout.output)
-    (stage / record).rename(layout.output / record)
-    sync_directory(layout.output)
-    stage.rmdir()
+    for *masks, _ in staged:
+        for path in masks:
+            path.rename(layout.output / path.name)
+    if sync:
+        sync_directory(layout.output)
+    for *_, record in staged:
+        record.rename(layout.output / record.name)
+    if sync:
+        sync_directory(layout.output)
+    for *_, record in staged:
+        record.parent.rmdir()
 
 
 def is_committed(layout: Layout, claim: Claim) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from sampoll.errors import AmbiguousPair, CrashedRepeatedly, JobError, Transient
 from sampoll.naming import printable
 from sampoll.spool import claims, endings, recovery, results
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import listing, subdirectories
+from sampoll.spool.files import Durability, listing, subdirectories, sync_filesystem
 from sampoll.spool.layout import Layout, is_ignored, is_image, is_prompt
 from sampoll.spool.nodes import Machine, Node, joined
 from sampoll.spool.recovery import Step, next_step
@@ -34,9 +34,18 @@ class Deferral:
 class Spool:
     """The claims of one node. Calls for different claims may come from different threads."""
 
-    def __init__(self, layout: Layout, node: Node, *, settle_seconds: float, max_attempts: int) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        node: Node,
+        *,
+        settle_seconds: float,
+        max_attempts: int,
+        durability: Durability,
+    ) -> None:
         self._layout = layout
         self._node = node
+        self._durability = durability
         self._settle_seconds = settle_seconds
         self._max_attempts = max_attempts
         self._machine = Machine.this()
@@ -101,23 +110,39 @@ class Spool:
             begun = sum(claim.state.in_flight > 0 for claim in self._open.values())
         for number, job_id in enumerate(job_ids, start=1):
             claim = self._open[job_id]
-            self._opened(claim.saved(claim.state.begun(begun + number), synced=True))
+            state = claim.state.begun(begun + number)
+            self._opened(claim.saved(state, sync=self._durability is Durability.FILE))
+        if self._durability is Durability.BATCH:
+            sync_filesystem(self._layout.work)
 
     # Ways out
 
     def reserve(self, job_id: str, suffixes: Sequence[str]) -> str:
         """The stem under which this job, and no other, publishes files of these suffixes."""
-        claim = results.reserve(self._layout, self._open[job_id], suffixes)
+        sync = self._durability is Durability.FILE
+        claim = results.reserve(self._layout, self._open[job_id], suffixes, sync=sync)
         self._opened(claim)
-        assert claim.state.stem is not None
-        return claim.state.stem
+        return self.stem_of(job_id)
 
-    def publish(self, job_id: str, contents: Sequence[tuple[str, bytes]]) -> str:
-        """Publishes (suffix, content) pairs, the last one as the commit record; returns their stem."""
-        claim = self._open[job_id]
-        results.publish(self._layout, self._node, claim, contents)
-        self.finish(claim)
-        return claim.state.stem or claim.state.name
+    def stem_of(self, job_id: str) -> str:
+        """The stem that was reserved for this job."""
+        stem = self._open[job_id].state.stem
+        assert stem is not None
+        return stem
+
+    def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> None:
+        """Publishes (suffix, content) pairs by job id, the last one of each as its record; ends the jobs."""
+        finished = [self._open[job_id] for job_id in contents]
+        sync = self._durability is Durability.FILE
+        staged = [
+            results.stage(self._node, claim, contents[claim.state.job_id], sync=sync) for claim in finished
+        ]
+        if self._durability is Durability.BATCH:
+            sync_filesystem(self._layout.work)  # the names that were reserved
+            sync_filesystem(self._layout.stage)
+        results.publish(self._layout, staged, sync=self._durability is not Durability.OFF)
+        for claim in finished:
+            self.finish(claim)
 
     def finish(self, claim: Claim) -> None:
         """Ends a job whose results are published."""
@@ -130,9 +155,9 @@ class Spool:
         failure = Failure(error.code, str(error), time.time(), error.file, error.field)
         if isinstance(error, TransientJobError) and claim.state.strikes + 1 < self._max_attempts:
             delay = retry_delay_seconds(claim.state.strikes + 1, random.random())
-            self._park(self._opened(claim.saved(claim.state.deferred(failure, delay), synced=True)))
+            self._park(self._opened(claim.saved(claim.state.deferred(failure, delay), sync=self._syncs)))
             return delay
-        self.bury(self._opened(claim.saved(claim.state.refused(failure), synced=True)))
+        self.bury(self._opened(claim.saved(claim.state.refused(failure), sync=self._syncs)))
         return None
 
     def bury(self, claim: Claim) -> None:
@@ -144,7 +169,7 @@ class Spool:
         """Undoes a claim. A job that has a history, or whose name is taken in the input by now, is kept whole
         for later; of a torn one, what cannot go back fails, with the error that is returned."""
         if claim.is_complete and (claim.state.has_history or claims.is_name_taken(self._layout, claim)):
-            self._park(self._opened(claim.saved(claim.state.stopped(), synced=False)))
+            self._park(self._opened(claim.saved(claim.state.stopped(), sync=False)))
             return None
         if claims.give_back(self._layout, claim):
             with self._closing(claim):
@@ -175,6 +200,11 @@ class Spool:
                 # The next process finds it where it lies, and does the same.
                 log.warning("%s stays in the spool: %s", printable(claim.state.name), error)
 
+    @property
+    def _syncs(self) -> bool:
+        """Whether what is written by itself, and not in a group, is forced to the disk."""
+        return self._durability is not Durability.OFF
+
     def _opened(self, claim: Claim) -> Claim:
         with self._lock:
             self._open[claim.state.job_id] = claim
@@ -196,10 +226,18 @@ def _takes_part(name: str) -> bool:
 
 
 @contextmanager
-def opened(layout: Layout, *, settle_seconds: float, max_attempts: int) -> Iterator[Spool]:
+def opened(
+    layout: Layout, *, settle_seconds: float, max_attempts: int, durability: Durability
+) -> Iterator[Spool]:
     """The spool of a new node, which leaves at the end."""
     directories = [layout.nodes, layout.work, layout.deferred, layout.failed, layout.stage, layout.names]
     for directory in (*directories, *([layout.done] if layout.done else [])):
         directory.mkdir(parents=True, exist_ok=True)
     with joined(layout) as node:
-        yield Spool(layout, node, settle_seconds=settle_seconds, max_attempts=max_attempts)
+        yield Spool(
+            layout,
+            node,
+            settle_seconds=settle_seconds,
+            max_attempts=max_attempts,
+            durability=durability,
+        )

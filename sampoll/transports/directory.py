@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,9 @@ from sampoll.errors import (
 from sampoll.events import Backlog, Events
 from sampoll.jobs import Submission
 from sampoll.naming import printable
-from sampoll.results import Artifact
+from sampoll.results import Delivery
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import read_regular
+from sampoll.spool.files import Durability, read_regular
 from sampoll.spool.layout import Layout, is_image, is_prompt
 from sampoll.spool.recovery import Step
 from sampoll.spool.scan import Scan
@@ -34,6 +34,9 @@ from sampoll.transports.watching import watching
 
 log = logging.getLogger(__name__)
 
+GROUP_SIZE = 16
+GROUP_BYTES = 64 * 2**20
+"""How many submissions, and how much of them, are begun together."""
 SHORTEST_PAUSE_SECONDS = 0.05
 """Between two looks at the input, however many events there are."""
 LONGEST_DEAFNESS_SECONDS = 0.2
@@ -51,6 +54,7 @@ class DirectoryOptions:
     max_attempts: int
     max_image_bytes: int
     max_prompt_bytes: int
+    durability: Durability = Durability.BATCH
     stop_file: str | None = None
 
 
@@ -67,7 +71,7 @@ class DirectoryTransport:
 
     # Transport
 
-    def submissions(self, stop: Event) -> Iterator[Submission]:
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
         with ExitStack() as stack:
             if self._options.continuous:
                 stack.enter_context(watching(self._layout.input, self._changed.set))
@@ -77,11 +81,9 @@ class DirectoryTransport:
                 open_before = self._spool.open_claims
                 scan, deferrals = self._look()
                 recovered, self._recovered = self._recovered, []
-                for claim in self._claims(scan, deferrals, recovered, stop):
-                    submission = self._submission(claim)
-                    if submission is not None:
-                        retries_end = None
-                        yield submission
+                for group in _grouped(self._submissions(self._claims(scan, deferrals, recovered, stop))):
+                    retries_end = None
+                    yield group
                 # Jobs that were in flight before the look may have been deferred after it.
                 is_busy = scan.ready or scan.settling or recovered or open_before
                 if not self._options.continuous and not is_busy:
@@ -98,10 +100,14 @@ class DirectoryTransport:
         with translated_os_errors("reserve names in", self._layout.output):
             return self._spool.reserve(submission.id, suffixes)
 
-    def deliver(self, submission: Submission, artifacts: Sequence[Artifact]) -> None:
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        stems = {d.submission.id: self._spool.stem_of(d.submission.id) for d in deliveries}
+        contents = {d.submission.id: [(a.suffix, a.content) for a in d.artifacts] for d in deliveries}
         with translated_os_errors("publish results in", self._layout.output):
-            stem = self._spool.publish(submission.id, [(a.suffix, a.content) for a in artifacts])
-        self._events.delivered(submission.name, submission.id, stem)
+            self._spool.publish(contents)
+        for delivery in deliveries:
+            submission = delivery.submission
+            self._events.delivered(submission.name, submission.id, stems[submission.id])
         self._changed.set()
 
     def reject(self, submission: Submission, error: JobError) -> None:
@@ -180,6 +186,11 @@ class DirectoryTransport:
                         self._events.failed(state.name, state.job_id, error)
         return False
 
+    def _submissions(self, claims: Iterable[Claim]) -> Iterator[Submission]:
+        for claim in claims:
+            if (submission := self._submission(claim)) is not None:
+                yield submission
+
     def _submission(self, claim: Claim) -> Submission | None:
         """The submission of a claim; None if its files cannot be one, in which case it is rejected."""
         state = claim.state
@@ -247,6 +258,22 @@ class DirectoryTransport:
                 return
 
 
+def _grouped(submissions: Iterable[Submission]) -> Iterator[list[Submission]]:
+    """Groups of bounded size, those that must run alone by themselves; none is empty."""
+    group: list[Submission] = []
+    for submission in submissions:
+        if submission.alone:
+            yield from ([group, [submission]] if group else [[submission]])
+            group = []
+            continue
+        group.append(submission)
+        if len(group) >= GROUP_SIZE or sum(len(s.image) for s in group) >= GROUP_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
 def _read(path: Path, at_most: int, flag: str, refusal: type[BadImage] | type[BadPrompt]) -> bytes:
     """The content of a claimed file; `refusal` if it is too large, UnreadableInput if reading fails."""
     try:
@@ -268,7 +295,12 @@ def directory_transport(
     with ExitStack() as stack:
         with translated_os_errors("prepare the spool in", layout.input):
             spool = stack.enter_context(
-                opened(layout, settle_seconds=options.settle_seconds, max_attempts=options.max_attempts)
+                opened(
+                    layout,
+                    settle_seconds=options.settle_seconds,
+                    max_attempts=options.max_attempts,
+                    durability=options.durability,
+                )
             )
             spool.sweep()  # files begin to settle now, while a model may still be loading
         transport = DirectoryTransport(layout, spool, options, events)

@@ -9,7 +9,7 @@ from threading import Condition, Event
 from sampoll.errors import JobError, TransientJobError
 from sampoll.events import Events
 from sampoll.jobs import Submission
-from sampoll.results import Artifact
+from sampoll.results import Delivery
 
 
 def submission(name: str, image: bytes, prompt: bytes) -> Submission:
@@ -44,7 +44,7 @@ class MemoryTransport:
         self._stems: dict[str, str] = {}
         self._changed = Condition()
 
-    def submissions(self, stop: Event) -> Iterator[Submission]:
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
         while True:
             with self._changed:
                 while not self.waiting and self._open and not stop.is_set():
@@ -53,7 +53,7 @@ class MemoryTransport:
                     return
                 chosen = self.waiting.pop(0)
                 self._open[chosen.id] = chosen
-            yield chosen
+            yield [chosen]
 
     def begin(self, submissions: Sequence[Submission]) -> None:
         for begun in submissions:
@@ -64,11 +64,13 @@ class MemoryTransport:
             self._stems[submission.id] = _first_free(submission.name, self._stems.values())
         return self._stems[submission.id]
 
-    def deliver(self, submission: Submission, artifacts: Sequence[Artifact]) -> None:
-        stem = self._stems.get(submission.id, submission.name)
-        self.delivered[stem] = {artifact.suffix: artifact.content for artifact in artifacts}
-        self._close(submission)
-        self.events.delivered(submission.name, submission.id, stem)
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            submission = delivery.submission
+            stem = self._stems.get(submission.id, submission.name)
+            self.delivered[stem] = {artifact.suffix: artifact.content for artifact in delivery.artifacts}
+            self._close(submission)
+            self.events.delivered(submission.name, submission.id, stem)
 
     def reject(self, submission: Submission, error: JobError) -> None:
         again = isinstance(error, TransientJobError) and self._attempts[submission.id] < self.max_attempts

@@ -12,7 +12,8 @@ from support import encoded, image_of
 from sampoll.errors import BadPrompt, JobError, OutOfMemory
 from sampoll.events import Events
 from sampoll.interfaces import Transport
-from sampoll.results import Artifact
+from sampoll.jobs import Submission
+from sampoll.results import Artifact, Delivery
 from sampoll.spool.layout import Layout
 from sampoll.transports.directory import DirectoryOptions, directory_transport
 from sampoll.transports.memory import MemoryTransport, submission
@@ -117,10 +118,12 @@ def test_every_submission_comes_once_with_its_content(harness: Harness) -> None:
     harness.send("b")
 
     seen = {}
-    for s in harness.transport.submissions(Event()):
-        seen[s.name] = (s.image, s.prompt)
-        harness.transport.begin([s])
-        harness.transport.deliver(s, _reserved(harness, s))
+    for group in harness.transport.submissions(Event()):
+        harness.transport.begin(group)
+        for s in group:
+            assert s.name not in seen
+            seen[s.name] = (s.image, s.prompt)
+        harness.transport.deliver([delivery(harness, s) for s in group])
 
     assert seen == {"a": (IMAGE, b'{"a": 1}'), "b": (IMAGE, b"{}")}
 
@@ -128,9 +131,9 @@ def test_every_submission_comes_once_with_its_content(harness: Harness) -> None:
 def test_a_delivered_submission_is_published_whole_and_never_comes_again(harness: Harness) -> None:
     harness.send("a")
 
-    for s in harness.transport.submissions(Event()):
+    for [s] in harness.transport.submissions(Event()):
         harness.transport.begin([s])
-        harness.transport.deliver(s, _reserved(harness, s))
+        harness.transport.deliver([delivery(harness, s)])
     harness.transport.close()
 
     assert harness.result("a") == {".png": b"mask", ".json": b"record"}
@@ -141,11 +144,11 @@ def test_a_delivered_submission_is_published_whole_and_never_comes_again(harness
 def test_a_second_job_of_one_name_gets_a_name_of_its_own(harness: Harness) -> None:
     stems = []
     harness.send("a")
-    for s in harness.transport.submissions(Event()):
+    for [s] in harness.transport.submissions(Event()):
         harness.transport.begin([s])
         stems.append(harness.transport.reserve(s, [".png", ".json"]))
         assert harness.transport.reserve(s, [".png", ".json"]) == stems[-1]
-        harness.transport.deliver(s, ARTIFACTS)
+        harness.transport.deliver([Delivery(s, ARTIFACTS)])
         if len(stems) == 1:
             harness.send("a")
 
@@ -156,7 +159,7 @@ def test_a_second_job_of_one_name_gets_a_name_of_its_own(harness: Harness) -> No
 def test_a_rejected_submission_fails_for_good(harness: Harness) -> None:
     harness.send("a")
 
-    for s in harness.transport.submissions(Event()):
+    for [s] in harness.transport.submissions(Event()):
         harness.transport.begin([s])
         harness.transport.reject(s, BadPrompt("is bad"))
 
@@ -171,7 +174,7 @@ def test_after_a_transient_error_a_submission_comes_again_until_its_attempts_are
     monkeypatch.setattr("sampoll.spool.spool.random.random", lambda: 0.0)
     harness.send("a")
 
-    for s in harness.transport.submissions(Event()):
+    for [s] in harness.transport.submissions(Event()):
         harness.transport.begin([s])
         harness.transport.reject(s, OutOfMemory("too large"))
 
@@ -183,7 +186,7 @@ def test_close_hands_back_what_has_no_outcome(harness: Harness) -> None:
     harness.send("a")
     submissions = harness.transport.submissions(Event())
 
-    harness.transport.begin([next(submissions)])
+    harness.transport.begin(next(iter(submissions)))
     harness.transport.close()
 
     assert harness.waiting() == ["a"]
@@ -199,6 +202,6 @@ def test_nothing_more_comes_after_stop(harness: Harness) -> None:
     assert harness.waiting() == ["a"]
 
 
-def _reserved(harness: Harness, s: object) -> tuple[Artifact, ...]:
-    harness.transport.reserve(s, [artifact.suffix for artifact in ARTIFACTS])  # type: ignore[arg-type]
-    return ARTIFACTS
+def delivery(harness: Harness, s: Submission) -> Delivery:
+    harness.transport.reserve(s, [artifact.suffix for artifact in ARTIFACTS])
+    return Delivery(s, ARTIFACTS)

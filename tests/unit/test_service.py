@@ -12,7 +12,7 @@ from sampoll.errors import BadPrompt, ModelUnavailable, StorageTrouble
 from sampoll.formats.opex import Opex
 from sampoll.formats.png_mask import PngMask
 from sampoll.jobs import Prompt, RgbImage, Submission
-from sampoll.results import Artifact, Mask
+from sampoll.results import Delivery, Mask
 from sampoll.service import Service
 from sampoll.transports.memory import MemoryTransport, submission
 
@@ -94,12 +94,12 @@ def test_a_lost_model_ends_the_service_and_hands_everything_back() -> None:
 
 
 class FullDisk(MemoryTransport):
-    def deliver(self, submission: Submission, artifacts: Sequence[Artifact]) -> None:
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
         raise StorageTrouble("no space left")
 
 
 class DeadSource(MemoryTransport):
-    def submissions(self, stop: Event) -> Iterator[Submission]:
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
         yield from super().submissions(stop)
         raise StorageTrouble("the input has gone")
 

@@ -15,7 +15,7 @@ import pytest
 from sampoll.errors import BadPrompt, JobError, OutOfMemory
 from sampoll.spool import claims, files, nodes, results
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import move_unless_taken, read_regular, replace_file, subdirectories
+from sampoll.spool.files import Durability, move_unless_taken, read_regular, replace_file, subdirectories
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.nodes import Machine, held_if_dead, joined
 from sampoll.spool.recovery import Step
@@ -33,8 +33,8 @@ def layout(tmp_path: Path) -> Layout:
 
 
 @contextmanager
-def spool_in(layout: Layout) -> Iterator[Spool]:
-    with opened(layout, settle_seconds=0, max_attempts=3) as spool:
+def spool_in(layout: Layout, durability: Durability = Durability.BATCH) -> Iterator[Spool]:
+    with opened(layout, settle_seconds=0, max_attempts=3, durability=durability) as spool:
         yield spool
         spool.close()
 
@@ -69,7 +69,7 @@ def abandon(layout: Layout, work: Callable[[Spool, Claim], object]) -> None:
     drop(layout)
     child = os.fork()
     if child == 0:
-        with opened(layout, settle_seconds=0, max_attempts=3) as spool:
+        with opened(layout, settle_seconds=0, max_attempts=3, durability=Durability.OFF) as spool:
             work(spool, claimed(spool))
             os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -136,7 +136,7 @@ def test_published_results_are_complete_and_the_inputs_are_kept(layout: Layout) 
         claim = claimed(spool)
         job_id = claim.state.job_id
         assert spool.reserve(job_id, [".png", ".json"]) == "a"
-        assert spool.publish(job_id, contents(claim)) == "a"
+        spool.publish({job_id: contents(claim)})
 
     assert (layout.output / "a.png").read_bytes() == b"mask"
     assert sorted(p.name for p in (layout.input / "done").iterdir()) == ["a.jpg", "a.json"]
@@ -153,7 +153,7 @@ def test_a_taken_name_is_versioned_and_nothing_is_overwritten(layout: Layout) ->
     with spool_in(layout) as spool:
         claim = claimed(spool)
         assert spool.reserve(claim.state.job_id, [".png", ".json"]) == "a~2"
-        spool.publish(claim.state.job_id, contents(claim))
+        spool.publish({claim.state.job_id: contents(claim)})
 
     assert (layout.output / "a.png").read_bytes() == b"somebody else's"
     assert sorted(p.name for p in (layout.input / "done").iterdir()) == ["a.jpg", "a~2.jpg", "a~2.json"]
@@ -358,7 +358,7 @@ def test_the_longest_names_are_published_and_failed_under_shorter_ones(layout: L
             drop(layout, name)
             job_id = claimed(spool).state.job_id
             stem = spool.reserve(job_id, [".1000.png", ".json"])
-            spool.publish(job_id, [(".1000.png", b"mask"), (".json", job_id.encode())])
+            spool.publish({job_id: [(".1000.png", b"mask"), (".json", job_id.encode())]})
             drop(layout, name)
             spool.fail(claimed(spool).state.job_id, BadPrompt("is bad"))
 
@@ -408,8 +408,9 @@ def test_a_file_in_the_output_that_leads_nowhere_is_not_overwritten(layout: Layo
 
 def _publish_only(layout: Layout, spool: Spool, claim: Claim) -> Claim:
     spool.begin([claim.state.job_id])
-    reserved = results.reserve(layout, claim, [".png", ".json"])
-    results.publish(layout, spool._node, reserved, contents(claim))
+    reserved = results.reserve(layout, claim, [".png", ".json"], sync=False)
+    staged = results.stage(spool._node, reserved, contents(claim), sync=False)
+    results.publish(layout, [staged], sync=False)
     return reserved
 
 
@@ -428,7 +429,7 @@ def test_a_job_whose_results_are_published_is_finished_and_not_done_again(layout
 def test_an_ending_that_was_cut_off_is_completed(layout: Layout) -> None:
     def cut_off(spool: Spool, claim: Claim) -> None:
         reserved = _publish_only(layout, spool, claim)
-        reserved.saved(replace(reserved.state, kept_as="a"), synced=False)
+        reserved.saved(replace(reserved.state, kept_as="a"), sync=False)
         (claim.directory / "a.json").rename(layout.input / "done" / "a.json")
 
     abandon(layout, cut_off)
@@ -470,7 +471,7 @@ def test_a_crash_between_mask_and_record_leaves_one_version_in_the_end(layout: L
         [claim] = spool.recover()
         assert spool.next_step(claim) is Step.TRY
         assert spool.reserve(claim.state.job_id, [".png", ".json"]) == "a"
-        spool.publish(claim.state.job_id, contents(claim))
+        spool.publish({claim.state.job_id: contents(claim)})
 
     assert sorted(p.name for p in layout.output.glob("a*")) == ["a.json", "a.png"]
     assert (layout.output / "a.png").read_bytes() == b"mask"
@@ -485,7 +486,7 @@ def test_a_process_that_was_taken_for_dead_can_publish_nothing(layout: Layout) -
         (layout.stage / woken._node.name).rename(layout.stage / "taken")
 
         with pytest.raises(FileNotFoundError):
-            woken.publish(claim.state.job_id, contents(claim))
+            woken.publish({claim.state.job_id: contents(claim)})
 
         assert list(layout.output.glob("a*")) == []
         (layout.stage / "taken").rename(layout.stage / woken._node.name)
@@ -589,8 +590,8 @@ def test_a_move_that_is_refused_for_another_reason_says_so(tmp_path: Path) -> No
 def test_a_file_is_replaced_whole_even_over_the_remains_of_an_earlier_try(tmp_path: Path) -> None:
     (tmp_path / "a.new").write_text("remains")
 
-    replace_file(tmp_path / "a", b"one", synced=True)
-    replace_file(tmp_path / "a", b"two", synced=False)
+    replace_file(tmp_path / "a", b"one", sync=True)
+    replace_file(tmp_path / "a", b"two", sync=False)
 
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a", "two")]
 

@@ -1,0 +1,133 @@
+"""kill -9 at every system call that changes a file, also inside the recovery from the one before.
+
+A point is a system call and how often a thread made it before. CI tries a fixed sample of the points; the
+whole campaign is `pytest -m campaign`.
+"""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from oracle import BAD, GOOD, TWO, Dropped
+from support import SAMPOLL, Folders, environment, sampoll
+
+CALLS = "rename,renameat,renameat2,mkdir,rmdir,unlink,unlinkat,link,fsync,syncfs,flock,write"
+DURABILITIES = ("batch", "file", "off")
+SAMPLE = 8
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Point:
+    """The `count`-th time that one thread makes `call`."""
+
+    call: str
+    count: int
+
+
+@pytest.fixture(scope="session")
+def strace() -> str:
+    found = shutil.which("strace")
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("strace is missing: apt-get install strace")
+        pytest.skip("needs strace")
+    return found
+
+
+def fill(folders: Folders) -> Dropped:
+    dropped = Dropped(folders)
+    dropped.pair("one", GOOD)
+    dropped.pair("two", TWO)
+    dropped.pair("bad", BAD, must_fail=True)
+    return dropped
+
+
+def flags(folders: Folders, durability: str) -> list[str]:
+    values = ("-i", folders.input, "-o", folders.output, "--settle", 0, "--model", "fakes:boxes")
+    return ["run", *map(str, values), "--durability", durability]
+
+
+def traced(strace: str, folders: Folders, durability: str, *options: str) -> int:
+    """Runs sampoll under strace; the exit code, negative for a signal."""
+    command = [strace, "-f", "-qq", f"--trace={CALLS}", *options, str(SAMPOLL), *flags(folders, durability)]
+    env = environment({"PYTHONDONTWRITEBYTECODE": "1"})
+    return subprocess.run(command, env=env, capture_output=True, timeout=120, check=False).returncode
+
+
+def killed_at(strace: str, folders: Folders, durability: str, point: Point) -> bool:
+    """Whether the run came to the point, and so to its end."""
+    inject = f"--inject={point.call}:signal=SIGKILL:when={point.count}"
+    return traced(strace, folders, durability, "-o", "/dev/null", inject) in (-signal.SIGKILL, 137)
+
+
+def points_of(strace: str, folders: Folders, durability: str) -> list[Point]:
+    """Every point of one undisturbed run."""
+    log = folders.input.parent / "strace.log"
+    assert traced(strace, folders, durability, "-o", str(log)) == 1  # one pair is bad
+    made: dict[tuple[str, str], int] = {}
+    for thread, call in re.findall(r"^(\d+) +(\w+)\(", log.read_text(), re.MULTILINE):
+        made[thread, call] = made.get((thread, call), 0) + 1
+    return sorted(
+        {Point(call, n) for (_, call), count in made.items() for n in range(1, count + 1)},
+        key=lambda point: (point.call, point.count),
+    )
+
+
+def fresh(parent: Path) -> Iterator[Folders]:
+    """One empty input after the other."""
+    number = 0
+    while True:
+        folders = Folders(parent / str(number) / "in", parent / str(number) / "out")
+        folders.input.mkdir(parents=True)
+        yield folders
+        shutil.rmtree(folders.input.parent)
+        number += 1
+
+
+def assert_kills_cost_nothing(strace: str, folders: Folders, durability: str, points: list[Point]) -> None:
+    """Kills one run after the other, at one point each; then lets one run finish."""
+    dropped = fill(folders)
+    for point in points:
+        killed_at(strace, folders, durability, point)
+        dropped.assert_nothing_is_lost_or_torn()
+    last = sampoll(*flags(folders, durability))
+    assert last.returncode in (0, 1), last.stderr
+    dropped.assert_everything_ended_once()
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_kill_at_a_sample_of_points_costs_nothing(strace: str, tmp_path: Path, durability: str) -> None:
+    inputs = fresh(tmp_path)
+    folders = next(inputs)
+    fill(folders)
+    points = points_of(strace, folders, durability)
+    assert len(points) > 20
+    chosen = random.Random(f"{SEED}{durability}")
+
+    for _ in range(SAMPLE):
+        # The second one hits the recovery from the first.
+        assert_kills_cost_nothing(strace, next(inputs), durability, chosen.sample(points, 2))
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_kill_at_every_point_costs_nothing(strace: str, tmp_path: Path, durability: str) -> None:
+    inputs = fresh(tmp_path)
+    folders = next(inputs)
+    fill(folders)
+    points = points_of(strace, folders, durability)
+    chosen = random.Random(SEED)
+
+    for point in points:
+        assert_kills_cost_nothing(strace, next(inputs), durability, [point])
+        assert_kills_cost_nothing(strace, next(inputs), durability, [point, chosen.choice(points)])
+    print(f"{durability}: {len(points)} points, each alone and with a second kill in the recovery")  # noqa: T201
