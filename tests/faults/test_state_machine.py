@@ -1,0 +1,300 @@
+"""Any order of drops, claims, attempts, endings and kills, by up to two processes on one tree.
+
+The real spool works on a real directory. A kill is simulated: at the chosen act on a file, and at every later
+one, the process raises, so that not even its clean-up can do anything; its locks end with its open files.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support import names_in
+
+from sampoll.errors import BadPrompt, OutOfMemory
+from sampoll.events import Events
+from sampoll.jobs import Submission
+from sampoll.results import Artifact, Delivery
+from sampoll.spool import files
+from sampoll.spool.files import Durability
+from sampoll.spool.layout import STATE, Layout
+from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
+
+NAMES = ("a", "a.0", "b")
+MAX_ATTEMPTS = 2
+OPTIONS = DirectoryOptions(
+    continuous=False,
+    settle_seconds=0,
+    rescan_seconds=1,
+    give_up_seconds=0,
+    max_attempts=MAX_ATTEMPTS,
+    max_image_bytes=10**6,
+    max_prompt_bytes=10**6,
+    durability=Durability.OFF,
+)
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+class KillSwitch:
+    """Kills at the act that brings `left` to zero, and at all that follow."""
+
+    def __init__(self) -> None:
+        self.left: int | None = None
+
+    def act(self) -> None:
+        if self.left is not None:
+            self.left = max(self.left - 1, 0)
+            if self.left == 0:
+                raise Killed
+
+
+@contextmanager
+def killable(switch: KillSwitch) -> Iterator[None]:
+    """Every act of the spool on a file asks the switch first."""
+
+    def asking(original: Callable[..., Any]) -> Callable[..., Any]:
+        def act(*arguments: Any, **options: Any) -> Any:
+            switch.act()
+            return original(*arguments, **options)
+
+        return act
+
+    create = files.create_file
+
+    def create_torn(path: Path, content: bytes, *, sync: bool) -> None:
+        switch.act()
+        create(path, content[: len(content) // 2], sync=sync)
+        switch.act()
+        path.write_bytes(content)
+
+    with ExitStack() as stack:
+        for act in ("rename", "unlink", "mkdir", "rmdir", "touch", "write_text"):
+            stack.enter_context(mock.patch.object(Path, act, asking(getattr(Path, act))))
+        stack.enter_context(mock.patch.object(files, "create_file", create_torn))
+        stack.enter_context(mock.patch("sampoll.spool.results.create_file", create_torn))
+        moving = asking(files._rename_unless_taken)
+        stack.enter_context(mock.patch.object(files, "_rename_unless_taken", moving))
+        stack.enter_context(mock.patch("shutil.rmtree", asking(shutil.rmtree)))
+        stack.enter_context(mock.patch("sampoll.spool.spool.random.random", return_value=0.0))
+        yield
+
+
+class Process:
+    """One `sampoll run` as far as the spool sees it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._stack = ExitStack()
+        self.transport: DirectoryTransport = self._stack.enter_context(
+            directory_transport(layout, OPTIONS, Events())
+        )
+        self.claimed: list[Submission] = []
+        self.begun: list[Submission] = []
+
+    def claim(self) -> None:
+        scan, deferrals = self.transport._look()
+        recovered, self.transport._recovered = self.transport._recovered, []
+        claims = self.transport._claims(scan, deferrals, recovered, Event())
+        self.claimed += self.transport._submissions(claims)
+
+    def end(self) -> None:
+        self._stack.close()
+
+
+class SpoolMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp())
+        self.layout = Layout(self.root / "in", self.root / "out", self.root / "in" / "done")
+        self.layout.input.mkdir()
+        self.layout.output.mkdir()
+        self.processes: list[Process] = []
+        self.switch = KillSwitch()
+        self.patches = ExitStack()
+        self.patches.enter_context(killable(self.switch))
+        self.digests: list[str] = []
+        self.attempts: Counter[str] = Counter()
+        self.dropped = 0
+
+    def survives(self, process: Process | None, act: Callable[[], None], kill_at: int | None) -> None:
+        """Does something, killed at the given act on a file, if it comes to that."""
+        self.switch.left = kill_at
+        try:
+            act()
+        except Killed:
+            if process is not None:
+                with suppress(Killed):
+                    process.end()
+                self.processes.remove(process)
+        finally:
+            self.switch.left = None
+
+    kills = st.none() | st.integers(1, 40)
+    some_process = st.integers(0, 1)
+
+    def process(self, index: int) -> Process:
+        return self.processes[index % len(self.processes)]
+
+    @rule(name=st.sampled_from(NAMES), halves=st.sampled_from(["both", "image", "prompt"]))
+    def drop(self, name: str, halves: str) -> None:
+        for suffix, half in ((".jpg", "image"), (".json", "prompt")):
+            path = self.layout.input / f"{name}{suffix}"
+            if halves in (half, "both") and not path.exists():
+                self.dropped += 1
+                content = f"{name}{suffix} {self.dropped}".encode()
+                path.write_bytes(content)
+                self.digests.append(_digest(content))
+
+    @precondition(lambda self: len(self.processes) < 2)
+    @rule(kill_at=kills)
+    def start(self, kill_at: int | None) -> None:
+        self.survives(None, lambda: self.processes.append(Process(self.layout)), kill_at)
+
+    @precondition(lambda self: self.processes)
+    @rule(index=some_process, kill_at=kills)
+    def claim(self, index: int, kill_at: int | None) -> None:
+        process = self.process(index)
+        self.survives(process, process.claim, kill_at)
+
+    @precondition(lambda self: any(p.claimed for p in self.processes))
+    @rule(index=some_process, kill_at=kills, together=st.booleans())
+    def begin(self, index: int, kill_at: int | None, together: bool) -> None:
+        process = self.process(index)
+        group = process.claimed if together else process.claimed[:1]
+
+        def act() -> None:
+            process.transport.begin(group)
+            self.attempts.update(submission.id for submission in group)
+            process.begun += group
+            process.claimed = process.claimed[len(group) :]
+
+        self.survives(process, act, kill_at)
+
+    @precondition(lambda self: any(p.begun for p in self.processes))
+    @rule(
+        index=some_process,
+        kill_at=kills,
+        outcome=st.sampled_from(["deliver", "deliver", "refuse", "retry"]),
+    )
+    def finish(self, index: int, kill_at: int | None, outcome: str) -> None:
+        process = self.process(index)
+
+        def act() -> None:
+            while process.begun:
+                submission = process.begun[0]
+                if outcome == "deliver":
+                    _deliver(process.transport, submission)
+                elif outcome == "refuse":
+                    process.transport.reject(submission, BadPrompt("is bad"))
+                else:
+                    process.transport.reject(submission, OutOfMemory("too large"))
+                process.begun.pop(0)
+
+        self.survives(process, act, kill_at)
+
+    @precondition(lambda self: self.processes)
+    @rule(index=some_process, kill_at=kills, signalled=st.booleans())
+    def stop(self, index: int, kill_at: int | None, signalled: bool) -> None:
+        process = self.process(index)
+
+        def act() -> None:
+            if signalled:
+                process.transport.note_stopping()
+            process.end()
+            self.processes.remove(process)
+
+        self.survives(process, act, kill_at)
+
+    @invariant()
+    def each_file_is_somewhere(self) -> None:
+        kept = {_digest(path.read_bytes()) for path in self.layout.input.rglob("*") if path.is_file()}
+        assert [digest for digest in self.digests if digest not in kept] == []
+
+    @invariant()
+    def each_job_has_one_place(self) -> None:
+        places = Counter(
+            path.name
+            for parent in (*self.layout.work.glob("*"), self.layout.deferred)
+            for path in parent.glob("*")
+        )
+        assert max(places.values(), default=1) == 1
+
+    @invariant()
+    def each_record_has_its_masks_and_no_job_has_two(self) -> None:
+        jobs: Counter[str] = Counter()
+        for path in self.layout.output.glob("*.json"):
+            record = json.loads(path.read_text())
+            jobs[record["job_id"]] += 1
+            for name, digest in record["masks"].items():
+                assert _digest((self.layout.output / name).read_bytes()) == digest
+        assert max(jobs.values(), default=1) == 1
+
+    @invariant()
+    def no_attempt_is_forgotten(self) -> None:
+        for path in self.layout.input.rglob(STATE):
+            state = json.loads(path.read_text())
+            assert state["attempts"] >= self.attempts[state["job_id"]]
+
+    def teardown(self) -> None:
+        """After the last process has ended, one more finds everything, and nothing remains."""
+        try:
+            for process in list(self.processes):
+                process.end()
+            for _ in range(MAX_ATTEMPTS + 2):
+                process = Process(self.layout)
+                process.claim()
+                for submission in list(process.claimed):
+                    process.transport.begin([submission])
+                    _deliver(process.transport, submission)
+                process.end()
+            self.each_file_is_somewhere()
+            self.each_record_has_its_masks_and_no_job_has_two()
+            waiting = {p.rpartition(".")[0] for p in names_in(self.layout.input) if "." in p}
+            for name in waiting:  # halves only
+                assert len(list(self.layout.input.glob(f"{name}.j*"))) == 1
+            for private in (self.layout.work, self.layout.deferred, self.layout.stage, self.layout.names):
+                assert names_in(private) == []
+            assert [p.name for p in self.layout.input.rglob(STATE)] == []
+        finally:
+            self.patches.close()
+            shutil.rmtree(self.root)
+
+
+def _deliver(transport: DirectoryTransport, submission: Submission) -> None:
+    # The second mask of "a" would be called like the only one of "a.0".
+    suffixes = [".0.png", ".1.png"] if submission.name == "a" else [".png"]
+    stem = transport.reserve(submission, [*suffixes, ".json"])
+    artifacts = [Artifact(suffix, f"{submission.id}{suffix}".encode()) for suffix in suffixes]
+    record = {
+        "job_id": submission.id,
+        "masks": {f"{stem}{artifact.suffix}": artifact.sha256 for artifact in artifacts},
+    }
+    artifacts.append(Artifact(".json", json.dumps(record).encode()))
+    transport.deliver([Delivery(submission, tuple(artifacts))])
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+TestSpool = SpoolMachine.TestCase
+TestSpool.settings = settings(max_examples=150, stateful_step_count=30)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(7200)
+class TestSpoolCampaign(SpoolMachine.TestCase):  # type: ignore[misc,name-defined]
+    settings = settings(max_examples=5000, stateful_step_count=40, derandomize=False)
