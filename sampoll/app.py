@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from sampoll.decoding import DecodingLimits, decode
 from sampoll.errors import (
@@ -14,18 +15,20 @@ from sampoll.errors import (
     JobError,
     OutputUnavailable,
     PermissionRefused,
+    SampollError,
     UsageError,
     translated_os_errors,
 )
 from sampoll.events import Broadcast, Events
+from sampoll.interfaces import Segmenter
 from sampoll.listeners import Log, Tally, progress_bar
-from sampoll.registry import find_factory, load_format, load_segmenter
+from sampoll.registry import Factory, find_factory, load_format, load_segmenter
 from sampoll.service import Service
 from sampoll.settings import Settings, SpoolSettings, default_config_files
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
-from sampoll.spool.files import Durability
+from sampoll.spool.files import Durability, identity_of
 from sampoll.spool.layout import DONE, Layout
-from sampoll.transports.directory import DirectoryOptions, directory_transport
+from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
 
 log = logging.getLogger(__name__)
 
@@ -40,37 +43,87 @@ def run(settings: Settings, *, show_progress: bool) -> tuple[int, str]:
     """
     layout = layout_of(settings.spool)
     factory = find_factory(settings.model)
-    tally, stop = Tally(), Event()
+    tally = Tally()
     with ExitStack() as stack:
         listeners: list[Events] = [Log(), tally]
         if show_progress:
             listeners.append(stack.enter_context(progress_bar()))
-        transport = stack.enter_context(directory_transport(layout, _options(settings), Broadcast(listeners)))
+        application = _Application(settings, layout, factory, Broadcast(listeners))
+        stack.enter_context(stopping_on_signals(application.stop))
+        outside_the_main_thread(application.run)
+    return _exit_code(settings, tally, stopped=application.is_stopped), tally.summary()
 
-        def stop_in_order() -> None:
-            log.info("stopping: the running batch is finished first; a second signal stops at once")
-            stop.set()
+
+class _Application:
+    """One session after the other on the same directories: a new one each time the input was away."""
+
+    def __init__(self, settings: Settings, layout: Layout, factory: Factory, events: Events) -> None:
+        self._settings = settings
+        self._layout = layout
+        self._factory = factory
+        self._events = events
+        self._stop = Event()
+        self._session: tuple[DirectoryTransport, Event] | None = None
+        self._segmenter: Segmenter[Any] | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Asks for an orderly end, from any thread."""
+        log.info("stopping: the running batch is finished first; a second signal stops at once")
+        self._stop.set()
+        if self._session is not None:
+            transport, session_stop = self._session
+            session_stop.set()
             transport.note_stopping()
 
-        def work() -> None:
-            if not settings.spool.continuous and not transport.has_work(stop):
-                return
-            service = Service(
-                transport=transport,
-                decode=partial(
-                    decode,
-                    limits=DecodingLimits(settings.limits.max_pixels, settings.limits.max_prompts),
-                ),
-                segmenter=load_segmenter(settings.model, factory),
-                formats=[load_format(name) for name in FORMATS],
-                batch_size=settings.model.batch_size,
-            )
-            log.info("%s: watching" if settings.spool.continuous else "%s: processing", layout.input)
-            service.run(stop)
+    def run(self) -> None:
+        is_mount = self._layout.input.is_mount()
+        while not self._serve_one_session():
+            if not self._settings.spool.continuous:
+                raise InputUnavailable(f"the input {self._layout.input} has gone")
+            log.error("the input %s has gone or was replaced", self._layout.input)
+            # Below a mount that went away lies an empty directory, which is not the input.
+            while not self._layout.input.is_dir() or (is_mount and not self._layout.input.is_mount()):
+                if self._stop.wait(self._settings.spool.rescan_seconds):
+                    return
+            log.info("there is an input at %s again", self._layout.input)
 
-        stack.enter_context(stopping_on_signals(stop_in_order))
-        outside_the_main_thread(work)
-    return _exit_code(settings, tally, stopped=stop.is_set()), tally.summary()
+    def _serve_one_session(self) -> bool:
+        """True if all is done; False if the input went away. What was in flight then stays in its spool."""
+        before = identity_of(self._layout.input)
+        try:
+            self._serve()
+        except SampollError:
+            if identity_of(self._layout.input) == before:
+                raise
+            log.debug("the session has ended", exc_info=True)
+        return self._stop.is_set() or identity_of(self._layout.input) == before
+
+    def _serve(self) -> None:
+        session_stop = Event()
+        with directory_transport(self._layout, _options(self._settings), self._events) as transport:
+            self._session = transport, session_stop
+            if self._stop.is_set():
+                return
+            if self._settings.spool.continuous or transport.has_work(session_stop):
+                self._service(transport).run(session_stop)
+            if session_stop.is_set():  # the stop file asked for it
+                self._stop.set()
+
+    def _service(self, transport: DirectoryTransport) -> Service:
+        self._segmenter = self._segmenter or load_segmenter(self._settings.model, self._factory)
+        limits = DecodingLimits(self._settings.limits.max_pixels, self._settings.limits.max_prompts)
+        log.info("%s: ready", self._layout.input)
+        return Service(
+            transport=transport,
+            decode=partial(decode, limits=limits),
+            segmenter=self._segmenter,
+            formats=[load_format(name) for name in FORMATS],
+            batch_size=self._settings.model.batch_size,
+        )
 
 
 def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
@@ -92,6 +145,7 @@ def _options(settings: Settings) -> DirectoryOptions:
         max_image_bytes=limits.max_image_bytes,
         max_prompt_bytes=limits.max_prompt_bytes,
         durability=Durability(spool.durability),
+        watch=spool.watch,
         stop_file=spool.stop_file,
     )
 
@@ -111,7 +165,8 @@ def layout_of(settings: SpoolSettings) -> Layout:
             "results would be taken for new pairs"
         )
     _create(output)
-    return Layout(input_directory, output, _done_directory(settings, input_directory, output))
+    done = _done_directory(settings, input_directory, output)
+    return Layout(input_directory, output, done, settings.recursive)
 
 
 def _done_directory(settings: SpoolSettings, input_directory: Path, output: Path) -> Path | None:

@@ -96,6 +96,15 @@ class SpoolSettings(_Section):
     give_up_seconds: Seconds = _setting(
         60.0, "give-up", "One-shot: wait at most this long for retries that are due later.", metavar="SECONDS"
     )
+    recursive: bool = _setting(
+        False, "recursive", "Take pairs from the folders below too; results lie in folders of the same names."
+    )
+    watch: Literal["auto", "native", "polling"] = _setting(
+        "auto",
+        "watch",
+        "Listen to events of the system, or only look; auto only looks on network filesystems.",
+        metavar="auto|native|polling",
+    )
     durability: Literal["batch", "file", "off"] = _setting(
         "batch",
         "durability",

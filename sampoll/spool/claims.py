@@ -6,9 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sampoll.spool.files import move_unless_taken, replace_file, signature_of
-from sampoll.spool.layout import STATE, Layout, is_image, publishable, split_name
+from sampoll.spool.layout import (
+    STATE,
+    Layout,
+    base_name,
+    folder_of,
+    is_image,
+    publishable,
+    split_name,
+)
 from sampoll.spool.nodes import Node
-from sampoll.spool.scan import Group
+from sampoll.spool.scan import Group, Signature
 from sampoll.spool.state import JobState
 
 
@@ -43,19 +51,22 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
     directory = node.work / uuid.uuid4().hex
     directory.mkdir()
     # Prompts first, for everyone: whoever gets the first file gets them all.
-    names = tuple(sorted(group.signatures, key=lambda name: (is_image(name), name)))
-    claim = Claim(directory, JobState(directory.name, publishable(group.stem), names))
+    names = tuple(sorted(map(base_name, group.signatures), key=lambda name: (is_image(name), name)))
+    folder, stem = folder_of(group.stem), publishable(base_name(group.stem))
+    claim = Claim(directory, JobState(directory.name, stem, names, folder))
     claim = claim.saved(claim.state, sync=False)
     for name in names:
         try:
-            (layout.input / name).rename(directory / name)
+            (layout.input / folder / name).rename(directory / name)
         except FileNotFoundError:
             return replace(claim, is_sound=False)
-    return replace(claim, is_sound=all(_is_as_seen(path, group) for path in claim.files()))
+    signatures = {base_name(name): signature for name, signature in group.signatures.items()}
+    is_sound = all(_is_as_seen(path, signatures[path.name]) for path in claim.files())
+    return replace(claim, is_sound=is_sound)
 
 
-def _is_as_seen(path: Path, group: Group) -> bool:
-    seen, now = group.signatures[path.name], signature_of(path.lstat())
+def _is_as_seen(path: Path, seen: Signature) -> bool:
+    now = signature_of(path.lstat())
     # Not the inode: some filesystems change it with the name.
     return (seen.size, seen.mtime_ns) == (now.size, now.mtime_ns)
 
@@ -82,13 +93,15 @@ def load(directory: Path) -> Claim:
 
 def is_name_taken(layout: Layout, claim: Claim) -> bool:
     """Whether the input has a file again where one of the claim's lay."""
-    return any(os.path.lexists(layout.input / path.name) for path in claim.files())
+    return any(os.path.lexists(layout.input / claim.state.folder / path.name) for path in claim.files())
 
 
 def give_back(layout: Layout, claim: Claim) -> bool:
     """Puts the files back into the input, where they have never been missing; False if some name is taken
     there by now, in which case that file stays in the claim."""
-    returned = [move_unless_taken(path, layout.input / path.name) for path in claim.files()]
+    folder = layout.input / claim.state.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    returned = [move_unless_taken(path, folder / path.name) for path in claim.files()]
     if not all(returned):
         return False
     discard(claim)

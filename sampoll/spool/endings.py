@@ -33,7 +33,8 @@ def bury(layout: Layout, claim: Claim) -> None:
     """Moves the inputs of a rejected job to failed/, and says why beside them. May be repeated."""
     claim = _keep(claim, layout.failed, beside=ERROR_SUFFIX)
     report = json.dumps(error_report(claim), indent=2).encode("ascii")
-    replace_file(layout.failed / f"{claim.state.kept_as}{ERROR_SUFFIX}", report, sync=True)
+    directory = layout.failed / claim.state.folder
+    replace_file(directory / f"{claim.state.kept_as}{ERROR_SUFFIX}", report, sync=True)
     free_names(layout, claim)
     discard(claim)
 
@@ -53,6 +54,7 @@ def error_report(claim: Claim) -> dict[str, Any]:
         "error": failures[-1],
         "name": printable(state.name),
         "files": [printable(name) for name in state.files],
+        "folder": printable(state.folder),
         "job_id": state.job_id,
         "attempts": state.attempts,
         "earlier_errors": failures[:-1],
@@ -64,6 +66,8 @@ def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:
     """Moves the files into `directory`, all under the first version of their stem that is free there, for a
     file with the suffix `beside` too."""
     state = claim.state
+    directory = directory / state.folder
+    directory.mkdir(parents=True, exist_ok=True)
     names = (versioned(state.name, v) for v in itertools.count(1))
     for kept_as in itertools.chain([state.kept_as] if state.kept_as else [], names):
         targets = {

@@ -6,11 +6,12 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 
+from sampoll.spool.layout import is_searched, takes_part
 from sampoll.spool.scan import Signature
 
 # Linux only; None elsewhere.
@@ -19,22 +20,47 @@ _LIBC_RENAMEAT2 = getattr(_LIBC, "renameat2", None)
 _LIBC_SYNCFS = getattr(_LIBC, "syncfs", None)
 
 
+def identity_of(directory: Path) -> tuple[int, int] | None:
+    """What stays the same as long as it is the same directory; None if there is none."""
+    try:
+        status = directory.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def signature_of(status: os.stat_result) -> Signature:
     return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def listing(directory: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Signature]]:
-    """The regular files of `directory` with a wanted name; links, pipes and devices are passed over."""
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if not wanted(entry.name):
+def listing(directory: Path, *, recursive: bool) -> Iterator[tuple[str, Signature]]:
+    """The regular files that can be halves of pairs, by their path inside `directory`; links, pipes and
+    devices are passed over."""
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = os.scandir(directory / folder)
+        except FileNotFoundError:
+            if folder:
                 continue
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if stat.S_ISREG(status.st_mode):
-                yield entry.name, signature_of(status)
+            raise
+        with entries:
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if takes_part(entry.name):
+                    if (signature := _signature_of_regular(entry)) is not None:
+                        yield name, signature
+                elif recursive and is_searched(name) and entry.is_dir(follow_symlinks=False):
+                    folders.append(name)
+
+
+def _signature_of_regular(entry: "os.DirEntry[str]") -> Signature | None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return signature_of(status) if stat.S_ISREG(status.st_mode) else None
 
 
 def subdirectories(directory: Path) -> list[Path]:

@@ -19,6 +19,7 @@ LONGEST_STEM_BYTES = 220
 
 _IGNORED_PREFIXES = (".", "~")
 _IGNORED_SUFFIXES = (".tmp", ".part", ".filepart", ".crdownload")
+_IGNORED_FOLDERS = ("@eaDir",)  # thumbnails of network storage
 
 
 def is_ignored(name: str) -> bool:
@@ -26,10 +27,30 @@ def is_ignored(name: str) -> bool:
     return name.startswith(_IGNORED_PREFIXES) or name.lower().endswith(_IGNORED_SUFFIXES)
 
 
+def takes_part(name: str) -> bool:
+    """Whether a file of this name can be half of a pair."""
+    return not is_ignored(name) and (is_image(name) or is_prompt(name))
+
+
+def is_searched(folder: str) -> bool:
+    """Whether a folder inside the input, given relative to it, can hold pairs."""
+    name = folder.rpartition("/")[2]
+    return folder not in (DONE, FAILED) and not is_ignored(name) and name not in _IGNORED_FOLDERS
+
+
 def split_name(name: str) -> tuple[str, str]:
     """The stem, and the extension in lower case with its dot: 'a.b.JPG' -> ('a.b', '.jpg')."""
     stem, dot, extension = name.rpartition(".")
     return (stem, dot + extension.lower()) if stem else (name, "")
+
+
+def folder_of(path: str) -> str:
+    """The folder of a path relative to the input, "" for the input itself."""
+    return path.rpartition("/")[0]
+
+
+def base_name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def is_image(name: str) -> bool:
@@ -56,11 +77,15 @@ def versioned(stem: str, version: int) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """The directories of one input and one output. `done` is None where finished inputs are deleted."""
+    """The directories of one input and one output. `done` is None where finished inputs are deleted.
+
+    `recursive`: the folders below the input are part of it, and results lie in folders of the same names.
+    """
 
     input: Path
     output: Path
     done: Path | None
+    recursive: bool = False
 
     @property
     def nodes(self) -> Path:

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,13 +26,15 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], *, sync: bool
 
 
 def _reserve_all(layout: Layout, claim: Claim, stem: str, suffixes: Sequence[str]) -> bool:
+    (layout.names / claim.state.folder).mkdir(parents=True, exist_ok=True)
     made = []
     ours = set(claim.state.suffixes) if stem == claim.state.stem else set()
     for suffix in suffixes:
-        reservation = layout.names / (stem + suffix)
+        reservation = layout.names / claim.state.folder / (stem + suffix)
         if _create(reservation, claim.state.job_id):
             made.append(reservation)
-            free = suffix in ours or not os.path.lexists(layout.output / (stem + suffix))
+            taken = os.path.lexists(layout.output / claim.state.folder / (stem + suffix))
+            free = suffix in ours or not taken
         else:
             free = _holder(reservation) == claim.state.job_id
         if not free:
@@ -71,22 +73,28 @@ def stage(node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]], *, sy
     return paths
 
 
-def publish(layout: Layout, staged: Sequence[Sequence[Path]], *, sync: bool) -> None:
+def publish(layout: Layout, staged: Sequence[tuple[Claim, Sequence[Path]]], *, sync: bool) -> None:
     """Publishes the staged files of several jobs: every mask, and then the last file of each, its record.
 
     A node whose stage was taken away cannot publish: its renames find no source.
     """
-    for *masks, _ in staged:
+    folders = {claim.state.folder: layout.output / claim.state.folder for claim, _ in staged}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    for claim, (*masks, _) in staged:
         for path in masks:
-            path.rename(layout.output / path.name)
-    if sync:
-        sync_directory(layout.output)
-    for *_, record in staged:
-        record.rename(layout.output / record.name)
-    if sync:
-        sync_directory(layout.output)
-    for *_, record in staged:
+            path.rename(folders[claim.state.folder] / path.name)
+    _sync_all(folders.values(), sync=sync)
+    for claim, (*_, record) in staged:
+        record.rename(folders[claim.state.folder] / record.name)
+    _sync_all(folders.values(), sync=sync)
+    for _, (*_, record) in staged:
         record.parent.rmdir()
+
+
+def _sync_all(folders: Iterable[Path], *, sync: bool) -> None:
+    for folder in folders if sync else ():
+        sync_directory(folder)
 
 
 def is_committed(layout: Layout, claim: Claim) -> bool:
@@ -95,7 +103,7 @@ def is_committed(layout: Layout, claim: Claim) -> bool:
     if state.stem is None or not state.suffixes:
         return False
     try:
-        record = (layout.output / (state.stem + state.suffixes[-1])).read_bytes()
+        record = (layout.output / state.folder / (state.stem + state.suffixes[-1])).read_bytes()
     except FileNotFoundError:
         return False
     return state.job_id.encode() in record
@@ -104,6 +112,6 @@ def is_committed(layout: Layout, claim: Claim) -> bool:
 def free_names(layout: Layout, claim: Claim) -> None:
     """Ends the reservation: from now on the published files themselves hold the names."""
     for suffix in claim.state.suffixes:
-        reservation = layout.names / f"{claim.state.stem}{suffix}"
+        reservation = layout.names / claim.state.folder / f"{claim.state.stem}{suffix}"
         if _holder(reservation) == claim.state.job_id:
             reservation.unlink()

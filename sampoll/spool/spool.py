@@ -14,7 +14,7 @@ from sampoll.naming import printable
 from sampoll.spool import claims, endings, recovery, results
 from sampoll.spool.claims import Claim
 from sampoll.spool.files import Durability, listing, subdirectories, sync_filesystem
-from sampoll.spool.layout import Layout, is_ignored, is_image, is_prompt
+from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import Machine, Node, joined
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.scan import Group, Scan, Sighting, observe, scan
@@ -64,7 +64,9 @@ class Spool:
     def sweep(self) -> Scan:
         """One look through the input."""
         now = time.monotonic()
-        self._sightings = observe(listing(self._layout.input, _takes_part), self._sightings, now)
+        self._sightings = observe(
+            listing(self._layout.input, recursive=self._layout.recursive), self._sightings, now
+        )
         return scan(self._sightings, now, self._settle_seconds)
 
     def deferrals(self) -> list[Deferral]:
@@ -122,20 +124,20 @@ class Spool:
         sync = self._durability is Durability.FILE
         claim = results.reserve(self._layout, self._open[job_id], suffixes, sync=sync)
         self._opened(claim)
-        return self.stem_of(job_id)
+        assert claim.state.stem is not None
+        return claim.state.stem
 
-    def stem_of(self, job_id: str) -> str:
-        """The stem that was reserved for this job."""
-        stem = self._open[job_id].state.stem
-        assert stem is not None
-        return stem
+    def published_path(self, job_id: str) -> str:
+        """Where this job's results go: the stem that was reserved for it, with its folder."""
+        return self._open[job_id].state.published_path
 
     def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> None:
         """Publishes (suffix, content) pairs by job id, the last one of each as its record; ends the jobs."""
         finished = [self._open[job_id] for job_id in contents]
         sync = self._durability is Durability.FILE
         staged = [
-            results.stage(self._node, claim, contents[claim.state.job_id], sync=sync) for claim in finished
+            (claim, results.stage(self._node, claim, contents[claim.state.job_id], sync=sync))
+            for claim in finished
         ]
         if self._durability is Durability.BATCH:
             sync_filesystem(self._layout.work)  # the names that were reserved
@@ -198,7 +200,7 @@ class Spool:
                     self.give_back(claim)
             except OSError as error:
                 # The next process finds it where it lies, and does the same.
-                log.warning("%s stays in the spool: %s", printable(claim.state.name), error)
+                log.warning("%s stays in the spool: %s", printable(claim.state.path), error)
 
     @property
     def _syncs(self) -> bool:
@@ -219,10 +221,6 @@ class Spool:
     def _park(self, claim: Claim) -> None:
         with self._closing(claim):
             claims.park(self._layout, claim)
-
-
-def _takes_part(name: str) -> bool:
-    return not is_ignored(name) and (is_image(name) or is_prompt(name))
 
 
 @contextmanager

@@ -27,7 +27,8 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """`in_flight` is how many jobs, this one included, were in flight when it was begun; 0: not begun.
+    """`folder` is where the files lay, relative to the input, "" for the input itself; `files` are names in
+    it. `in_flight` is how many jobs, this one included, were in flight when it was begun; 0: not begun.
 
     `stem` is the reserved name of the results, `kept_as` that of the inputs in done/ or failed/.
     `not_before` is wall time in seconds since the epoch. `rejected`: the last failure is final.
@@ -36,6 +37,7 @@ class JobState:
     job_id: str
     name: str
     files: tuple[str, ...]
+    folder: str = ""
     attempts: int = 0
     strikes: int = 0
     suspect: bool = False
@@ -46,6 +48,17 @@ class JobState:
     kept_as: str | None = None
     rejected: bool = False
     failures: tuple[Failure, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """The name with its folder, as people know it."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+    @property
+    def published_path(self) -> str:
+        """The same for the results."""
+        stem = self.stem or self.name
+        return f"{self.folder}/{stem}" if self.folder else stem
 
     def begun(self, in_flight: int) -> Self:
         """About to be tried, as one of `in_flight` jobs."""

@@ -25,12 +25,12 @@ from sampoll.jobs import Submission
 from sampoll.naming import printable
 from sampoll.results import Delivery
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import Durability, read_regular
+from sampoll.spool.files import Durability, identity_of, read_regular
 from sampoll.spool.layout import Layout, is_image, is_prompt
 from sampoll.spool.recovery import Step
 from sampoll.spool.scan import Scan
 from sampoll.spool.spool import Deferral, Spool, opened
-from sampoll.transports.watching import watching
+from sampoll.transports.watching import Watch, WatchMode, watches_natively
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class DirectoryOptions:
     max_image_bytes: int
     max_prompt_bytes: int
     durability: Durability = Durability.BATCH
+    watch: WatchMode = "auto"
     stop_file: str | None = None
 
 
@@ -67,16 +68,20 @@ class DirectoryTransport:
         self._options = options
         self._events = events
         self._changed = Event()
+        self._identity = identity_of(layout.input)
         self._recovered: list[Claim] = []
 
     # Transport
 
     def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
         with ExitStack() as stack:
-            if self._options.continuous:
-                stack.enter_context(watching(self._layout.input, self._changed.set))
+            watch = self._watch()
+            if watch is not None:
+                stack.callback(watch.close)
             retries_end: float | None = None
-            while not self._should_stop(stop):
+            while not (self._should_stop(stop) or self.has_lost_its_input()):
+                if watch is not None:
+                    watch.keep_hearing()
                 self._changed.clear()
                 open_before = self._spool.open_claims
                 scan, deferrals = self._look()
@@ -101,13 +106,13 @@ class DirectoryTransport:
             return self._spool.reserve(submission.id, suffixes)
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
-        stems = {d.submission.id: self._spool.stem_of(d.submission.id) for d in deliveries}
+        paths = {d.submission.id: self._spool.published_path(d.submission.id) for d in deliveries}
         contents = {d.submission.id: [(a.suffix, a.content) for a in d.artifacts] for d in deliveries}
         with translated_os_errors("publish results in", self._layout.output):
             self._spool.publish(contents)
         for delivery in deliveries:
             submission = delivery.submission
-            self._events.delivered(submission.name, submission.id, stems[submission.id])
+            self._events.delivered(submission.name, submission.id, paths[submission.id])
         self._changed.set()
 
     def reject(self, submission: Submission, error: JobError) -> None:
@@ -121,7 +126,17 @@ class DirectoryTransport:
         """From here on, no job is blamed if the process is killed: somebody wants it to end."""
         self._spool.note_stopping()
 
+    def has_lost_its_input(self) -> bool:
+        """Whether the input is gone, or another directory lies in its place: a mount that came or went. Then
+        `submissions` ends, and a new transport is needed once there is an input again."""
+        return identity_of(self._layout.input) != self._identity
+
     # What is there
+
+    def _watch(self) -> Watch | None:
+        if not self._options.continuous or not watches_natively(self._layout.input, self._options.watch):
+            return None
+        return Watch(self._layout.input, self._changed.set, recursive=self._layout.recursive)
 
     def has_work(self, stop: Event) -> bool:
         """Whether a one-shot run would do anything, or wait for anything; it needs no model otherwise."""
@@ -173,17 +188,17 @@ class DirectoryTransport:
                     return True
                 case Step.FINISH:
                     self._spool.finish(claim)
-                    self._events.delivered(state.name, state.job_id, state.stem or state.name)
+                    self._events.delivered(state.path, state.job_id, state.published_path)
                 case Step.BURY:
                     self._spool.bury(claim)
                     last = state.failures[-1]
-                    self._events.failed(state.name, state.job_id, JobError(last.message))
+                    self._events.failed(state.path, state.job_id, JobError(last.message))
                 case Step.GIVE_UP:
-                    self._events.failed(state.name, state.job_id, self._spool.give_up(claim))
+                    self._events.failed(state.path, state.job_id, self._spool.give_up(claim))
                 case Step.GIVE_BACK:
                     error = self._spool.give_back(claim)
                     if error is not None:
-                        self._events.failed(state.name, state.job_id, error)
+                        self._events.failed(state.path, state.job_id, error)
         return False
 
     def _submissions(self, claims: Iterable[Claim]) -> Iterator[Submission]:
@@ -197,11 +212,11 @@ class DirectoryTransport:
         try:
             image, prompt = self._read_pair(claim.files())
         except JobError as error:
-            self._fail(state.name, state.job_id, error)
+            self._fail(state.path, state.job_id, error)
             return None
         return Submission(
             id=state.job_id,
-            name=state.name,
+            name=state.path,
             image_name=image[0],
             prompt_name=prompt[0],
             image=image[1],

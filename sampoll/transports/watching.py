@@ -1,11 +1,14 @@
 """Hints that something has changed in a directory. Only hints: who depends on them also looks."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileMovedEvent,
@@ -16,8 +19,25 @@ from watchdog.observers import Observer
 
 log = logging.getLogger(__name__)
 
-# New, renamed and completely written files. Our own reading raises other events.
-_HINTS: list[type[FileSystemEvent]] = [FileCreatedEvent, FileMovedEvent, FileClosedEvent]
+WatchMode: TypeAlias = Literal["auto", "native", "polling"]
+"""native: events of the operating system; polling: none, one just looks; auto: by the filesystem."""
+
+NETWORK_FILESYSTEMS = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "prl_fs", "smb3"}
+    | {"smbfs", "vboxsf", "virtiofs", "vmhgfs", "gfs2", "ocfs2", "fuse.cephfs", "fuse.glusterfs"}
+    | {"fuse.rclone", "fuse.s3fs", "fuse.sshfs", "fuse.vmhgfs-fuse"}
+)
+"""Where another machine's writing raises no event here."""
+
+# New, renamed and completely written files, and folders that may bring some along. Our own reading raises
+# other events.
+_HINTS: list[type[FileSystemEvent]] = [
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileClosedEvent,
+    DirCreatedEvent,
+    DirMovedEvent,
+]
 
 
 class _Hint(FileSystemEventHandler):
@@ -30,22 +50,84 @@ class _Hint(FileSystemEventHandler):
         self._on_change()
 
 
-@contextmanager
-def watching(directory: Path, on_change: Callable[[], None]) -> Iterator[None]:
+class Watch:
     """Calls `on_change`, from a thread of its own, soon after a file appears in `directory`.
 
-    Where the system refuses to watch, a warning says so and `on_change` is never called.
+    A watch can go deaf without a sign: `keep_hearing`, called now and then, builds a new one. Where the
+    system refuses to watch, one warning says so, and `on_change` is never called.
     """
-    observer = Observer()
-    observer.schedule(_Hint(on_change), str(directory), recursive=False, event_filter=_HINTS)
+
+    def __init__(self, directory: Path, on_change: Callable[[], None], *, recursive: bool) -> None:
+        self._directory = directory
+        self._on_change = on_change
+        self._recursive = recursive
+        self._refused = False
+        self._observer = self._started()
+
+    def keep_hearing(self) -> None:
+        """Replaces a watch that has died."""
+        if not self._refused and not self._hears():
+            log.warning("events of %s have stopped; watching anew", self._directory)
+            self.close()
+            self._observer = self._started()
+
+    def close(self) -> None:
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join()
+
+    def _hears(self) -> bool:
+        observer = self._observer
+        # The observer stays alive when the emitter that reads the events has died.
+        return (
+            observer is not None
+            and observer.is_alive()
+            and bool(observer.emitters)
+            and all(emitter.is_alive() for emitter in observer.emitters)
+        )
+
+    def _started(self) -> "Observer | None":  # type: ignore[valid-type]
+        try:
+            observer = Observer()
+            observer.schedule(
+                _Hint(self._on_change), str(self._directory), recursive=self._recursive, event_filter=_HINTS
+            )
+            observer.start()
+        except OSError as error:
+            self._refused = True
+            log.warning(
+                "cannot watch %s (%s): new files are found by looking, not by events", self._directory, error
+            )
+            return None
+        return observer
+
+
+def watches_natively(directory: Path, mode: WatchMode) -> bool:
+    """Whether events of the operating system are worth listening to."""
+    if mode != "auto":
+        return mode == "native"
     try:
-        observer.start()
-    except OSError as error:
-        log.warning("cannot watch %s (%s): new files are found by looking, not by events", directory, error)
-        yield
-        return
-    try:
-        yield
-    finally:
-        observer.stop()
-        observer.join()
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return True
+    kind = filesystem_of(os.fspath(directory), mounts)
+    if kind in NETWORK_FILESYSTEMS:
+        log.info("%s is on %s: new files are found by looking, not by events", directory, kind)
+        return False
+    return True
+
+
+def filesystem_of(directory: str, mountinfo: str) -> str:
+    """The type of the filesystem of an absolute path, by the text of /proc/self/mountinfo; "" if unknown.
+
+    The format: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+    """
+    best, kind = "", ""
+    for line in mountinfo.splitlines():
+        place, _, source = line.partition(" - ")
+        # Spaces and such are written as octal escapes.
+        mount_point = place.split(" ")[4].encode("latin-1", "replace").decode("unicode_escape")
+        inside = directory == mount_point or directory.startswith(mount_point.rstrip("/") + "/")
+        if inside and len(mount_point) >= len(best):  # of two on one place, the later one is on top
+            best, kind = mount_point, source.split(" ")[0]
+    return kind

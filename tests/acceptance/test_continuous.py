@@ -93,13 +93,6 @@ def test_failures_do_not_stop_the_service(folders: Folders) -> None:
         assert process.wait(30) == 0
 
 
-def test_an_input_that_goes_away_ends_the_service_with_66(folders: Folders) -> None:
-    with running_sampoll("run", *folders.flags, *WATCH) as process:
-        until(lambda: (folders.input / "done").exists(), "the service")
-        folders.input.rename(folders.input.parent / "elsewhere")
-        assert process.wait(30) == 66
-
-
 def test_the_stop_file_ends_the_service_and_is_removed(folders: Folders) -> None:
     with running_sampoll("run", *folders.flags, *WATCH, "--stop-file", "STOP") as process:
         drop_pair(folders.input, "a")

@@ -19,7 +19,13 @@ from unittest import mock
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from support import names_in
 
 from sampoll.errors import BadPrompt, OutOfMemory
@@ -296,5 +302,7 @@ TestSpool.settings = settings(max_examples=150, stateful_step_count=30)
 
 @pytest.mark.campaign
 @pytest.mark.timeout(7200)
-class TestSpoolCampaign(SpoolMachine.TestCase):  # type: ignore[misc,name-defined]
-    settings = settings(max_examples=5000, stateful_step_count=40, derandomize=False)
+def test_many_more_histories() -> None:
+    run_state_machine_as_test(
+        SpoolMachine, settings=settings(max_examples=5000, stateful_step_count=40, derandomize=False)
+    )
