@@ -28,6 +28,8 @@ from sampoll.settings import Settings, SpoolSettings, default_config_files
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.spool.files import Durability, identity_of
 from sampoll.spool.layout import DONE, Layout
+from sampoll.spool.scan import Readiness
+from sampoll.spool.writers import ignore_lease_breaks
 from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ def run(settings: Settings, *, show_progress: bool) -> tuple[int, str]:
         listeners: list[Events] = [Log(), tally]
         if show_progress:
             listeners.append(stack.enter_context(progress_bar()))
+        ignore_lease_breaks()
         application = _Application(settings, layout, factory, Broadcast(listeners))
         stack.enter_context(stopping_on_signals(application.stop))
         outside_the_main_thread(application.run)
@@ -138,7 +141,7 @@ def _options(settings: Settings) -> DirectoryOptions:
     spool, limits = settings.spool, settings.limits
     return DirectoryOptions(
         continuous=spool.continuous,
-        settle_seconds=spool.settle_seconds,
+        readiness=Readiness(spool.settle_seconds, spool.ready_suffix, spool.pair_timeout_seconds),
         rescan_seconds=spool.rescan_seconds,
         give_up_seconds=spool.give_up_seconds,
         max_attempts=spool.max_attempts,

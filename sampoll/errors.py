@@ -15,6 +15,7 @@
         ├── BadImage
         ├── BadPrompt
         ├── AmbiguousPair
+        ├── IncompletePair
         ├── SegmentationFailed
         ├── OutputFailed
         ├── CrashedRepeatedly
@@ -97,6 +98,10 @@ class BadPrompt(JobError):
 
 class AmbiguousPair(JobError):
     code = "ambiguous-pair"
+
+
+class IncompletePair(JobError):
+    code = "incomplete-pair"
 
 
 class SegmentationFailed(JobError):

@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from sampoll.errors import ConfigurationError, UsageError
+from sampoll.spool.layout import IMAGE_SUFFIXES, PROMPT_SUFFIXES
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,14 @@ def _bare(name: str) -> str:
     if "/" in name or name in ("", ".", ".."):
         raise ValueError("must be the name of a file, without a directory")
     return name
+
+
+def _suffix(suffix: str) -> str:
+    if not re.fullmatch(r"\.[^./]+", suffix):
+        raise ValueError("must be a dot and some letters, such as .ready")
+    if suffix.lower() in IMAGE_SUFFIXES | PROMPT_SUFFIXES:
+        raise ValueError("must not be the suffix of an image or a prompt")
+    return suffix
 
 
 def _device(name: str) -> str:
@@ -86,6 +95,15 @@ class SpoolSettings(_Section):
     )
     settle_seconds: Seconds = _setting(
         1.0, "settle", "A file is complete once unchanged for this long.", metavar="SECONDS"
+    )
+    ready_suffix: Annotated[str, AfterValidator(_suffix)] | None = _setting(
+        None,
+        "ready-suffix",
+        "A pair is complete when a file NAME plus this suffix lies beside it; then at once.",
+        metavar=".SUFFIX",
+    )
+    pair_timeout_seconds: Annotated[FiniteFloat, Field(gt=0)] | None = _setting(
+        None, "pair-timeout", "Fail halves whose other half does not come for this long.", metavar="SECONDS"
     )
     rescan_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
         2.0, "rescan", "Look through the input at least this often.", metavar="SECONDS"

@@ -33,8 +33,8 @@ def signature_of(status: os.stat_result) -> Signature:
     return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def listing(directory: Path, *, recursive: bool) -> Iterator[tuple[str, Signature]]:
-    """The regular files that can be halves of pairs, by their path inside `directory`; links, pipes and
+def listing(directory: Path, *, recursive: bool, ready_suffix: str | None) -> Iterator[tuple[str, Signature]]:
+    """The regular files that can belong to pairs, by their path inside `directory`; links, pipes and
     devices are passed over."""
     folders = [""]
     while folders:
@@ -48,7 +48,7 @@ def listing(directory: Path, *, recursive: bool) -> Iterator[tuple[str, Signatur
         with entries:
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                if takes_part(entry.name):
+                if takes_part(entry.name, ready_suffix):
                     if (signature := _signature_of_regular(entry)) is not None:
                         yield name, signature
                 elif recursive and is_searched(name) and entry.is_dir(follow_symlinks=False):

@@ -19,7 +19,10 @@ LONGEST_STEM_BYTES = 220
 
 _IGNORED_PREFIXES = (".", "~")
 _IGNORED_SUFFIXES = (".tmp", ".part", ".filepart", ".crdownload")
-_IGNORED_FOLDERS = ("@eaDir",)  # thumbnails of network storage
+_IGNORED_FOLDERS = frozenset(
+    {"@eaDir", "@Recycle", "#recycle", "$RECYCLE.BIN", "lost+found", "__MACOSX", "System Volume Information"}
+)
+"""What storage and other systems keep among people's files."""
 
 
 def is_ignored(name: str) -> bool:
@@ -27,9 +30,13 @@ def is_ignored(name: str) -> bool:
     return name.startswith(_IGNORED_PREFIXES) or name.lower().endswith(_IGNORED_SUFFIXES)
 
 
-def takes_part(name: str) -> bool:
-    """Whether a file of this name can be half of a pair."""
-    return not is_ignored(name) and (is_image(name) or is_prompt(name))
+def takes_part(name: str, ready_suffix: str | None) -> bool:
+    """Whether a file of this name can belong to a pair, be it as the marker that says that it is complete."""
+    return not is_ignored(name) and (is_image(name) or is_prompt(name) or is_marker(name, ready_suffix))
+
+
+def is_marker(name: str, ready_suffix: str | None) -> bool:
+    return ready_suffix is not None and split_name(name)[1] == ready_suffix.lower()
 
 
 def is_searched(folder: str) -> bool:

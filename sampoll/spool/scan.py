@@ -1,9 +1,9 @@
 """What a listing of the input means: which pairs are ready, which still settle, which are halves. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sampoll.spool.layout import is_image, is_prompt, split_name
+from sampoll.spool.layout import is_image, is_marker, is_prompt, split_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The files of one stem that go together: an image and a prompt, or more where they are ambiguous."""
+    """The files of one stem that go together: an image and a prompt, and their marker, if one is needed; more
+    where they are ambiguous, fewer where one did not come in time."""
 
     stem: str
     signatures: Mapping[str, Signature]
@@ -58,29 +59,61 @@ def observe(
     return sightings
 
 
-def scan(sightings: Mapping[str, Sighting], now: float, settle_seconds: float) -> Scan:
-    """Groups the files by stem. A group is ready once none of its files has changed for `settle_seconds`;
-    an empty file is one that has not come yet. Two images or two prompts of one stem make the group
-    ambiguous, not twice a pair."""
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """When a group is ready.
+
+    `settle_seconds`: once none of its files has changed for so long; with a `ready_suffix`, once a file of
+    that suffix lies beside it, and then at once. A half that waits for longer than `pair_timeout_seconds` is
+    ready too, to be failed.
+    """
+
+    settle_seconds: float
+    ready_suffix: str | None = None
+    pair_timeout_seconds: float | None = None
+
+
+def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) -> Scan:
+    """Groups the files by stem; an empty file is one that has not come yet, unless it is a marker. Two images
+    or two prompts of one stem make the group ambiguous, not twice a pair."""
     by_stem: dict[str, list[str]] = {}
     for name, sighting in sightings.items():
         names = by_stem.setdefault(split_name(name)[0], [])
-        if sighting.signature.size > 0:
+        if sighting.signature.size > 0 or is_marker(name, readiness.ready_suffix):
             names.append(name)
 
     ready: list[tuple[float, str, Group]] = []
     waits: list[float] = []
     half = 0
     for stem, names in by_stem.items():
-        if not (any(map(is_image, names)) and any(map(is_prompt, names))):
-            half += 1
-            continue
         files = {name: sightings[name] for name in sorted(names)}
-        wait = max(s.unchanged_since for s in files.values()) + settle_seconds - now
-        if wait > 0:
-            waits.append(wait)
+        if _is_whole(names, readiness.ready_suffix):
+            wait = _settling_seconds(files.values(), now, readiness)
+            if wait > 0:
+                waits.append(wait)
+                continue
+        elif not _has_timed_out(files.values(), now, readiness.pair_timeout_seconds):
+            half += 1
             continue
         group = Group(stem, {name: s.signature for name, s in files.items()})
         ready.append((max(s.first_seen for s in files.values()), stem, group))
     ready.sort(key=lambda entry: entry[:2])
     return Scan(tuple(group for *_, group in ready), len(waits), half, min(waits, default=None))
+
+
+def _is_whole(names: Sequence[str], ready_suffix: str | None) -> bool:
+    """Whether there is an image and a prompt, and the marker, if one is needed."""
+    marked = ready_suffix is None or any(is_marker(name, ready_suffix) for name in names)
+    return marked and any(map(is_image, names)) and any(map(is_prompt, names))
+
+
+def _settling_seconds(files: Iterable[Sighting], now: float, readiness: Readiness) -> float:
+    """How long until none of the files has changed for long enough."""
+    if readiness.ready_suffix is not None:
+        return 0.0
+    return max(sighting.unchanged_since for sighting in files) + readiness.settle_seconds - now
+
+
+def _has_timed_out(files: Iterable[Sighting], now: float, pair_timeout_seconds: float | None) -> bool:
+    changes = [sighting.unchanged_since for sighting in files]
+    return bool(changes) and pair_timeout_seconds is not None and now - max(changes) >= pair_timeout_seconds

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -17,8 +17,9 @@ from sampoll.spool.files import Durability, listing, subdirectories, sync_filesy
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import Machine, Node, joined
 from sampoll.spool.recovery import Step, next_step
-from sampoll.spool.scan import Group, Scan, Sighting, observe, scan
+from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
 from sampoll.spool.state import Failure, retry_delay_seconds
+from sampoll.spool.writers import is_being_written
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +40,14 @@ class Spool:
         layout: Layout,
         node: Node,
         *,
-        settle_seconds: float,
+        readiness: Readiness,
         max_attempts: int,
         durability: Durability,
     ) -> None:
         self._layout = layout
         self._node = node
         self._durability = durability
-        self._settle_seconds = settle_seconds
+        self._readiness = readiness
         self._max_attempts = max_attempts
         self._machine = Machine.this()
         self._foreign_nodes: set[str] = set()
@@ -65,9 +66,15 @@ class Spool:
         """One look through the input."""
         now = time.monotonic()
         self._sightings = observe(
-            listing(self._layout.input, recursive=self._layout.recursive), self._sightings, now
+            listing(
+                self._layout.input,
+                recursive=self._layout.recursive,
+                ready_suffix=self._readiness.ready_suffix,
+            ),
+            self._sightings,
+            now,
         )
-        return scan(self._sightings, now, self._settle_seconds)
+        return scan(self._sightings, now, self._readiness)
 
     def deferrals(self) -> list[Deferral]:
         """The jobs that wait for their next try, the next one first."""
@@ -77,6 +84,15 @@ class Spool:
             with suppress(FileNotFoundError):  # another process takes it just now
                 waiting.append(Deferral(directory, claims.load(directory).state.due_in(now)))
         return sorted(waiting, key=lambda deferral: deferral.seconds)
+
+    def is_being_written(self, group: Group) -> bool:
+        """Whether somebody still has a file of a ready group open for writing, as far as can be told; it then
+        has to settle again."""
+        writing = [name for name in group.signatures if is_being_written(self._layout.input / name)]
+        for name in writing:
+            if name in self._sightings:
+                self._sightings[name] = replace(self._sightings[name], unchanged_since=time.monotonic())
+        return bool(writing)
 
     def take(self, group: Group) -> Claim:
         """Claims a ready group. If it has changed, or another process was faster, what was got of it is to be
@@ -225,7 +241,7 @@ class Spool:
 
 @contextmanager
 def opened(
-    layout: Layout, *, settle_seconds: float, max_attempts: int, durability: Durability
+    layout: Layout, *, readiness: Readiness, max_attempts: int, durability: Durability
 ) -> Iterator[Spool]:
     """The spool of a new node, which leaves at the end."""
     directories = [layout.nodes, layout.work, layout.deferred, layout.failed, layout.stage, layout.names]
@@ -235,7 +251,7 @@ def opened(
         yield Spool(
             layout,
             node,
-            settle_seconds=settle_seconds,
+            readiness=readiness,
             max_attempts=max_attempts,
             durability=durability,
         )

@@ -14,6 +14,7 @@ from sampoll.errors import (
     AmbiguousPair,
     BadImage,
     BadPrompt,
+    IncompletePair,
     InputUnavailable,
     JobError,
     OutOfMemory,
@@ -28,7 +29,7 @@ from sampoll.spool.claims import Claim
 from sampoll.spool.files import Durability, identity_of, read_regular
 from sampoll.spool.layout import Layout, is_image, is_prompt
 from sampoll.spool.recovery import Step
-from sampoll.spool.scan import Scan
+from sampoll.spool.scan import Readiness, Scan
 from sampoll.spool.spool import Deferral, Spool, opened
 from sampoll.transports.watching import Watch, WatchMode, watches_natively
 
@@ -48,7 +49,7 @@ class DirectoryOptions:
     """How the input is watched. `stop_file` is a name in the input."""
 
     continuous: bool
-    settle_seconds: float
+    readiness: Readiness
     rescan_seconds: float
     give_up_seconds: float
     max_attempts: int
@@ -174,6 +175,9 @@ class DirectoryTransport:
         for group in scan.ready:
             if self._should_stop(stop):
                 return
+            if self._spool.is_being_written(group):
+                log.debug("%s is still open for writing", printable(group.stem))
+                continue
             with translated_os_errors("claim from", self._layout.input):
                 fresh = self._spool.take(group)
             if self._goes_on(fresh):
@@ -228,6 +232,9 @@ class DirectoryTransport:
     def _read_pair(self, files: Sequence[Path]) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
         images = [path for path in files if is_image(path.name)]
         prompts = [path for path in files if is_prompt(path.name)]
+        if not images or not prompts:
+            missing, came = ("image", prompts) if not images else ("prompt", images)
+            raise IncompletePair(f"no {missing} came for {printable(came[0].name)} in time (--pair-timeout)")
         if len(images) != 1 or len(prompts) != 1:
             names = ", ".join(printable(path.name) for path in files)
             raise AmbiguousPair(
@@ -312,7 +319,7 @@ def directory_transport(
             spool = stack.enter_context(
                 opened(
                     layout,
-                    settle_seconds=options.settle_seconds,
+                    readiness=options.readiness,
                     max_attempts=options.max_attempts,
                     durability=options.durability,
                 )

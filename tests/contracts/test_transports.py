@@ -15,6 +15,7 @@ from sampoll.interfaces import Transport
 from sampoll.jobs import Submission
 from sampoll.results import Artifact, Delivery
 from sampoll.spool.layout import Layout
+from sampoll.spool.scan import Readiness
 from sampoll.transports.directory import DirectoryOptions, directory_transport
 from sampoll.transports.memory import MemoryTransport, submission
 
@@ -98,7 +99,7 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]
     layout.output.mkdir()
     options = DirectoryOptions(
         continuous=False,
-        settle_seconds=0,
+        readiness=Readiness(settle_seconds=0),
         rescan_seconds=0.05,
         give_up_seconds=60,
         max_attempts=3,

@@ -35,13 +35,14 @@ from sampoll.results import Artifact, Delivery
 from sampoll.spool import files
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import STATE, Layout
+from sampoll.spool.scan import Readiness
 from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
 
 NAMES = ("a", "a.0", "b")
 MAX_ATTEMPTS = 2
 OPTIONS = DirectoryOptions(
     continuous=False,
-    settle_seconds=0,
+    readiness=Readiness(settle_seconds=0),
     rescan_seconds=1,
     give_up_seconds=0,
     max_attempts=MAX_ATTEMPTS,

@@ -1,5 +1,7 @@
 from sampoll.spool.layout import is_ignored, is_image, is_prompt, split_name, versioned
-from sampoll.spool.scan import Scan, Sighting, Signature, observe, scan
+from sampoll.spool.scan import Readiness, Scan, Sighting, Signature, observe, scan
+
+SETTLING = Readiness(settle_seconds=1.0)
 
 
 def listed(**sizes: int) -> list[tuple[str, Signature]]:
@@ -7,12 +9,12 @@ def listed(**sizes: int) -> list[tuple[str, Signature]]:
     return [(name.replace("__", "."), Signature(size, size, hash(name))) for name, size in sizes.items()]
 
 
-def after(*looks: tuple[float, list[tuple[str, Signature]]], settle_seconds: float = 1.0) -> Scan:
+def after(*looks: tuple[float, list[tuple[str, Signature]]], readiness: Readiness = SETTLING) -> Scan:
     """What the last of several looks, each at its time, makes of the input."""
     sightings: dict[str, Sighting] = {}
     for now, listing in looks:
         sightings = observe(listing, sightings, now)
-    return scan(sightings, looks[-1][0], settle_seconds)
+    return scan(sightings, looks[-1][0], readiness)
 
 
 def stems(result: Scan) -> list[str]:
@@ -70,6 +72,47 @@ def test_two_images_of_one_stem_are_one_ambiguous_group() -> None:
     [group] = after((0, files), (1, files)).ready
 
     assert sorted(group.signatures) == ["a.jpg", "a.json", "a.png"]
+
+
+MARKED = Readiness(settle_seconds=1.0, ready_suffix=".ready")
+
+
+def test_with_a_ready_suffix_only_the_marker_makes_a_pair_ready_and_at_once() -> None:
+    marked = PAIR + listed(a__ready=0)
+
+    assert (
+        stems(after((0, PAIR), (9, PAIR), readiness=MARKED)),
+        after((9, PAIR), readiness=MARKED).half,
+    ) == ([], 1)
+    assert stems(after((0, marked), readiness=MARKED)) == ["a"]
+    assert stems(after((0, PAIR), (9, PAIR + listed(a__READY=3)), readiness=MARKED)) == ["a"]
+    assert stems(after((0, listed(a__jpg=5, a__ready=0)), readiness=MARKED)) == []
+
+
+def test_the_marker_goes_with_the_pair() -> None:
+    [group] = after((0, PAIR + listed(a__ready=0)), readiness=MARKED).ready
+
+    assert sorted(group.signatures) == ["a.jpg", "a.json", "a.ready"]
+
+
+def test_a_half_times_out_only_where_asked_and_once_it_has_not_changed_for_so_long() -> None:
+    half, grown = listed(a__jpg=5), listed(a__jpg=9)
+    patient = Readiness(settle_seconds=1.0, pair_timeout_seconds=60.0)
+
+    assert stems(after((0, half), (1e6, half))) == []
+    assert after((0, half), (59, half), readiness=patient).half == 1
+    assert stems(after((0, half), (60, half), readiness=patient)) == ["a"]
+    assert stems(after((0, half), (59, grown), (60, grown), readiness=patient)) == []
+    assert stems(after((0, listed(a__jpg=0)), (99, listed(a__jpg=0)), readiness=patient)) == []
+
+
+def test_pairs_of_one_name_in_two_folders_are_two_pairs() -> None:
+    def inside(folder: str) -> list[tuple[str, Signature]]:
+        return [(f"{folder}/{name}", signature) for name, signature in PAIR]
+
+    files = inside("x") + inside("y") + [("x.jpg/a.jpg", Signature(1, 1, 1))]
+
+    assert stems(after((0, files), (1, files))) == ["x/a", "y/a"]
 
 
 def test_what_came_first_goes_first() -> None:

@@ -19,9 +19,10 @@ from sampoll.spool.files import Durability, move_unless_taken, read_regular, rep
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.nodes import Machine, held_if_dead, joined
 from sampoll.spool.recovery import Step
+from sampoll.spool.scan import Readiness
 from sampoll.spool.spool import Spool, opened
 
-CONTENTS = [(".png", b"mask"), (".json", b"to be replaced")]
+AT_ONCE = Readiness(settle_seconds=0)
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def layout(tmp_path: Path) -> Layout:
 
 @contextmanager
 def spool_in(layout: Layout, durability: Durability = Durability.BATCH) -> Iterator[Spool]:
-    with opened(layout, settle_seconds=0, max_attempts=3, durability=durability) as spool:
+    with opened(layout, readiness=AT_ONCE, max_attempts=3, durability=durability) as spool:
         yield spool
         spool.close()
 
@@ -69,7 +70,7 @@ def abandon(layout: Layout, work: Callable[[Spool, Claim], object]) -> None:
     drop(layout)
     child = os.fork()
     if child == 0:
-        with opened(layout, settle_seconds=0, max_attempts=3, durability=Durability.OFF) as spool:
+        with opened(layout, readiness=AT_ONCE, max_attempts=3, durability=Durability.OFF) as spool:
             work(spool, claimed(spool))
             os._exit(0)
     _, status = os.waitpid(child, 0)

@@ -1,0 +1,33 @@
+"""Whether anybody still has a file open for writing, where the operating system can tell."""
+
+import errno
+import fcntl
+import os
+import signal
+from pathlib import Path
+
+
+def is_being_written(path: Path) -> bool | None:
+    """Whether any process has the file open for writing, or mapped; None where nobody can tell.
+
+    A read lease is refused as long as there is a writer (fcntl(2), F_SETLEASE). Linux grants leases on local
+    filesystems, for one's own files or with CAP_LEASE.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return True if error.errno in (errno.EAGAIN, errno.EBUSY) else None
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def ignore_lease_breaks() -> None:
+    """A writer who comes in the instant in which we hold a lease makes the kernel send SIGIO, which would end
+    the process. Call it once, in the main thread."""
+    signal.signal(signal.SIGIO, signal.SIG_IGN)

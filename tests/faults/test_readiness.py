@@ -1,0 +1,140 @@
+"""Files that somebody still writes are not taken, however they write them."""
+
+import fcntl
+import json
+import mmap
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from support import BOX, Folders, drop_pair, encoded, image_of, running_sampoll, sampoll, until
+
+from sampoll.spool.writers import is_being_written
+
+IMAGE = encoded(image_of(64, 64), "JPEG")
+WATCH = ("--continuous", "--model", "fakes:boxes")
+
+
+def test_a_writer_that_pauses_for_longer_than_the_settle_time_is_waited_for(folders: Folders) -> None:
+    with running_sampoll("run", *folders.flags, *WATCH, "--settle", 0.1) as process:
+        until(lambda: (folders.input / "done").exists(), "the service")
+        (folders.input / "a.json").write_text(json.dumps(BOX))
+        with (folders.input / "a.jpg").open("wb") as writer:
+            writer.write(IMAGE[:1000])
+            writer.flush()
+            drop_pair(folders.input, "after")
+            until(lambda: "after.json" in folders.results, "a pair that came later and is complete")
+            time.sleep(1.5)  # many settle times
+            assert "a.json" not in folders.results
+            assert folders.waiting == ["a.jpg", "a.json"]
+            writer.write(IMAGE[1000:])
+        until(lambda: "a.json" in folders.results, "the result, once the writer has closed")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert (folders.input / "done" / "a.jpg").read_bytes() == IMAGE
+
+
+def test_a_writer_that_closes_pauses_and_appends_is_waited_for(
+    folders: Folders,
+) -> None:
+    with running_sampoll("run", *folders.flags, *WATCH, "--settle", 1.5) as process:
+        until(lambda: (folders.input / "done").exists(), "the service")
+        (folders.input / "a.json").write_text(json.dumps(BOX))
+        for start in range(0, len(IMAGE), 1000):
+            with (folders.input / "a.jpg").open("ab") as writer:
+                writer.write(IMAGE[start : start + 1000])
+            time.sleep(0.3)
+        until(lambda: "a.json" in folders.results, "the result")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert (folders.input / "done" / "a.jpg").read_bytes() == IMAGE
+
+
+def test_a_file_that_is_replaced_is_taken_as_it_is_in_the_end(folders: Folders) -> None:
+    with running_sampoll("run", *folders.flags, *WATCH, "--settle", 1.0) as process:
+        until(lambda: (folders.input / "done").exists(), "the service")
+        drop_pair(folders.input, "a", image=image_of(8, 8))
+        time.sleep(0.3)
+        (folders.input / ".upload").write_bytes(IMAGE)
+        (folders.input / ".upload").rename(folders.input / "a.jpg")
+        (folders.input / "a.json").write_text(json.dumps(BOX))
+        until(lambda: "a.json" in folders.results, "the result")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert (folders.input / "done" / "a.jpg").read_bytes() == IMAGE
+
+
+def test_with_a_ready_suffix_nothing_is_taken_before_its_marker(folders: Folders) -> None:
+    drop_pair(folders.input, "a")
+    drop_pair(folders.input, "b")
+    (folders.input / "b.ready").touch()
+
+    run = sampoll("run", *folders.flags, "--settle", 60, "--ready-suffix", ".ready", "--model", "fakes:boxes")
+
+    assert run.returncode == 0
+    assert folders.results == ["b.json", "b.png"]
+    assert folders.done == ["b.jpg", "b.json", "b.ready"]
+    assert folders.waiting == ["a.jpg", "a.json"]
+
+
+def test_a_half_fails_after_the_timeout_that_was_asked_for(folders: Folders) -> None:
+    with running_sampoll("run", *folders.flags, *WATCH, "--pair-timeout", 1) as process:
+        until(lambda: (folders.input / "done").exists(), "the service")
+        (folders.input / "a.jpg").write_bytes(IMAGE)
+        (folders.input / "b.prompt").write_text("{}")
+        until(lambda: len(folders.failed) == 4, "both failures")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+    messages = [
+        json.loads((folders.input / "failed" / f"{name}.error.json").read_text())["error"]["message"]
+        for name in "ab"
+    ]
+    assert messages == [
+        "no prompt came for a.jpg in time (--pair-timeout)",
+        "no image came for b.prompt in time (--pair-timeout)",
+    ]
+
+
+# What the operating system can tell
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 5000)
+    return path
+
+
+def test_a_file_that_nobody_writes_is_not_being_written(file: Path) -> None:
+    assert is_being_written(file) is False
+    with file.open("rb"):
+        assert is_being_written(file) is False
+
+
+@pytest.mark.parametrize("mode", ["ab", "r+b"])
+def test_a_file_that_is_open_for_writing_is_being_written(file: Path, mode: str) -> None:
+    with file.open(mode):
+        assert is_being_written(file) is True
+    assert is_being_written(file) is False
+
+
+def test_a_file_that_is_mapped_for_writing_is_being_written(file: Path) -> None:
+    with file.open("r+b") as opened:
+        mapping = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_WRITE)
+    assert is_being_written(file) is True
+    mapping.close()
+    assert is_being_written(file) is False
+
+
+def test_where_nobody_can_tell_nothing_is_claimed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_being_written(file.with_name("nowhere")) is None
+    file.with_name("link").symlink_to(file)
+    assert is_being_written(file.with_name("link")) is None
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "not the owner")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    assert is_being_written(file) is None
