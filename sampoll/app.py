@@ -11,11 +11,13 @@ from sampoll.decoding import DecodingLimits, decode
 from sampoll.errors import (
     ConfigurationError,
     CutShort,
+    Fenced,
     InputUnavailable,
     JobError,
     OutputUnavailable,
     PermissionRefused,
     SampollError,
+    StorageTrouble,
     UsageError,
     translated_os_errors,
 )
@@ -85,25 +87,33 @@ class _Application:
     def run(self) -> None:
         is_mount = self._layout.input.is_mount()
         while not self._serve_one_session():
-            if not self._settings.spool.continuous:
-                raise InputUnavailable(f"the input {self._layout.input} has gone")
-            log.error("the input %s has gone or was replaced", self._layout.input)
             # Below a mount that went away lies an empty directory, which is not the input.
             while not self._layout.input.is_dir() or (is_mount and not self._layout.input.is_mount()):
                 if self._stop.wait(self._settings.spool.rescan_seconds):
                     return
-            log.info("there is an input at %s again", self._layout.input)
+            log.warning("serving %s anew", self._layout.input)
 
     def _serve_one_session(self) -> bool:
-        """True if all is done; False if the input went away. What was in flight then stays in its spool."""
+        """True if all is done; False if it takes a new session: the input went away, or others took our jobs.
+        What was in flight then stays in its spool. A one-shot run raises instead."""
         before = identity_of(self._layout.input)
         try:
             self._serve()
+        except Fenced as error:
+            if not self._settings.spool.continuous:
+                raise
+            log.error("%s", error)
+            return self._stop.is_set()
         except SampollError:
             if identity_of(self._layout.input) == before:
                 raise
             log.debug("the session has ended", exc_info=True)
-        return self._stop.is_set() or identity_of(self._layout.input) == before
+        if self._stop.is_set() or identity_of(self._layout.input) == before:
+            return True
+        if not self._settings.spool.continuous:
+            raise InputUnavailable(f"the input {self._layout.input} has gone")
+        log.error("the input %s has gone or was replaced", self._layout.input)
+        return False
 
     def _serve(self) -> None:
         session_stop = Event()
@@ -112,7 +122,12 @@ class _Application:
             if self._stop.is_set():
                 return
             if self._settings.spool.continuous or transport.has_work(session_stop):
-                self._service(transport).run(session_stop)
+                try:
+                    self._service(transport).run(session_stop)
+                except StorageTrouble as error:
+                    if transport.is_fenced():
+                        raise Fenced("another process has taken the jobs of this one") from error
+                    raise
             if session_stop.is_set():  # the stop file asked for it
                 self._stop.set()
 
@@ -149,6 +164,8 @@ def _options(settings: Settings) -> DirectoryOptions:
         max_prompt_bytes=limits.max_prompt_bytes,
         durability=Durability(spool.durability),
         watch=spool.watch,
+        lease_seconds=spool.lease_seconds,
+        exclusive=spool.exclusive,
         stop_file=spool.stop_file,
     )
 

@@ -9,6 +9,7 @@
     ├── OutputUnavailable          73  the output cannot be created
     ├── StorageTrouble             74  reading or writing failed: disk full, read-only, I/O error
     ├── CutShort                   75  stopped before everything was done; run it again
+    │   └── Fenced                     another process took over the jobs of this one
     ├── PermissionRefused          77  the operating system says no
     ├── ConfigurationError         78  settings, or directories that cannot go together
     └── JobError                    1  one job failed; the others go on
@@ -63,6 +64,10 @@ class StorageTrouble(SampollError):
 
 class CutShort(SampollError):
     exit_code = 75
+
+
+class Fenced(CutShort):
+    """This process was silent for so long that another one has taken its jobs."""
 
 
 class PermissionRefused(SampollError):

@@ -114,6 +114,17 @@ class SpoolSettings(_Section):
     give_up_seconds: Seconds = _setting(
         60.0, "give-up", "One-shot: wait at most this long for retries that are due later.", metavar="SECONDS"
     )
+    lease_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
+        30.0,
+        "lease",
+        "Take over the jobs of a process that is silent for so long.",
+        metavar="SECONDS",
+    )
+    exclusive: bool = _setting(
+        False,
+        "exclusive",
+        "Refuse to run beside another process on the same input.",
+    )
     recursive: bool = _setting(
         False, "recursive", "Take pairs from the folders below too; results lie in folders of the same names."
     )

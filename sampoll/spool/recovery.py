@@ -7,7 +7,7 @@ from enum import Enum, auto
 from sampoll.spool.claims import Claim, load
 from sampoll.spool.files import remove_tree, subdirectories
 from sampoll.spool.layout import Layout
-from sampoll.spool.nodes import Machine, Node, held_if_dead, leave, was_stopping
+from sampoll.spool.nodes import Listener, Machine, Node, held_if_dead, leave, was_stopping
 from sampoll.spool.state import JobState, was_alone
 
 log = logging.getLogger(__name__)
@@ -37,23 +37,16 @@ def next_step(state: JobState, *, is_complete: bool, is_committed: bool, max_att
 
 
 def take_over_the_dead(
-    layout: Layout, node: Node, machine: Machine, now: float, *, foreign: set[str]
+    layout: Layout, node: Node, machine: Machine, listener: Listener, *, monotonic: float, wall: float
 ) -> list[Claim]:
-    """Makes the jobs of dead nodes ours, their crashes counted. `now` is wall time, for the record.
-
-    Nodes of other machines are added to `foreign`, with a warning for those that hold jobs.
-    """
+    """Makes the jobs of dead nodes ours, their crashes counted: at once if this machine knows that they are
+    dead, otherwise once they have been silent for a lease."""
     claims: list[Claim] = []
     for name in _other_nodes(layout, node):
         with held_if_dead(layout, name, machine) as dead:
-            if dead is None:
-                jobs = len(subdirectories(layout.work / name))
-                if jobs and name not in foreign:
-                    log.warning("%d jobs belong to %s, a process on another machine", jobs, name)
-                foreign.add(name)
-            elif dead:
+            if dead or listener.is_silent(name, monotonic):
                 _fence(layout, node, name)
-                claims += _take_over(layout, node, name, now)
+                claims += _take_over(layout, node, name, wall)
                 leave(layout, name)
     return claims
 
@@ -82,12 +75,15 @@ def _take_over(layout: Layout, node: Node, name: str, now: float) -> list[Claim]
     # In the order in which they were begun, and counted before they are moved: should this process die here
     # too, what is left must not look as if it had been alone.
     for claim in sorted(found, key=lambda claim: claim.state.in_flight):
-        counted = _counted(claim, states, blameless, now)
         directory = node.work / claim.directory.name
-        counted.directory.rename(directory)
+        try:
+            counted = _counted(claim, states, blameless, now)
+            counted.directory.rename(directory)
+        except (FileNotFoundError, FileExistsError):  # another process hears the same silence, and is faster
+            continue
         claims.append(replace(counted, directory=directory))
     if claims:
-        log.warning("took over %d jobs of %s, which has died", len(claims), name)
+        log.warning("took over %d jobs of %s, which has died or fallen silent", len(claims), name)
     return claims
 
 

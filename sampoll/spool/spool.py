@@ -15,13 +15,15 @@ from sampoll.spool import claims, endings, recovery, results
 from sampoll.spool.claims import Claim
 from sampoll.spool.files import Durability, listing, subdirectories, sync_filesystem
 from sampoll.spool.layout import Layout
-from sampoll.spool.nodes import Machine, Node, joined
+from sampoll.spool.nodes import Listener, Machine, Node, joined
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
 from sampoll.spool.state import Failure, retry_delay_seconds
 from sampoll.spool.writers import is_being_written
 
 log = logging.getLogger(__name__)
+
+DEFAULT_LEASE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Spool:
         readiness: Readiness,
         max_attempts: int,
         durability: Durability,
+        lease_seconds: float,
     ) -> None:
         self._layout = layout
         self._node = node
@@ -50,7 +53,7 @@ class Spool:
         self._readiness = readiness
         self._max_attempts = max_attempts
         self._machine = Machine.this()
-        self._foreign_nodes: set[str] = set()
+        self._listener = Listener(layout, lease_seconds)
         self._sightings: dict[str, Sighting] = {}
         self._open: dict[str, Claim] = {}
         self._lock = Lock()
@@ -59,6 +62,11 @@ class Spool:
     def open_claims(self) -> int:
         """How many jobs this process holds."""
         return len(self._open)
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether another process has taken our jobs: then nothing that we hold can be published any more."""
+        return not self._node.stage.is_dir()
 
     # Ways in
 
@@ -107,7 +115,12 @@ class Spool:
     def recover(self) -> list[Claim]:
         """Claims the jobs of processes that have died."""
         found = recovery.take_over_the_dead(
-            self._layout, self._node, self._machine, time.time(), foreign=self._foreign_nodes
+            self._layout,
+            self._node,
+            self._machine,
+            self._listener,
+            monotonic=time.monotonic(),
+            wall=time.time(),
         )
         for claim in found:
             self._opened(claim)
@@ -241,17 +254,24 @@ class Spool:
 
 @contextmanager
 def opened(
-    layout: Layout, *, readiness: Readiness, max_attempts: int, durability: Durability
+    layout: Layout,
+    *,
+    readiness: Readiness,
+    max_attempts: int,
+    durability: Durability,
+    lease_seconds: float = DEFAULT_LEASE_SECONDS,
+    exclusive: bool = False,
 ) -> Iterator[Spool]:
-    """The spool of a new node, which leaves at the end."""
+    """The spool of a new node, which leaves at the end; CutShort if the input is somebody's alone."""
     directories = [layout.nodes, layout.work, layout.deferred, layout.failed, layout.stage, layout.names]
     for directory in (*directories, *([layout.done] if layout.done else [])):
         directory.mkdir(parents=True, exist_ok=True)
-    with joined(layout) as node:
+    with joined(layout, lease_seconds=lease_seconds, exclusive=exclusive) as node:
         yield Spool(
             layout,
             node,
             readiness=readiness,
             max_attempts=max_attempts,
             durability=durability,
+            lease_seconds=lease_seconds,
         )

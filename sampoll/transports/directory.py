@@ -14,6 +14,7 @@ from sampoll.errors import (
     AmbiguousPair,
     BadImage,
     BadPrompt,
+    Fenced,
     IncompletePair,
     InputUnavailable,
     JobError,
@@ -30,7 +31,7 @@ from sampoll.spool.files import Durability, identity_of, read_regular
 from sampoll.spool.layout import Layout, is_image, is_prompt
 from sampoll.spool.recovery import Step
 from sampoll.spool.scan import Readiness, Scan
-from sampoll.spool.spool import Deferral, Spool, opened
+from sampoll.spool.spool import DEFAULT_LEASE_SECONDS, Deferral, Spool, opened
 from sampoll.transports.watching import Watch, WatchMode, watches_natively
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class DirectoryOptions:
     max_prompt_bytes: int
     durability: Durability = Durability.BATCH
     watch: WatchMode = "auto"
+    lease_seconds: float = DEFAULT_LEASE_SECONDS
+    exclusive: bool = False
     stop_file: str | None = None
 
 
@@ -81,6 +84,10 @@ class DirectoryTransport:
                 stack.callback(watch.close)
             retries_end: float | None = None
             while not (self._should_stop(stop) or self.has_lost_its_input()):
+                if self._spool.is_fenced:
+                    raise Fenced(
+                        "this process was silent for longer than --lease, and another one has taken its jobs"
+                    )
                 if watch is not None:
                     watch.keep_hearing()
                 self._changed.clear()
@@ -126,6 +133,10 @@ class DirectoryTransport:
     def note_stopping(self) -> None:
         """From here on, no job is blamed if the process is killed: somebody wants it to end."""
         self._spool.note_stopping()
+
+    def is_fenced(self) -> bool:
+        """Whether another process has taken the jobs of this transport: a new one is needed."""
+        return self._spool.is_fenced
 
     def has_lost_its_input(self) -> bool:
         """Whether the input is gone, or another directory lies in its place: a mount that came or went. Then
@@ -322,6 +333,8 @@ def directory_transport(
                     readiness=options.readiness,
                     max_attempts=options.max_attempts,
                     durability=options.durability,
+                    lease_seconds=options.lease_seconds,
+                    exclusive=options.exclusive,
                 )
             )
             spool.sweep()  # files begin to settle now, while a model may still be loading

@@ -73,6 +73,8 @@ def test_the_toml_is_named_by_flag_or_variable_or_lies_in_a_configuration_direct
             UsageError,
             "--mask-policy: Input should be 'best', 'first' or 'single'",
         ),
+        ({"ready-suffix": "ready"}, {}, "", UsageError, "--ready-suffix: must be a dot and some letters"),
+        ({"ready-suffix": ".JSON"}, {}, "", UsageError, "--ready-suffix: must not be the suffix of an image"),
         ({}, {"SAMPOLL_BATCH_SIZE": "many"}, "", ConfigurationError, "SAMPOLL_BATCH_SIZE: "),
         (
             {},

@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sampoll.errors import BadPrompt, JobError, OutOfMemory
+from sampoll.errors import BadPrompt, CutShort, JobError, OutOfMemory
 from sampoll.spool import claims, files, nodes, results
 from sampoll.spool.claims import Claim
 from sampoll.spool.files import Durability, move_unless_taken, read_regular, replace_file, subdirectories
@@ -219,7 +219,10 @@ def test_a_node_is_dead_once_its_process_has_ended_and_not_before(layout: Layout
     layout.work.mkdir()
     layout.stage.mkdir(parents=True)
     machine = Machine.this()
-    with joined(layout) as node, held_if_dead(layout, node.name, machine) as dead:
+    with (
+        joined(layout, lease_seconds=30, exclusive=False) as node,
+        held_if_dead(layout, node.name, machine) as dead,
+    ):
         assert not dead
     with held_if_dead(layout, node.name, machine) as dead:
         assert dead
@@ -493,18 +496,73 @@ def test_a_process_that_was_taken_for_dead_can_publish_nothing(layout: Layout) -
         (layout.stage / "taken").rename(layout.stage / woken._node.name)
 
 
-def test_jobs_of_another_machine_are_left_alone_and_told_of_once(
-    layout: Layout, caplog: pytest.LogCaptureFixture
+def test_jobs_of_another_machine_are_taken_once_it_has_been_silent_for_a_lease(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     abandon(layout, lambda spool, claim: None)
-    [lock] = list(layout.nodes.iterdir())
+    [lock] = [path for path in layout.nodes.iterdir() if not path.name.startswith(".")]
     lock.write_text(json.dumps({"host": "elsewhere", "boot": "another", "pid": 1}))
+    beat = lock.with_name(f".{lock.name}.beat")
+    clock = [1000.0]
+    monkeypatch.setattr("sampoll.spool.spool.time.monotonic", lambda: clock[0])
 
     with spool_in(layout) as spool:
-        assert spool.recover() == spool.recover() == []
+        assert spool.recover() == []
+        for count in range(5):  # as long as it beats, it lives
+            clock[0] += 20
+            beat.write_text(str(count))
+            assert spool.recover() == []
+        clock[0] += 29.9
+        assert spool.recover() == []
+        clock[0] += 0.1
+        [claim] = spool.recover()
+        assert spool.next_step(claim) is Step.TRY
 
-    assert caplog.text.count("1 jobs belong to") == 1
-    assert everything(layout) == {"a.jpg": b"image", "a.json": b"prompt"}
+
+def test_a_process_that_is_only_silent_can_change_nothing_after_it_wakes(layout: Layout) -> None:
+    drop(layout)
+    with spool_in(layout) as woken:
+        claim = claimed(woken)
+        woken.begin([claim.state.job_id])
+        woken.reserve(claim.state.job_id, [".png", ".json"])
+        with opened(
+            layout, readiness=AT_ONCE, max_attempts=3, durability=Durability.OFF, lease_seconds=0
+        ) as patient:
+            [taken] = patient.recover()
+            assert woken.is_fenced
+            job_id = claim.state.job_id
+            with pytest.raises(FileNotFoundError):
+                woken.publish({job_id: contents(claim)})
+            with pytest.raises(FileNotFoundError):
+                woken.begin([job_id])
+            for error in (BadPrompt("is bad"), OutOfMemory("too large")):
+                with pytest.raises(FileNotFoundError):
+                    woken.fail(job_id, error)
+            woken.close()
+            assert everything(layout) == {"a.jpg": b"image", "a.json": b"prompt"}
+            assert list(layout.output.glob("a*")) == list(layout.failed.iterdir()) == []
+
+            patient.reserve(taken.state.job_id, [".png", ".json"])
+            patient.publish({taken.state.job_id: contents(taken)})
+
+    assert sorted(p.name for p in layout.output.glob("a*")) == ["a.json", "a.png"]
+
+
+def test_an_input_can_be_had_alone(layout: Layout) -> None:
+    def alone() -> AbstractContextManager[Spool]:
+        return opened(layout, readiness=AT_ONCE, max_attempts=3, durability=Durability.OFF, exclusive=True)
+
+    def refused(spool: AbstractContextManager[Spool], message: str) -> None:
+        with pytest.raises(CutShort, match=message), spool:
+            pytest.fail("was not refused")
+
+    with spool_in(layout), spool_in(layout):
+        refused(alone(), "is in use: run again later")
+    with alone():
+        refused(spool_in(layout), "wants it for itself")
+        refused(alone(), "is in use")
+    with spool_in(layout):
+        pass
 
 
 def test_an_orderly_end_leaves_nothing_of_a_node(layout: Layout) -> None:
@@ -513,7 +571,7 @@ def test_an_orderly_end_leaves_nothing_of_a_node(layout: Layout) -> None:
         claimed(spool)
         spool.note_stopping()
 
-    assert list(layout.nodes.iterdir()) == []
+    assert [path.name for path in layout.nodes.iterdir()] == [".lock"]
     assert subdirectories(layout.work) == subdirectories(layout.stage) == []
 
 
@@ -621,7 +679,7 @@ def test_links_pipes_and_directories_are_no_files_of_a_pair(layout: Layout) -> N
 
 def test_the_node_file_says_who_holds_it(layout: Layout) -> None:
     with spool_in(layout):
-        [lock] = list(layout.nodes.iterdir())
+        [lock] = [path for path in layout.nodes.iterdir() if not path.name.startswith(".")]
         assert json.loads(lock.read_text())["pid"] == os.getpid()
         probe = f"import fcntl; fcntl.flock(open({str(lock)!r}, 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
         assert subprocess.run([sys.executable, "-c", probe], capture_output=True, check=False).returncode == 1
