@@ -1,6 +1,7 @@
 """Where the parts meet: settings in, a finished run and its exit code out."""
 
 import logging
+import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -28,8 +29,9 @@ from sampoll.registry import Factory, find_factory, load_format, load_segmenter
 from sampoll.service import Service
 from sampoll.settings import Settings, SpoolSettings, default_config_files
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
-from sampoll.spool.files import Durability, identity_of
+from sampoll.spool.files import Durability
 from sampoll.spool.layout import DONE, Layout
+from sampoll.spool.probing import probe
 from sampoll.spool.scan import Readiness
 from sampoll.spool.writers import ignore_lease_breaks
 from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 
 FORMATS = ("png", "opex")
 """The last one is the commit record."""
+LONGEST_PAUSE_SECONDS = 30.0
+"""Between two looks at directories that could not be used; a session that lasted longer was a good one."""
 
 
 def run(settings: Settings, *, show_progress: bool) -> tuple[int, str]:
@@ -60,7 +64,9 @@ def run(settings: Settings, *, show_progress: bool) -> tuple[int, str]:
 
 
 class _Application:
-    """One session after the other on the same directories: a new one each time the input was away."""
+    """One session after the other on the same directories. A session ends with the work, or with trouble: the
+    input went away, storage failed, others took our jobs. A service then waits until the directories can be
+    used again, and begins a new session, as a new node that recovers what the last one left."""
 
     def __init__(self, settings: Settings, layout: Layout, factory: Factory, events: Events) -> None:
         self._settings = settings
@@ -69,6 +75,7 @@ class _Application:
         self._events = events
         self._stop = Event()
         self._session: tuple[DirectoryTransport, Event] | None = None
+        self._former_nodes: set[str] = set()
         self._segmenter: Segmenter[Any] | None = None
 
     @property
@@ -86,38 +93,47 @@ class _Application:
 
     def run(self) -> None:
         is_mount = self._layout.input.is_mount()
-        while not self._serve_one_session():
-            # Below a mount that went away lies an empty directory, which is not the input.
-            while not self._layout.input.is_dir() or (is_mount and not self._layout.input.is_mount()):
-                if self._stop.wait(self._settings.spool.rescan_seconds):
-                    return
-            log.warning("serving %s anew", self._layout.input)
+        first_pause_seconds = pause_seconds = self._settings.spool.rescan_seconds
+        while True:
+            began = time.monotonic()
+            try:
+                self._serve()
+                return
+            except (Fenced, InputUnavailable, PermissionRefused, StorageTrouble) as trouble:
+                # A start that cannot work is for whoever starts it; so is any trouble of a one-shot run.
+                if self._session is None or self._stop.is_set() or not self._settings.spool.continuous:
+                    raise
+                if time.monotonic() - began > LONGEST_PAUSE_SECONDS:
+                    pause_seconds = first_pause_seconds
+                # Said once, not at each try.
+                is_new = pause_seconds == first_pause_seconds
+                log.log(logging.ERROR if is_new else logging.DEBUG, "paused: %s", trouble)
+            if not self._wait_until_usable(pause_seconds, is_mount=is_mount):
+                return
+            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+            log.info("trying again with %s", self._layout.input)
 
-    def _serve_one_session(self) -> bool:
-        """True if all is done; False if it takes a new session: the input went away, or others took our jobs.
-        What was in flight then stays in its spool. A one-shot run raises instead."""
-        before = identity_of(self._layout.input)
-        try:
-            self._serve()
-        except Fenced as error:
-            if not self._settings.spool.continuous:
-                raise
-            log.error("%s", error)
-            return self._stop.is_set()
-        except SampollError:
-            if identity_of(self._layout.input) == before:
-                raise
-            log.debug("the session has ended", exc_info=True)
-        if self._stop.is_set() or identity_of(self._layout.input) == before:
-            return True
-        if not self._settings.spool.continuous:
-            raise InputUnavailable(f"the input {self._layout.input} has gone")
-        log.error("the input %s has gone or was replaced", self._layout.input)
+    def _wait_until_usable(self, pause_seconds: float, *, is_mount: bool) -> bool:
+        """False if somebody asked for the end meanwhile."""
+        while not self._stop.wait(pause_seconds):
+            # Below a mount that went away lies an empty directory, which is not the input.
+            if is_mount and not self._layout.input.is_mount():
+                continue
+            try:
+                probe(self._layout, self._settings.spool.min_free_bytes)
+            except SampollError as error:
+                log.debug("still paused: %s", error)
+            else:
+                return True
         return False
 
     def _serve(self) -> None:
+        """One session; raises the trouble that ends it before its time."""
         session_stop = Event()
-        with directory_transport(self._layout, _options(self._settings), self._events) as transport:
+        probe(self._layout, self._settings.spool.min_free_bytes)
+        with directory_transport(
+            self._layout, _options(self._settings), self._events, self._former_nodes
+        ) as transport:
             self._session = transport, session_stop
             if self._stop.is_set():
                 return
@@ -128,6 +144,8 @@ class _Application:
                     if transport.is_fenced():
                         raise Fenced("another process has taken the jobs of this one") from error
                     raise
+            if transport.has_lost_its_input():
+                raise InputUnavailable(f"the input {self._layout.input} has gone or was replaced")
             if session_stop.is_set():  # the stop file asked for it
                 self._stop.set()
 
@@ -166,6 +184,7 @@ def _options(settings: Settings) -> DirectoryOptions:
         watch=spool.watch,
         lease_seconds=spool.lease_seconds,
         exclusive=spool.exclusive,
+        min_free_bytes=spool.min_free_bytes,
         stop_file=spool.stop_file,
     )
 

@@ -114,6 +114,9 @@ class SpoolSettings(_Section):
     give_up_seconds: Seconds = _setting(
         60.0, "give-up", "One-shot: wait at most this long for retries that are due later.", metavar="SECONDS"
     )
+    min_free_bytes: Annotated[int, Field(ge=0)] = _setting(
+        64 * 2**20, "min-free", "Take nothing while a disk has fewer bytes free.", metavar="BYTES"
+    )
     lease_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
         30.0,
         "lease",

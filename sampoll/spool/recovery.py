@@ -37,16 +37,27 @@ def next_step(state: JobState, *, is_complete: bool, is_committed: bool, max_att
 
 
 def take_over_the_dead(
-    layout: Layout, node: Node, machine: Machine, listener: Listener, *, monotonic: float, wall: float
+    layout: Layout,
+    node: Node,
+    machine: Machine,
+    listener: Listener,
+    *,
+    former_nodes: frozenset[str],
+    monotonic: float,
+    wall: float,
 ) -> list[Claim]:
     """Makes the jobs of dead nodes ours, their crashes counted: at once if this machine knows that they are
-    dead, otherwise once they have been silent for a lease."""
+    dead, otherwise once they have been silent for a lease.
+
+    A node that was stopping, or that was this very process before, has not crashed.
+    """
     claims: list[Claim] = []
     for name in _other_nodes(layout, node):
         with held_if_dead(layout, name, machine) as dead:
             if dead or listener.is_silent(name, monotonic):
                 _fence(layout, node, name)
-                claims += _take_over(layout, node, name, wall)
+                blameless = name in former_nodes or was_stopping(layout, name)
+                claims += _take_over(layout, node, name, wall, blameless=blameless)
                 leave(layout, name)
     return claims
 
@@ -67,10 +78,9 @@ def _fence(layout: Layout, node: Node, name: str) -> None:
     remove_tree(fenced)
 
 
-def _take_over(layout: Layout, node: Node, name: str, now: float) -> list[Claim]:
+def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: bool) -> list[Claim]:
     found = [load(directory) for directory in subdirectories(layout.work / name)]
     states = [claim.state for claim in found]
-    blameless = was_stopping(layout, name)
     claims = []
     # In the order in which they were begun, and counted before they are moved: should this process die here
     # too, what is left must not look as if it had been alone.

@@ -42,6 +42,7 @@ class Spool:
         layout: Layout,
         node: Node,
         *,
+        former_nodes: frozenset[str],
         readiness: Readiness,
         max_attempts: int,
         durability: Durability,
@@ -53,6 +54,7 @@ class Spool:
         self._readiness = readiness
         self._max_attempts = max_attempts
         self._machine = Machine.this()
+        self._former_nodes = former_nodes
         self._listener = Listener(layout, lease_seconds)
         self._sightings: dict[str, Sighting] = {}
         self._open: dict[str, Claim] = {}
@@ -119,6 +121,7 @@ class Spool:
             self._node,
             self._machine,
             self._listener,
+            former_nodes=self._former_nodes,
             monotonic=time.monotonic(),
             wall=time.time(),
         )
@@ -261,15 +264,22 @@ def opened(
     durability: Durability,
     lease_seconds: float = DEFAULT_LEASE_SECONDS,
     exclusive: bool = False,
+    former_nodes: set[str] | None = None,
 ) -> Iterator[Spool]:
-    """The spool of a new node, which leaves at the end; CutShort if the input is somebody's alone."""
+    """The spool of a new node, which leaves at the end; CutShort if the input is somebody's alone.
+
+    What the `former_nodes` of this process left in flight has crashed nothing. The new node is added to them.
+    """
     directories = [layout.nodes, layout.work, layout.deferred, layout.failed, layout.stage, layout.names]
     for directory in (*directories, *([layout.done] if layout.done else [])):
         directory.mkdir(parents=True, exist_ok=True)
     with joined(layout, lease_seconds=lease_seconds, exclusive=exclusive) as node:
+        former_nodes = set() if former_nodes is None else former_nodes
+        former_nodes.add(node.name)
         yield Spool(
             layout,
             node,
+            former_nodes=frozenset(former_nodes),
             readiness=readiness,
             max_attempts=max_attempts,
             durability=durability,

@@ -29,6 +29,7 @@ from sampoll.results import Delivery
 from sampoll.spool.claims import Claim
 from sampoll.spool.files import Durability, identity_of, read_regular
 from sampoll.spool.layout import Layout, is_image, is_prompt
+from sampoll.spool.probing import check_room
 from sampoll.spool.recovery import Step
 from sampoll.spool.scan import Readiness, Scan
 from sampoll.spool.spool import DEFAULT_LEASE_SECONDS, Deferral, Spool, opened
@@ -60,6 +61,7 @@ class DirectoryOptions:
     watch: WatchMode = "auto"
     lease_seconds: float = DEFAULT_LEASE_SECONDS
     exclusive: bool = False
+    min_free_bytes: int = 0
     stop_file: str | None = None
 
 
@@ -90,6 +92,7 @@ class DirectoryTransport:
                     )
                 if watch is not None:
                     watch.keep_hearing()
+                check_room(self._layout, self._options.min_free_bytes)
                 self._changed.clear()
                 open_before = self._spool.open_claims
                 scan, deferrals = self._look()
@@ -322,9 +325,12 @@ def _read(path: Path, at_most: int, flag: str, refusal: type[BadImage] | type[Ba
 
 @contextmanager
 def directory_transport(
-    layout: Layout, options: DirectoryOptions, events: Events
+    layout: Layout, options: DirectoryOptions, events: Events, former_nodes: set[str]
 ) -> Iterator[DirectoryTransport]:
-    """A transport on a spool of its own, closed at the end."""
+    """A transport on a spool of its own, closed at the end.
+
+    `former_nodes` are those that this process has been before; the new one is added.
+    """
     with ExitStack() as stack:
         with translated_os_errors("prepare the spool in", layout.input):
             spool = stack.enter_context(
@@ -335,6 +341,7 @@ def directory_transport(
                     durability=options.durability,
                     lease_seconds=options.lease_seconds,
                     exclusive=options.exclusive,
+                    former_nodes=former_nodes,
                 )
             )
             spool.sweep()  # files begin to settle now, while a model may still be loading

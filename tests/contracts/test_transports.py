@@ -107,7 +107,7 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]
         max_prompt_bytes=10**6,
     )
     heard = Heard()
-    with directory_transport(layout, options, heard) as transport:
+    with directory_transport(layout, options, heard, set()) as transport:
         yield DirectoryHarness(layout, transport, heard)
 
 

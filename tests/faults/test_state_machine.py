@@ -108,7 +108,7 @@ class Process:
     def __init__(self, layout: Layout) -> None:
         self._stack = ExitStack()
         self.transport: DirectoryTransport = self._stack.enter_context(
-            directory_transport(layout, OPTIONS, Events())
+            directory_transport(layout, OPTIONS, Events(), set())
         )
         self.claimed: list[Submission] = []
         self.begun: list[Submission] = []
