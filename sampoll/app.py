@@ -26,8 +26,9 @@ from sampoll.events import Broadcast, Events
 from sampoll.interfaces import Segmenter
 from sampoll.listeners import Log, Tally, progress_bar
 from sampoll.registry import Factory, find_factory, load_format, load_segmenter
+from sampoll.resolution import default_config_files
 from sampoll.service import Service
-from sampoll.settings import Settings, SpoolSettings, default_config_files
+from sampoll.settings import Settings, SpoolSettings
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import DONE, Layout
@@ -35,6 +36,7 @@ from sampoll.spool.probing import probe
 from sampoll.spool.scan import Readiness
 from sampoll.spool.writers import ignore_lease_breaks
 from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
+from sampoll.transports.pairs import SizeLimits
 
 log = logging.getLogger(__name__)
 
@@ -178,8 +180,7 @@ def _options(settings: Settings) -> DirectoryOptions:
         rescan_seconds=spool.rescan_seconds,
         give_up_seconds=spool.give_up_seconds,
         max_attempts=spool.max_attempts,
-        max_image_bytes=limits.max_image_bytes,
-        max_prompt_bytes=limits.max_prompt_bytes,
+        size_limits=SizeLimits(limits.max_image_bytes, limits.max_prompt_bytes),
         durability=Durability(spool.durability),
         watch=spool.watch,
         lease_seconds=spool.lease_seconds,

@@ -13,7 +13,7 @@ import typer
 
 from sampoll.errors import SampollError
 from sampoll.options import with_settings
-from sampoll.settings import describe, resolve
+from sampoll.resolution import describe, resolve
 
 app = typer.Typer(
     name="sampoll",

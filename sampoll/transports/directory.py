@@ -1,25 +1,17 @@
 """Pairs from a watched directory, results into another."""
 
-import hashlib
 import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event
 
 from sampoll.errors import (
-    AmbiguousPair,
-    BadImage,
-    BadPrompt,
     Fenced,
-    IncompletePair,
     InputUnavailable,
     JobError,
-    OutOfMemory,
-    UnreadableInput,
     translated_os_errors,
 )
 from sampoll.events import Backlog, Events
@@ -27,12 +19,13 @@ from sampoll.jobs import Submission
 from sampoll.naming import printable
 from sampoll.results import Delivery
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import Durability, identity_of, read_regular
-from sampoll.spool.layout import Layout, is_image, is_prompt
+from sampoll.spool.files import Durability, identity_of
+from sampoll.spool.layout import Layout
 from sampoll.spool.probing import check_room
 from sampoll.spool.recovery import Step
 from sampoll.spool.scan import Readiness, Scan
 from sampoll.spool.spool import DEFAULT_LEASE_SECONDS, Deferral, Spool, opened
+from sampoll.transports.pairs import SizeLimits, read_submission
 from sampoll.transports.watching import Watch, WatchMode, watches_natively
 
 log = logging.getLogger(__name__)
@@ -55,8 +48,7 @@ class DirectoryOptions:
     rescan_seconds: float
     give_up_seconds: float
     max_attempts: int
-    max_image_bytes: int
-    max_prompt_bytes: int
+    size_limits: SizeLimits
     durability: Durability = Durability.BATCH
     watch: WatchMode = "auto"
     lease_seconds: float = DEFAULT_LEASE_SECONDS
@@ -226,38 +218,11 @@ class DirectoryTransport:
 
     def _submission(self, claim: Claim) -> Submission | None:
         """The submission of a claim; None if its files cannot be one, in which case it is rejected."""
-        state = claim.state
         try:
-            image, prompt = self._read_pair(claim.files())
+            return read_submission(claim, self._options.size_limits)
         except JobError as error:
-            self._fail(state.path, state.job_id, error)
+            self._fail(claim.state.path, claim.state.job_id, error)
             return None
-        return Submission(
-            id=state.job_id,
-            name=state.path,
-            image_name=image[0],
-            prompt_name=prompt[0],
-            image=image[1],
-            prompt=prompt[1],
-            image_sha256=hashlib.sha256(image[1]).hexdigest(),
-            alone=state.suspect,
-        )
-
-    def _read_pair(self, files: Sequence[Path]) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
-        images = [path for path in files if is_image(path.name)]
-        prompts = [path for path in files if is_prompt(path.name)]
-        if not images or not prompts:
-            missing, came = ("image", prompts) if not images else ("prompt", images)
-            raise IncompletePair(f"no {missing} came for {printable(came[0].name)} in time (--pair-timeout)")
-        if len(images) != 1 or len(prompts) != 1:
-            names = ", ".join(printable(path.name) for path in files)
-            raise AmbiguousPair(
-                f"{names} share one stem: drop one image and one prompt again, the others under other names"
-            )
-        limits = self._options
-        prompt = _read(prompts[0], limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
-        image = _read(images[0], limits.max_image_bytes, "--max-image-bytes", BadImage)
-        return (images[0].name, image), (prompts[0].name, prompt)
 
     def _fail(self, name: str, job_id: str, error: JobError) -> None:
         with translated_os_errors("move a failed pair to", self._layout.failed):
@@ -308,19 +273,6 @@ def _grouped(submissions: Iterable[Submission]) -> Iterator[list[Submission]]:
             group = []
     if group:
         yield group
-
-
-def _read(path: Path, at_most: int, flag: str, refusal: type[BadImage] | type[BadPrompt]) -> bytes:
-    """The content of a claimed file; `refusal` if it is too large, UnreadableInput if reading fails."""
-    try:
-        size = path.lstat().st_size
-        if size > at_most:
-            raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=path.name)
-        return read_regular(path)
-    except MemoryError as error:
-        raise OutOfMemory("not enough memory to read it; it is tried again later", file=path.name) from error
-    except OSError as error:
-        raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=path.name) from error
 
 
 @contextmanager

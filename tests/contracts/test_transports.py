@@ -18,6 +18,7 @@ from sampoll.spool.layout import Layout
 from sampoll.spool.scan import Readiness
 from sampoll.transports.directory import DirectoryOptions, directory_transport
 from sampoll.transports.memory import MemoryTransport, submission
+from sampoll.transports.pairs import SizeLimits
 
 IMAGE = encoded(image_of(), "JPEG")
 
@@ -103,8 +104,7 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]
         rescan_seconds=0.05,
         give_up_seconds=60,
         max_attempts=3,
-        max_image_bytes=10**6,
-        max_prompt_bytes=10**6,
+        size_limits=SizeLimits(10**6, 10**6),
     )
     heard = Heard()
     with directory_transport(layout, options, heard, set()) as transport:

@@ -37,6 +37,7 @@ from sampoll.spool.files import Durability
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.scan import Readiness
 from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
+from sampoll.transports.pairs import SizeLimits
 
 NAMES = ("a", "a.0", "b")
 MAX_ATTEMPTS = 2
@@ -46,8 +47,7 @@ OPTIONS = DirectoryOptions(
     rescan_seconds=1,
     give_up_seconds=0,
     max_attempts=MAX_ATTEMPTS,
-    max_image_bytes=10**6,
-    max_prompt_bytes=10**6,
+    size_limits=SizeLimits(10**6, 10**6),
     durability=Durability.OFF,
 )
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sampoll.errors import ConfigurationError, UsageError
-from sampoll.settings import Resolved, all_settings, describe, resolve
+from sampoll.resolution import Resolved, describe, resolve
+from sampoll.settings import all_settings
 
 REPOSITORY = Path(__file__).parents[2]
 

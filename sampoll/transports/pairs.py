@@ -1,0 +1,66 @@
+"""The files of a claim, read into a submission."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampoll.errors import AmbiguousPair, BadImage, BadPrompt, IncompletePair, OutOfMemory, UnreadableInput
+from sampoll.jobs import Submission
+from sampoll.naming import printable
+from sampoll.spool.claims import Claim
+from sampoll.spool.files import read_regular
+from sampoll.spool.layout import is_image, is_prompt
+
+
+@dataclass(frozen=True)
+class SizeLimits:
+    """How large files may be before they are refused unread."""
+
+    max_image_bytes: int
+    max_prompt_bytes: int
+
+
+def read_submission(claim: Claim, limits: SizeLimits) -> Submission:
+    """The submission that a claim's files make; a JobError if they cannot be one, or cannot be read."""
+    image, prompt = _pair_of(claim)
+    prompt_content = _read(prompt, limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
+    image_content = _read(image, limits.max_image_bytes, "--max-image-bytes", BadImage)
+    return Submission(
+        id=claim.state.job_id,
+        name=claim.state.path,
+        image_name=image.name,
+        prompt_name=prompt.name,
+        image=image_content,
+        prompt=prompt_content,
+        image_sha256=hashlib.sha256(image_content).hexdigest(),
+        alone=claim.state.suspect,
+    )
+
+
+def _pair_of(claim: Claim) -> tuple[Path, Path]:
+    """The image and the prompt; AmbiguousPair or IncompletePair if there are more, or fewer."""
+    files = claim.files()
+    images = [path for path in files if is_image(path.name)]
+    prompts = [path for path in files if is_prompt(path.name)]
+    if not images or not prompts:
+        missing, came = ("image", prompts) if not images else ("prompt", images)
+        raise IncompletePair(f"no {missing} came for {printable(came[0].name)} in time (--pair-timeout)")
+    if len(images) != 1 or len(prompts) != 1:
+        names = ", ".join(printable(path.name) for path in files)
+        raise AmbiguousPair(
+            f"{names} share one stem: drop one image and one prompt again, the others under other names"
+        )
+    return images[0], prompts[0]
+
+
+def _read(path: Path, at_most: int, flag: str, refusal: type[BadImage] | type[BadPrompt]) -> bytes:
+    """The content of a file; `refusal` if it is too large, a TransientJobError if reading fails."""
+    try:
+        size = path.lstat().st_size
+        if size > at_most:
+            raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=path.name)
+        return read_regular(path)
+    except MemoryError as error:
+        raise OutOfMemory("not enough memory to read it; it is tried again later", file=path.name) from error
+    except OSError as error:
+        raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=path.name) from error
