@@ -31,13 +31,12 @@ def _reserve_all(layout: Layout, claim: Claim, stem: str, suffixes: Sequence[str
     ours = set(claim.state.suffixes) if stem == claim.state.stem else set()
     for suffix in suffixes:
         reservation = layout.names / claim.state.folder / (stem + suffix)
-        if _create(reservation, claim.state.job_id):
+        if held := _create(reservation, claim.state.job_id):
             made.append(reservation)
-            taken = os.path.lexists(layout.output / claim.state.folder / (stem + suffix))
-            free = suffix in ours or not taken
-        else:
-            free = _holder(reservation) == claim.state.job_id
-        if not free:
+        else:  # perhaps by an attempt of this job that was cut off
+            held = _holder(reservation) == claim.state.job_id
+        taken = os.path.lexists(layout.output / claim.state.folder / (stem + suffix))
+        if not held or (taken and suffix not in ours):
             for path in made:
                 path.unlink()
             return False

@@ -403,6 +403,16 @@ def test_a_request_to_stop_that_cannot_be_noted_is_a_request_all_the_same(layout
         spool._node.stopping.rmdir()
 
 
+def test_a_reservation_of_a_cut_off_attempt_does_not_cover_other_peoples_files(layout: Layout) -> None:
+    drop(layout)
+    (layout.output / "a.png").write_bytes(b"somebody else's")
+    with spool_in(layout) as spool:
+        job_id = claimed(spool).state.job_id
+        (layout.names / "a.png").write_text(job_id)  # made, and killed before it looked
+
+        assert spool.reserve(job_id, [".png", ".json"]) == "a~2"
+
+
 def test_a_file_in_the_output_that_leads_nowhere_is_not_overwritten(layout: Layout) -> None:
     (layout.output / "a.png").symlink_to("nowhere")
     drop(layout)
