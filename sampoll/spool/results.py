@@ -15,42 +15,48 @@ from sampoll.spool.nodes import Node
 def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], *, sync: bool) -> Claim:
     """The claim with a stem under which no other job can publish any of `suffixes`.
 
-    The choice is saved before anything is published, so that a later attempt replaces what an earlier one may
-    have left, instead of publishing a second version beside it.
+    It is saved before anything is published, so that a later attempt replaces what an earlier one may have
+    left, instead of publishing a second version beside it; and before it is reserved, so that no reservation
+    is ever forgotten.
     """
-    earlier = [] if claim.state.stem is None else [claim.state.stem]
-    for stem in itertools.chain(earlier, (versioned(claim.state.name, v) for v in itertools.count(1))):
-        if _reserve_all(layout, claim, stem, suffixes):
-            return claim.saved(replace(claim.state, stem=stem, suffixes=tuple(suffixes)), sync=sync)
+    before = claim.state
+    ours = set(before.suffixes) if before.reserved else set()
+    if ours.issuperset(suffixes):
+        return claim
+    earlier = [] if before.stem is None else [before.stem]
+    for stem in itertools.chain(earlier, (versioned(before.name, v) for v in itertools.count(1))):
+        covered = ours if stem == before.stem else set()
+        all_suffixes = (*(s for s in before.suffixes if s in covered and s not in suffixes), *suffixes)
+        chosen = replace(before, stem=stem, suffixes=all_suffixes, reserved=False)
+        claim = claim.saved(chosen, sync=False)
+        if all(_is_reserved(layout, claim, suffix, ours=suffix in covered) for suffix in all_suffixes):
+            return claim.saved(replace(chosen, reserved=True), sync=sync)
+        free_names(layout, claim)
     raise AssertionError("there are infinitely many versions")
 
 
-def _reserve_all(layout: Layout, claim: Claim, stem: str, suffixes: Sequence[str]) -> bool:
-    (layout.names / claim.state.folder).mkdir(parents=True, exist_ok=True)
-    made = []
-    ours = set(claim.state.suffixes) if stem == claim.state.stem else set()
-    for suffix in suffixes:
-        reservation = layout.names / claim.state.folder / (stem + suffix)
-        if held := _create(reservation, claim.state.job_id):
-            made.append(reservation)
-        else:  # perhaps by an attempt of this job that was cut off
-            held = _holder(reservation) == claim.state.job_id
-        taken = os.path.lexists(layout.output / claim.state.folder / (stem + suffix))
-        if not held or (taken and suffix not in ours):
-            for path in made:
-                path.unlink()
-            return False
-    return True
+def _is_reserved(layout: Layout, claim: Claim, suffix: str, *, ours: bool) -> bool:
+    """Reserves one name of the chosen stem, unless another job holds it, or it is published by others."""
+    folder, name = claim.state.folder, f"{claim.state.stem}{suffix}"
+    (layout.names / folder).mkdir(parents=True, exist_ok=True)
+    reservation = layout.names / folder / name
+    # Held perhaps by an attempt of this very job that was cut off.
+    held = _create(reservation, claim.state.job_id) or _holder(reservation) == claim.state.job_id
+    return held and (ours or not os.path.lexists(layout.output / folder / name))
 
 
 def _create(reservation: Path, job_id: str) -> bool:
     """Makes a reservation that names its job from the first moment; False if there is one already."""
-    whole = reservation.with_name(f".{job_id}")
+    whole = _unfinished(reservation, job_id)
     whole.write_text(job_id, encoding="ascii")
     if move_unless_taken(whole, reservation):
         return True
     whole.unlink()
     return False
+
+
+def _unfinished(reservation: Path, job_id: str) -> Path:
+    return reservation.with_name(f".{job_id}")
 
 
 def _holder(reservation: Path) -> str | None:
@@ -110,7 +116,9 @@ def is_committed(layout: Layout, claim: Claim) -> bool:
 
 def free_names(layout: Layout, claim: Claim) -> None:
     """Ends the reservation: from now on the published files themselves hold the names."""
-    for suffix in claim.state.suffixes:
-        reservation = layout.names / claim.state.folder / f"{claim.state.stem}{suffix}"
-        if _holder(reservation) == claim.state.job_id:
+    state = claim.state
+    for suffix in state.suffixes:
+        reservation = layout.names / state.folder / f"{state.stem}{suffix}"
+        _unfinished(reservation, state.job_id).unlink(missing_ok=True)
+        if _holder(reservation) == state.job_id:
             reservation.unlink()

@@ -30,7 +30,8 @@ class JobState:
     """`folder` is where the files lay, relative to the input, "" for the input itself; `files` are names in
     it. `in_flight` is how many jobs, this one included, were in flight when it was begun; 0: not begun.
 
-    `stem` is the reserved name of the results, `kept_as` that of the inputs in done/ or failed/.
+    `stem` and `suffixes` are the chosen names of the results, theirs alone once they are `reserved`;
+    `kept_as` is the stem of the inputs in done/ or failed/.
     `not_before` is wall time in seconds since the epoch. `rejected`: the last failure is final.
     """
 
@@ -45,6 +46,7 @@ class JobState:
     not_before: float = 0.0
     stem: str | None = None
     suffixes: tuple[str, ...] = ()
+    reserved: bool = False
     kept_as: str | None = None
     rejected: bool = False
     failures: tuple[Failure, ...] = ()

@@ -197,15 +197,16 @@ class SpoolMachine(RuleBasedStateMachine):
         index=some_process,
         kill_at=kills,
         outcome=st.sampled_from(["deliver", "deliver", "refuse", "retry"]),
+        masks=st.integers(1, 2),
     )
-    def finish(self, index: int, kill_at: int | None, outcome: str) -> None:
+    def finish(self, index: int, kill_at: int | None, outcome: str, masks: int) -> None:
         process = self.process(index)
 
         def act() -> None:
             while process.begun:
                 submission = process.begun[0]
                 if outcome == "deliver":
-                    _deliver(process.transport, submission)
+                    _deliver(process.transport, submission, masks)
                 elif outcome == "refuse":
                     process.transport.reject(submission, BadPrompt("is bad"))
                 else:
@@ -267,7 +268,7 @@ class SpoolMachine(RuleBasedStateMachine):
                 process.claim()
                 for submission in list(process.claimed):
                     process.transport.begin([submission])
-                    _deliver(process.transport, submission)
+                    _deliver(process.transport, submission, 1)
                 process.end()
             self.each_file_is_somewhere()
             self.each_record_has_its_masks_and_no_job_has_two()
@@ -282,9 +283,9 @@ class SpoolMachine(RuleBasedStateMachine):
             shutil.rmtree(self.root)
 
 
-def _deliver(transport: DirectoryTransport, submission: Submission) -> None:
-    # The second mask of "a" would be called like the only one of "a.0".
-    suffixes = [".0.png", ".1.png"] if submission.name == "a" else [".png"]
+def _deliver(transport: DirectoryTransport, submission: Submission, masks: int) -> None:
+    # One of two masks of "a" would be called like the only one of "a.0".
+    suffixes = [".0.png", ".1.png"] if masks == 2 else [".png"]
     stem = transport.reserve(submission, [*suffixes, ".json"])
     artifacts = [Artifact(suffix, f"{submission.id}{suffix}".encode()) for suffix in suffixes]
     record = {
