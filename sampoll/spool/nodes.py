@@ -1,7 +1,7 @@
 """A node is one running process on the spool. It holds a lock on its own file, which ends with it.
 
 A kill -9 releases the lock, so the next process on the same machine knows at once that the node is dead. A
-machine that is gone, and a process that is stopped or stuck, are known by their silence.
+machine that is gone, and a process that is stopped, are known by their silence.
 """
 
 import fcntl
