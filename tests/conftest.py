@@ -1,4 +1,6 @@
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,27 @@ def folders(tmp_path: Path) -> Folders:
     folders = Folders(tmp_path / "in", tmp_path / "out")
     folders.input.mkdir()
     return folders
+
+
+def needed(is_there: bool, what: str) -> None:
+    """Skips a test that needs something of the machine; on CI, which must have it, fails."""
+    if not is_there:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {what}")
+
+
+@pytest.fixture(scope="session")
+def strace() -> str:
+    """The program that traces system calls and makes them fail."""
+    found = shutil.which("strace")
+    needed(found is not None, "strace (apt-get install strace)")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def namespaces() -> None:
+    """The right to make mounts that only the test sees."""
+    works = (
+        shutil.which("unshare") and subprocess.run(["unshare", "-Urm", "true"], check=False).returncode == 0
+    )
+    needed(bool(works), "unprivileged user namespaces (unshare -Urm)")

@@ -23,6 +23,8 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], *, sync: bool
     ours = set(before.suffixes) if before.reserved else set()
     if ours.issuperset(suffixes):
         return claim
+    if not before.reserved:
+        free_names(layout, claim)  # what an attempt that was cut off had begun to reserve
     earlier = [] if before.stem is None else [before.stem]
     for stem in itertools.chain(earlier, (versioned(before.name, v) for v in itertools.count(1))):
         covered = ours if stem == before.stem else set()

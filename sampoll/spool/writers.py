@@ -6,6 +6,9 @@ import os
 import signal
 from pathlib import Path
 
+_SET_LEASE: int | None = getattr(fcntl, "F_SETLEASE", None)
+"""Linux only; None elsewhere."""
+
 
 def is_being_written(path: Path) -> bool | None:
     """Whether any process has the file open for writing, or mapped; None where nobody can tell.
@@ -13,13 +16,15 @@ def is_being_written(path: Path) -> bool | None:
     A read lease is refused as long as there is a writer (fcntl(2), F_SETLEASE). Linux grants leases on local
     filesystems, for one's own files or with CAP_LEASE.
     """
+    if _SET_LEASE is None:
+        return None
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        fcntl.fcntl(descriptor, _SET_LEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, _SET_LEASE, fcntl.F_UNLCK)
     except OSError as error:
         return True if error.errno in (errno.EAGAIN, errno.EBUSY) else None
     finally:

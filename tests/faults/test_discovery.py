@@ -35,6 +35,7 @@ def test_without_any_events_a_look_finds_what_is_there(folders: Folders) -> None
         until(lambda: folders.results == ["a.json", "a.png"], "the result")
 
 
+@pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("limit", ["max_inotify_instances", "max_inotify_watches"])
 def test_the_systems_limits_for_events_only_cost_the_events(
     folders: Folders, limit: str, tmp_path: Path
@@ -108,6 +109,7 @@ cp -r "$IN"/done "$KEPT"
 """
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_a_mount_that_goes_away_is_an_outage_and_not_an_empty_input(folders: Folders, tmp_path: Path) -> None:
     pair = tmp_path / "pair"
     pair.mkdir()

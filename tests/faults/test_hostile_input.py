@@ -123,7 +123,7 @@ def test_what_is_larger_than_allowed_is_refused_by_the_name_of_the_limit(
 
 
 def test_nothing_outside_the_two_directories_is_opened_for_writing_and_no_secret_at_all(
-    folders: Folders, tmp_path: Path
+    strace: str, folders: Folders, tmp_path: Path
 ) -> None:
     drop_pair(tmp_path, "hushhush")
     (folders.input / "a.jpg").symlink_to(tmp_path / "hushhush.jpg")
@@ -132,7 +132,7 @@ def test_nothing_outside_the_two_directories_is_opened_for_writing_and_no_secret
     drop_pair(folders.input, "c", {"image": "/etc/passwd"})
     log = tmp_path / "strace.log"
     calls = "openat,open,creat,rename,renameat,renameat2,mkdir,unlink,link,symlink,truncate,chmod"
-    command = ["strace", "-f", "-qq", "-s", "4096", "-o", str(log), f"--trace={calls}", str(SAMPOLL), "run"]
+    command = [strace, "-f", "-qq", "-s", "4096", "-o", str(log), f"--trace={calls}", str(SAMPOLL), "run"]
     env = environment({"PYTHONDONTWRITEBYTECODE": "1"})
 
     run = subprocess.run(

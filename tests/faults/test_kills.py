@@ -4,7 +4,6 @@ A point is a system call and how often a thread made it before. CI tries a fixed
 whole campaign is `pytest -m campaign`.
 """
 
-import os
 import random
 import re
 import shutil
@@ -30,16 +29,6 @@ class Point:
 
     call: str
     count: int
-
-
-@pytest.fixture(scope="session")
-def strace() -> str:
-    found = shutil.which("strace")
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("strace is missing: apt-get install strace")
-        pytest.skip("needs strace")
-    return found
 
 
 def fill(folders: Folders) -> Dropped:

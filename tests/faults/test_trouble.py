@@ -11,6 +11,8 @@ import pytest
 from oracle import GOOD, Dropped
 from support import SAMPOLL, Folders, drop_pair, environment, names_in, sampoll
 
+pytestmark = pytest.mark.usefixtures("namespaces")
+
 BOXES = ("--model", "fakes:boxes")
 
 # `await` fails the script when it waits in vain.
@@ -203,12 +205,12 @@ def test_a_spool_that_is_a_mount_of_its_own_is_refused_with_the_reason(folders: 
 
 @pytest.mark.parametrize("call", ["rename", "mkdir", "fsync", "syncfs", "unlink"])
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EDQUOT", "EROFS"])
-def test_an_error_of_any_call_loses_nothing(folders: Folders, call: str, error: str) -> None:
+def test_an_error_of_any_call_loses_nothing(strace: str, folders: Folders, call: str, error: str) -> None:
     dropped = Dropped(folders)
     for name in "abc":
         dropped.pair(name, GOOD)
     inject = f"--inject={call}:error={error}:when=6+3"  # every third of a thread's calls, from the sixth on
-    command = ["strace", "-f", "-qq", "-o", "/dev/null", f"--trace={call}", inject, str(SAMPOLL), "run"]
+    command = [strace, "-f", "-qq", "-o", "/dev/null", f"--trace={call}", inject, str(SAMPOLL), "run"]
     arguments = [*map(str, folders.flags), *BOXES, "--durability", "file" if call == "fsync" else "batch"]
 
     run = subprocess.run(
