@@ -1,9 +1,9 @@
 FROM python:3.12-slim
 
-# Where torch comes from; https://download.pytorch.org/whl/cpu makes a small image without CUDA.
-ARG TORCH_INDEX=https://pypi.org/simple
+# Another index to take torch from; https://download.pytorch.org/whl/cpu makes a small image without CUDA.
+ARG TORCH_INDEX=
 
-RUN pip install --no-cache-dir --index-url "${TORCH_INDEX}" torch torchvision
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} torch torchvision
 COPY pyproject.toml README.md LICENSE /src/
 COPY sampoll /src/sampoll
 RUN pip install --no-cache-dir /src && rm -r /src
