@@ -20,6 +20,15 @@ def folders(tmp_path: Path) -> Folders:
     return folders
 
 
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The files by which fakes:waiting says that it works, and is told to go on."""
+    started, go = tmp_path / "started", tmp_path / "go"
+    monkeypatch.setenv("FAKES_STARTED", str(started))
+    monkeypatch.setenv("FAKES_GO", str(go))
+    return started, go
+
+
 def needed(is_there: bool, what: str) -> None:
     """Skips a test that needs something of the machine; on CI, which must have it, fails."""
     if not is_there:

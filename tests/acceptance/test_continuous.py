@@ -103,12 +103,8 @@ def test_the_stop_file_ends_the_service_and_is_removed(folders: Folders) -> None
     assert folders.waiting == []
 
 
-def test_sigterm_finishes_the_running_batch_and_exits_0(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started, go = tmp_path / "started", tmp_path / "go"
-    monkeypatch.setenv("FAKES_STARTED", str(started))
-    monkeypatch.setenv("FAKES_GO", str(go))
+def test_sigterm_finishes_the_running_batch_and_exits_0(folders: Folders, gate: tuple[Path, Path]) -> None:
+    started, go = gate
     drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
     with running_sampoll("run", *folders.flags, "--continuous", "--model", "fakes:waiting") as process:
         until(started.exists, "the batch")
@@ -123,11 +119,9 @@ def test_sigterm_finishes_the_running_batch_and_exits_0(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    folders: Folders, gate: tuple[Path, Path], number: signal.Signals
 ) -> None:
-    started, go = tmp_path / "started", tmp_path / "go"
-    monkeypatch.setenv("FAKES_STARTED", str(started))
-    monkeypatch.setenv("FAKES_GO", str(go))
+    started, go = gate
     drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
     arguments = ("run", *folders.flags, "--continuous", "--model", "fakes:waiting", "--max-attempts", 1)
     with running_sampoll(*arguments) as process:

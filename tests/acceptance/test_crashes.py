@@ -4,7 +4,6 @@ import json
 import signal
 from pathlib import Path
 
-import pytest
 from support import Folders, drop_pair, image_of, read_mask, running_sampoll, sampoll, until
 
 POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
@@ -15,12 +14,8 @@ def poison(folders: Folders, name: str) -> None:
     drop_pair(folders.input, name, POINT, image=image_of(13, 32))
 
 
-def test_a_restart_after_kill_9_finishes_what_was_claimed(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = tmp_path / "started"
-    monkeypatch.setenv("FAKES_STARTED", str(started))
-    monkeypatch.setenv("FAKES_GO", str(tmp_path / "never"))
+def test_a_restart_after_kill_9_finishes_what_was_claimed(folders: Folders, gate: tuple[Path, Path]) -> None:
+    started, _ = gate
     for name in ("a", "b", "c"):
         poison(folders, name)
     with running_sampoll("run", *folders.flags, "--continuous", "--model", "fakes:waiting") as process:

@@ -256,11 +256,9 @@ def test_the_stop_file_ends_a_run_before_it_begins(folders: Folders) -> None:
 
 
 def test_sigterm_finishes_the_running_batch_and_leaves_the_rest(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders: Folders, gate: tuple[Path, Path]
 ) -> None:
-    started, go = tmp_path / "started", tmp_path / "go"
-    monkeypatch.setenv("FAKES_STARTED", str(started))
-    monkeypatch.setenv("FAKES_GO", str(go))
+    started, go = gate
     for name in ("a", "b", "c"):
         drop_pair(
             folders.input, name, image=image_of(13, 32), prompt={"points": [{"x": 1, "y": 1, "label": 1}]}

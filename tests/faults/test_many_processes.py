@@ -5,21 +5,11 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
 from oracle import GOOD, TWO, Dropped
 from support import Folders, drop_pair, image_of, names_in, running_sampoll, sampoll, until
 
 BOXES = ("--model", "fakes:boxes")
 POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
-
-
-@pytest.fixture
-def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """The files by which fakes:waiting says that it works, and is told to go on."""
-    started, go = tmp_path / "started", tmp_path / "go"
-    monkeypatch.setenv("FAKES_STARTED", str(started))
-    monkeypatch.setenv("FAKES_GO", str(go))
-    return started, go
 
 
 def test_a_process_that_is_stopped_loses_its_jobs_and_changes_nothing_when_it_wakes(
