@@ -77,9 +77,9 @@ def run(
         return
     settings = resolved.settings
     show_progress = sys.stderr.isatty() and not settings.spool.continuous
-    # Unless somebody asked for lines, the bar already shows what they would say.
     logging.captureWarnings(True)  # of libraries, about damaged images for example
     logging.getLogger("watchdog").setLevel("CRITICAL")  # it reports its own orderly end as an error
+    # Unless somebody asked for lines, the bar already shows what they would say.
     quieter = show_progress and "log-level" not in resolved.origins
     logging.getLogger("sampoll").setLevel("WARNING" if quieter else settings.operations.log_level.upper())
 
