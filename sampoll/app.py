@@ -23,6 +23,7 @@ from sampoll.errors import (
     translated_os_errors,
 )
 from sampoll.events import Broadcast, Events
+from sampoll.formats.records import listed_suffixes
 from sampoll.interfaces import Segmenter
 from sampoll.listeners import Log, Tally, progress_bar
 from sampoll.registry import Factory, find_factory, load_format, load_segmenter
@@ -33,6 +34,7 @@ from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import DONE, Layout
 from sampoll.spool.probing import probe
+from sampoll.spool.results import Naming, OnExist
 from sampoll.spool.scan import Readiness
 from sampoll.spool.writers import ignore_lease_breaks
 from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
@@ -182,6 +184,7 @@ def _options(settings: Settings) -> DirectoryOptions:
         max_attempts=spool.max_attempts,
         size_limits=SizeLimits(limits.max_image_bytes, limits.max_prompt_bytes),
         durability=Durability(spool.durability),
+        naming=Naming(OnExist(spool.on_exist), listed_suffixes),
         watch=spool.watch,
         lease_seconds=spool.lease_seconds,
         exclusive=spool.exclusive,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from sampoll import failed
 from sampoll.errors import SampollError
 from sampoll.options import with_settings
 from sampoll.resolution import describe, resolve
@@ -22,6 +23,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+app.add_typer(failed.app)
 
 
 def main() -> NoReturn:

@@ -19,6 +19,7 @@
         ├── IncompletePair
         ├── SegmentationFailed
         ├── OutputFailed
+        ├── OutputExists
         ├── CrashedRepeatedly
         └── TransientJobError          worth another try, after a while
             ├── OutOfMemory
@@ -115,6 +116,10 @@ class SegmentationFailed(JobError):
 
 class OutputFailed(JobError):
     code = "output-failed"
+
+
+class OutputExists(JobError):
+    code = "output-exists"
 
 
 class CrashedRepeatedly(JobError):

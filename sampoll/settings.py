@@ -81,6 +81,12 @@ class SpoolSettings(_Section):
         "Finished inputs: keep in INPUT/done, delete, or move to DIR.",
         metavar="keep|delete|DIR",
     )
+    on_exist: Literal["version", "replace", "fail"] = _setting(
+        "version",
+        "on-exist",
+        "Where the output has a result of this name: write NAME~2, replace it, or fail the pair.",
+        metavar="version|replace|fail",
+    )
     settle_seconds: Seconds = _setting(
         1.0, "settle", "A file is complete once unchanged for this long.", metavar="SECONDS"
     )

@@ -1,11 +1,13 @@
 """Taking a pair, keeping its state, and giving it back."""
 
+import hashlib
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sampoll.spool.files import move_unless_taken, replace_file, signature_of
+from sampoll.spool.files import move_unless_taken, opened_regular, replace_file, signature_of
 from sampoll.spool.layout import (
     STATE,
     Layout,
@@ -18,6 +20,8 @@ from sampoll.spool.layout import (
 from sampoll.spool.nodes import Node
 from sampoll.spool.scan import Group, Signature
 from sampoll.spool.state import JobState
+
+LARGEST_DIGESTED_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,22 @@ def load(directory: Path) -> Claim:
 def is_name_taken(layout: Layout, claim: Claim) -> bool:
     """Whether the input has a file again where one of the claim's lay."""
     return any(os.path.lexists(layout.input / claim.state.folder / path.name) for path in claim.files())
+
+
+def digests(claim: Claim) -> dict[str, str]:
+    """The SHA-256 of the files of a claim by name, as far as they can be read, and not of gigantic ones."""
+    found = {}
+    for path in claim.files():
+        with suppress(OSError):
+            if path.lstat().st_size <= LARGEST_DIGESTED_BYTES:
+                found[path.name] = digest_of(path)
+    return found
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a regular file."""
+    with opened_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def give_back(layout: Layout, claim: Claim) -> bool:

@@ -1,21 +1,15 @@
 """How a job ends: its inputs in done/ or failed/, and nothing of it left in the spool."""
 
 import itertools
-import json
 import os
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from sampoll.naming import printable
 from sampoll.spool.claims import Claim, discard
 from sampoll.spool.files import move_unless_taken, replace_file
 from sampoll.spool.layout import Layout, split_name, versioned
+from sampoll.spool.reports import ERROR_SUFFIX, error_report
 from sampoll.spool.results import free_names
-
-ERROR_SUFFIX = ".error.json"
 
 
 def finish(layout: Layout, claim: Claim) -> None:
@@ -32,34 +26,11 @@ def finish(layout: Layout, claim: Claim) -> None:
 def bury(layout: Layout, claim: Claim) -> None:
     """Moves the inputs of a rejected job to failed/, and says why beside them. May be repeated."""
     claim = _keep(claim, layout.failed, beside=ERROR_SUFFIX)
-    report = json.dumps(error_report(claim), indent=2).encode("ascii")
+    report = error_report(claim.state)
     directory = layout.failed / claim.state.folder
     replace_file(directory / f"{claim.state.kept_as}{ERROR_SUFFIX}", report, sync=True)
     free_names(layout, claim)
     discard(claim)
-
-
-def error_report(claim: Claim) -> dict[str, Any]:
-    """The content of NAME.error.json."""
-    state = claim.state
-    failures = [
-        {
-            **asdict(failure),
-            "file": failure.file and printable(failure.file),
-            "at": datetime.fromtimestamp(failure.at, UTC).isoformat(timespec="milliseconds"),
-        }
-        for failure in state.failures
-    ]
-    return {
-        "error": failures[-1],
-        "name": printable(state.name),
-        "files": [printable(name) for name in state.files],
-        "folder": printable(state.folder),
-        "job_id": state.job_id,
-        "attempts": state.attempts,
-        "earlier_errors": failures[:-1],
-        "sampoll": version("sampoll"),
-    }
 
 
 def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
+from io import BufferedReader
 from pathlib import Path
 
 from sampoll.spool.layout import is_searched, takes_part
@@ -72,13 +73,20 @@ def subdirectories(directory: Path) -> list[Path]:
         return []
 
 
-def read_regular(path: Path) -> bytes:
-    """The content of a regular file; OSError for a link (ELOOP) or anything else (EINVAL)."""
+@contextmanager
+def opened_regular(path: Path) -> Iterator[BufferedReader]:
+    """A regular file, open for reading; OSError for a link (ELOOP) or anything else (EINVAL)."""
     # Without O_NONBLOCK, opening a pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
+        yield file
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file; OSError for a link (ELOOP) or anything else (EINVAL)."""
+    with opened_regular(path) as file:
         return file.read()
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,17 +83,15 @@ def versioned(stem: str, version: int) -> str:
     return stem if version == 1 else f"{stem}~{version}"
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The directories of one input and one output. `done` is None where finished inputs are deleted.
+def is_version_of(kept_as: str, stem: str) -> bool:
+    return re.fullmatch(re.escape(stem) + r"(~\d+)?", kept_as) is not None
 
-    `recursive`: the folders below the input are part of it, and results lie in folders of the same names.
-    """
+
+@dataclass(frozen=True)
+class InputLayout:
+    """The directories of one input."""
 
     input: Path
-    output: Path
-    done: Path | None
-    recursive: bool = False
 
     @property
     def nodes(self) -> Path:
@@ -109,6 +108,18 @@ class Layout:
     @property
     def failed(self) -> Path:
         return self.input / FAILED
+
+
+@dataclass(frozen=True)
+class Layout(InputLayout):
+    """The directories of one input and one output. `done` is None where finished inputs are deleted.
+
+    `recursive`: the folders below the input are part of it, and results lie in folders of the same names.
+    """
+
+    output: Path
+    done: Path | None
+    recursive: bool = False
 
     @property
     def stage(self) -> Path:

@@ -17,6 +17,7 @@ from sampoll.spool.files import Durability, listing, subdirectories, sync_filesy
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import Listener, Machine, Node, joined
 from sampoll.spool.recovery import Step, next_step
+from sampoll.spool.results import VERSIONED, Naming
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
 from sampoll.spool.state import Failure, retry_delay_seconds
 from sampoll.spool.writers import is_being_written
@@ -46,11 +47,13 @@ class Spool:
         readiness: Readiness,
         max_attempts: int,
         durability: Durability,
+        naming: Naming,
         lease_seconds: float,
     ) -> None:
         self._layout = layout
         self._node = node
         self._durability = durability
+        self._naming = naming
         self._readiness = readiness
         self._max_attempts = max_attempts
         self._machine = Machine.this()
@@ -152,9 +155,9 @@ class Spool:
     # Ways out
 
     def reserve(self, job_id: str, suffixes: Sequence[str]) -> str:
-        """The stem under which this job, and no other, publishes files of these suffixes."""
+        """The stem under which this job, and no other, publishes files of these suffixes; or OutputExists."""
         sync = self._durability is Durability.FILE
-        claim = results.reserve(self._layout, self._open[job_id], suffixes, sync=sync)
+        claim = results.reserve(self._layout, self._open[job_id], suffixes, self._naming, sync=sync)
         self._opened(claim)
         assert claim.state.stem is not None
         return claim.state.stem
@@ -191,6 +194,7 @@ class Spool:
             delay = retry_delay_seconds(claim.state.strikes + 1, random.random())
             self._park(self._opened(claim.saved(claim.state.deferred(failure, delay), sync=self._syncs)))
             return delay
+        failure = replace(failure, sha256=claims.digests(claim))
         self.bury(self._opened(claim.saved(claim.state.refused(failure), sync=self._syncs)))
         return None
 
@@ -262,6 +266,7 @@ def opened(
     readiness: Readiness,
     max_attempts: int,
     durability: Durability,
+    naming: Naming = VERSIONED,
     lease_seconds: float = DEFAULT_LEASE_SECONDS,
     exclusive: bool = False,
     former_nodes: set[str] | None = None,
@@ -283,5 +288,6 @@ def opened(
             readiness=readiness,
             max_attempts=max_attempts,
             durability=durability,
+            naming=naming,
             lease_seconds=lease_seconds,
         )

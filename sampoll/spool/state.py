@@ -5,8 +5,9 @@ it. A crash counts only if the job was alone in flight. Otherwise each job in fl
 suspect runs alone, so that the next crash names the culprit.
 """
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -16,13 +17,15 @@ LONGEST_DELAY_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One error that a job met. `at` is wall time in seconds since the epoch, for people only."""
+    """One error that a job met. `at` is wall time in seconds since the epoch, for people only; `sha256` has
+    the digests of the files by name, if the failure was final."""
 
     code: str
     message: str
     at: float
     file: str | None = None
     field: str | None = None
+    sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class JobState:
     """`folder` is where the files lay, relative to the input, "" for the input itself; `files` are names in
     it. `in_flight` is how many jobs, this one included, were in flight when it was begun; 0: not begun.
 
-    `stem` and `suffixes` are the chosen names of the results, theirs alone once they are `reserved`;
+    `stem` and `suffixes` are the chosen names of the results, theirs alone once they are `reserved`, be it
+    that the job `replaces` an earlier result there;
     `kept_as` is the stem of the inputs in done/ or failed/.
     `not_before` is wall time in seconds since the epoch. `rejected`: the last failure is final.
     """
@@ -47,6 +51,7 @@ class JobState:
     stem: str | None = None
     suffixes: tuple[str, ...] = ()
     reserved: bool = False
+    replaces: bool = False
     kept_as: str | None = None
     rejected: bool = False
     failures: tuple[Failure, ...] = ()
@@ -92,6 +97,10 @@ class JobState:
     def refused(self, failure: Failure) -> Self:
         """A final failure: the job goes to failed/."""
         return replace(self._with(failure), in_flight=0, rejected=True)
+
+    def retried(self) -> Self:
+        """Taken back from failed/ because somebody wants it: it begins anew, and keeps its history."""
+        return replace(self, strikes=0, not_before=0.0, kept_as=None, rejected=False)
 
     def due_in(self, now: float) -> float:
         """Seconds of wall time until the next try. A wait longer than the longest delay means that the clock

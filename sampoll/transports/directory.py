@@ -23,6 +23,7 @@ from sampoll.spool.files import Durability, identity_of
 from sampoll.spool.layout import Layout
 from sampoll.spool.probing import check_room
 from sampoll.spool.recovery import Step
+from sampoll.spool.results import VERSIONED, Naming
 from sampoll.spool.scan import Readiness, Scan
 from sampoll.spool.spool import DEFAULT_LEASE_SECONDS, Deferral, Spool, opened
 from sampoll.transports.pairs import SizeLimits, read_submission
@@ -50,6 +51,7 @@ class DirectoryOptions:
     max_attempts: int
     size_limits: SizeLimits
     durability: Durability = Durability.BATCH
+    naming: Naming = VERSIONED
     watch: WatchMode = "auto"
     lease_seconds: float = DEFAULT_LEASE_SECONDS
     exclusive: bool = False
@@ -291,6 +293,7 @@ def directory_transport(
                     readiness=options.readiness,
                     max_attempts=options.max_attempts,
                     durability=options.durability,
+                    naming=options.naming,
                     lease_seconds=options.lease_seconds,
                     exclusive=options.exclusive,
                     former_nodes=former_nodes,

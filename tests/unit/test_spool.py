@@ -422,7 +422,7 @@ def test_a_file_in_the_output_that_leads_nowhere_is_not_overwritten(layout: Layo
 
 def _publish_only(layout: Layout, spool: Spool, claim: Claim) -> Claim:
     spool.begin([claim.state.job_id])
-    reserved = results.reserve(layout, claim, [".png", ".json"], sync=False)
+    reserved = results.reserve(layout, claim, [".png", ".json"], results.VERSIONED, sync=False)
     staged = results.stage(spool._node, reserved, contents(claim), sync=False)
     results.publish(layout, [(reserved, staged)], sync=False)
     return reserved
