@@ -16,6 +16,7 @@ from sampoll.resolution import resolve
 from sampoll.spool.claims import digest_of
 from sampoll.spool.dead_letters import DeadLetter, dead_letters, purge, retry
 from sampoll.spool.layout import InputLayout
+from sampoll.spool.state import Failure
 
 app = typer.Typer(
     name="failed",
@@ -56,7 +57,7 @@ def list_command(
     for letter in letters:
         name = f"{printable(letter.path):<{width}}"
         last = letter.last_failure
-        typer.echo(f"{name}  {_time(last.at)}  {_tries(letter)}  {last.code}: {last.message}")
+        typer.echo(f"{name}  {_time(last.at)}  {_tries(letter)}  {_reason(last)}")
     typer.echo(f"{len(letters)} failed", err=True)
 
 
@@ -70,7 +71,7 @@ def show(
     [letter] = _chosen(_layout(input, config), [name])
     typer.echo(f"{printable(letter.path)}: failed after {_tries(letter)}, job {letter.state.job_id}")
     for failure in letter.state.failures:
-        typer.echo(f"  {_time(failure.at)}  {failure.code}: {failure.message}")
+        typer.echo(f"  {_time(failure.at)}  {_reason(failure)}")
     for path, original in zip(letter.files, letter.state.files, strict=True):
         known = letter.last_failure.sha256.get(printable(original))
         with translated_os_errors("look at", path):
@@ -165,6 +166,10 @@ def _summary(letter: DeadLetter) -> dict[str, object]:
 
 def _time(at: float) -> str:
     return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _reason(failure: Failure) -> str:
+    return printable(f"{failure.code}: {failure.message}")
 
 
 def _tries(letter: DeadLetter) -> str:

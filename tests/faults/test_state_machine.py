@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -28,13 +29,15 @@ from hypothesis.stateful import (
 )
 from support import names_in
 
-from sampoll.errors import BadPrompt, OutOfMemory
+from sampoll.errors import BadPrompt, OutOfMemory, OutputExists
 from sampoll.events import Events
 from sampoll.jobs import Submission
 from sampoll.results import Artifact, Delivery
 from sampoll.spool import files
+from sampoll.spool.dead_letters import dead_letters, retry
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import STATE, Layout
+from sampoll.spool.results import Naming, OnExist
 from sampoll.spool.scan import Readiness
 from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
 from sampoll.transports.pairs import SizeLimits
@@ -105,10 +108,11 @@ def killable(switch: KillSwitch) -> Iterator[None]:
 class Process:
     """One `sampoll run` as far as the spool sees it."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, on_exist: OnExist = OnExist.VERSION) -> None:
         self._stack = ExitStack()
+        options = replace(OPTIONS, naming=Naming(on_exist, _listed_suffixes))
         self.transport: DirectoryTransport = self._stack.enter_context(
-            directory_transport(layout, OPTIONS, Events(), set())
+            directory_transport(layout, options, Events(), set())
         )
         self.claimed: list[Submission] = []
         self.begun: list[Submission] = []
@@ -168,9 +172,9 @@ class SpoolMachine(RuleBasedStateMachine):
                 self.digests.append(_digest(content))
 
     @precondition(lambda self: len(self.processes) < 2)
-    @rule(kill_at=kills)
-    def start(self, kill_at: int | None) -> None:
-        self.survives(None, lambda: self.processes.append(Process(self.layout)), kill_at)
+    @rule(kill_at=kills, on_exist=st.sampled_from(OnExist))
+    def start(self, kill_at: int | None, on_exist: OnExist) -> None:
+        self.survives(None, lambda: self.processes.append(Process(self.layout, on_exist)), kill_at)
 
     @precondition(lambda self: self.processes)
     @rule(index=some_process, kill_at=kills)
@@ -206,7 +210,10 @@ class SpoolMachine(RuleBasedStateMachine):
             while process.begun:
                 submission = process.begun[0]
                 if outcome == "deliver":
-                    _deliver(process.transport, submission, masks)
+                    try:
+                        _deliver(process.transport, submission, masks)
+                    except OutputExists as error:
+                        process.transport.reject(submission, error)
                 elif outcome == "refuse":
                     process.transport.reject(submission, BadPrompt("is bad"))
                 else:
@@ -227,6 +234,16 @@ class SpoolMachine(RuleBasedStateMachine):
             self.processes.remove(process)
 
         self.survives(process, act, kill_at)
+
+    @rule(kill_at=kills)
+    def retry(self, kill_at: int | None) -> None:
+        def act() -> None:
+            for letter in dead_letters(self.layout):
+                retry(self.layout, letter)
+
+        # What a cut-off return leaves is due at once here, and not after a while.
+        with mock.patch("sampoll.spool.dead_letters.RETURN_SECONDS", 0.0):
+            self.survives(None, act, kill_at)
 
     @invariant()
     def each_file_is_somewhere(self) -> None:
@@ -272,6 +289,9 @@ class SpoolMachine(RuleBasedStateMachine):
                 process.end()
             self.each_file_is_somewhere()
             self.each_record_has_its_masks_and_no_job_has_two()
+            records = [json.loads(path.read_text()) for path in self.layout.output.glob("*.json")]
+            listed = sorted(name for record in records for name in record["masks"])
+            assert listed == sorted(path.name for path in self.layout.output.glob("*.png"))
             waiting = {p.rpartition(".")[0] for p in names_in(self.layout.input) if "." in p}
             for name in waiting:  # halves only
                 assert len(list(self.layout.input.glob(f"{name}.j*"))) == 1
@@ -289,11 +309,17 @@ def _deliver(transport: DirectoryTransport, submission: Submission, masks: int) 
     stem = transport.reserve(submission, [*suffixes, ".json"])
     artifacts = [Artifact(suffix, f"{submission.id}{suffix}".encode()) for suffix in suffixes]
     record = {
+        "stem": stem,
         "job_id": submission.id,
         "masks": {f"{stem}{artifact.suffix}": artifact.sha256 for artifact in artifacts},
     }
     artifacts.append(Artifact(".json", json.dumps(record).encode()))
     transport.deliver([Delivery(submission, tuple(artifacts))])
+
+
+def _listed_suffixes(record: bytes) -> list[str]:
+    document = json.loads(record)
+    return [name.removeprefix(document["stem"]) for name in document["masks"]]
 
 
 def _digest(content: bytes) -> str:

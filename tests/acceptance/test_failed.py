@@ -1,0 +1,114 @@
+"""`sampoll failed`: what is there, the way back, and the way out."""
+
+import json
+
+import pytest
+from support import BOX, Folders, drop_pair, sampoll
+
+BAD = {"box": {"x0": 9, "y0": 0, "x1": 1, "y1": 1}}
+BOXES = ("--model", "fakes:boxes")
+
+
+def run(folders: Folders, *flags: object) -> int:
+    return sampoll("run", *folders.flags, *BOXES, *flags).returncode
+
+
+def fail_two(folders: Folders) -> None:
+    drop_pair(folders.input, "a", BAD)
+    (folders.input / "b.json").write_text(json.dumps(BOX))
+    (folders.input / "b.jpg").write_bytes(b"no image")
+    assert run(folders) == 1
+
+
+def test_failed_pairs_are_listed_for_people_and_for_programs(folders: Folders) -> None:
+    fail_two(folders)
+
+    listed = sampoll("failed", "list", "-i", folders.input)
+    assert listed.returncode == 0
+    a, b = listed.stdout.splitlines()
+    assert a.startswith("a  ")
+    assert "1 try  bad-prompt: a.json: box: x0 must be less than x1" in a
+    assert b.startswith("b  ")
+    assert "bad-image" in b
+    [only] = json.loads(
+        sampoll("failed", "list", "-i", folders.input, "--json", "--code", "bad-image").stdout
+    )
+    assert (only["name"], only["code"], only["attempts"]) == ("b", "bad-image", 1)
+    assert only["files"] == [str(folders.input / "failed" / name) for name in ("b.jpg", "b.json")]
+
+
+def test_a_mended_pair_is_done_and_the_history_of_one_that_is_not_grows(folders: Folders) -> None:
+    fail_two(folders)
+    (folders.input / "failed" / "a.json").write_text(json.dumps(BOX))
+    before = json.loads((folders.input / "failed" / "b.error.json").read_text())
+    shown = sampoll("failed", "show", "a", "-i", folders.input).stdout
+    assert [line.rpartition(", ")[2] for line in shown.splitlines()[-2:]] == [
+        "unchanged since",
+        "changed since",
+    ]
+
+    retried = sampoll("failed", "retry", "--all", "-i", folders.input)
+    assert retried.stdout.startswith("2 to be tried again")
+    assert folders.failed == []
+    assert run(folders) == 1
+
+    assert folders.results == ["a.json", "a.png"]
+    assert folders.done == ["a.jpg", "a.json"]
+    after = json.loads((folders.input / "failed" / "b.error.json").read_text())
+    assert after["job_id"] == before["job_id"]
+    assert after["attempts"] == 2
+    assert after["earlier_errors"] == [before["error"]]
+    assert after["error"]["sha256"] == before["error"]["sha256"]
+    assert sorted(before["error"]["sha256"]) == ["b.jpg", "b.json"]
+
+
+def test_a_pair_that_was_kept_as_a_version_comes_back_under_its_own_name(folders: Folders) -> None:
+    for _ in range(2):
+        drop_pair(folders.input, "a", BAD)
+        assert run(folders) == 1
+    (folders.input / "failed" / "a~2.json").write_text(json.dumps(BOX))
+
+    assert sampoll("failed", "retry", "a~2", "-i", folders.input).returncode == 0
+    assert run(folders) == 0
+
+    assert folders.results == ["a.json", "a.png"]
+    assert folders.failed == ["a.error.json", "a.jpg", "a.json"]
+
+
+def test_a_retry_needs_no_leave_of_an_exclusive_run(folders: Folders) -> None:
+    fail_two(folders)
+    (folders.input / "failed" / "a.json").write_text(json.dumps(BOX))
+    sampoll("failed", "retry", "a", "-i", folders.input)
+    assert run(folders, "--exclusive") == 0
+    assert folders.results == ["a.json", "a.png"]
+
+
+def test_purge_deletes_what_was_chosen_and_nothing_else(folders: Folders) -> None:
+    fail_two(folders)
+    (folders.input / "failed" / "notes.txt").write_text("mine")
+
+    assert sampoll("failed", "purge", "--all", "--older-than", "1", "-i", folders.input).stdout == (
+        "0 deleted, 0 bytes freed\n"
+    )
+    assert sampoll("failed", "purge", "a", "-i", folders.input).stdout.startswith("1 deleted, ")
+    assert folders.failed == ["b.error.json", "b.jpg", "b.json", "notes.txt"]
+    sampoll("failed", "purge", "--all", "-i", folders.input)
+    assert folders.failed == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["retry"], 2, "give their names, or --all"),
+        (["retry", "a", "--all"], 2, "give their names, or --all"),
+        (["show", "nobody"], 2, "no failed pair is called nobody"),
+        (["purge", "../../etc/x"], 2, "no failed pair is called ../../etc/x"),
+        (["list", "-i", "/nonexistent"], 66, "no input directory /nonexistent"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    folders: Folders, arguments: list[str], code: int, message: str
+) -> None:
+    where = [] if "-i" in arguments else ["-i", str(folders.input)]
+    refused = sampoll("failed", *arguments, *where)
+    assert (refused.returncode, message in refused.stderr) == (code, True), refused.stderr
