@@ -94,7 +94,10 @@ def retry_command(
         returned = [retry(layout, letter) for letter in letters]
     for letter, done in zip(letters, returned, strict=True):
         if not done:
-            typer.echo(f"{printable(letter.path)}: somebody else takes it away just now", err=True)
+            typer.echo(
+                f"{printable(letter.path)}: another process moves it just now; look again after its run",
+                err=True,
+            )
     typer.echo(
         f"{sum(returned)} to be tried again by the run that watches {layout.input}, or by the next one"
     )

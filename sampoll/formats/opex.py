@@ -16,6 +16,8 @@ from sampoll.naming import printable
 from sampoll.prompts import prompts_document
 from sampoll.results import Artifact, Mask, Segmentation
 
+SAMPOLL_VERSION = version("sampoll")
+
 
 class Opex:
     """NAME.json: one object for each outer contour of each mask. Rendered last, it lists the other files."""
@@ -64,7 +66,7 @@ def _meta(segmentation: Segmentation, earlier: Sequence[Artifact]) -> dict[str, 
         "model": segmentation.model.name,
         "checkpoint_sha256": segmentation.model.checkpoint_sha256 or "",
         "device": segmentation.model.device,
-        "sampoll": version("sampoll"),
+        "sampoll": SAMPOLL_VERSION,
         "prompts": _json(prompts_document(segmentation.prompts)),
         "masks": _json(files),
         "scores": _json([[mask.score for mask in masks] for masks in segmentation.masks]),

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sampoll.spool.files import move_unless_taken, opened_regular, replace_file, signature_of
+from sampoll.spool.files import append_line, move_unless_taken, opened_regular, signature_of
 from sampoll.spool.layout import (
     STATE,
     Layout,
@@ -38,7 +38,7 @@ class Claim:
 
     def saved(self, state: JobState, *, sync: bool) -> "Claim":
         """The same claim in a new state, once that is written."""
-        replace_file(self.directory / STATE, state.to_json(), sync=sync)
+        append_line(self.directory / STATE, state.to_json(), sync=sync)
         return replace(self, state=state)
 
     def files(self) -> list[Path]:
@@ -88,9 +88,9 @@ def take_deferred(node: Node, deferred: Path) -> Claim | None:
 def load(directory: Path) -> Claim:
     """The claim that a job directory holds; where its state is lost, a new one for the files inside."""
     try:
-        return Claim(directory, JobState.from_json((directory / STATE).read_bytes()))
+        return Claim(directory, JobState.from_lines((directory / STATE).read_bytes()))
     except (FileNotFoundError, ValueError):
-        names = tuple(sorted(p.name for p in directory.iterdir() if not p.name.startswith(STATE)))
+        names = tuple(sorted(p.name for p in directory.iterdir() if p.name != STATE))
         stem = split_name(names[0])[0] if names else directory.name
         return Claim(directory, JobState(directory.name, publishable(stem), names), is_sound=False)
 
@@ -130,8 +130,7 @@ def give_back(layout: Layout, claim: Claim) -> bool:
 
 def discard(claim: Claim) -> None:
     """Removes the directory of a claim whose files are all gone from it."""
-    for name in (STATE, f"{STATE}.new"):
-        (claim.directory / name).unlink(missing_ok=True)
+    (claim.directory / STATE).unlink(missing_ok=True)
     claim.directory.rmdir()
 
 

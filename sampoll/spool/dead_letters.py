@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sampoll.spool.claims import Claim, discard
-from sampoll.spool.files import move_unless_taken, read_regular
+from sampoll.spool.files import ensure_directory, move_unless_taken, read_regular, subdirectories
 from sampoll.spool.layout import InputLayout, base_name, folder_of, is_image, is_prompt, split_name
 from sampoll.spool.reports import ERROR_SUFFIX, refused_job
 from sampoll.spool.state import Failure, JobState
@@ -66,12 +66,14 @@ def _dead_letter(directory: Path, path: str, names: Iterable[str]) -> DeadLetter
 
 
 def retry(layout: InputLayout, letter: DeadLetter) -> bool:
-    """Makes a failed pair wait for its next try, with its history; False, with nothing changed, if somebody
-    else retries or purges it just now.
+    """Makes a failed pair wait for its next try, with its history; False, with nothing changed, if another
+    process puts it away, retries or purges it just now.
 
     Cut off anywhere, it is undone: until everything has moved, the job is one that was refused.
     """
-    layout.deferred.mkdir(parents=True, exist_ok=True)
+    if any((node / letter.state.job_id).exists() for node in subdirectories(layout.work)):
+        return False
+    ensure_directory(layout.deferred)
     directory = layout.deferred / letter.state.job_id
     try:
         directory.mkdir()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sampoll.spool.claims import Claim, discard
-from sampoll.spool.files import move_unless_taken, replace_file
+from sampoll.spool.files import ensure_directory, move_unless_taken, replace_file
 from sampoll.spool.layout import Layout, split_name, versioned
 from sampoll.spool.reports import ERROR_SUFFIX, error_report
 from sampoll.spool.results import free_names
@@ -19,7 +19,7 @@ def finish(layout: Layout, claim: Claim) -> None:
             path.unlink()
     else:
         claim = _keep(claim, layout.done)
-    free_names(layout, claim)
+    free_names(layout, claim.state)
     discard(claim)
 
 
@@ -29,7 +29,7 @@ def bury(layout: Layout, claim: Claim) -> None:
     report = error_report(claim.state)
     directory = layout.failed / claim.state.folder
     replace_file(directory / f"{claim.state.kept_as}{ERROR_SUFFIX}", report, sync=True)
-    free_names(layout, claim)
+    free_names(layout, claim.state)
     discard(claim)
 
 
@@ -38,7 +38,7 @@ def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:
     file with the suffix `beside` too."""
     state = claim.state
     directory = directory / state.folder
-    directory.mkdir(parents=True, exist_ok=True)
+    ensure_directory(directory)
     names = (versioned(state.name, v) for v in itertools.count(1))
     for kept_as in itertools.chain([state.kept_as] if state.kept_as else [], names):
         targets = {
@@ -47,7 +47,9 @@ def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:
         wanted = [*targets.values(), *([directory / (kept_as + beside)] if beside else [])]
         if kept_as != state.kept_as and any(map(os.path.lexists, wanted)):
             continue
-        claim = claim.saved(replace(state, kept_as=kept_as), sync=False)
+        kept = replace(state, kept_as=kept_as)
+        # The first version is found again without a note.
+        claim = replace(claim, state=kept) if kept_as == state.name else claim.saved(kept, sync=False)
         if all(move_unless_taken(path, target) for path, target in targets.items()):
             return claim
     raise AssertionError("there are infinitely many versions")

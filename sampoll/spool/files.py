@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
-from io import BufferedReader
+from io import FileIO
 from pathlib import Path
 
 from sampoll.spool.layout import is_searched, takes_part
@@ -74,11 +74,11 @@ def subdirectories(directory: Path) -> list[Path]:
 
 
 @contextmanager
-def opened_regular(path: Path) -> Iterator[BufferedReader]:
+def opened_regular(path: Path) -> Iterator[FileIO]:
     """A regular file, open for reading; OSError for a link (ELOOP) or anything else (EINVAL)."""
     # Without O_NONBLOCK, opening a pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
+    with FileIO(descriptor) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
         yield file
@@ -87,7 +87,7 @@ def opened_regular(path: Path) -> Iterator[BufferedReader]:
 def read_regular(path: Path) -> bytes:
     """The content of a regular file; OSError for a link (ELOOP) or anything else (EINVAL)."""
     with opened_regular(path) as file:
-        return file.read()
+        return file.readall()
 
 
 class Durability(Enum):
@@ -103,21 +103,51 @@ class Durability(Enum):
 
 def create_file(path: Path, content: bytes, *, sync: bool) -> None:
     """Creates `path`; on the disk, if `sync`. After a failure the file may exist, incomplete."""
-    with path.open("xb") as file:
-        file.write(content)
+    with FileIO(path, "x") as file:
+        _write_all(file, content)
         if sync:
-            file.flush()
             os.fsync(file.fileno())
+
+
+def create_anew(path: Path, content: bytes, *, sync: bool) -> None:
+    """Creates `path`, in the place of what a process that was killed here may have left."""
+    try:
+        create_file(path, content, sync=sync)
+    except FileExistsError:
+        path.unlink()
+        create_file(path, content, sync=sync)
 
 
 def replace_file(path: Path, content: bytes, *, sync: bool) -> None:
     """`path` holds `content`, or what it held before: never something between."""
     new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    create_file(new, content, sync=sync)
+    create_anew(new, content, sync=sync)
     new.rename(path)
     if sync:
         sync_directory(path.parent)
+
+
+def append_line(path: Path, line: bytes, *, sync: bool) -> None:
+    """Adds a line to a file, which is created where it is missing.
+
+    A process that is killed here leaves a torn line; the next one begins on a line of its own all the same.
+    """
+    with FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666), "a") as file:
+        _write_all(file, b"\n" + line)
+        if sync:
+            os.fsync(file.fileno())
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    unwritten = memoryview(content)
+    while unwritten:
+        unwritten = unwritten[file.write(unwritten) :]
+
+
+def ensure_directory(directory: Path) -> None:
+    """Creates a directory, and those above it, where it is missing."""
+    if not directory.is_dir():
+        directory.mkdir(parents=True, exist_ok=True)
 
 
 def sync_directory(directory: Path) -> None:
@@ -172,6 +202,23 @@ def _rename_unless_taken(source: Path, target: Path) -> int:
     if _LIBC_RENAMEAT2(here, os.fsencode(source), here, os.fsencode(target), 1) == 0:
         return 0
     return ctypes.get_errno()
+
+
+def link_unless_taken(source: Path, target: Path) -> bool:
+    """Gives a file a second name; False if that is taken. Where a file can have only one, it is a copy."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        copy = source.with_name(f"{source.name}.copy")
+        create_anew(copy, source.read_bytes(), sync=False)
+        if not move_unless_taken(copy, target):
+            copy.unlink()
+            return False
+    return True
 
 
 def _link_and_unlink(source: Path, target: Path) -> bool:

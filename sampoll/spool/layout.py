@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
@@ -12,8 +13,8 @@ PROMPT_SUFFIXES = frozenset({".prompt", ".json"})
 PRIVATE = ".sampoll"
 DONE = "done"
 FAILED = "failed"
-STATE = ".state.json"
-"""Hidden, like no file that is claimed: a prompt may well be called state.json."""
+STATE = ".state.jsonl"
+"""Hidden, like no file that is claimed: a prompt may have any other name."""
 
 LONGEST_STEM_BYTES = 220
 """Leaves room for ~VERSION and the longest suffix in a name of 255 bytes."""
@@ -93,19 +94,19 @@ class InputLayout:
 
     input: Path
 
-    @property
+    @cached_property
     def nodes(self) -> Path:
         return self.input / PRIVATE / "nodes"
 
-    @property
+    @cached_property
     def work(self) -> Path:
         return self.input / PRIVATE / "work"
 
-    @property
+    @cached_property
     def deferred(self) -> Path:
         return self.input / PRIVATE / "deferred"
 
-    @property
+    @cached_property
     def failed(self) -> Path:
         return self.input / FAILED
 
@@ -121,10 +122,10 @@ class Layout(InputLayout):
     done: Path | None
     recursive: bool = False
 
-    @property
+    @cached_property
     def stage(self) -> Path:
         return self.output / PRIVATE / "stage"
 
-    @property
+    @cached_property
     def names(self) -> Path:
         return self.output / PRIVATE / "names"

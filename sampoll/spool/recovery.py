@@ -8,6 +8,7 @@ from sampoll.spool.claims import Claim, load
 from sampoll.spool.files import remove_tree, subdirectories
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import Listener, Machine, Node, held_if_dead, leave, was_stopping
+from sampoll.spool.results import free_forgotten_names
 from sampoll.spool.state import JobState, was_alone
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,8 @@ def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: 
     for claim in sorted(found, key=lambda claim: claim.state.in_flight):
         directory = node.work / claim.directory.name
         try:
+            if claim.state.in_flight and not claim.state.reserved:
+                free_forgotten_names(layout, claim.state)
             counted = _counted(claim, states, blameless, now)
             counted.directory.rename(directory)
         except (FileNotFoundError, FileExistsError):  # another process hears the same silence, and is faster

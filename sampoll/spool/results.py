@@ -2,8 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -12,7 +12,13 @@ from typing import TypeAlias
 from sampoll.errors import OutputExists
 from sampoll.naming import printable
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import create_file, move_unless_taken, read_regular, remove_tree, sync_directory
+from sampoll.spool.files import (
+    create_anew,
+    ensure_directory,
+    link_unless_taken,
+    read_regular,
+    sync_directory,
+)
 from sampoll.spool.layout import Layout, versioned
 from sampoll.spool.nodes import Node
 from sampoll.spool.state import JobState
@@ -50,15 +56,12 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
     """The claim with a stem under which no other job can publish any of `suffixes`; or OutputExists.
 
     It is saved before anything is published, so that a later attempt replaces what an earlier one may have
-    left, instead of publishing a second version beside it; and before it is reserved, so that no reservation
-    is ever forgotten.
+    left, instead of publishing a second version beside it.
     """
     before = claim.state
     ours = set(before.suffixes) if before.reserved else set()
     if ours.issuperset(suffixes):
         return claim
-    if not before.reserved:
-        free_names(layout, claim)  # what an attempt that was cut off had begun to reserve
     earlier = [] if before.stem is None else [before.stem]
     for stem in itertools.chain(earlier, (versioned(before.name, v) for v in itertools.count(1))):
         kept = ours if stem == before.stem else set()
@@ -66,18 +69,18 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
         covered = kept | replaced
         # Whatever the job holds the name of and does not publish is removed when it publishes the rest.
         all_suffixes = (*sorted(covered.difference(suffixes)), *suffixes)
-        chosen = replace(
-            before,
-            stem=stem,
-            suffixes=all_suffixes,
-            reserved=False,
-            replaces=bool(replaced or (kept and before.replaces)),
-        )
-        claim = claim.saved(chosen, sync=False)
-        refused = (s for s in all_suffixes if not _is_reserved(layout, claim, s, ours=s in covered))
-        if (taken := next(refused, None)) is None:
-            return claim.saved(replace(chosen, reserved=True), sync=sync)
-        free_names(layout, claim)
+        replaces = bool(replaced or (kept and before.replaces))
+        chosen = replace(before, stem=stem, suffixes=all_suffixes, reserved=True, replaces=replaces)
+        try:
+            with _token(layout, chosen) as token:
+                refused = (s for s in all_suffixes if not _is_reserved(layout, chosen, s, token, covered))
+                taken = next(refused, None)
+            if taken is None:
+                return claim.saved(chosen, sync=sync)
+        except OSError:
+            _free_held_names(layout, chosen)
+            raise
+        _free_held_names(layout, chosen)
         if naming.on_exist is OnExist.FAIL:
             raise OutputExists(
                 f"{printable(stem + taken)} is in the output already (--on-exist fail): move it away, or use "
@@ -97,28 +100,27 @@ def _replaceable(layout: Layout, state: JobState, stem: str, record: str, naming
     return set() if listed is None else {record, *listed}
 
 
-def _is_reserved(layout: Layout, claim: Claim, suffix: str, *, ours: bool) -> bool:
-    """Reserves one name of the chosen stem, unless another job holds it, or it is published by others."""
-    folder, name = claim.state.folder, f"{claim.state.stem}{suffix}"
-    (layout.names / folder).mkdir(parents=True, exist_ok=True)
-    reservation = layout.names / folder / name
-    # Held perhaps by an attempt of this very job that was cut off.
-    held = _create(reservation, claim.state.job_id) or _holder(reservation) == claim.state.job_id
-    return held and (ours or not os.path.lexists(layout.output / folder / name))
+@contextmanager
+def _token(layout: Layout, state: JobState) -> Iterator[Path]:
+    """A file that names the job. Reservations are further names of it, so each says whose it is from the
+    first moment."""
+    folder = layout.names / state.folder
+    ensure_directory(folder)
+    token = folder / f".{state.job_id}"
+    create_anew(token, state.job_id.encode("ascii"), sync=False)
+    try:
+        yield token
+    finally:
+        token.unlink()
 
 
-def _create(reservation: Path, job_id: str) -> bool:
-    """Makes a reservation that names its job from the first moment; False if there is one already."""
-    whole = _unfinished(reservation, job_id)
-    whole.write_text(job_id, encoding="ascii")
-    if move_unless_taken(whole, reservation):
-        return True
-    whole.unlink()
-    return False
-
-
-def _unfinished(reservation: Path, job_id: str) -> Path:
-    return reservation.with_name(f".{job_id}")
+def _is_reserved(layout: Layout, state: JobState, suffix: str, token: Path, covered: Collection[str]) -> bool:
+    """Reserves one name of the chosen stem, unless another job holds it or it is published, not covered."""
+    reservation = token.with_name(f"{state.stem}{suffix}")
+    # Held perhaps by an earlier attempt of this very job.
+    held = link_unless_taken(token, reservation) or _holder(reservation) == state.job_id
+    published = layout.output / state.folder / reservation.name
+    return held and (suffix in covered or not os.path.lexists(published))
 
 
 def _holder(reservation: Path) -> str | None:
@@ -129,60 +131,70 @@ def _holder(reservation: Path) -> str | None:
         return None
 
 
-def stage(node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]], *, sync: bool) -> list[Path]:
-    """Writes (suffix, content) pairs where nobody looks, under the names that they will be published as."""
-    directory = node.stage / claim.state.job_id
-    remove_tree(directory)
-    directory.mkdir()
-    paths = [directory / f"{claim.state.stem}{suffix}" for suffix, _ in contents]
-    for path, (_, content) in zip(paths, contents, strict=True):
-        create_file(path, content, sync=sync)
-    return paths
+@dataclass(frozen=True)
+class Staged:
+    """The files of one result that wait for publication, the record last."""
+
+    state: JobState
+    suffixes: tuple[str, ...]
+    stage: Path
+
+    def waiting(self, suffix: str) -> Path:
+        """Where the file waits that will be published as the stem and this suffix."""
+        return self.stage / f"{self.state.job_id}{suffix}"
+
+    def name(self, suffix: str) -> str:
+        return f"{self.state.stem}{suffix}"
 
 
-def publish(layout: Layout, staged: Sequence[tuple[Claim, Sequence[Path]]], *, sync: bool) -> None:
+def stage(node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]], *, sync: bool) -> Staged:
+    """Writes (suffix, content) pairs where nobody looks."""
+    staged = Staged(claim.state, tuple(suffix for suffix, _ in contents), node.stage)
+    for suffix, content in contents:
+        create_anew(staged.waiting(suffix), content, sync=sync)
+    return staged
+
+
+def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> None:
     """Publishes the staged files of several jobs: every mask, and then the last file of each, its record.
 
     A node whose stage was taken away cannot publish: its renames find no source.
     """
-    folders = {claim.state.folder: layout.output / claim.state.folder for claim, _ in staged}
+    folders = {result.state.folder: layout.output / result.state.folder for result in results}
     for folder in folders.values():
-        folder.mkdir(parents=True, exist_ok=True)
-    outdated = [(claim.state, paths) for claim, paths in staged if _has_outdated(claim.state, paths)]
-    for state, paths in outdated:
-        _retract(state, folders[state.folder], paths)
-    _sync_all({folders[state.folder] for state, _ in outdated}, sync=sync)
-    for claim, (*masks, _) in staged:
-        for path in masks:
-            path.rename(folders[claim.state.folder] / path.name)
+        ensure_directory(folder)
+    outdated = [result for result in results if _has_outdated(result)]
+    for result in outdated:
+        _retract(result, folders[result.state.folder])
+    _sync_all({folders[result.state.folder] for result in outdated}, sync=sync)
+    for result in results:
+        for suffix in result.suffixes[:-1]:
+            result.waiting(suffix).rename(folders[result.state.folder] / result.name(suffix))
     _sync_all(folders.values(), sync=sync)
-    for claim, (*_, record) in staged:
-        record.rename(folders[claim.state.folder] / record.name)
+    for result in results:
+        record = result.suffixes[-1]
+        result.waiting(record).rename(folders[result.state.folder] / result.name(record))
     _sync_all(folders.values(), sync=sync)
-    for _, (*_, record) in staged:
-        record.parent.rmdir()
 
 
-def _has_outdated(state: JobState, staged: Sequence[Path]) -> bool:
+def _has_outdated(result: Staged) -> bool:
     """Whether files may be published under this job's names that do not belong to the result in hand: those
     of the result that it replaces, or of an attempt that was cut off and had more masks."""
-    return state.replaces or len(state.suffixes) > len(staged)
+    return result.state.replaces or len(result.state.suffixes) > len(result.suffixes)
 
 
-def _retract(state: JobState, folder: Path, staged: Sequence[Path]) -> None:
+def _retract(result: Staged, folder: Path) -> None:
     """Takes what is outdated out of sight: the record first, then masks that no new ones will replace.
 
     They go by way of this node's stage, so that a node whose jobs were taken over cannot retract what its
     successor has published.
     """
-    *suffixes, record = state.suffixes
-    names = {path.name for path in staged}
-    outdated = [f"{state.stem}{suffix}" for suffix in suffixes if f"{state.stem}{suffix}" not in names]
-    trash = staged[0].with_name(".outdated")
-    for name in (f"{state.stem}{record}", *outdated):
+    masks = [suffix for suffix in result.state.suffixes if suffix not in result.suffixes]
+    trash = result.waiting(".outdated")
+    for suffix in (result.suffixes[-1], *masks):
         # Gone since an attempt that was cut off; or the stage is gone, which publishing finds out.
         with suppress(FileNotFoundError):
-            (folder / name).rename(trash)
+            (folder / result.name(suffix)).rename(trash)
     trash.unlink(missing_ok=True)
 
 
@@ -203,11 +215,26 @@ def is_committed(layout: Layout, claim: Claim) -> bool:
     return state.job_id.encode() in record
 
 
-def free_names(layout: Layout, claim: Claim) -> None:
+def free_names(layout: Layout, state: JobState) -> None:
     """Ends the reservation: from now on the published files themselves hold the names."""
-    state = claim.state
+    for suffix in state.suffixes if state.reserved else ():
+        (layout.names / state.folder / f"{state.stem}{suffix}").unlink(missing_ok=True)
+
+
+def _free_held_names(layout: Layout, state: JobState) -> None:
+    """Ends a reservation of which perhaps not every name was got."""
     for suffix in state.suffixes:
         reservation = layout.names / state.folder / f"{state.stem}{suffix}"
-        _unfinished(reservation, state.job_id).unlink(missing_ok=True)
         if _holder(reservation) == state.job_id:
             reservation.unlink()
+
+
+def free_forgotten_names(layout: Layout, state: JobState) -> None:
+    """Ends whatever an attempt had begun to reserve that was cut off."""
+    with suppress(FileNotFoundError), os.scandir(layout.names / state.folder) as entries:
+        for entry in entries:
+            path = Path(entry)
+            if entry.is_file() and (
+                path.name.startswith(f".{state.job_id}") or _holder(path) == state.job_id
+            ):
+                path.unlink()

@@ -171,8 +171,7 @@ class Spool:
         finished = [self._open[job_id] for job_id in contents]
         sync = self._durability is Durability.FILE
         staged = [
-            (claim, results.stage(self._node, claim, contents[claim.state.job_id], sync=sync))
-            for claim in finished
+            results.stage(self._node, claim, contents[claim.state.job_id], sync=sync) for claim in finished
         ]
         if self._durability is Durability.BATCH:
             sync_filesystem(self._layout.work)  # the names that were reserved

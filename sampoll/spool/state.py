@@ -1,4 +1,4 @@
-"""state.json: what a job directory knows about its job, and how that changes. Pure.
+""".state.jsonl: what a job directory knows about its job, and how that changes. Pure.
 
 Two counters: `attempts` is how often the job was ever begun; `strikes` is how many of those count against
 it. A crash counts only if the job was alone in flight. Otherwise each job in flight becomes a suspect, and a
@@ -8,6 +8,7 @@ suspect runs alone, so that the next crash names the culprit.
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -117,7 +118,18 @@ class JobState:
         return replace(self, failures=(*self.failures, failure))
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self)).encode("ascii")
+        # Not asdict, which copies every value, many times a second.
+        document = {name: getattr(self, name) for name in self.__slots__}
+        document["failures"] = [asdict(failure) for failure in self.failures]
+        return json.dumps(document).encode("ascii")
+
+    @classmethod
+    def from_lines(cls, content: bytes) -> Self:
+        """The last state that was written whole; ValueError if there is none."""
+        for line in reversed(content.split(b"\n")):
+            with suppress(ValueError):
+                return cls.from_json(line)
+        raise ValueError("no job state")
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:

@@ -152,6 +152,14 @@ def test_a_pair_whose_file_goes_while_it_returns_stays_as_it_is(layout: Layout) 
     assert subdirectories(layout.deferred) == []
 
 
+def test_a_pair_that_is_still_being_put_away_is_not_taken_back(layout: Layout) -> None:
+    bury(layout)
+    letter = only(layout)
+    (layout.work / "node" / letter.state.job_id).mkdir(parents=True)
+    assert not retry(layout, letter)
+    assert names_in(layout.failed) == ["a.error.json", "a.jpg", "a.json", "sub"]
+
+
 def test_only_one_of_two_gets_a_pair_back(layout: Layout) -> None:
     bury(layout)
     letter = only(layout)

@@ -424,7 +424,7 @@ def _publish_only(layout: Layout, spool: Spool, claim: Claim) -> Claim:
     spool.begin([claim.state.job_id])
     reserved = results.reserve(layout, claim, [".png", ".json"], results.VERSIONED, sync=False)
     staged = results.stage(spool._node, reserved, contents(claim), sync=False)
-    results.publish(layout, [(reserved, staged)], sync=False)
+    results.publish(layout, [staged], sync=False)
     return reserved
 
 

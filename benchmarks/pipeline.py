@@ -1,0 +1,165 @@
+"""Pairs a second through a watched folder, with a segmenter that costs nothing: what everything else costs.
+
+python -m benchmarks.pipeline [--pairs 3000] [--size 64x48] [--rounds 5] [--json FILE]
+"""
+
+import argparse
+import io
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
+from benchmarks.reference import poll_once
+from sampoll.decoding import DecodingLimits, decode
+from sampoll.events import Events
+from sampoll.formats.opex import Opex
+from sampoll.formats.png_mask import PngMask
+from sampoll.jobs import Prompt, RgbImage
+from sampoll.results import BoolMask, Mask, ModelInfo
+from sampoll.service import Service
+from sampoll.spool.files import Durability
+from sampoll.spool.layout import Layout
+from sampoll.spool.scan import Readiness
+from sampoll.transports.directory import DirectoryOptions, directory_transport
+from sampoll.transports.pairs import SizeLimits
+
+BATCH_SIZE = 8
+
+
+class Ellipses:
+    """Each mask is the ellipse in the middle of the image: contours as long as those of real objects."""
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo("ellipses")
+
+    def embed(self, images: Sequence[RgbImage]) -> list[tuple[int, int]]:
+        return [(image.shape[0], image.shape[1]) for image in images]
+
+    def decode(self, work: Sequence[tuple[tuple[int, int], Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        return [[[Mask.from_array(_ellipse(size), 0.9)] for _ in prompts] for size, prompts in work]
+
+
+def _ellipse(size: tuple[int, int], _cache: dict[tuple[int, int], BoolMask] = {}) -> BoolMask:  # noqa: B006
+    if size not in _cache:
+        height, width = size
+        y, x = np.ogrid[:height, :width]
+        _cache[size] = ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2) < 0.1
+    return _cache[size]
+
+
+def write_pairs(directory: Path, count: int, width: int, height: int, prompt_suffix: str) -> None:
+    """The same photograph-like image `count` times, each with a box."""
+    y, x = np.mgrid[:height, :width]
+    noise = np.random.default_rng(0).normal(0, 8, (height, width, 3))
+    pixels = np.stack([x * 255 / width, y * 255 / height, (x + y) % 256], axis=2) + noise
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    prompt = json.dumps({"box": {"x0": 1, "y0": 1, "x1": width - 2, "y1": height - 2}})
+    directory.mkdir(parents=True)
+    for number in range(count):
+        (directory / f"image{number:06d}.jpg").write_bytes(buffer.getvalue())
+        (directory / f"image{number:06d}{prompt_suffix}").write_text(prompt)
+
+
+def through_the_spool(root: Path, durability: Durability, write: Callable[[Path, str], None]) -> float:
+    """Seconds from the first look at the input until every result is published."""
+    shutil.rmtree(root, ignore_errors=True)
+    write(root / "in", ".json")
+    (root / "out").mkdir()
+    layout = Layout(root / "in", root / "out", root / "in" / "done")
+    options = DirectoryOptions(
+        continuous=False,
+        readiness=Readiness(settle_seconds=0),
+        rescan_seconds=2,
+        give_up_seconds=0,
+        max_attempts=3,
+        size_limits=SizeLimits(2**30, 2**20),
+        durability=durability,
+    )
+    begun = time.perf_counter()
+    with directory_transport(layout, options, Events(), set()) as transport:
+        Service(
+            transport=transport,
+            decode=partial(decode, limits=DecodingLimits(10**9, 10)),
+            segmenter=Ellipses(),
+            formats=[PngMask(), Opex()],
+            batch_size=BATCH_SIZE,
+        ).run(Event())
+    return time.perf_counter() - begun
+
+
+def through_the_reference(root: Path, write: Callable[[Path, str], None]) -> float:
+    """The same for the loop that people ran before."""
+    shutil.rmtree(root, ignore_errors=True)
+    write(root / "in", ".prompt")
+    (root / "out").mkdir()
+    begun = time.perf_counter()
+    poll_once(root / "in", root / "out", lambda image, prompt: (_ellipse(image.shape[:2]), 0.9))
+    return time.perf_counter() - begun
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pipeline", description=__doc__)
+    parser.add_argument("--pairs", type=int, default=3000)
+    parser.add_argument("--size", default="64x48", help="WIDTHxHEIGHT in pixels")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    given = parser.parse_args(arguments)
+    width, height = map(int, given.size.split("x"))
+
+    with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
+        write = partial(_write, count=given.pairs, width=width, height=height)
+        root = Path(scratch) / "spool"
+        samples = in_turns(
+            {
+                "reference loop": lambda: through_the_reference(root, write),
+                **{
+                    f"--durability {durability.value}": partial(through_the_spool, root, durability, write)
+                    for durability in Durability
+                },
+            },
+            given.rounds,
+        )
+    reference = samples["reference loop"].median
+    print(f"{given.pairs} pairs of {width}x{height}, {given.rounds} rounds\n")
+    print(
+        markdown(
+            ["", "pairs/s, median", "slowest to fastest round", "x the reference"],
+            [
+                [
+                    name,
+                    f"{given.pairs / sample.median:.0f}",
+                    f"{given.pairs / sample.range[1]:.0f} to {given.pairs / sample.range[0]:.0f}",
+                    f"{reference / sample.median:.2f}",
+                ]
+                for name, sample in samples.items()
+            ],
+        )
+    )
+    print(f"\npeak memory {peak_memory_bytes() / 2**20:.0f} MiB")
+    write_json(
+        given.json,
+        {
+            "pairs": given.pairs,
+            "size": [width, height],
+            "seconds": {name: list(sample.seconds) for name, sample in samples.items()},
+        },
+    )
+
+
+def _write(directory: Path, suffix: str, *, count: int, width: int, height: int) -> None:
+    write_pairs(directory, count, width, height, suffix)
+
+
+if __name__ == "__main__":
+    main()
