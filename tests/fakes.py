@@ -6,11 +6,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from mutants import MUTANTS
 from support import BoxSegmenter
 
 from sampoll.errors import OutOfMemory
 from sampoll.jobs import RgbImage
 from sampoll.settings import ModelSettings
+
+if "MUTANT" in os.environ:
+    MUTANTS[os.environ["MUTANT"]]().__enter__()
 
 POISON_HEIGHT = 13
 """Images of this height make the segmenters below misbehave."""

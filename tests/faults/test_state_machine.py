@@ -344,6 +344,26 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def test_a_kill_at_each_act_of_a_delivery() -> None:
+    acts = 0
+    was_killed = True
+    while was_killed:
+        acts += 1
+        machine = SpoolMachine()
+        machine.drop(name="a", halves="both")
+        machine.start(kill_at=None, on_exist=OnExist.VERSION)
+        machine.claim(index=0, kill_at=None)
+        machine.begin(index=0, kill_at=None, together=True)
+        machine.finish(index=0, kill_at=acts, outcome="deliver", masks=1)
+        was_killed = not machine.processes
+        machine.each_file_is_somewhere()
+        machine.each_job_has_one_place()
+        machine.each_record_has_its_masks_and_no_job_has_two()
+        machine.no_attempt_is_forgotten()
+        machine.teardown()
+    assert acts > 15
+
+
 TestSpool = SpoolMachine.TestCase
 TestSpool.settings = settings(max_examples=150, stateful_step_count=30)
 

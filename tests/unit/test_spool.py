@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -527,6 +528,19 @@ def test_jobs_of_another_machine_are_taken_once_it_has_been_silent_for_a_lease(
         clock[0] += 0.1
         [claim] = spool.recover()
         assert spool.next_step(claim) is Step.TRY
+
+
+def test_a_living_machine_is_left_alone_when_our_clock_is_set_forward(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    abandon(layout, lambda spool, claim: None)
+    [lock] = [path for path in layout.nodes.iterdir() if not path.name.startswith(".")]
+    lock.write_text(json.dumps({"host": "elsewhere", "boot": "another", "pid": 1}))
+    with spool_in(layout) as spool:
+        assert spool.recover() == []
+        later = time.time() + 3600
+        monkeypatch.setattr("time.time", lambda: later)
+        assert spool.recover() == []
 
 
 def test_a_process_that_is_only_silent_can_change_nothing_after_it_wakes(layout: Layout) -> None:
