@@ -65,7 +65,7 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
         except FileNotFoundError:
             return replace(claim, is_sound=False)
     signatures = {base_name(name): signature for name, signature in group.signatures.items()}
-    is_sound = all(_is_as_seen(path, signatures[path.name]) for path in claim.files())
+    is_sound = all(_is_as_seen(directory / name, signatures[name]) for name in names)
     return replace(claim, is_sound=is_sound)
 
 

@@ -188,7 +188,7 @@ class DirectoryTransport:
                 continue
             with translated_os_errors("claim from", self._layout.input):
                 fresh = self._spool.take(group)
-            if self._goes_on(fresh):
+            if fresh.is_sound or self._goes_on(fresh):
                 yield fresh
 
     def _goes_on(self, claim: Claim) -> bool:

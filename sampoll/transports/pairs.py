@@ -1,6 +1,7 @@
 """The files of a claim, read into a submission."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from sampoll.errors import AmbiguousPair, BadImage, BadPrompt, IncompletePair, O
 from sampoll.jobs import Submission
 from sampoll.naming import printable
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import read_regular
+from sampoll.spool.files import opened_regular
 from sampoll.spool.layout import is_image, is_prompt
 
 
@@ -39,7 +40,7 @@ def read_submission(claim: Claim, limits: SizeLimits) -> Submission:
 
 def _pair_of(claim: Claim) -> tuple[Path, Path]:
     """The image and the prompt; AmbiguousPair or IncompletePair if there are more, or fewer."""
-    files = claim.files()
+    files = [claim.directory / name for name in claim.state.files]
     images = [path for path in files if is_image(path.name)]
     prompts = [path for path in files if is_prompt(path.name)]
     if not images or not prompts:
@@ -56,10 +57,11 @@ def _pair_of(claim: Claim) -> tuple[Path, Path]:
 def _read(path: Path, at_most: int, flag: str, refusal: type[BadImage] | type[BadPrompt]) -> bytes:
     """The content of a file; `refusal` if it is too large, a TransientJobError if reading fails."""
     try:
-        size = path.lstat().st_size
-        if size > at_most:
-            raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=path.name)
-        return read_regular(path)
+        with opened_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > at_most:
+                raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=path.name)
+            return file.readall()
     except MemoryError as error:
         raise OutOfMemory("not enough memory to read it; it is tried again later", file=path.name) from error
     except OSError as error:

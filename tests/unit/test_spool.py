@@ -16,7 +16,15 @@ import pytest
 from sampoll.errors import BadPrompt, CutShort, JobError, OutOfMemory
 from sampoll.spool import claims, files, nodes, results
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import Durability, move_unless_taken, read_regular, replace_file, subdirectories
+from sampoll.spool.files import (
+    Durability,
+    append_line,
+    link_unless_taken,
+    move_unless_taken,
+    read_regular,
+    replace_file,
+    subdirectories,
+)
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.nodes import Machine, held_if_dead, joined
 from sampoll.spool.recovery import Step
@@ -677,6 +685,30 @@ def test_a_file_is_replaced_whole_even_over_the_remains_of_an_earlier_try(tmp_pa
     replace_file(tmp_path / "a", b"two", sync=False)
 
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a", "two")]
+
+
+def test_a_line_that_follows_a_torn_one_is_whole(tmp_path: Path) -> None:
+    append_line(tmp_path / "a", b"one", sync=True)
+    with (tmp_path / "a").open("ab") as torn:
+        torn.write(b"\ntw")
+    append_line(tmp_path / "a", b"three", sync=False)
+    assert (tmp_path / "a").read_bytes().split(b"\n") == [b"", b"one", b"tw", b"three"]
+
+
+@pytest.mark.parametrize("number", [0, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+def test_a_second_name_that_is_taken_is_refused_whether_or_not_links_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, "no links here")
+
+    if number:
+        monkeypatch.setattr("os.link", refused)
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "taken").write_bytes(b"b")
+    assert link_unless_taken(tmp_path / "a", tmp_path / "free")
+    assert not link_unless_taken(tmp_path / "a", tmp_path / "taken")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"a", "free": b"a", "taken": b"b"}
 
 
 def test_links_and_pipes_are_not_read(tmp_path: Path) -> None:

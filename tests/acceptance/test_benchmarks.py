@@ -1,0 +1,29 @@
+"""The benchmarks run, and print what they promise; what they print is for people to judge."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def benchmark(module: str, *arguments: object, json_file: Path) -> tuple[str, dict[str, object]]:
+    run = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments), "--json", json_file],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout, json.loads(json_file.read_text())
+
+
+def test_the_pipeline_is_measured_beside_the_reference(tmp_path: Path) -> None:
+    table, document = benchmark("pipeline", "--pairs", 20, "--rounds", 1, json_file=tmp_path / "figures.json")
+    assert "| reference loop |" in table
+    assert "| --durability batch |" in table
+    assert document["pairs"] == 20
+    assert "cores" in document["machine"]  # type: ignore[operator]
