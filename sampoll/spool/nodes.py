@@ -141,16 +141,15 @@ class Listener:
 
 
 def leave(layout: Layout, name: str) -> None:
-    """Removes a node's files. A directory that still holds jobs stays, and is found by the next process."""
-    try:
+    """Removes a node's files. What has to stay, above all a directory that still holds jobs, is found by the
+    next process."""
+    lock = layout.nodes / name
+    with suppress(OSError):
         for directory in (layout.stage / name, layout.work / name):
             if directory.exists():
                 directory.rmdir()
-    except OSError:
-        return
-    lock = layout.nodes / name
-    for path in (_stopping(lock), _beat_file(lock), lock):
-        path.unlink(missing_ok=True)
+        for path in (_stopping(lock), _beat_file(lock), lock):
+            path.unlink(missing_ok=True)
 
 
 def was_stopping(layout: Layout, name: str) -> bool:
