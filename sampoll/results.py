@@ -73,11 +73,13 @@ def _box_around(pixels: BoolMask) -> PixelBox | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model made a mask: its name, where it ran, and the sha256 of its weights if it has any."""
+    """Which model made a mask: its name, where it ran, and, if it has weights, their sha256 and the precision
+    in which it computed."""
 
     name: str
     device: str = "cpu"
     checkpoint_sha256: str | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,12 @@ class ModelSettings(_Section):
         "Where the model runs; auto is cuda where there is one.",
         metavar="auto|cpu|cuda|cuda:N",
     )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
+        "auto",
+        "precision",
+        "Of the image encoder; auto is bf16 where the device multiplies in it, fp32 on other CPUs.",
+        metavar="auto|fp32|bf16|fp16",
+    )
     batch_size: Annotated[int, Field(ge=1)] = _setting(
         8, "batch-size", "Images that go through the model at once, at most.", metavar="N"
     )

@@ -18,7 +18,8 @@ from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.jobs import Box, Point, Prompt, RgbImage
 from sampoll.registry import find_factory, load_segmenter
 from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
-from sampoll.segmenters.sam.device import torch_device
+from sampoll.segmenters.sam.device import PRECISIONS, torch_device
+from sampoll.segmenters.sam.encoder import Encoder
 from sampoll.segmenters.sam.segmenter import MaskPolicy, SamSegmenter
 from sampoll.settings import ModelSettings
 
@@ -94,17 +95,15 @@ def test_best_is_not_always_first() -> None:
 
 
 def test_the_image_is_encoded_once_however_many_prompts_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    sam = tiny_sam()
     calls = []
-    original = sam.image_encoder.forward
+    original = Encoder.forward
 
-    def counted(images: torch.Tensor) -> torch.Tensor:
+    def counted(encoder: Encoder, images: torch.Tensor) -> torch.Tensor:
         calls.append(len(images))
-        features: torch.Tensor = original(images)
-        return features
+        return original(encoder, images)
 
-    monkeypatch.setattr(sam.image_encoder, "forward", counted)
-    segmenter = SamSegmenter("sam", sam, CPU)
+    monkeypatch.setattr(Encoder, "forward", counted)
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
 
     embeddings = segmenter.embed([image_of(), image_of(seed=1)])
     segmenter.decode([(embedding, list(PROMPTS.values())) for embedding in embeddings])
@@ -140,19 +139,21 @@ def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
     vit_b: Sam, checkpoints: Path
 ) -> None:
     path = checkpoints / "vit_b.pth"
-    options = ModelSettings.model_validate({"checkpoint": path, "device": "cpu"})
-    segmenter = loaded(options)
     image, prompt = data.astronaut(), Prompt(points=(Point(220, 110, 1),), box=Box(150, 10, 310, 210))
     mask, score, logits = predicted(vit_b, image, prompt, "best")
 
-    [embedding] = segmenter.embed([image])
-    our_logits, _ = segmenter.low_res_logits(embedding, prompt)
-    [[[ours]]] = segmenter.decode([(embedding, [prompt])])
+    for precision, largest_error in (("fp32", 1e-4), ("bf16", 2e-2)):
+        options = {"checkpoint": path, "device": "cpu", "precision": precision}
+        segmenter = loaded(ModelSettings.model_validate(options))
+        [embedding] = segmenter.embed([image])
+        our_logits, _ = segmenter.low_res_logits(embedding, prompt)
+        [[[ours]]] = segmenter.decode([(embedding, [prompt])])
 
-    assert np.linalg.norm(our_logits[0, 0].numpy() - logits) / np.linalg.norm(logits) <= 1e-4
-    assert ours.score == pytest.approx(score, abs=1e-4)
-    assert (ours.pixels() != mask).mean() < 1e-4
-    assert (segmenter.info.name, segmenter.info.checkpoint_sha256) == ("vit_b", sha256_of(path))
+        assert np.linalg.norm(our_logits[0, 0].numpy() - logits) / np.linalg.norm(logits) <= largest_error
+        assert ours.score == pytest.approx(score, abs=largest_error)
+        if precision == "fp32":
+            assert (ours.pixels() != mask).mean() < 1e-4
+        assert (segmenter.info.name, segmenter.info.checkpoint_sha256) == ("vit_b", sha256_of(path))
 
 
 @pytest.mark.parametrize("name", ["vit_b.pth", "vit_b.safetensors", "legacy.pth"])
@@ -264,13 +265,12 @@ def test_a_gpu_that_is_not_there_names_those_that_are(monkeypatch: pytest.Monkey
 def test_only_errors_that_stick_to_the_device_end_the_process(
     monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
 ) -> None:
-    sam = tiny_sam()
-    segmenter = SamSegmenter("sam", sam, CPU)
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
 
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise raised
 
-    monkeypatch.setattr(sam.image_encoder, "forward", fail)
+    monkeypatch.setattr(Encoder, "forward", fail)
 
     with pytest.raises(expected):
         segmenter.embed([image_of()])
@@ -278,11 +278,12 @@ def test_only_errors_that_stick_to_the_device_end_the_process(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_answers_as_the_cpu_does() -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_gpu_answers_as_the_cpu_does(precision: str) -> None:
     image = image_of(40, 57)
     answers = []
     for device in (CPU, torch.device("cuda")):
-        segmenter = SamSegmenter("sam", tiny_sam(), device)
+        segmenter = SamSegmenter("sam", tiny_sam(), device, precision=precision)
         answers.append(segmenter.decode([(segmenter.embed([image])[0], list(PROMPTS.values()))])[0])
 
     for [cpu], [cuda] in zip(*answers, strict=True):

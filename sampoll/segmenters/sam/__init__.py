@@ -36,9 +36,18 @@ def _build(name: str, options: ModelSettings) -> "SamSegmenter":
         )
     # Here, because torch takes seconds to import and the checks above should not.
     from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
-    from sampoll.segmenters.sam.device import torch_device
+    from sampoll.segmenters.sam.device import chosen_precision, torch_device
     from sampoll.segmenters.sam.segmenter import SamSegmenter
 
     device = torch_device(options.device)
     sam = load_sam(name, options.checkpoint)
-    return SamSegmenter(name, sam, device, options.mask_policy, sha256_of(options.checkpoint))
+    segmenter = SamSegmenter(
+        name,
+        sam,
+        device,
+        options.mask_policy,
+        precision=chosen_precision(options.precision, device),
+        checkpoint_sha256=sha256_of(options.checkpoint),
+    )
+    segmenter.check()
+    return segmenter

@@ -1,8 +1,15 @@
-"""Which device a model runs on."""
+"""Which device a model runs on, and in which precision."""
+
+from pathlib import Path
 
 import torch
 
 from sampoll.errors import ModelUnavailable
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CPUINFO = Path("/proc/cpuinfo")
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+"""With one of these a processor multiplies in bfloat16 itself; others are slower at it than in float32."""
 
 
 def torch_device(name: str) -> torch.device:
@@ -17,3 +24,23 @@ def torch_device(name: str) -> torch.device:
         if (device.index or 0) >= count:
             raise ModelUnavailable(f"no device {name}: there are {count}, cuda:0 to cuda:{count - 1}")
     return device
+
+
+def chosen_precision(name: str, device: torch.device) -> str:
+    """fp32, bf16 or fp16, for the setting of that name; auto is bf16 where the device itself can multiply in
+    it, otherwise fp16 on CUDA and fp32 on a CPU."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    return "bf16" if BFLOAT16_FLAGS & cpu_flags() else "fp32"
+
+
+def cpu_flags() -> frozenset[str]:
+    """What the processor can do, by Linux's names; nothing elsewhere."""
+    try:
+        lines = CPUINFO.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    flags = (line.partition(":")[2] for line in lines if line.startswith("flags"))
+    return frozenset(next(flags, "").split())

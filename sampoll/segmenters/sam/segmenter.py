@@ -14,6 +14,8 @@ from torch import Tensor
 from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.jobs import Prompt, RgbImage
 from sampoll.results import Mask, ModelInfo
+from sampoll.segmenters.sam.device import PRECISIONS
+from sampoll.segmenters.sam.encoder import Encoder
 
 MaskPolicy: TypeAlias = Literal["best", "first", "single"]
 """Of the three masks that SAM gives for a prompt: the one with the highest predicted IoU, or the first;
@@ -38,14 +40,18 @@ class SamSegmenter:
         sam: Sam,
         device: torch.device,
         mask_policy: MaskPolicy = "best",
+        *,
+        precision: str = "fp32",
         checkpoint_sha256: str | None = None,
     ) -> None:
+        """`precision`, one of PRECISIONS, is the encoder's; the decoder always computes in float32."""
         with _translated_torch_errors():
+            self._encoder = Encoder(sam.image_encoder, PRECISIONS[precision]).to(device).eval()
             self._sam = sam.to(device).eval()
         self._device = device
         self._mask_policy = mask_policy
         self._resize = ResizeLongestSide(sam.image_encoder.img_size)
-        self._info = ModelInfo(name, str(device), checkpoint_sha256)
+        self._info = ModelInfo(name, str(device), checkpoint_sha256, precision)
 
     @property
     def info(self) -> ModelInfo:
@@ -56,7 +62,7 @@ class SamSegmenter:
         with _translated_torch_errors():
             resized = [self._resized(image) for image in images]  # (3, h, w) each
             batch = torch.stack([self._sam.preprocess(image) for image in resized])  # (B, 3, 1024, 1024)
-            features = self._sam.image_encoder(batch)  # (B, 256, 64, 64)
+            features = self._encoder(batch)  # (B, 256, 64, 64)
             return [
                 SamEmbedding(f, (image.shape[0], image.shape[1]), (r.shape[1], r.shape[2]))
                 for f, image, r in zip(features, images, resized, strict=True)
@@ -82,6 +88,22 @@ class SamSegmenter:
         # Chosen before upsampling, which would cost three times as much.
         chosen = int(scores[0].argmax()) if self._mask_policy == "best" else 0
         return logits[:, chosen : chosen + 1], scores[0, chosen]
+
+    def check(self) -> None:
+        """ModelUnavailable if the precision is too small for these weights: in float16, activations can grow
+        out of range, and every image then gets the same embedding, or none."""
+        if self._encoder.dtype != torch.float16:
+            return
+        size = self._encoder.img_size
+        dark, noise = (
+            np.zeros((size, size, 3), np.uint8),
+            np.random.default_rng(0).integers(0, 256, (size, size, 3)),
+        )
+        first, second = (e.features for e in self.embed([dark, noise.astype(np.uint8)]))
+        if not (first.isfinite().all() and second.isfinite().all()) or torch.allclose(first, second):
+            raise ModelUnavailable(
+                f"{self._info.name} cannot run in fp16 with these weights: use --precision bf16 or fp32"
+            )
 
     def _mask(self, embedding: SamEmbedding, prompt: Prompt) -> Mask:
         logits, score = self.low_res_logits(embedding, prompt)
