@@ -28,8 +28,8 @@ class Sample:
 
 
 def in_turns(variants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Sample]:
-    """Calls each variant once a round, and the first again at the end of each round's turn, so that a busy
-    moment of the machine meets all alike; a variant returns the seconds that count."""
+    """Calls each variant once a round, in turns, so that a busy moment of the machine meets all alike; a
+    variant returns the seconds that count."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds):
         names = list(variants)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,7 @@ from sampoll.decoding import DecodingLimits, decode
 from sampoll.events import Events
 from sampoll.formats.opex import Opex
 from sampoll.formats.png_mask import PngMask
+from sampoll.interfaces import Segmenter
 from sampoll.jobs import Prompt, RgbImage
 from sampoll.results import BoolMask, Mask, ModelInfo
 from sampoll.service import Service
@@ -76,6 +78,13 @@ def through_the_spool(root: Path, durability: Durability, write: Callable[[Path,
     shutil.rmtree(root, ignore_errors=True)
     write(root / "in", ".json")
     (root / "out").mkdir()
+    return serve_folder(root, Ellipses(), BATCH_SIZE, durability)
+
+
+def serve_folder(
+    root: Path, segmenter: Segmenter[Any], batch_size: int, durability: Durability = Durability.BATCH
+) -> float:
+    """Seconds that a one-shot run takes for all pairs in root/in, the model being loaded."""
     layout = Layout(root / "in", root / "out", root / "in" / "done")
     options = DirectoryOptions(
         continuous=False,
@@ -91,9 +100,9 @@ def through_the_spool(root: Path, durability: Durability, write: Callable[[Path,
         Service(
             transport=transport,
             decode=partial(decode, limits=DecodingLimits(10**9, 10)),
-            segmenter=Ellipses(),
+            segmenter=segmenter,
             formats=[PngMask(), Opex()],
-            batch_size=BATCH_SIZE,
+            batch_size=batch_size,
         ).run(Event())
     return time.perf_counter() - begun
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from opex import BBox, ObjectPrediction, ObjectPredictions, Polygon
@@ -18,7 +19,7 @@ from skimage import measure
 from sampoll.jobs import RgbImage
 from sampoll.results import BoolMask
 
-Predict = Callable[[RgbImage, dict[str, object]], tuple[BoolMask, float]]
+Predict = Callable[[RgbImage, dict[str, Any]], tuple[BoolMask, float]]
 """The mask of shape (H, W) and its score, for an image and a prompt document."""
 
 

@@ -163,6 +163,9 @@ class ModelSettings(_Section):
         "Of the image encoder; auto is bf16 where the device multiplies in it, fp32 on other CPUs.",
         metavar="auto|fp32|bf16|fp16",
     )
+    compile: bool = _setting(
+        False, "compile", "CUDA: compile the encoder at the start, for long runs; needs a C compiler."
+    )
     batch_size: Annotated[int, Field(ge=1)] = _setting(
         8, "batch-size", "Images that go through the model at once, at most.", metavar="N"
     )

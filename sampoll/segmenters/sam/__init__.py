@@ -50,4 +50,6 @@ def _build(name: str, options: ModelSettings) -> "SamSegmenter":
         checkpoint_sha256=sha256_of(options.checkpoint),
     )
     segmenter.check()
+    if options.compile:
+        segmenter.compile_for(options.batch_size)
     return segmenter

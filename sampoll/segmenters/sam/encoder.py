@@ -6,6 +6,8 @@ Li, Mao, Girshick, He, "Exploring Plain Vision Transformer Backbones", https://a
 windows; Li et al., "MViTv2", https://arxiv.org/abs/2112.01526, for decomposed relative positions.
 """
 
+from collections.abc import Callable, Iterable
+
 import torch
 import torch.nn.functional as F  # noqa: N812  as everywhere
 from segment_anything.modeling import ImageEncoderViT
@@ -34,15 +36,32 @@ class Encoder(nn.Module):
         self.norm_1x1: LayerNorm2d = original.neck[1]
         self.neck_3x3: nn.Conv2d = original.neck[2].to(dtype)
         self.norm_3x3: LayerNorm2d = original.neck[3]
+        self._compiled: tuple[int, list[Callable[[Tensor], Tensor]]] | None = None
+
+    def compile_for(self, batch_size: int) -> None:
+        """Compiles the blocks for batches of exactly this size; all others are computed as before.
+
+        Takes about half a minute, or a few seconds if what it made is still cached. Raises what torch raises
+        where it cannot, for want of a C compiler for example.
+        """
+        blocks = [torch.compile(block, dynamic=False) for block in self.blocks]
+        self._compiled = batch_size, blocks
+        size = self.img_size
+        self(torch.zeros(batch_size, 3, size, size, device=self.patch.weight.device))
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings, float32 of shape (B, 256, S, S), of normalised images of shape (B, 3, 16 S, 16 S)."""
         x = self._patches(images.to(self.dtype)).float()  # (B, S, S, D)
         if self.pos_embed is not None:
             x = x + self.pos_embed
-        for block in self.blocks:
+        for block in self._blocks_for(len(images)):
             x = block(x)
         return self._neck(x)
+
+    def _blocks_for(self, batch_size: int) -> Iterable[Callable[[Tensor], Tensor]]:
+        if self._compiled is not None and self._compiled[0] == batch_size:
+            return self._compiled[1]
+        return self.blocks
 
     def _neck(self, x: Tensor) -> Tensor:
         """(B, S, S, D) to (B, 256, S, S)."""

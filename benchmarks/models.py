@@ -1,0 +1,44 @@
+"""The official models with random weights: as fast as trained ones, and there without a download."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from segment_anything import SamPredictor, sam_model_registry
+from segment_anything.modeling import Sam
+from torch import Tensor
+
+from benchmarks.reference import Predict
+from sampoll.jobs import RgbImage
+from sampoll.results import BoolMask
+
+GFLOP_AN_IMAGE = {"vit_b": 942.0, "vit_l": 2851.0, "vit_h": 5666.0}
+"""Of the encoder, without the padding of windows, which needs no arithmetic."""
+
+
+def random_sam(name: str) -> Sam:
+    """The same weights each time. Positions, which a new model has as zeros, are random too."""
+    torch.manual_seed(0)
+    sam: Sam = sam_model_registry[name]().eval().requires_grad_(False)
+    for parameter, weights in sam.image_encoder.named_parameters():
+        if "pos" in parameter:
+            weights.normal_(std=0.05)
+    return sam
+
+
+def relative_error(ours: Tensor, theirs: Tensor) -> float:
+    """Relative L2."""
+    return float((ours - theirs).norm() / theirs.norm())
+
+
+def sam_predictor(sam: Sam, device: torch.device) -> Predict:
+    """segment_anything's own predictor, the first of three masks, as the loop called it."""
+    predictor = SamPredictor(sam.to(device))
+
+    def predict(image: RgbImage, prompt: dict[str, Any]) -> tuple[BoolMask, float]:
+        predictor.set_image(image)
+        box = np.array([prompt["box"][corner] for corner in ("x0", "y0", "x1", "y1")])
+        masks, scores, _ = predictor.predict(box=box, multimask_output=True)
+        return masks[0], float(scores[0])
+
+    return predict
