@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -27,7 +27,7 @@ from sampoll.formats.png_mask import PngMask
 from sampoll.interfaces import Segmenter
 from sampoll.jobs import Prompt, RgbImage
 from sampoll.results import BoolMask, Mask, ModelInfo
-from sampoll.service import Service
+from sampoll.service import Service, default_io_threads
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import Layout
 from sampoll.spool.scan import Readiness
@@ -48,15 +48,16 @@ class Ellipses:
         return [(image.shape[0], image.shape[1]) for image in images]
 
     def decode(self, work: Sequence[tuple[tuple[int, int], Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        return [[[Mask.from_array(_ellipse(size), 0.9)] for _ in prompts] for size, prompts in work]
+        return [[[Mask.from_array(ellipse(size), 0.9)] for _ in prompts] for size, prompts in work]
 
 
-def _ellipse(size: tuple[int, int], _cache: dict[tuple[int, int], BoolMask] = {}) -> BoolMask:  # noqa: B006
-    if size not in _cache:
-        height, width = size
-        y, x = np.ogrid[:height, :width]
-        _cache[size] = ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2) < 0.1
-    return _cache[size]
+@cache
+def ellipse(size: tuple[int, int]) -> BoolMask:
+    """A mask of this size, (H, W)."""
+    height, width = size
+    y, x = np.ogrid[:height, :width]
+    inside: BoolMask = ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2) < 0.1
+    return inside
 
 
 def write_pairs(directory: Path, count: int, width: int, height: int, prompt_suffix: str) -> None:
@@ -103,6 +104,8 @@ def serve_folder(
             segmenter=segmenter,
             formats=[PngMask(), Opex()],
             batch_size=batch_size,
+            max_wait_seconds=0.1,
+            io_threads=default_io_threads(),
         ).run(Event())
     return time.perf_counter() - begun
 
@@ -113,7 +116,9 @@ def through_the_reference(root: Path, write: Callable[[Path, str], None]) -> flo
     write(root / "in", ".prompt")
     (root / "out").mkdir()
     begun = time.perf_counter()
-    poll_once(root / "in", root / "out", lambda image, prompt: (_ellipse(image.shape[:2]), 0.9))
+    poll_once(
+        root / "in", root / "out", lambda image, prompt: (ellipse((image.shape[0], image.shape[1])), 0.9)
+    )
     return time.perf_counter() - begun
 
 

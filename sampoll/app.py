@@ -28,7 +28,7 @@ from sampoll.interfaces import Segmenter
 from sampoll.listeners import Log, Tally, progress_bar
 from sampoll.registry import Factory, find_factory, load_format, load_segmenter
 from sampoll.resolution import default_config_files
-from sampoll.service import Service
+from sampoll.service import Service, default_io_threads
 from sampoll.settings import Settings, SpoolSettings
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.spool.files import Durability
@@ -156,13 +156,16 @@ class _Application:
     def _service(self, transport: DirectoryTransport) -> Service:
         self._segmenter = self._segmenter or load_segmenter(self._settings.model, self._factory)
         limits = DecodingLimits(self._settings.limits.max_pixels, self._settings.limits.max_prompts)
+        model = self._settings.model
         log.info("%s: ready", self._layout.input)
         return Service(
             transport=transport,
             decode=partial(decode, limits=limits),
             segmenter=self._segmenter,
             formats=[load_format(name) for name in FORMATS],
-            batch_size=self._settings.model.batch_size,
+            batch_size=model.batch_size_on(self._segmenter.info.device),
+            max_wait_seconds=model.max_wait_seconds,
+            io_threads=self._settings.operations.io_threads or default_io_threads(),
         )
 
 

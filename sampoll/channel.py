@@ -1,24 +1,41 @@
-"""A queue between two threads, bounded by cost, that either side can close."""
+"""A queue between threads, bounded by cost, that either side can close."""
 
+import time
 from collections import deque
+from dataclasses import dataclass
 from threading import Condition
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry(Generic[T]):
+    item: T
+    cost: int
+    since: float  # monotonic seconds
+
+
 class Channel(Generic[T]):
     """Items in order. `put` waits while the items inside cost `capacity` or more; one item always fits.
 
+    Whoever knows that items are on their way says so (`expect`); a taker that wants several waits for them.
     Closing wakes everyone: what is inside can still be taken, nothing more can be put.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._items: deque[tuple[T, int]] = deque()
+        self._entries: deque[_Entry[T]] = deque()
         self._cost = 0
+        self._expected = 0
         self._closed = False
         self._changed = Condition()
+
+    def expect(self, count: int) -> None:
+        """`count` more items will be put, or, if it is negative, so many fewer than was said."""
+        with self._changed:
+            self._expected += count
+            self._changed.notify_all()
 
     def put(self, item: T, cost: int = 1) -> bool:
         """True once the item is inside; False if the channel is closed."""
@@ -26,19 +43,34 @@ class Channel(Generic[T]):
             self._changed.wait_for(lambda: self._closed or self._cost < self._capacity)
             if self._closed:
                 return False
-            self._items.append((item, cost))
+            self._entries.append(_Entry(item, cost, time.monotonic()))
             self._cost += cost
             self._changed.notify_all()
             return True
 
-    def take(self, at_most: int = 1) -> list[T]:
-        """The next items: waits for the first, takes what else is there; empty once closed and drained."""
+    def take(self, at_most: int = 1, max_wait_seconds: float = 0.0) -> list[T]:
+        """The next items: waits for the first; empty once closed and drained.
+
+        For more it waits until there are `at_most`, the channel is full, none is expected, or the first has
+        waited for `max_wait_seconds`.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed)
-            taken = [self._items.popleft() for _ in range(min(at_most, len(self._items)))]
-            self._cost -= sum(cost for _, cost in taken)
+            self._changed.wait_for(lambda: self._entries or self._closed)
+            while not self._is_worth_taking(at_most):
+                left = self._entries[0].since + max_wait_seconds - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(left)
+            taken = [self._entries.popleft() for _ in range(min(at_most, len(self._entries)))]
+            self._cost -= sum(entry.cost for entry in taken)
+            self._expected = max(0, self._expected - len(taken))
             self._changed.notify_all()
-            return [item for item, _ in taken]
+            return [entry.item for entry in taken]
+
+    def _is_worth_taking(self, at_most: int) -> bool:
+        inside = len(self._entries)
+        is_full = self._cost >= self._capacity
+        return inside >= at_most or is_full or self._closed or self._expected <= inside
 
     def close(self) -> None:
         with self._changed:

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sampoll.errors import JobError, OutOfMemory, SampollError, SegmentationFailed
@@ -16,14 +15,37 @@ log = logging.getLogger(__name__)
 Outcome: TypeAlias = Segmentation | JobError
 
 
-@dataclass(frozen=True)
-class Executor:
-    """Runs batches through `segmenter`; a batch that fails is halved until the culprit stands alone."""
+GOOD_BATCHES = 32
+"""After so many batches without running out of memory, twice as many images are tried again."""
 
-    segmenter: Segmenter[Any]
+
+class Executor:
+    """Runs batches through `segmenter`; a batch that fails is halved until the culprit stands alone.
+
+    Once a batch was too large for the memory, `limit` is smaller than `batch_size`, for a while.
+    """
+
+    def __init__(self, segmenter: Segmenter[Any], batch_size: int) -> None:
+        self.segmenter = segmenter
+        self.limit = self._batch_size = batch_size
+        self._good_batches = 0
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """One outcome a job, in order. Raises only what no job is to blame for (ModelUnavailable)."""
+        outcomes = self._tried(jobs)
+        if not isinstance(outcomes, JobError):
+            self._grow()
+            return outcomes
+        if len(jobs) == 1:
+            return [outcomes]
+        half = len(jobs) // 2
+        if isinstance(outcomes, OutOfMemory):
+            self.limit, self._good_batches = min(self.limit, half), 0
+            log.warning("not enough memory for %d images at once; going on with %d", len(jobs), self.limit)
+        return self.run(jobs[:half]) + self.run(jobs[half:])
+
+    def _tried(self, jobs: Sequence[Job]) -> list[Outcome] | JobError:
+        """The outcomes; or what was wrong with the batch."""
         try:
             return list(self._segment(jobs))
         except JobError as error:
@@ -36,12 +58,19 @@ class Executor:
         except Exception as error:  # noqa: BLE001  a model's own code may raise anything
             failure = SegmentationFailed(f"the model failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
-        # Outside the except clauses on purpose: a live traceback would pin the failed batch's tensors.
         if len(jobs) == 1:
             log.debug("%s: %s", jobs[0].name, failure, exc_info=failure.__cause__)
-            return [failure]
-        half = len(jobs) // 2
-        return self.run(jobs[:half]) + self.run(jobs[half:])
+        else:
+            # Tracebacks hold the failed batch's tensors, whose room its halves need.
+            failure.__traceback__ = failure.__cause__ = failure.__context__ = None
+        return failure
+
+    def _grow(self) -> None:
+        if self.limit == self._batch_size:
+            return
+        self._good_batches += 1
+        if self._good_batches >= GOOD_BATCHES:
+            self.limit, self._good_batches = min(2 * self.limit, self._batch_size), 0
 
     def _segment(self, jobs: Sequence[Job]) -> Sequence[Segmentation]:
         started = time.perf_counter()

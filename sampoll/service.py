@@ -1,13 +1,20 @@
-"""reader -> executor -> writer: submissions in, artifacts out, until there are no more or `stop` is set.
+"""reader -> loaders -> executor -> writer: submissions in, artifacts out, until there are no more or
+`stop` is set.
 
-Each stage is one thread, the executor's being the caller's. Whatever one stage raises closes both channels,
-so that the others come to rest, and is raised again from `run`; the transport then hands back what was in
-flight when it is closed.
+The reader takes submissions and has a pool of loaders decode them; the collector hands on what they made, in
+order. The executor, in the caller's thread, forms batches. The writer has a pool render them, and delivers.
+
+Whatever one stage raises closes all channels, so that the others come to rest, and is raised again from
+`run`; the transport then hands back what was in flight when it is closed.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Condition, Event, Thread
 from typing import Any, TypeAlias
 
@@ -25,23 +32,42 @@ Decode: TypeAlias = Callable[[Submission], Job]
 
 DECODED_BYTES = 512 * 2**20
 """Decoded images that may wait for the executor; one always may."""
+LOADING_BYTES = 256 * 2**20
+"""Images that may be with the loaders, by what they may take once they are decoded."""
+LOADS_A_THREAD = 2
+"""How many they may be, for each loader."""
+COMPRESSION = 10
+"""How many times larger a photograph is once it is decoded, about."""
+MOST_IO_THREADS = 8
 OUTCOMES = 64
 """Outcomes that may wait for the writer."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """Moves every submission of `transport` to a delivery or a rejection."""
+    """Moves every submission of `transport` to a delivery or a rejection.
+
+    A batch forms at `batch_size` images, once the first of them has waited for `max_wait_seconds`, or when
+    nothing else is on its way. `io_threads` decode images, and as many render results.
+    """
 
     transport: Transport
     decode: Decode
     segmenter: Segmenter[Any]
     formats: Sequence[Format]
     batch_size: int
+    max_wait_seconds: float = 0.0
+    io_threads: int = 1
 
     def run(self, stop: Event) -> None:
         """Returns when the transport has no more; after `stop`, when the running batch is delivered."""
         _Run(self, stop).run()
+
+
+def default_io_threads() -> int:
+    """Half the cores: the other half is the model's, or the system's."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_IO_THREADS, cores // 2))
 
 
 class _Run:
@@ -51,19 +77,28 @@ class _Run:
         self._service = service
         self._transport = service.transport
         self._stop = stop
+        self._loading: Channel[tuple[Submission, Future[Job]]] = Channel(LOADING_BYTES)
         self._decoded: Channel[tuple[Submission, Job]] = Channel(DECODED_BYTES)
         self._outcomes: Channel[tuple[Submission, Outcome]] = Channel(OUTCOMES)
         self._in_flight = _InFlight()
         self._trouble: BaseException | None = None
 
     def run(self) -> None:
-        reader = Thread(target=self._guarded, args=(self._read, self._decoded), name="reader")
-        writer = Thread(target=self._guarded, args=(self._write, self._outcomes), name="writer")
-        reader.start()
-        writer.start()
-        self._guarded(self._execute, self._outcomes)
-        writer.join()
-        reader.join()
+        with (
+            _pool(self._service.io_threads, "loader") as loaders,
+            _pool(self._service.io_threads, "renderer") as renderers,
+        ):
+            stages = {
+                "reader": (partial(self._read, loaders), self._loading),
+                "collector": (self._collect, self._decoded),
+                "writer": (partial(self._write, renderers), self._outcomes),
+            }
+            threads = [Thread(target=self._guarded, args=stage, name=name) for name, stage in stages.items()]
+            for thread in threads:
+                thread.start()
+            self._guarded(self._execute, self._outcomes)
+            for thread in threads:
+                thread.join()
         if self._trouble is not None:
             raise self._trouble
 
@@ -75,35 +110,49 @@ class _Run:
             if self._trouble is None:
                 self._trouble = error
             self._stop.set()
-            self._decoded.close()
-            self._outcomes.close()
+            for channel in (self._loading, self._decoded, self._outcomes):
+                channel.close()
             self._in_flight.abandon()
         finally:
             downstream.close()
 
-    def _read(self) -> None:
+    def _read(self, loaders: ThreadPoolExecutor) -> None:
         for group in self._transport.submissions(self._stop):
             alone = any(submission.alone for submission in group)
             if alone:
                 self._in_flight.wait_until_none()
             self._in_flight.enter(len(group))
             self._transport.begin(group)
-            if not all(self._decode(submission) for submission in group):
-                return
+            self._decoded.expect(len(group))
+            for submission in group:
+                future = loaders.submit(self._service.decode, submission)
+                if not self._loading.put((submission, future), self._loading_cost(submission)):
+                    return
             if alone:
                 self._in_flight.wait_until_none()
 
-    def _decode(self, submission: Submission) -> bool:
-        """False when the stage after this one is gone."""
-        try:
-            job = self._service.decode(submission)
-        except JobError as error:
-            return self._outcomes.put((submission, error))
-        return self._decoded.put((submission, job), cost=job.image.nbytes)
+    def _loading_cost(self, submission: Submission) -> int:
+        share = LOADING_BYTES // (LOADS_A_THREAD * self._service.io_threads)
+        return max(share, COMPRESSION * len(submission.image))
+
+    def _collect(self) -> None:
+        while loading := self._loading.take():
+            [(submission, future)] = loading
+            try:
+                job = future.result()
+            except JobError as error:
+                self._decoded.expect(-1)
+                is_open = self._outcomes.put((submission, error))
+            else:
+                is_open = self._decoded.put((submission, job), cost=job.image.nbytes)
+            if not is_open:
+                self._loading.close()
+                return
 
     def _execute(self) -> None:
-        executor = Executor(self._service.segmenter)
-        while batch := self._decoded.take(self._service.batch_size):
+        service = self._service
+        executor = Executor(service.segmenter, service.batch_size)
+        while batch := self._decoded.take(executor.limit, service.max_wait_seconds):
             if self._stop.is_set():
                 self._decoded.close()
                 self._in_flight.abandon()
@@ -112,26 +161,41 @@ class _Run:
             for (submission, _), outcome in zip(batch, outcomes, strict=True):
                 self._outcomes.put((submission, outcome))
 
-    def _write(self) -> None:
+    def _write(self, renderers: ThreadPoolExecutor) -> None:
         while taken := self._outcomes.take(OUTCOMES):
-            deliveries = []
+            rendering = []
             for submission, outcome in taken:
                 try:
-                    deliveries.append(self._delivery(submission, outcome))
+                    named = self._named(submission, outcome)
+                except JobError as error:
+                    self._transport.reject(submission, error)
+                else:
+                    rendering.append((submission, renderers.submit(_rendered, self._service.formats, named)))
+            deliveries = []
+            for submission, future in rendering:
+                try:
+                    deliveries.append(Delivery(submission, future.result()))
                 except JobError as error:
                     self._transport.reject(submission, error)
             if deliveries:
                 self._transport.deliver(deliveries)
             self._in_flight.leave(len(taken))
 
-    def _delivery(self, submission: Submission, outcome: Outcome) -> Delivery:
-        """What is to be published; raises the JobError that the outcome is, or that rendering meets."""
+    def _named(self, submission: Submission, outcome: Outcome) -> Segmentation:
+        """The outcome under the name that its files will have; raises the JobError that it is."""
         if isinstance(outcome, JobError):
             raise outcome
-        formats = self._service.formats
-        suffixes = [suffix for form in formats for suffix in form.suffixes(outcome)]
-        stem = self._transport.reserve(submission, suffixes)
-        return Delivery(submission, _rendered(formats, replace(outcome, name=stem)))
+        suffixes = [suffix for form in self._service.formats for suffix in form.suffixes(outcome)]
+        return replace(outcome, name=self._transport.reserve(submission, suffixes))
+
+
+@contextmanager
+def _pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _rendered(formats: Sequence[Format], segmentation: Segmentation) -> tuple[Artifact, ...]:

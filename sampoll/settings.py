@@ -166,8 +166,14 @@ class ModelSettings(_Section):
     compile: bool = _setting(
         False, "compile", "CUDA: compile the encoder at the start, for long runs; needs a C compiler."
     )
-    batch_size: Annotated[int, Field(ge=1)] = _setting(
-        8, "batch-size", "Images that go through the model at once, at most.", metavar="N"
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = _setting(
+        "auto",
+        "batch-size",
+        "Images that go through the model at once, at most; auto is 8 on CUDA, 1 on a CPU.",
+        metavar="auto|N",
+    )
+    max_wait_seconds: Seconds = _setting(
+        0.1, "max-wait", "How long an image may wait for a batch to fill.", metavar="SECONDS"
     )
     mask_policy: Literal["best", "first", "single"] = _setting(
         "best",
@@ -175,6 +181,12 @@ class ModelSettings(_Section):
         "Of a prompt's three masks the best or the first; or the model's single mask.",
         metavar="best|first|single",
     )
+
+    def batch_size_on(self, device: str) -> int:
+        """The batch size in force on a device of this name."""
+        if self.batch_size != "auto":
+            return self.batch_size
+        return 8 if device.startswith("cuda") else 1
 
 
 class LimitSettings(_Section):
@@ -197,6 +209,12 @@ class LimitSettings(_Section):
 class OperationSettings(_Section):
     """How the process behaves towards people."""
 
+    io_threads: Annotated[int, Field(ge=1)] | None = _setting(
+        None,
+        "io-threads",
+        "Threads that decode images, and as many that encode results; half the cores, at most 8, if not set.",
+        metavar="N",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "log-level", "How much is logged to standard error.", metavar="debug|info|warning|error"
     )

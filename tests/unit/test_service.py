@@ -1,3 +1,4 @@
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ from sampoll.decoding import DecodingLimits, decode
 from sampoll.errors import BadPrompt, ModelUnavailable, StorageTrouble
 from sampoll.formats.opex import Opex
 from sampoll.formats.png_mask import PngMask
-from sampoll.jobs import Prompt, RgbImage, Submission
+from sampoll.jobs import Job, Prompt, RgbImage, Submission
 from sampoll.results import Delivery, Mask
 from sampoll.service import Service
 from sampoll.transports.memory import MemoryTransport, submission
@@ -178,3 +179,61 @@ def test_closing_wakes_both_sides_and_loses_nothing_that_is_inside() -> None:
     assert refused == [False]
     assert channel.take() == [1]
     assert channel.take() == []
+
+
+def test_a_taker_waits_for_what_is_expected_and_no_longer() -> None:
+    channel: Channel[str] = Channel(10)
+    channel.expect(3)
+    channel.put("a")
+    taken: list[list[str]] = []
+    taker = Thread(target=lambda: taken.append(channel.take(8, max_wait_seconds=60)))
+    taker.start()
+    channel.put("b")
+    taker.join(0.05)
+    assert taken == []
+    channel.expect(-1)  # the third could not be made
+    taker.join(30)
+    assert taken == [["a", "b"]]
+
+
+@pytest.mark.parametrize("how", ["enough", "full", "closed", "waited"])
+def test_a_taker_that_expects_more_takes_what_is_there_when_waiting_is_of_no_use(how: str) -> None:
+    channel: Channel[str] = Channel(3)
+    channel.expect(100)
+    channel.put("a")
+    channel.put("b")
+    if how == "full":
+        channel.put("c", cost=5)
+    if how == "closed":
+        channel.close()
+    at_most = 2 if how == "enough" else 8
+    waits = 0.01 if how == "waited" else 60
+    assert channel.take(at_most, max_wait_seconds=waits) == ["a", "b", "c"][: 3 if how == "full" else 2]
+
+
+def test_batches_fill_although_images_are_decoded_one_by_one() -> None:
+    segmenter = BoxSegmenter()
+    service = replace(service_of(waiting(*"abcdefgh"), segmenter, 4), max_wait_seconds=60, io_threads=3)
+    service.run(Event())
+    assert segmenter.batches == [4, 4]
+
+
+def test_an_odd_image_does_not_wait_for_a_batch_that_never_fills() -> None:
+    segmenter = BoxSegmenter()
+    transport = waiting(*"abcde")
+    transport.waiting.insert(2, submission("bad", b"no image", PROMPT))
+    replace(service_of(transport, segmenter, 4), max_wait_seconds=60).run(Event())
+    assert sum(segmenter.batches) == 5
+    assert list(transport.rejected) == ["bad"]
+
+
+def test_results_come_in_the_order_of_the_submissions_however_long_each_takes_to_decode() -> None:
+    transport = waiting(*"abcdefgh")
+    service = service_of(transport, batch_size=1)
+
+    def slower_first(submission: Submission) -> Job:
+        time.sleep((ord("h") - ord(submission.name)) / 200)
+        return service.decode(submission)
+
+    replace(service, decode=slower_first, io_threads=4).run(Event())
+    assert list(transport.delivered) == list("abcdefgh")

@@ -51,5 +51,5 @@ def _build(name: str, options: ModelSettings) -> "SamSegmenter":
     )
     segmenter.check()
     if options.compile:
-        segmenter.compile_for(options.batch_size)
+        segmenter.compile_for(options.batch_size_on(str(device)))
     return segmenter

@@ -51,6 +51,7 @@ class SamSegmenter:
             self._sam = sam.to(device).eval()
         self._device = device
         self._mask_policy = mask_policy
+        self._ran_out_of_memory = False
         self._resize = ResizeLongestSide(sam.image_encoder.img_size)
         self._info = ModelInfo(name, str(device), checkpoint_sha256, precision)
 
@@ -60,6 +61,16 @@ class SamSegmenter:
 
     @torch.inference_mode()
     def embed(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
+        if self._ran_out_of_memory:  # what the failed batch had is kept for batches of its size until now
+            torch.cuda.empty_cache()
+            self._ran_out_of_memory = False
+        try:
+            return self._embedded(images)
+        except OutOfMemory:
+            self._ran_out_of_memory = True
+            raise
+
+    def _embedded(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
         with _translated_torch_errors():
             resize = self._resized if self._encoder.dtype == torch.float32 else self._resized_by_torch
             resized = [resize(image) for image in images]  # (3, h, w) each
