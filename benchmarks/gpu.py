@@ -136,7 +136,7 @@ def files_to_files(name: str, segmenter: SamSegmenter, batch: int, count: int) -
             write_pairs(root / "in", images, WIDTH, HEIGHT, suffix)
             (root / "out").mkdir()
             if suffix == ".json":
-                taken.append(serve_folder(root, SamWithEllipses(segmenter), batch) / images)
+                taken.append(serve_folder(root, SamWithEllipses(segmenter), batch, executors=2) / images)
             else:
                 taken.append(seconds_of(lambda: poll_once(root / "in", root / "out", reference)) / images)
     return taken[0], taken[1]

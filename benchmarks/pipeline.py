@@ -6,6 +6,7 @@ python -m benchmarks.pipeline [--pairs 3000] [--size 64x48] [--rounds 5] [--json
 import argparse
 import io
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -72,6 +73,7 @@ def write_pairs(directory: Path, count: int, width: int, height: int, prompt_suf
     for number in range(count):
         (directory / f"image{number:06d}.jpg").write_bytes(buffer.getvalue())
         (directory / f"image{number:06d}{prompt_suffix}").write_text(prompt)
+    os.sync()  # or the first to force anything to the disk would pay for these
 
 
 def through_the_spool(root: Path, durability: Durability, write: Callable[[Path, str], None]) -> float:
@@ -83,7 +85,11 @@ def through_the_spool(root: Path, durability: Durability, write: Callable[[Path,
 
 
 def serve_folder(
-    root: Path, segmenter: Segmenter[Any], batch_size: int, durability: Durability = Durability.BATCH
+    root: Path,
+    segmenter: Segmenter[Any],
+    batch_size: int,
+    durability: Durability = Durability.BATCH,
+    executors: int = 1,
 ) -> float:
     """Seconds that a one-shot run takes for all pairs in root/in, the model being loaded."""
     layout = Layout(root / "in", root / "out", root / "in" / "done")
@@ -106,6 +112,7 @@ def serve_folder(
             batch_size=batch_size,
             max_wait_seconds=0.1,
             io_threads=default_io_threads(),
+            executors=executors,
         ).run(Event())
     return time.perf_counter() - begun
 

@@ -166,6 +166,7 @@ class _Application:
             batch_size=model.batch_size_on(self._segmenter.info.device),
             max_wait_seconds=model.max_wait_seconds,
             io_threads=self._settings.operations.io_threads or default_io_threads(),
+            executors=2 if self._segmenter.info.device.startswith("cuda") else 1,
         )
 
 

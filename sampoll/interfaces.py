@@ -16,7 +16,8 @@ class Segmenter(Protocol[E]):
 
     E is the model's own embedding, opaque to everyone else. Nothing is kept between calls, and the same
     calls give the same masks. A JobError raised here is that job's fault, ModelUnavailable ends the
-    process with nothing lost, and any other exception fails the job that it still happens to alone.
+    process with nothing lost, and any other exception fails the job that it still happens to alone. One
+    whose `info.device` is a CUDA device is called by two threads at a time.
     """
 
     @property

@@ -48,7 +48,8 @@ class Service:
     """Moves every submission of `transport` to a delivery or a rejection.
 
     A batch forms at `batch_size` images, once the first of them has waited for `max_wait_seconds`, or when
-    nothing else is on its way. `io_threads` decode images, and as many render results.
+    nothing else is on its way. `io_threads` decode images, and as many render results. With several
+    `executors`, so many batches are with the segmenter at once, and they may end in another order.
     """
 
     transport: Transport
@@ -58,6 +59,7 @@ class Service:
     batch_size: int
     max_wait_seconds: float = 0.0
     io_threads: int = 1
+    executors: int = 1
 
     def run(self, stop: Event) -> None:
         """Returns when the transport has no more; after `stop`, when the running batch is delivered."""
@@ -88,22 +90,29 @@ class _Run:
             _pool(self._service.io_threads, "loader") as loaders,
             _pool(self._service.io_threads, "renderer") as renderers,
         ):
-            stages = {
+            stages: dict[str, tuple[Callable[[], None], Channel[Any] | None]] = {
                 "reader": (partial(self._read, loaders), self._loading),
                 "collector": (self._collect, self._decoded),
-                "writer": (partial(self._write, renderers), self._outcomes),
+                "writer": (partial(self._write, renderers), None),
             }
             threads = [Thread(target=self._guarded, args=stage, name=name) for name, stage in stages.items()]
-            for thread in threads:
+            executors = [
+                Thread(target=self._guarded, args=(self._execute,), name=f"executor {number}")
+                for number in range(1, self._service.executors)
+            ]
+            for thread in (*threads, *executors):
                 thread.start()
-            self._guarded(self._execute, self._outcomes)
+            self._guarded(self._execute)
+            for thread in executors:
+                thread.join()
+            self._outcomes.close()
             for thread in threads:
                 thread.join()
         if self._trouble is not None:
             raise self._trouble
 
-    def _guarded(self, stage: Callable[[], None], downstream: Channel[Any]) -> None:
-        """Runs a stage; closes what it feeds, or everything if it raised."""
+    def _guarded(self, stage: Callable[[], None], downstream: Channel[Any] | None = None) -> None:
+        """Runs a stage; closes what it alone feeds, or everything if it raised."""
         try:
             stage()
         except BaseException as error:  # noqa: BLE001  raised again by run(), in the caller's thread
@@ -114,7 +123,8 @@ class _Run:
                 channel.close()
             self._in_flight.abandon()
         finally:
-            downstream.close()
+            if downstream is not None:
+                downstream.close()
 
     def _read(self, loaders: ThreadPoolExecutor) -> None:
         for group in self._transport.submissions(self._stop):

@@ -48,8 +48,9 @@ def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:
         if kept_as != state.kept_as and any(map(os.path.lexists, wanted)):
             continue
         kept = replace(state, kept_as=kept_as)
-        # The first version is found again without a note.
-        claim = replace(claim, state=kept) if kept_as == state.name else claim.saved(kept, sync=False)
+        # Without anything beside the files, the first version is found again without a note.
+        is_obvious = beside is None and kept_as == state.name
+        claim = replace(claim, state=kept) if is_obvious else claim.saved(kept, sync=False)
         if all(move_unless_taken(path, target) for path, target in targets.items()):
             return claim
     raise AssertionError("there are infinitely many versions")

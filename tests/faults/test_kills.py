@@ -17,7 +17,7 @@ import pytest
 from oracle import BAD, GOOD, TWO, Dropped
 from support import SAMPOLL, Folders, environment, sampoll
 
-CALLS = "rename,renameat,renameat2,mkdir,rmdir,unlink,unlinkat,link,fsync,syncfs,flock,write"
+CALLS = "rename,renameat,renameat2,mkdir,rmdir,unlink,unlinkat,link,linkat,fsync,syncfs,flock,write"
 DURABILITIES = ("batch", "file", "off")
 SAMPLE = 8
 SEED = 7

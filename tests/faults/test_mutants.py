@@ -9,7 +9,7 @@ from faults.test_hostile_input import (
     test_what_is_no_regular_file_is_never_opened_and_holds_nobody_up as links,
 )
 from faults.test_readiness import test_a_writer_that_closes_pauses_and_appends_is_waited_for as appended
-from faults.test_state_machine import test_a_kill_at_each_act_of_a_delivery as every_kill
+from faults.test_state_machine import test_a_kill_at_each_act_of_an_ending as every_kill
 from mutants import MUTANTS, record_before_masks, wall_clock_lease
 from support import Folders
 from unit.test_spool import test_a_living_machine_is_left_alone_when_our_clock_is_set_forward as clock
@@ -46,4 +46,4 @@ def test_a_lease_by_the_wall_clock_is_noticed(folders: Folders, monkeypatch: pyt
 
 def test_a_record_that_comes_before_its_masks_is_noticed() -> None:
     with record_before_masks(), pytest.raises(FileNotFoundError, match=r"a\.png"):
-        every_kill()
+        every_kill("deliver")

@@ -1,9 +1,11 @@
 """SAM behind the Segmenter seam: the answers of segment_anything's SamPredictor, from batches."""
 
-from collections.abc import Iterator, Sequence
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +19,9 @@ from sampoll.jobs import Prompt, RgbImage
 from sampoll.results import Mask, ModelInfo
 from sampoll.segmenters.sam.device import PRECISIONS
 from sampoll.segmenters.sam.encoder import Encoder
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MaskPolicy: TypeAlias = Literal["best", "first", "single"]
 """Of the three masks that SAM gives for a prompt: the one with the highest predicted IoU, or the first;
@@ -32,8 +37,27 @@ class SamEmbedding:
     input_size: tuple[int, int]
 
 
+def _on_own_stream(method: Callable[P, T]) -> Callable[P, T]:
+    """On CUDA, each thread that calls has a stream of its own: while one batch waits for the host, the next
+    one computes."""
+
+    @functools.wraps(method)
+    def wrapped(*arguments: P.args, **options: P.kwargs) -> T:
+        if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            return method(*arguments, **options)
+        if not hasattr(_STREAMS, "own"):
+            _STREAMS.own = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(_STREAMS.own):
+            return method(*arguments, **options)
+
+    return wrapped
+
+
+_STREAMS = threading.local()
+
+
 class SamSegmenter:
-    """Segments with any `segment_anything` model, on `device`."""
+    """Segments with any `segment_anything` model, on `device`. Threads may call it at the same time."""
 
     def __init__(
         self,
@@ -60,6 +84,7 @@ class SamSegmenter:
         return self._info
 
     @torch.inference_mode()
+    @_on_own_stream
     def embed(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
         if self._ran_out_of_memory:  # what the failed batch had is kept for batches of its size until now
             torch.cuda.empty_cache()
@@ -82,9 +107,17 @@ class SamSegmenter:
             ]
 
     @torch.inference_mode()
+    @_on_own_stream
     def decode(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
         with _translated_torch_errors():
-            return [[[self._mask(embedding, p)] for p in prompts] for embedding, prompts in work]
+            on_device = [[self._pixels(embedding, p) for p in prompts] for embedding, prompts in work]
+            # Everything is under way before the first of it is waited for.
+            on_host = [
+                [(_to_host(pixels), _to_host(score)) for pixels, score in image] for image in on_device
+            ]
+            if self._device.type == "cuda":
+                torch.cuda.current_stream().synchronize()
+            return [[[Mask.from_array(p.numpy(), float(s))] for p, s in image] for image in on_host]
 
     @torch.inference_mode()
     def low_res_logits(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
@@ -131,13 +164,13 @@ class SamSegmenter:
                     f"the model cannot be compiled here: run without --compile ({error})"
                 ) from error
 
-    def _mask(self, embedding: SamEmbedding, prompt: Prompt) -> Mask:
+    def _pixels(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        """The mask, bool of shape (H, W), and its score, a scalar, both on the device."""
         logits, score = self.low_res_logits(embedding, prompt)
         full = self._sam.postprocess_masks(
             logits, embedding.input_size, embedding.original_size
         )  # (1, 1, H, W)
-        pixels = (full[0, 0] > self._sam.mask_threshold).cpu().numpy()
-        return Mask.from_array(pixels, float(score))
+        return full[0, 0] > self._sam.mask_threshold, score
 
     def _resized(self, image: RgbImage) -> Tensor:
         resized = self._resize.apply_image(image)  # (h, w, 3), the longer side 1024
@@ -150,7 +183,7 @@ class SamSegmenter:
         size = self._resize.get_preprocess_shape(height, width, self._resize.target_length)
         pixels = torch.from_numpy(np.require(image, requirements="W"))  # (H, W, 3)
         if self._device.type == "cuda":
-            pixels = pixels.pin_memory().to(self._device, non_blocking=True).float()
+            pixels = pixels.to(self._device).float()  # pinning each image first takes longer than it saves
         planes = pixels.permute(2, 0, 1)[None]
         resized = F.interpolate(planes, size, mode="bilinear", antialias=True)
         return resized[0].round() if resized.is_floating_point() else resized[0]
@@ -171,6 +204,11 @@ class SamSegmenter:
 
     def _tensor(self, values: object) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float, device=self._device)
+
+
+def _to_host(tensor: Tensor) -> Tensor:
+    """A copy in host memory; of a CUDA tensor, once the stream is through."""
+    return tensor if tensor.device.type == "cpu" else tensor.to("cpu", non_blocking=True)
 
 
 @contextmanager
