@@ -55,8 +55,11 @@ class Channel(Generic[T]):
         waited for `max_wait_seconds`.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._entries or self._closed)
-            while not self._is_worth_taking(at_most):
+            while True:
+                # Again after each wait: another taker may have been faster.
+                self._changed.wait_for(lambda: self._entries or self._closed)
+                if self._is_worth_taking(at_most):
+                    break
                 left = self._entries[0].since + max_wait_seconds - time.monotonic()
                 if left <= 0:
                     break

@@ -3,6 +3,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from support import BoxSegmenter, encoded, image_of
@@ -237,3 +238,57 @@ def test_results_come_in_the_order_of_the_submissions_however_long_each_takes_to
 
     replace(service, decode=slower_first, io_threads=4).run(Event())
     assert list(transport.delivered) == list("abcdefgh")
+
+
+def test_two_takers_share_what_comes_and_both_end() -> None:
+    channel: Channel[int] = Channel(100)
+    taken: list[int] = []
+
+    def take() -> None:
+        while items := channel.take(4, max_wait_seconds=0.01):
+            taken.extend(items)
+
+    takers = [Thread(target=take) for _ in range(2)]
+    for taker in takers:
+        taker.start()
+    channel.expect(1000)
+    for number in range(500):
+        channel.put(number)
+    channel.close()
+    for taker in takers:
+        taker.join(30)
+    assert sorted(taken) == list(range(500))
+
+
+def test_two_executors_do_each_submission_once_and_end_together() -> None:
+    transport = waiting(*(f"s{number}" for number in range(40)))
+    transport.waiting[20] = replace(transport.waiting[20], alone=True)
+    replace(service_of(transport, batch_size=3), executors=2, io_threads=2, max_wait_seconds=0.05).run(
+        Event()
+    )
+    assert sorted(transport.delivered) == sorted(f"s{number}" for number in range(40))
+    assert len(transport._open) == 0
+
+
+@pytest.mark.parametrize("executors", [1, 2])
+@pytest.mark.parametrize("stage", ["loader", "renderer", "executor"])
+def test_a_bug_in_a_pool_ends_the_service_instead_of_hanging_it(stage: str, executors: int) -> None:
+    class Broken(BoxSegmenter):
+        def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+            raise ModelUnavailable("broken")
+
+    def broken(*_: object) -> Any:
+        raise KeyboardInterrupt("broken")  # no Exception: nobody may take it for a job's fault
+
+    transport = waiting(*"abcdefgh")
+    service = service_of(transport, Broken() if stage == "executor" else None, batch_size=2)
+    service = replace(service, executors=executors, io_threads=2)
+    if stage == "loader":
+        service = replace(service, decode=broken)
+    if stage == "renderer":
+        png = PngMask()
+        png.render = broken  # type: ignore[method-assign, assignment]
+        service = replace(service, formats=[png, Opex()])
+    with pytest.raises((KeyboardInterrupt, ModelUnavailable), match="broken"):
+        service.run(Event())
+    assert transport.delivered == {}
