@@ -155,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("there is no CUDA device")
     batch_sizes = [int(size) for size in given.batch_sizes.split(",")]
 
+    torch.backends.cudnn.allow_tf32 = False  # the reference of all errors computes in float32
     peak = matrix_peak()
     device = torch.cuda.get_device_name()
     print(f"{device}, torch {torch.__version__}; a large bf16 product runs at {peak:.0f} TFLOP/s\n")

@@ -1,6 +1,7 @@
 """The benchmarks run, and print what they promise; what they print is for people to judge."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,3 +28,16 @@ def test_the_pipeline_is_measured_beside_the_reference(tmp_path: Path) -> None:
     assert "| --durability batch |" in table
     assert document["pairs"] == 20
     assert "cores" in document["machine"]  # type: ignore[operator]
+
+
+def test_the_benchmark_for_cuda_says_so_where_there_is_no_device() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu"],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert (run.returncode, "there is no CUDA device" in run.stderr) == (2, True)

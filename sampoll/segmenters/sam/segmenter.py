@@ -70,6 +70,8 @@ class SamSegmenter:
         checkpoint_sha256: str | None = None,
     ) -> None:
         """`precision`, one of PRECISIONS, is the encoder's; the decoder always computes in float32."""
+        # For the few convolutions; otherwise float32 would mean TensorFloat-32, with its 10 bits.
+        torch.backends.cudnn.allow_tf32 = False
         with _translated_torch_errors():
             self._encoder = Encoder(sam.image_encoder, PRECISIONS[precision]).to(device).eval()
             self._sam = sam.to(device).eval()
