@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -274,6 +275,54 @@ def test_only_errors_that_stick_to_the_device_end_the_process(
 
     with pytest.raises(expected):
         segmenter.embed([image_of()])
+
+
+def test_after_a_batch_that_found_no_memory_what_it_held_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    emptied: list[int] = []
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: emptied.append(1))
+    whole = Encoder.forward
+
+    def fail(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    segmenter.embed([image_of()])
+    monkeypatch.setattr(Encoder, "forward", fail)
+    with pytest.raises(OutOfMemory):
+        segmenter.embed([image_of()])
+    assert emptied == []  # not yet: the error still holds the batch
+    monkeypatch.setattr(Encoder, "forward", whole)
+    segmenter.embed([image_of()])
+    segmenter.embed([image_of()])
+    assert emptied == [1]
+
+
+def test_each_thread_has_a_stream_of_its_own_on_the_models_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    segmenter._device = torch.device("cuda:1")
+    made: list[torch.device] = []
+
+    class Stream:
+        def __init__(self, device: torch.device) -> None:
+            made.append(device)
+
+        def wait_stream(self, other: object) -> None:
+            assert other == "the default of cuda:1"
+
+    monkeypatch.setattr("torch.cuda.Stream", Stream)
+    monkeypatch.setattr("torch.cuda.default_stream", lambda device: f"the default of {device}")
+    monkeypatch.setattr("torch.cuda.stream", lambda stream: stream)
+
+    mine = segmenter._stream()
+    others: list[object] = []
+    thread = Thread(target=lambda: others.append(segmenter._stream()))
+    thread.start()
+    thread.join()
+    assert segmenter._stream() is mine
+    assert others[0] is not mine
+    assert made == [torch.device("cuda:1")] * 2
 
 
 @pytest.mark.gpu

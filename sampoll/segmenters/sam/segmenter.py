@@ -3,9 +3,9 @@
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal, ParamSpec, TypeAlias, TypeVar
+from typing import Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -37,23 +37,25 @@ class SamEmbedding:
     input_size: tuple[int, int]
 
 
-def _on_own_stream(method: Callable[P, T]) -> Callable[P, T]:
-    """On CUDA, each thread that calls has a stream of its own: while one batch waits for the host, the next
-    one computes."""
+def _on_device(
+    method: Callable[Concatenate["SamSegmenter", P], T],
+) -> Callable[Concatenate["SamSegmenter", P], T]:
+    """Runs a method on the calling thread's own stream; after it ran out of memory, the next one begins with
+    all the room there is."""
 
     @functools.wraps(method)
-    def wrapped(*arguments: P.args, **options: P.kwargs) -> T:
-        if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            return method(*arguments, **options)
-        if not hasattr(_STREAMS, "own"):
-            _STREAMS.own = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        with torch.cuda.stream(_STREAMS.own):
-            return method(*arguments, **options)
+    def wrapped(segmenter: "SamSegmenter", /, *arguments: P.args, **options: P.kwargs) -> T:
+        with torch.inference_mode(), segmenter._stream():
+            if segmenter._ran_out_of_memory:
+                torch.cuda.empty_cache()
+                segmenter._ran_out_of_memory = False
+            try:
+                return method(segmenter, *arguments, **options)
+            except OutOfMemory:
+                segmenter._ran_out_of_memory = True
+                raise
 
     return wrapped
-
-
-_STREAMS = threading.local()
 
 
 class SamSegmenter:
@@ -77,6 +79,7 @@ class SamSegmenter:
             self._sam = sam.to(device).eval()
         self._device = device
         self._mask_policy = mask_policy
+        self._streams = threading.local()
         self._ran_out_of_memory = False
         self._resize = ResizeLongestSide(sam.image_encoder.img_size)
         self._info = ModelInfo(name, str(device), checkpoint_sha256, precision)
@@ -85,19 +88,8 @@ class SamSegmenter:
     def info(self) -> ModelInfo:
         return self._info
 
-    @torch.inference_mode()
-    @_on_own_stream
+    @_on_device
     def embed(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
-        if self._ran_out_of_memory:  # what the failed batch had is kept for batches of its size until now
-            torch.cuda.empty_cache()
-            self._ran_out_of_memory = False
-        try:
-            return self._embedded(images)
-        except OutOfMemory:
-            self._ran_out_of_memory = True
-            raise
-
-    def _embedded(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
         with _translated_torch_errors():
             resize = self._resized if self._encoder.dtype == torch.float32 else self._resized_by_torch
             resized = [resize(image) for image in images]  # (3, h, w) each
@@ -108,8 +100,7 @@ class SamSegmenter:
                 for f, image, r in zip(features, images, resized, strict=True)
             ]
 
-    @torch.inference_mode()
-    @_on_own_stream
+    @_on_device
     def decode(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
         with _translated_torch_errors():
             on_device = [[self._pixels(embedding, p) for p in prompts] for embedding, prompts in work]
@@ -165,6 +156,16 @@ class SamSegmenter:
                 raise ModelUnavailable(
                     f"the model cannot be compiled here: run without --compile ({error})"
                 ) from error
+
+    def _stream(self) -> AbstractContextManager[object]:
+        """On CUDA, each thread has a stream of its own: while one batch waits for the host, the next one
+        computes."""
+        if self._device.type != "cuda":
+            return nullcontext()
+        if not hasattr(self._streams, "own"):
+            self._streams.own = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+            self._streams.own.wait_stream(torch.cuda.default_stream(self._device))  # the weights are there
+        return torch.cuda.stream(self._streams.own)
 
     def _pixels(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """The mask, bool of shape (H, W), and its score, a scalar, both on the device."""
