@@ -1,6 +1,7 @@
 """The encoder against segment_anything's own, and attention against its definition."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,28 @@ def test_masks_of_lower_precisions_are_nearly_those_of_fp32() -> None:
     for precision, gate in (("bf16", 2e-2), ("fp16", 2e-2)):
         for ours, exact in zip(answers[precision], answers["fp32"], strict=True):
             assert np.linalg.norm(ours - exact) / np.linalg.norm(exact) <= gate
+
+
+@torch.inference_mode()
+def test_only_full_batches_use_what_was_compiled_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def compiled(block: Callable[[torch.Tensor], torch.Tensor], **_: object) -> object:
+        def run(x: torch.Tensor) -> torch.Tensor:
+            calls.append(len(x))
+            return block(x)
+
+        return run
+
+    monkeypatch.setattr("torch.compile", compiled)
+    encoder = Encoder(tiny_sam().image_encoder, torch.float32)
+    encoder.compile_for(3)
+    assert calls == [3, 3]  # two blocks
+    batch = torch.randn(3, 3, 64, 64)
+    assert relative_error(encoder(batch)[:2], encoder(batch[:2])) < 1e-5
+    assert calls == [3] * 4
+
+
+def test_compiling_is_refused_where_it_is_of_no_use() -> None:
+    with pytest.raises(ModelUnavailable, match="--compile is for CUDA devices, and the model runs on cpu"):
+        SamSegmenter("sam", tiny_sam(), CPU).compile_for(8)
