@@ -9,7 +9,7 @@ from pathlib import Path
 from mutants import MUTANTS
 from support import BoxSegmenter
 
-from sampoll.errors import OutOfMemory
+from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.jobs import RgbImage
 from sampoll.settings import ModelSettings
 
@@ -49,6 +49,11 @@ class _OutOfMemory(_Misbehaving):
         raise OutOfMemory("not enough memory for the poison")
 
 
+class _Lost(_Misbehaving):
+    def misbehave(self) -> None:
+        raise ModelUnavailable("the CUDA device failed: an illegal memory access was encountered")
+
+
 class _Waiting(_Misbehaving):
     """Says in the file `$FAKES_STARTED` that it works, and goes on when `$FAKES_GO` exists."""
 
@@ -68,6 +73,10 @@ def raising(_: ModelSettings) -> BoxSegmenter:
 
 def out_of_memory(_: ModelSettings) -> BoxSegmenter:
     return _OutOfMemory()
+
+
+def lost(_: ModelSettings) -> BoxSegmenter:
+    return _Lost()
 
 
 def waiting(_: ModelSettings) -> BoxSegmenter:

@@ -4,6 +4,7 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
 from support import Folders, drop_pair, image_of, read_mask, running_sampoll, sampoll, until
 
 POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
@@ -59,3 +60,19 @@ def test_a_killing_pair_takes_no_other_with_it(folders: Folders) -> None:
     assert folders.failed == ["poison.error.json", "poison.jpg", "poison.json"]
     assert [name for name in folders.results if name.endswith(".json")] == [f"good{n}.json" for n in range(6)]
     assert len(codes) <= 1 + 2 + 1  # together, twice alone, and the run that does the rest
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_a_device_that_is_lost_ends_the_process_with_69_and_every_pair_waits(
+    folders: Folders, continuous: bool
+) -> None:
+    poison(folders, "a")
+    drop_pair(folders.input, "b")
+    flags = ("--continuous",) if continuous else ()
+
+    run = sampoll("run", *folders.flags, *flags, "--model", "fakes:lost", "--batch-size", 4)
+
+    assert run.returncode == 69
+    assert "the CUDA device failed: an illegal memory access was encountered" in run.stderr
+    assert folders.waiting == ["a.jpg", "a.json", "b.jpg", "b.json"]
+    assert (folders.failed, folders.done, folders.results) == ([], [], [])
