@@ -259,6 +259,9 @@ def test_a_gpu_that_is_not_there_names_those_that_are(monkeypatch: pytest.Monkey
     [
         (torch.cuda.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), ModelUnavailable),
+        (RuntimeError("CUDA error: out of memory"), OutOfMemory),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), OutOfMemory),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), OutOfMemory),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), OutOfMemory),
         (RuntimeError("shapes do not match"), RuntimeError),
     ],

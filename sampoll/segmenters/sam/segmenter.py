@@ -222,7 +222,8 @@ def _translated_torch_errors() -> Iterator[None]:
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemory("not enough device memory for this image; it is tried again later") from error
     except RuntimeError as error:
-        if "can't allocate memory" in str(error):  # what torch says on the CPU
+        # What torch says on the CPU; and what it passes on from CUDA and its libraries.
+        if any(sign in str(error) for sign in ("can't allocate memory", "out of memory", "ALLOC_FAILED")):
             raise OutOfMemory("not enough memory for this image; it is tried again later") from error
         if "CUDA error" in str(error):
             raise ModelUnavailable(f"the CUDA device failed: {error}") from error
