@@ -9,6 +9,7 @@ import argparse
 import copy
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,11 @@ from segment_anything.modeling import Sam
 from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
 from benchmarks.models import random_sam, relative_error
 from sampoll.jobs import Box, Prompt, RgbImage
-from sampoll.segmenters.sam.device import PRECISIONS
 from sampoll.segmenters.sam.segmenter import SamSegmenter
 
 CPU = torch.device("cpu")
 WIDTH, HEIGHT = 1920, 1080
-PROMPT = Prompt(box=Box(400, 200, 1500, 900))
+BOX = Box(400, 200, 1500, 900)
 
 
 def seconds_of(act: Callable[[], object]) -> float:
@@ -37,7 +37,7 @@ def original_logits(sam: Sam, image: RgbImage) -> tuple[torch.Tensor, torch.Tens
     """SamPredictor's embedding and low-res logits, of the mask that it scores highest."""
     predictor = SamPredictor(sam)
     predictor.set_image(image)
-    _, scores, logits = predictor.predict(box=np.array([400, 200, 1500, 900]), multimask_output=True)
+    _, scores, logits = predictor.predict(box=np.array(astuple(BOX)), multimask_output=True)
     return predictor.features, torch.from_numpy(logits[int(scores.argmax())])
 
 
@@ -57,10 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     errors: dict[str, tuple[float, float]] = {}
     for precision in ("fp32", "bf16"):
-        assert precision in PRECISIONS
         segmenter = SamSegmenter(given.model, copy.deepcopy(sam), CPU, precision=precision)
         [embedding] = segmenter.embed([image])
-        ours, _ = segmenter.low_res_logits(embedding, PROMPT)
+        ours, _ = segmenter.low_res_logits(embedding, Prompt(box=BOX))
         errors[precision] = (
             relative_error(embedding.features, features[0]),
             relative_error(ours[0, 0], logits),

@@ -133,7 +133,7 @@ def files_to_files(name: str, segmenter: SamSegmenter, batch: int, count: int) -
         taken = []
         for images, suffix in ((count, ".json"), (REFERENCE_IMAGES, ".prompt")):
             shutil.rmtree(root, ignore_errors=True)
-            write_pairs(root / "in", images, WIDTH, HEIGHT, suffix)
+            write_pairs(root / "in", suffix, count=images, width=WIDTH, height=HEIGHT)
             (root / "out").mkdir()
             if suffix == ".json":
                 taken.append(serve_folder(root, SamWithEllipses(segmenter), batch, executors=2) / images)

@@ -61,7 +61,7 @@ def ellipse(size: tuple[int, int]) -> BoolMask:
     return inside
 
 
-def write_pairs(directory: Path, count: int, width: int, height: int, prompt_suffix: str) -> None:
+def write_pairs(directory: Path, prompt_suffix: str, *, count: int, width: int, height: int) -> None:
     """The same photograph-like image `count` times, each with a box."""
     y, x = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).normal(0, 8, (height, width, 3))
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     width, height = map(int, given.size.split("x"))
 
     with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
-        write = partial(_write, count=given.pairs, width=width, height=height)
+        write = partial(write_pairs, count=given.pairs, width=width, height=height)
         root = Path(scratch) / "spool"
         samples = in_turns(
             {
@@ -176,10 +176,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "seconds": {name: list(sample.seconds) for name, sample in samples.items()},
         },
     )
-
-
-def _write(directory: Path, suffix: str, *, count: int, width: int, height: int) -> None:
-    write_pairs(directory, count, width, height, suffix)
 
 
 if __name__ == "__main__":
