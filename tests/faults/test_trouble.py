@@ -221,3 +221,22 @@ def test_an_error_of_any_call_loses_nothing(strace: str, folders: Folders, call:
     dropped.assert_nothing_is_lost_or_torn()
     assert sampoll("run", *folders.flags, *BOXES).returncode == 0
     dropped.assert_everything_ended_once()
+
+
+@pytest.mark.parametrize(
+    "limit", ["fsize=100", "fsize=66000", "nofile=5", "nofile=6", "nofile=7", "nofile=9"]
+)
+def test_a_limit_on_the_process_loses_nothing_and_charges_nobody(folders: Folders, limit: str) -> None:
+    dropped = Dropped(folders)
+    for name in "abc":
+        dropped.pair(name, GOOD)
+    dropped.pair("large", {"prompts": [GOOD] * 2000})  # its record is larger than 66 kB
+    command = ["prlimit", f"--{limit}", str(SAMPOLL), "run", *map(str, folders.flags), *BOXES]
+
+    run = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
+
+    # How many open files are too few depends on the machine.
+    assert run.returncode in ((74,) if limit.startswith("fsize") else (0, 74)), run.stderr
+    dropped.assert_nothing_is_lost_or_torn()
+    assert sampoll("run", *folders.flags, *BOXES, "--max-attempts", 1).returncode == 0
+    dropped.assert_everything_ended_once()
