@@ -188,7 +188,6 @@ class DirectoryTransport:
                 continue
             with translated_os_errors("claim from", self._layout.input):
                 fresh = self._spool.take(group)
-            # Nothing is known of a new job that could ask for another step than to try it.
             if fresh.is_sound or self._goes_on(fresh):
                 yield fresh
 
