@@ -2,7 +2,8 @@
 `stop` is set.
 
 The reader takes submissions and has a pool of loaders decode them; the collector hands on what they made, in
-order. The executor, in the caller's thread, forms batches. The writer has a pool render them, and delivers.
+order. Executors, the first in the caller's thread, run batches. The writer has a pool render the results, and
+delivers.
 
 Whatever one stage raises closes all channels, so that the others come to rest, and is raised again from
 `run`; the transport then hands back what was in flight when it is closed.

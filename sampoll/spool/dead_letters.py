@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +32,8 @@ class DeadLetter:
         return self.state.failures[-1]
 
 
-def dead_letters(layout: InputLayout, wanted: Container[str] | None = None) -> Iterator[DeadLetter]:
-    """All of them by path, or those whose path is `wanted`."""
+def dead_letters(layout: InputLayout) -> Iterator[DeadLetter]:
+    """All of them, by folder and path."""
     for root, folders, names in os.walk(layout.failed):
         folders.sort()
         directory = Path(root)
@@ -42,10 +42,9 @@ def dead_letters(layout: InputLayout, wanted: Container[str] | None = None) -> I
             by_stem.setdefault(split_name(name)[0], []).append(name)
         for kept_as in sorted(n.removesuffix(ERROR_SUFFIX) for n in names if n.endswith(ERROR_SUFFIX)):
             path = os.fspath((directory / kept_as).relative_to(layout.failed))
-            if wanted is None or path in wanted:
-                letter = _dead_letter(directory, path, by_stem.get(kept_as, []))
-                if letter is not None:
-                    yield letter
+            letter = _dead_letter(directory, path, by_stem.get(kept_as, []))
+            if letter is not None:
+                yield letter
 
 
 def _dead_letter(directory: Path, path: str, names: Iterable[str]) -> DeadLetter | None:

@@ -130,12 +130,15 @@ def replace_file(path: Path, content: bytes, *, sync: bool) -> None:
 def append_line(path: Path, line: bytes, *, sync: bool) -> None:
     """Adds a line to a file, which is created where it is missing.
 
-    A process that is killed here leaves a torn line; the next one begins on a line of its own all the same.
+    With `sync`, the line and the file's name are on the disk. A process that is killed here leaves a torn
+    line; the next one begins on a line of its own all the same.
     """
     with FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666), "a") as file:
         _write_all(file, b"\n" + line)
         if sync:
             os.fsync(file.fileno())
+    if sync:
+        sync_directory(path.parent)
 
 
 def _write_all(file: FileIO, content: bytes) -> None:

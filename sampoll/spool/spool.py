@@ -13,7 +13,7 @@ from sampoll.errors import AmbiguousPair, CrashedRepeatedly, JobError, Transient
 from sampoll.naming import printable
 from sampoll.spool import claims, endings, recovery, results
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import Durability, listing, subdirectories, sync_filesystem
+from sampoll.spool.files import Durability, identity_of, listing, subdirectories, sync_filesystem
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import Listener, Machine, Node, joined
 from sampoll.spool.recovery import Step, next_step
@@ -43,6 +43,7 @@ class Spool:
         layout: Layout,
         node: Node,
         *,
+        input_identity: tuple[int, int] | None,
         former_nodes: frozenset[str],
         readiness: Readiness,
         max_attempts: int,
@@ -52,6 +53,7 @@ class Spool:
     ) -> None:
         self._layout = layout
         self._node = node
+        self._input_identity = input_identity
         self._durability = durability
         self._naming = naming
         self._readiness = readiness
@@ -72,6 +74,11 @@ class Spool:
     def is_fenced(self) -> bool:
         """Whether another process has taken our jobs: then nothing that we hold can be published any more."""
         return not self._node.stage.is_dir()
+
+    @property
+    def has_lost_its_input(self) -> bool:
+        """Whether the input is gone, or another directory lies in its place since the spool was opened."""
+        return identity_of(self._layout.input) != self._input_identity
 
     # Ways in
 
@@ -274,6 +281,7 @@ def opened(
 
     What the `former_nodes` of this process left in flight has crashed nothing. The new node is added to them.
     """
+    input_identity = identity_of(layout.input)
     directories = [layout.nodes, layout.work, layout.deferred, layout.failed, layout.stage, layout.names]
     for directory in (*directories, *([layout.done] if layout.done else [])):
         directory.mkdir(parents=True, exist_ok=True)
@@ -283,6 +291,7 @@ def opened(
         yield Spool(
             layout,
             node,
+            input_identity=input_identity,
             former_nodes=frozenset(former_nodes),
             readiness=readiness,
             max_attempts=max_attempts,

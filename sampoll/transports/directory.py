@@ -19,7 +19,7 @@ from sampoll.jobs import Submission
 from sampoll.naming import printable
 from sampoll.results import Delivery
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import Durability, identity_of
+from sampoll.spool.files import Durability
 from sampoll.spool.layout import Layout
 from sampoll.spool.probing import check_room
 from sampoll.spool.recovery import Step
@@ -68,7 +68,6 @@ class DirectoryTransport:
         self._options = options
         self._events = events
         self._changed = Event()
-        self._identity = identity_of(layout.input)
         self._recovered: list[Claim] = []
 
     # Transport
@@ -138,7 +137,7 @@ class DirectoryTransport:
     def has_lost_its_input(self) -> bool:
         """Whether the input is gone, or another directory lies in its place: a mount that came or went. Then
         `submissions` ends, and a new transport is needed once there is an input again."""
-        return identity_of(self._layout.input) != self._identity
+        return self._spool.has_lost_its_input
 
     # What is there
 

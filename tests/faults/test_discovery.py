@@ -22,7 +22,11 @@ def stopped_in_order(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def until_it_serves(folders: Folders) -> None:
-    until(lambda: (folders.input / "done").exists() and (folders.output / ".sampoll").exists(), "the service")
+    """The service has started, and left no visible trace of how one knows."""
+    drop_pair(folders.input, "first")
+    until(lambda: folders.done == ["first.jpg", "first.json"], "the service")
+    for path in (*folders.output.glob("first.*"), *(folders.input / "done").iterdir()):
+        path.unlink()
 
 
 def test_without_any_events_a_look_finds_what_is_there(folders: Folders) -> None:
@@ -94,11 +98,12 @@ set -e
 mount -t tmpfs tmpfs "$IN"
 "$@" &
 pid=$!
-while [ ! -e "$IN/done" ]; do sleep 0.05; done
+cp "$PAIR"/first.* "$IN"
+while [ ! -e "$IN/done/first.json" ]; do sleep 0.05; done
 umount -l "$IN"
 cp "$PAIR"/a.* "$IN"                  # into the empty directory below the mount
 sleep 2
-[ -z "$(ls "$OUT")" ] || exit 21      # an outage is not an input
+[ ! -e "$OUT/a.json" ] || exit 21     # an outage is not an input
 [ ! -e "$IN/.sampoll" ] || exit 22
 mount -t tmpfs tmpfs "$IN"
 cp "$PAIR"/b.* "$IN"
@@ -113,8 +118,8 @@ cp -r "$IN"/done "$KEPT"
 def test_a_mount_that_goes_away_is_an_outage_and_not_an_empty_input(folders: Folders, tmp_path: Path) -> None:
     pair = tmp_path / "pair"
     pair.mkdir()
-    drop_pair(pair, "a")
-    drop_pair(pair, "b")
+    for name in ("first", "a", "b"):
+        drop_pair(pair, name)
     folders.output.mkdir()
     places = {"IN": folders.input, "OUT": folders.output, "PAIR": pair, "KEPT": tmp_path / "kept"}
     arguments = [str(a) for a in (SAMPOLL, "run", *folders.flags, *WATCH)]
@@ -129,7 +134,7 @@ def test_a_mount_that_goes_away_is_an_outage_and_not_an_empty_input(folders: Fol
     )
 
     assert run.returncode == 0, run.stderr
-    assert folders.results == ["b.json", "b.png"]
+    assert folders.results == ["b.json", "b.png", "first.json", "first.png"]
     assert names_in(tmp_path / "kept") == ["b.jpg", "b.json"]
 
 

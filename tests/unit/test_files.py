@@ -85,6 +85,17 @@ def test_a_line_that_follows_a_torn_one_is_whole(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes().split(b"\n") == [b"", b"one", b"tw", b"three"]
 
 
+def test_a_line_that_is_forced_to_the_disk_takes_the_name_of_its_file_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_directory", synced.append)
+    append_line(tmp_path / "a", b"one", sync=False)
+    assert synced == []
+    append_line(tmp_path / "a", b"two", sync=True)
+    assert synced == [tmp_path]
+
+
 @pytest.mark.parametrize("number", [0, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
 def test_a_second_name_that_is_taken_is_refused_whether_or_not_links_can_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

@@ -59,8 +59,6 @@ def _folded(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor, 
     padding = q.new_zeros(*q.shape[:3], places.shape[-1] - by_row.shape[-1] - by_column.shape[-1])
     queries = torch.cat([scaled, by_row, by_column, padding], dim=-1)  # (B, N, L, C + h + w + padding)
     keys = torch.cat([k, places.expand(*k.shape[:2], -1, -1)], dim=-1)
-    if not q.is_cuda:
-        return F.scaled_dot_product_attention(queries, keys, v, scale=1.0)
     with sdpa_kernel(CUDA_KERNELS, set_priority=True):
         return F.scaled_dot_product_attention(queries, keys, v, scale=1.0)
 
