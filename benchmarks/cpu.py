@@ -7,6 +7,7 @@ Weights are random, so masks mean nothing; times and rounding errors do.
 
 import argparse
 import copy
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
@@ -20,6 +21,7 @@ from segment_anything.modeling import Sam
 from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
 from benchmarks.models import random_sam, relative_error
 from sampoll.jobs import Box, Prompt, RgbImage
+from sampoll.segmenters.sam.openvino_encoder import OpenVinoEncoder, converted
 from sampoll.segmenters.sam.segmenter import SamSegmenter
 
 CPU = torch.device("cpu")
@@ -56,15 +58,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "segment_anything, fp32": lambda: seconds_of(lambda: predictor.set_image(image))
     }
     errors: dict[str, tuple[float, float]] = {}
-    for precision in ("fp32", "bf16"):
-        segmenter = SamSegmenter(given.model, copy.deepcopy(sam), CPU, precision=precision)
+    converted_model = converted(copy.deepcopy(sam).image_encoder)
+    for engine, precision in itertools.product(("torch", "openvino"), ("fp32", "bf16")):
+        by_openvino = OpenVinoEncoder(converted_model, 1024, precision) if engine == "openvino" else None
+        segmenter = SamSegmenter(
+            given.model, copy.deepcopy(sam), CPU, precision=precision, encoder=by_openvino
+        )
+        name = f"{engine}, {precision}"
         [embedding] = segmenter.embed([image])
         ours, _ = segmenter.low_res_logits(embedding, Prompt(box=BOX))
-        errors[precision] = (
+        errors[name] = (
             relative_error(embedding.features, features[0]),
             relative_error(ours[0, 0], logits),
         )
-        variants[precision] = lambda segmenter=segmenter: seconds_of(  # type: ignore[misc]
+        variants[name] = lambda segmenter=segmenter: seconds_of(  # type: ignore[misc]
             lambda: segmenter.embed([image])
         )
     samples = in_turns(variants, given.rounds)
@@ -85,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ],
         )
     )
-    print(f"\npeak memory {peak_memory_bytes() / 2**30:.1f} GiB, all three models loaded")
+    print(f"\npeak memory {peak_memory_bytes() / 2**30:.1f} GiB, all of them loaded")
     write_json(
         given.json,
         {

@@ -73,13 +73,14 @@ def _box_around(pixels: BoolMask) -> PixelBox | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model made a mask: its name, where it ran, and, if it has weights, their sha256 and the precision
-    in which it computed."""
+    """Which model made a mask: its name, where it ran, and, if it has weights, their sha256, the precision
+    in which it computed, and the engine that did."""
 
     name: str
     device: str = "cpu"
     checkpoint_sha256: str | None = None
     precision: str | None = None
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,12 @@ class ModelSettings(_Section):
         "Of the image encoder; auto is bf16 where the device multiplies in it, fp32 on other CPUs.",
         metavar="auto|fp32|bf16|fp16",
     )
+    engine: Literal["auto", "torch", "openvino"] = _setting(
+        "auto",
+        "engine",
+        "What computes the image encoder; auto is OpenVINO on a CPU where it is installed, else torch.",
+        metavar="auto|torch|openvino",
+    )
     compile: bool = _setting(
         False, "compile", "CUDA: compile the encoder at the start, for long runs; needs a C compiler."
     )

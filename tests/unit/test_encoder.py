@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from segment_anything.modeling import ImageEncoderViT, Sam
+from segment_anything.modeling import ImageEncoderViT
 from support import image_of
-from tiny import tiny_sam
+from tiny import relative_error, tiny_sam, with_positions
 
 from sampoll.errors import ModelUnavailable
 from sampoll.jobs import Box, Point, Prompt
@@ -24,24 +24,10 @@ LARGEST_ERRORS = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 3e-3}
 """Relative L2 of embeddings. What rounding gives is about a third of it."""
 
 
-def with_positions(sam: Sam) -> Sam:
-    """The positions of a new model are zeros, with which no mistake in them would be seen."""
-    generator = torch.Generator().manual_seed(1)
-    for name, weights in sam.image_encoder.named_parameters():
-        if "pos" in name:
-            weights.data.normal_(std=0.5, generator=generator)
-    return sam
-
-
-def relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((ours - theirs).norm() / theirs.norm())
-
-
-@pytest.fixture(params=["head by head", "folded"])
+@pytest.fixture(params=["_head_by_head", "_folded", "_exported"])
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second one is what CUDA uses; it computes the same on a CPU."""
-    if request.param == "folded":
-        monkeypatch.setattr(attention, "_head_by_head", attention._folded)
+    """The second one is what CUDA uses, the third what other engines get; all run on a CPU."""
+    monkeypatch.setattr(attention, "_head_by_head", getattr(attention, request.param))
 
 
 @pytest.mark.usefixtures("kernel")
@@ -99,13 +85,14 @@ def test_attention_is_softmax_of_products_and_biases(height: int, width: int, ch
     assert relative_error(RelativePositions(rows, columns)(q, k, v), expected) < 1e-5
 
 
+@pytest.mark.usefixtures("kernel")
 def test_many_windows_are_attended_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(3, 7, 2, 6, 8, generator=generator)
     positions = RelativePositions(
         torch.randn(2, 2, 8, generator=generator), torch.randn(3, 3, 8, generator=generator)
     )
-    at_once = positions(q, k, v)
+    at_once = attention._folded(q, k, v, *positions._biases(q), positions.places)
     monkeypatch.setattr(attention, "PAIRS_AT_ONCE", 2 * 6**2)
     assert relative_error(positions(q, k, v), at_once) < 1e-6
 

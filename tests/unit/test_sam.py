@@ -1,5 +1,6 @@
 """Parity with segment_anything's own SamPredictor, and loading of official weights."""
 
+import itertools
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tiny import tiny_sam
 from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.jobs import Box, Point, Prompt, RgbImage
 from sampoll.registry import find_factory, load_segmenter
+from sampoll.results import ModelInfo
 from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
 from sampoll.segmenters.sam.device import PRECISIONS, torch_device
 from sampoll.segmenters.sam.encoder import Encoder
@@ -143,8 +145,9 @@ def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
     image, prompt = data.astronaut(), Prompt(points=(Point(220, 110, 1),), box=Box(150, 10, 310, 210))
     mask, score, logits = predicted(vit_b, image, prompt, "best")
 
-    for precision, largest_error in (("fp32", 1e-4), ("bf16", 2e-2)):
-        options = {"checkpoint": path, "device": "cpu", "precision": precision}
+    for engine, precision in itertools.product(("torch", "openvino"), ("fp32", "bf16")):
+        largest_error = {"fp32": 1e-4, "bf16": 2e-2}[precision]
+        options = {"checkpoint": path, "device": "cpu", "precision": precision, "engine": engine}
         segmenter = loaded(ModelSettings.model_validate(options))
         [embedding] = segmenter.embed([image])
         our_logits, _ = segmenter.low_res_logits(embedding, prompt)
@@ -154,7 +157,7 @@ def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
         assert ours.score == pytest.approx(score, abs=largest_error)
         if precision == "fp32":
             assert (ours.pixels() != mask).mean() < 1e-4
-        assert (segmenter.info.name, segmenter.info.checkpoint_sha256) == ("vit_b", sha256_of(path))
+        assert segmenter.info == ModelInfo("vit_b", "cpu", sha256_of(path), precision, engine)
 
 
 @pytest.mark.parametrize("name", ["vit_b.pth", "vit_b.safetensors", "legacy.pth"])

@@ -3,10 +3,15 @@
 import os
 from typing import TYPE_CHECKING
 
+import platformdirs
+
 from sampoll.errors import ModelUnavailable
 from sampoll.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+    from sampoll.segmenters.sam.openvino_encoder import OpenVinoEncoder
     from sampoll.segmenters.sam.segmenter import SamSegmenter
 
 
@@ -36,20 +41,27 @@ def _build(name: str, options: ModelSettings) -> "SamSegmenter":
         )
     # Here, because torch takes seconds to import and the checks above should not.
     from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
-    from sampoll.segmenters.sam.device import chosen_precision, torch_device
+    from sampoll.segmenters.sam.device import chosen_engine, chosen_precision, torch_device
     from sampoll.segmenters.sam.segmenter import SamSegmenter
 
     device = torch_device(options.device)
-    sam = load_sam(name, options.checkpoint)
+    precision = chosen_precision(options.precision, device)
+    engine = chosen_engine(options.engine, device, precision)
+    sam, sha256 = load_sam(name, options.checkpoint), sha256_of(options.checkpoint)
+    encoder = _openvino_encoder(sam, sha256, precision) if engine == "openvino" else None
     segmenter = SamSegmenter(
-        name,
-        sam,
-        device,
-        options.mask_policy,
-        precision=chosen_precision(options.precision, device),
-        checkpoint_sha256=sha256_of(options.checkpoint),
+        name, sam, device, options.mask_policy, precision=precision, encoder=encoder, checkpoint_sha256=sha256
     )
     segmenter.check()
     if options.compile:
         segmenter.compile_for(options.batch_size_on(str(device)))
     return segmenter
+
+
+def _openvino_encoder(sam: "Sam", checkpoint_sha256: str, precision: str) -> "OpenVinoEncoder":
+    """From the user's cache, where it is put the first time."""
+    from sampoll.segmenters.sam.openvino_encoder import OpenVinoEncoder, cached_model
+
+    cache = platformdirs.user_cache_path("sampoll") / "openvino"
+    model = cached_model(sam.image_encoder, checkpoint_sha256, cache)
+    return OpenVinoEncoder(model, sam.image_encoder.img_size, precision)

@@ -5,6 +5,9 @@ rows[i, j] = q_i · R[row of i, row of j], and the same for columns: two thin pr
 stand for a bias of (L, L).
 """
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F  # noqa: N812  as everywhere
 from torch import Tensor, nn
@@ -17,6 +20,8 @@ CUDA_KERNELS = [
     SDPBackend.MATH,
 ]
 """In order of preference: on an H100, cuDNN's takes half the time of the next one for these shapes."""
+Kernel: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Of q, k, v, the biases by row and by column, and the places of the tokens."""
 PAIRS_AT_ONCE = 4096**2
 """Pairs of tokens whose bias a CPU holds at once: those of global attention over one image."""
 
@@ -41,7 +46,7 @@ class RelativePositions(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """All of shape (B, N, L, C), L = h w; the result too."""
         by_row, by_column = self._biases(q)
-        return (_folded if q.is_cuda else _head_by_head)(q, k, v, by_row, by_column, self.places)
+        return _kernel_for(q)(q, k, v, by_row, by_column, self.places)
 
     def _biases(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, L, h) and (B, N, L, w)."""
@@ -50,6 +55,12 @@ class RelativePositions(nn.Module):
         by_row = torch.einsum("bnhwc,hkc->bnhwk", grid, self.rows)
         by_column = torch.einsum("bnhwc,wkc->bnhwk", grid, self.columns)
         return by_row.reshape(batch, heads, tokens, -1), by_column.reshape(batch, heads, tokens, -1)
+
+
+def _kernel_for(q: Tensor) -> Kernel:
+    if q.is_cuda:
+        return _folded
+    return _exported if torch.compiler.is_compiling() else _head_by_head
 
 
 def _folded(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor, places: Tensor) -> Tensor:
@@ -80,3 +91,16 @@ def _head_by_head(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Te
             mask = now.view(-1, 1, tokens, tokens)
             out[part] = F.scaled_dot_product_attention(q[part], k[part], v[part], attn_mask=mask)
     return out
+
+
+def _exported(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor, _: Tensor) -> Tensor:
+    """The same for a graph that is exported, whose runtime plans the memory itself. Heads are apart where
+    there are many tokens, because they share the memory of their biases then."""
+    batch, heads, tokens = q.shape[:3]
+    at_once = heads if batch * heads * tokens**2 <= PAIRS_AT_ONCE else 1
+    parts = []
+    for some in (slice(start, start + at_once) for start in range(0, heads, at_once)):
+        bias = by_row[:, some].unsqueeze(-1) + by_column[:, some].unsqueeze(-2)  # (B, N, L, h, w)
+        mask = bias.view(batch, -1, tokens, tokens)
+        parts.append(F.scaled_dot_product_attention(q[:, some], k[:, some], v[:, some], attn_mask=mask))
+    return torch.cat(parts, dim=1)

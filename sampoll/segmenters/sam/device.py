@@ -1,5 +1,6 @@
-"""Which device a model runs on, and in which precision."""
+"""Which device a model runs on, in which precision, and by which engine."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -10,6 +11,8 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 """With one of these a processor multiplies in bfloat16 itself; others are slower at it than in float32."""
+
+OPENVINO_PRECISIONS = frozenset({"fp32", "bf16"})
 
 
 def torch_device(name: str) -> torch.device:
@@ -34,6 +37,19 @@ def chosen_precision(name: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
     return "bf16" if BFLOAT16_FLAGS & cpu_flags() else "fp32"
+
+
+def chosen_engine(name: str, device: torch.device, precision: str) -> str:
+    """torch or openvino, for the setting of that name; auto is OpenVINO where it is installed and does the
+    work. ModelUnavailable if it was asked for and cannot."""
+    if name == "openvino" and device.type != "cpu":
+        raise ModelUnavailable(f"--engine openvino is for CPUs, and the device is {device}: use --device cpu")
+    if name == "openvino" and precision not in OPENVINO_PRECISIONS:
+        raise ModelUnavailable(f"--engine openvino has no {precision}: use --precision fp32 or bf16")
+    if name != "auto":
+        return name
+    is_native = precision == "fp32" or (precision == "bf16" and BFLOAT16_FLAGS & cpu_flags())
+    return "openvino" if device.type == "cpu" and is_native and find_spec("openvino") else "torch"
 
 
 def cpu_flags() -> frozenset[str]:

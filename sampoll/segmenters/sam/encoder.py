@@ -24,6 +24,8 @@ class Encoder(nn.Module):
     Sums along the residual path and norms are in float32, whatever `dtype` is.
     """
 
+    engine = "torch"
+
     def __init__(self, original: ImageEncoderViT, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
@@ -113,8 +115,10 @@ class EncoderBlock(nn.Module):
         batch, size, _, channels = qkv.shape
         w = self.window
         count = -(-size // w)
-        padded = self.qkv.bias.expand(batch, count * w, count * w, channels).clone()
-        padded[:, :size, :size] = qkv
+        padding = count * w - size
+        right = self.qkv.bias.expand(batch, size, padding, channels)
+        below = self.qkv.bias.expand(batch, padding, count * w, channels)
+        padded = torch.cat([torch.cat([qkv, right], dim=2), below], dim=1)
         windows = padded.view(batch, count, w, count, w, channels).transpose(2, 3)
         attended = self._attended(windows.reshape(-1, w, w, channels))  # (B count², w, w, D)
         attended = attended.view(batch, count, count, w, w, -1).transpose(2, 3)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
+from typing import Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,22 @@ T = TypeVar("T")
 MaskPolicy: TypeAlias = Literal["best", "first", "single"]
 """Of the three masks that SAM gives for a prompt: the one with the highest predicted IoU, or the first;
 or the one mask that it gives when asked for a single one."""
+
+
+class ImageEncoder(Protocol):
+    """What turns normalised images, (B, 3, 1024, 1024) on the model's device, into embeddings,
+    (B, 256, 64, 64) in float32, having computed in `dtype`."""
+
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def img_size(self) -> int: ...
+
+    def __call__(self, images: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,20 +85,25 @@ class SamSegmenter:
         mask_policy: MaskPolicy = "best",
         *,
         precision: str = "fp32",
+        encoder: ImageEncoder | None = None,
         checkpoint_sha256: str | None = None,
     ) -> None:
-        """`precision`, one of PRECISIONS, is the encoder's; the decoder always computes in float32."""
+        """`precision`, one of PRECISIONS, is the encoder's; the decoder always computes in float32.
+
+        `encoder` computes in that precision; without one it is the model's own, in torch.
+        """
         # For the few convolutions; otherwise float32 would mean TensorFloat-32, with its 10 bits.
         torch.backends.cudnn.allow_tf32 = False
         with _translated_torch_errors():
-            self._encoder = Encoder(sam.image_encoder, PRECISIONS[precision]).to(device).eval()
+            ours = encoder or Encoder(sam.image_encoder, PRECISIONS[precision]).to(device).eval()
+            self._encoder: ImageEncoder = ours
             self._sam = sam.to(device).eval()
         self._device = device
         self._mask_policy = mask_policy
         self._streams = threading.local()
         self._ran_out_of_memory = False
         self._resize = ResizeLongestSide(sam.image_encoder.img_size)
-        self._info = ModelInfo(name, str(device), checkpoint_sha256, precision)
+        self._info = ModelInfo(name, str(device), checkpoint_sha256, precision, self._encoder.engine)
 
     @property
     def info(self) -> ModelInfo:
@@ -147,7 +168,7 @@ class SamSegmenter:
     @torch.inference_mode()
     def compile_for(self, batch_size: int) -> None:
         """Makes batches of this size faster, once and for all; ModelUnavailable where that is impossible."""
-        if self._device.type != "cuda":
+        if not isinstance(self._encoder, Encoder) or self._device.type != "cuda":
             raise ModelUnavailable(f"--compile is for CUDA devices, and the model runs on {self._device}")
         with _translated_torch_errors():
             try:

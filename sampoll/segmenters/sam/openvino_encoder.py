@@ -1,0 +1,126 @@
+"""SAM's image encoder run by OpenVINO, on a CPU: converted from ours once, then read from a cache.
+
+https://docs.openvino.ai
+"""
+
+import logging
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from segment_anything.modeling import ImageEncoderViT
+from torch import Tensor
+
+from sampoll.errors import ModelUnavailable
+from sampoll.segmenters.sam.device import PRECISIONS
+from sampoll.segmenters.sam.encoder import Encoder
+
+if TYPE_CHECKING:
+    import openvino
+
+log = logging.getLogger(__name__)
+
+CONVERSION = 1
+"""Counted up when the same checkpoint converts to another graph."""
+HINTS = {"fp32": "f32", "bf16": "bf16"}
+"""What OpenVINO calls the precisions that it computes in."""
+MODEL_FILE = "encoder.xml"
+
+
+class OpenVinoEncoder:
+    """The same function as `Encoder`, up to rounding in `precision`. Threads may call it at the same time."""
+
+    engine = "openvino"
+
+    def __init__(self, model: "openvino.Model", img_size: int, precision: str) -> None:
+        """ModelUnavailable if the processor does not compute in `precision`."""
+        self.dtype = PRECISIONS[precision]
+        self.img_size = img_size
+        hint = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
+        self._compiled = _openvino().Core().compile_model(model, "CPU", hint)
+        if self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != HINTS[precision]:
+            raise ModelUnavailable(
+                f"OpenVINO does not compute in {precision} on this processor: use --precision fp32"
+            )
+        self._lock = threading.Lock()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Embeddings, float32 of shape (B, 256, S, S), of normalised images of shape (B, 3, 16 S, 16 S).
+
+        One by one: a single image keeps all cores busy, and several need more memory for nothing.
+        """
+        with self._lock:
+            return torch.stack([self._embedding(image) for image in images])
+
+    def _embedding(self, image: Tensor) -> Tensor:
+        [features] = self._compiled(image[None].numpy(), share_inputs=True).values()
+        return torch.from_numpy(features[0].copy())  # the next call writes to the same place
+
+
+def cached_model(original: ImageEncoderViT, checkpoint_sha256: str, cache: Path) -> "openvino.Model":
+    """The graph of a checkpoint's encoder, in float32: from `cache`, or converted, and kept there.
+
+    ModelUnavailable if it cannot be converted. Without a cache that can be written, it is at each start.
+    """
+    version = _openvino().__version__.partition("-")[0]
+    directory = cache / f"{checkpoint_sha256[:16]}-{version}-{CONVERSION}"
+    if directory.is_dir():
+        try:
+            return _openvino().Core().read_model(directory / MODEL_FILE)
+        except RuntimeError as error:
+            log.warning("%s is damaged, and made anew (%s)", directory, str(error).splitlines()[0])
+            shutil.rmtree(directory, ignore_errors=True)
+    began = time.monotonic()
+    log.info("converting the encoder for OpenVINO, once for this checkpoint; this takes a while")
+    model = converted(original)
+    log.info("converted in %.0f s", time.monotonic() - began)
+    try:
+        _save(model, directory)
+    except (OSError, RuntimeError) as error:
+        log.warning("cannot keep the converted encoder in %s: %s", directory, error)
+    return model
+
+
+def converted(original: ImageEncoderViT) -> "openvino.Model":
+    """The graph for one image, (1, 3, 16 S, 16 S) to (1, 256, S, S), in float32."""
+    encoder = Encoder(original, torch.float32).eval().requires_grad_(False)
+    image = torch.zeros(1, 3, encoder.img_size, encoder.img_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, about how OpenVINO uses it
+        try:
+            # Exporting computes nothing; tracing, OpenVINO's own way, would run the encoder several times.
+            return _openvino().convert_model(torch.export.export(encoder, (image,), strict=False))
+        except Exception as error:
+            raise ModelUnavailable(
+                f"the encoder could not be converted for OpenVINO: use --engine torch ({error})"
+            ) from error
+
+
+def _save(model: "openvino.Model", directory: Path) -> None:
+    """Whole or not at all, whoever else does the same at this moment."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".") as new:
+        _openvino().save_model(model, Path(new, "model", MODEL_FILE), compress_to_fp16=False)
+        try:
+            Path(new, "model").rename(directory)
+        except OSError:
+            if not directory.is_dir():  # otherwise another process was faster
+                raise
+
+
+def _openvino() -> "openvino":
+    """The package, which otherwise tells its maker that it was imported, and what it converts."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing it now fails
+    try:
+        import openvino
+    except ImportError as error:
+        raise ModelUnavailable(
+            "--engine openvino needs OpenVINO: pip install 'sampoll[openvino]', or use --engine torch"
+        ) from error
+    return openvino
