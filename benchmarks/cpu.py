@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ours, _ = segmenter.low_res_logits(embedding, Prompt(box=BOX))
         errors[name] = (
             relative_error(embedding.features, features[0]),
-            relative_error(ours[0, 0], logits),
+            relative_error(ours, logits),
         )
         variants[name] = lambda segmenter=segmenter: seconds_of(  # type: ignore[misc]
             lambda: segmenter.embed([image])

@@ -56,18 +56,23 @@ class Mask:
         if pixels.ndim != 2 or pixels.dtype != np.bool_:
             raise ValueError(f"pixels must be bool of shape (H, W), got {pixels.dtype} of {pixels.shape}")
         height, width = pixels.shape
-        return cls(np.packbits(pixels, axis=1), (height, width), _box_around(pixels), float(score))
+        return cls.from_packed(np.packbits(pixels, axis=1), (height, width), score)
+
+    @classmethod
+    def from_packed(cls, packed: PackedMask, size: tuple[int, int], score: float) -> Self:
+        """The mask of these bits; `size` is (H, W)."""
+        return cls(packed, size, _box_around_bits(packed), float(score))
 
     def pixels(self) -> BoolMask:
         """The mask unpacked, shape (H, W)."""
         return np.unpackbits(self.packed, axis=1, count=self.size[1]).astype(np.bool_)
 
 
-def _box_around(pixels: BoolMask) -> PixelBox | None:
-    columns = np.flatnonzero(pixels.any(axis=0))
-    if columns.size == 0:
+def _box_around_bits(packed: PackedMask) -> PixelBox | None:
+    rows = np.flatnonzero(packed.any(axis=1))
+    if rows.size == 0:
         return None
-    rows = np.flatnonzero(pixels.any(axis=1))
+    columns = np.flatnonzero(np.unpackbits(np.bitwise_or.reduce(packed, axis=0)))
     return PixelBox(int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
 
 

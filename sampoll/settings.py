@@ -181,6 +181,12 @@ class ModelSettings(_Section):
     max_wait_seconds: Seconds = _setting(
         0.1, "max-wait", "How long an image may wait for a batch to fill.", metavar="SECONDS"
     )
+    prompt_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = _setting(
+        "auto",
+        "prompt-batch",
+        "Prompts that are decoded at once, at most; auto is 64 on CUDA, 4 on a CPU.",
+        metavar="auto|N",
+    )
     mask_policy: Literal["best", "first", "single"] = _setting(
         "best",
         "mask-policy",
@@ -193,6 +199,12 @@ class ModelSettings(_Section):
         if self.batch_size != "auto":
             return self.batch_size
         return 8 if device.startswith("cuda") else 1
+
+    def prompt_batch_on(self, device: str) -> int:
+        """How many prompts are decoded at once on a device of this name."""
+        if self.prompt_batch != "auto":
+            return self.prompt_batch
+        return 64 if device.startswith("cuda") else 4
 
 
 class LimitSettings(_Section):

@@ -50,7 +50,14 @@ def _build(name: str, options: ModelSettings) -> "SamSegmenter":
     sam, sha256 = load_sam(name, options.checkpoint), sha256_of(options.checkpoint)
     encoder = _openvino_encoder(sam, sha256, precision) if engine == "openvino" else None
     segmenter = SamSegmenter(
-        name, sam, device, options.mask_policy, precision=precision, encoder=encoder, checkpoint_sha256=sha256
+        name,
+        sam,
+        device,
+        options.mask_policy,
+        precision=precision,
+        prompt_batch=options.prompt_batch_on(str(device)),
+        encoder=encoder,
+        checkpoint_sha256=sha256,
     )
     segmenter.check()
     if options.compile:

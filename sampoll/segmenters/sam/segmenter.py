@@ -1,6 +1,7 @@
 """SAM behind the Segmenter seam: the answers of segment_anything's SamPredictor, from batches."""
 
 import functools
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,6 +11,7 @@ from typing import Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  as everywhere
+from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
@@ -17,6 +19,7 @@ from torch import Tensor
 from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.jobs import Prompt, RgbImage
 from sampoll.results import Mask, ModelInfo
+from sampoll.segmenters.sam.decoder import Decoder, prompt_tokens
 from sampoll.segmenters.sam.device import PRECISIONS
 from sampoll.segmenters.sam.encoder import Encoder
 
@@ -26,6 +29,10 @@ T = TypeVar("T")
 MaskPolicy: TypeAlias = Literal["best", "first", "single"]
 """Of the three masks that SAM gives for a prompt: the one with the highest predicted IoU, or the first;
 or the one mask that it gives when asked for a single one."""
+CANDIDATES: dict[MaskPolicy, slice] = {"best": slice(1, 4), "first": slice(1, 2), "single": slice(0, 1)}
+"""Of the decoder's four masks."""
+UPSAMPLED_BYTES = 2**28
+"""What logits may take at the size of the image."""
 
 
 class ImageEncoder(Protocol):
@@ -85,12 +92,14 @@ class SamSegmenter:
         mask_policy: MaskPolicy = "best",
         *,
         precision: str = "fp32",
+        prompt_batch: int = 1,
         encoder: ImageEncoder | None = None,
         checkpoint_sha256: str | None = None,
     ) -> None:
         """`precision`, one of PRECISIONS, is the encoder's; the decoder always computes in float32.
 
-        `encoder` computes in that precision; without one it is the model's own, in torch.
+        `encoder` computes in that precision; without one it is the model's own, in torch. At most
+        `prompt_batch` prompts are decoded at once.
         """
         # For the few convolutions; otherwise float32 would mean TensorFloat-32, with its 10 bits.
         torch.backends.cudnn.allow_tf32 = False
@@ -98,8 +107,10 @@ class SamSegmenter:
             ours = encoder or Encoder(sam.image_encoder, PRECISIONS[precision]).to(device).eval()
             self._encoder: ImageEncoder = ours
             self._sam = sam.to(device).eval()
+            self._decoder = Decoder(self._sam).to(device).eval()
         self._device = device
         self._mask_policy = mask_policy
+        self._prompt_batch = prompt_batch
         self._streams = threading.local()
         self._ran_out_of_memory = False
         self._resize = ResizeLongestSide(sam.image_encoder.img_size)
@@ -123,31 +134,63 @@ class SamSegmenter:
 
     @_on_device
     def decode(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        embeddings = [embedding for embedding, _ in work]
+        answers: list[list[list[Mask]]] = [[[] for _ in prompts] for _, prompts in work]
         with _translated_torch_errors():
-            on_device = [[self._pixels(embedding, p) for p in prompts] for embedding, prompts in work]
             # Everything is under way before the first of it is waited for.
             on_host = [
-                [(_to_host(pixels), _to_host(score)) for pixels, score in image] for image in on_device
+                (tasks, _to_host(scores), [_to_host(bits) for bits in packed])
+                for tasks in _batches(work, self._prompt_batch)
+                for scores, packed in [self._packed_masks(embeddings, tasks)]
             ]
             if self._device.type == "cuda":
                 torch.cuda.current_stream().synchronize()
-            return [[[Mask.from_array(p.numpy(), float(s))] for p, s in image] for image in on_host]
+        for tasks, scores, packed in on_host:
+            rows = (bits for several in packed for bits in several.numpy())
+            for task, score, bits in zip(tasks, scores.tolist(), rows, strict=True):
+                size = embeddings[task.image].original_size
+                answers[task.image][task.prompt].append(Mask.from_packed(bits, size, score))
+        return answers
 
     @torch.inference_mode()
     def low_res_logits(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
-        """The chosen mask's logits before upsampling, (1, 1, 256, 256), and its predicted IoU, a scalar."""
-        points, box = self._in_input_frame(embedding, prompt)
-        sparse, dense = self._sam.prompt_encoder(points=points, boxes=box, masks=None)
-        logits, scores = self._sam.mask_decoder(  # (1, C, 256, 256), (1, C); C is 3, or 1 for "single"
-            image_embeddings=embedding.features.unsqueeze(0),
-            image_pe=self._sam.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=self._mask_policy != "single",
+        """The chosen mask's logits before upsampling, (256, 256), and its predicted IoU, a scalar."""
+        [[task]] = _batches([(embedding, [prompt])], 1)
+        logits, scores = self._logits([embedding], [task])
+        return logits[0], scores[0]
+
+    def _logits(self, embeddings: Sequence[SamEmbedding], tasks: Sequence["_Task"]) -> tuple[Tensor, Tensor]:
+        """Low-res logits (P, 256, 256) and predicted IoUs (P,), for tasks of equally many tokens."""
+        places = [
+            self._resize.apply_coords(task.places, embeddings[task.image].original_size) for task in tasks
+        ]
+        logits, scores = self._decoder(
+            torch.stack([embedding.features for embedding in embeddings]),
+            torch.tensor([task.image for task in tasks], device=self._device),
+            torch.tensor(np.stack(places), dtype=torch.float32, device=self._device),
+            torch.tensor(np.stack([task.kinds for task in tasks]), device=self._device),
+            CANDIDATES[self._mask_policy],
         )
-        # Chosen before upsampling, which would cost three times as much.
-        chosen = int(scores[0].argmax()) if self._mask_policy == "best" else 0
-        return logits[:, chosen : chosen + 1], scores[0, chosen]
+        return logits, scores
+
+    def _packed_masks(
+        self, embeddings: Sequence[SamEmbedding], tasks: Sequence["_Task"]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Predicted IoUs (P,), and bits in parts of shape (some, H, W / 8): each has masks of one size, and
+        no more of them than fit into UPSAMPLED_BYTES as logits."""
+        logits, scores = self._logits(embeddings, tasks)
+        parts = []
+        for image, group in itertools.groupby(range(len(tasks)), lambda index: tasks[index].image):
+            embedding, rows = embeddings[image], list(group)
+            height, width = embedding.original_size
+            at_once = max(1, UPSAMPLED_BYTES // (4 * height * width))
+            for start in range(rows[0], rows[-1] + 1, at_once):
+                some = logits[start : min(start + at_once, rows[-1] + 1), None]
+                full = self._sam.postprocess_masks(
+                    some, embedding.input_size, embedding.original_size
+                )  # (some, 1, H, W)
+                parts.append(packed_bits(full[:, 0] > self._sam.mask_threshold))
+        return scores, parts
 
     def check(self) -> None:
         """ModelUnavailable if the precision is too small for these weights: in float16, activations can grow
@@ -188,14 +231,6 @@ class SamSegmenter:
             self._streams.own.wait_stream(torch.cuda.default_stream(self._device))  # the weights are there
         return torch.cuda.stream(self._streams.own)
 
-    def _pixels(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
-        """The mask, bool of shape (H, W), and its score, a scalar, both on the device."""
-        logits, score = self.low_res_logits(embedding, prompt)
-        full = self._sam.postprocess_masks(
-            logits, embedding.input_size, embedding.original_size
-        )  # (1, 1, H, W)
-        return full[0, 0] > self._sam.mask_threshold, score
-
     def _resized(self, image: RgbImage) -> Tensor:
         resized = self._resize.apply_image(image)  # (h, w, 3), the longer side 1024
         return torch.as_tensor(resized, device=self._device).permute(2, 0, 1).contiguous()
@@ -212,22 +247,41 @@ class SamSegmenter:
         resized = F.interpolate(planes, size, mode="bilinear", antialias=True)
         return resized[0].round() if resized.is_floating_point() else resized[0]
 
-    def _in_input_frame(
-        self, embedding: SamEmbedding, prompt: Prompt
-    ) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None]:
-        """Points (1, N, 2) with labels (1, N), and box (1, 4), in pixels of the resized image."""
-        points = box = None
-        if prompt.points:
-            places = np.array([[p.x, p.y] for p in prompt.points])
-            places = self._resize.apply_coords(places, embedding.original_size)
-            points = (self._tensor(places)[None], self._tensor([p.label for p in prompt.points]).int()[None])
-        if prompt.box:
-            corners = np.array([prompt.box.x0, prompt.box.y0, prompt.box.x1, prompt.box.y1])
-            box = self._tensor(self._resize.apply_boxes(corners, embedding.original_size))
-        return points, box
 
-    def _tensor(self, values: object) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.float, device=self._device)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """One prompt, and where it stands in the work."""
+
+    image: int
+    prompt: int
+    places: NDArray[np.float64] = field(repr=False)  # (T, 2), in image pixels
+    kinds: NDArray[np.int64] = field(repr=False)  # (T,)
+
+
+def _batches(work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]], at_most: int) -> Iterator[list[_Task]]:
+    """The prompts of all images, those with equally many tokens together, at most so many at once."""
+    buckets: dict[int, list[_Task]] = {}
+    for image, (_, prompts) in enumerate(work):
+        for number, prompt in enumerate(prompts):
+            places, kinds = prompt_tokens(prompt)
+            buckets.setdefault(len(kinds), []).append(_Task(image, number, places, kinds))
+    for tasks in buckets.values():
+        for start in range(0, len(tasks), at_most):
+            yield tasks[start : start + at_most]
+
+
+def packed_bits(mask: Tensor) -> Tensor:
+    """(..., W) of bool to (..., W / 8) of uint8 on the same device: the leftmost pixel in the highest bit."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.packbits(mask.numpy(), axis=-1))
+    return _packed_by_torch(mask)
+
+
+def _packed_by_torch(mask: Tensor) -> Tensor:
+    padded = F.pad(mask, (0, -mask.shape[-1] % 8))
+    weights = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=mask.device)
+    eights = padded.view(*padded.shape[:-1], -1, 8)
+    return (eights * weights).sum(dim=-1, dtype=torch.uint8)
 
 
 def _to_host(tensor: Tensor) -> Tensor:

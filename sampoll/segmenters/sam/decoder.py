@@ -1,0 +1,219 @@
+"""SAM's mask decoder and prompt encoder over the weights of `segment_anything`, for prompts of many images in
+one call, with nothing computed twice and nothing read back from the device.
+
+Shapes: I images, P prompts, T tokens a prompt, S x S = L image tokens (64 x 64), D channels (256), E channels
+inside attention over the image (D / 2).
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  as everywhere
+from numpy.typing import NDArray
+from segment_anything.modeling import Sam
+from segment_anything.modeling.common import LayerNorm2d
+from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
+from torch import Tensor, nn
+
+from sampoll.jobs import Prompt
+
+PADDING, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 2, 3
+"""Kinds of tokens, besides the labels of points, 0 and 1."""
+
+
+def prompt_tokens(prompt: Prompt) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """A prompt as the model was trained on it: places (T, 2) in image pixels, and kinds (T,).
+
+    Points without a box are followed by a padding token, which the model knows, so prompts must not be padded
+    to equal lengths with more of them.
+    """
+    tokens = [(point.x, point.y, point.label) for point in prompt.points]
+    if prompt.box:
+        box = prompt.box
+        tokens += [(box.x0, box.y0, BOX_TOP_LEFT), (box.x1, box.y1, BOX_BOTTOM_RIGHT)]
+    else:
+        tokens.append((0, 0, PADDING))
+    columns = np.array(tokens, np.float64)
+    return columns[:, :2], columns[:, 2].astype(np.int64)
+
+
+class Decoder(nn.Module):
+    """Low-res logits and predicted IoUs, those of the original up to rounding in float32."""
+
+    def __init__(self, sam: Sam) -> None:
+        super().__init__()
+        original, prompts = sam.mask_decoder, sam.prompt_encoder
+        self.places = prompts.pe_layer
+        self.input_size: tuple[int, int] = prompts.input_image_size  # (H, W)
+        kinds = [prompts.not_a_point_embed, *prompts.point_embeddings]
+        self.kinds = nn.Parameter(torch.cat([kind.weight for kind in kinds]), requires_grad=False)  # (5, D)
+        self.no_mask: nn.Embedding = prompts.no_mask_embed
+
+        self.output_tokens = nn.Parameter(
+            torch.cat([original.iou_token.weight, original.mask_tokens.weight]), requires_grad=False
+        )  # (5, D): one for the predicted IoUs, four for masks
+        image_places = prompts.get_dense_pe()[0].flatten(1).T  # (L, D)
+        transformer = original.transformer
+        self.first, *rest = (_TwoWayBlock(block, image_places) for block in transformer.layers)
+        self.rest = nn.ModuleList(rest)
+        self.final = _TokenToImage(transformer.final_attn_token_to_image, image_places)
+        self.final_norm: nn.LayerNorm = transformer.norm_final_attn
+        self.upscaling = _Upscaling(original.output_upscaling)
+        self.hypernetworks = _StackedMlps(original.output_hypernetworks_mlps)
+        self.iou_head: nn.Module = original.iou_prediction_head
+
+    def forward(
+        self, features: Tensor, image_of: Tensor, places: Tensor, kinds: Tensor, candidates: slice
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (P, 4 S, 4 S) and predicted IoUs (P,), of the best of the masks among `candidates` of four.
+
+        Of embeddings (I, D, S, S), `image_of` (P,) says which is whose; `places` (P, T, 2) are in pixels of
+        the resized image, with `kinds` (P, T).
+        """
+        prompts = self._prompt_embeddings(places, kinds)  # (P, T, D)
+        tokens = torch.cat([self.output_tokens.expand(len(prompts), -1, -1), prompts], dim=1)  # (P, 5 + T, D)
+        image = (features.flatten(2) + self.no_mask.weight[..., None]).transpose(1, 2)  # (I, L, D)
+        # What the first block makes of the image alone is the same for all of an image's prompts.
+        projected = self.first.projected(image)[image_of]  # (P, L, 3 E)
+        queries, image = self.first(tokens, tokens, image[image_of], projected)
+        for block in self.rest:
+            queries, image = block(queries, tokens, image)
+        queries = self.final_norm(queries + self.final(queries + tokens, image))
+
+        scores = self.iou_head(queries[:, 0])[:, candidates]  # (P, C)
+        best = scores.argmax(dim=1)
+        weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[candidates]  # (C, P, D / 8)
+        rows = torch.arange(len(queries), device=best.device)
+        return self.upscaling(image, weights[best, rows]), scores[rows, best]
+
+    def _prompt_embeddings(self, places: Tensor, kinds: Tensor) -> Tensor:
+        encoded = self.places.forward_with_coords(places + 0.5, self.input_size)  # centres of pixels
+        encoded = torch.where((kinds == PADDING)[..., None], 0.0, encoded)
+        embeddings: Tensor = encoded + self.kinds[kinds + 1]
+        return embeddings
+
+
+class _TokenToImage(nn.Module):
+    """Attention of tokens to the image, whose keys and values come in one product.
+
+    Positions are added to keys only: k = (x + p) Kᵀ = x Kᵀ + p Kᵀ, and p Kᵀ is the same for all images.
+    """
+
+    def __init__(self, original: Attention, image_places: Tensor) -> None:
+        super().__init__()
+        self.original = original
+        self.weight, self.bias = _stacked([original.k_proj, original.v_proj], [True, False], image_places)
+
+    def forward(self, tokens: Tensor, image: Tensor) -> Tensor:
+        """(P, T, D) and (P, L, D) to (P, T, D)."""
+        keys, values = F.linear(image, self.weight).add_(self.bias).chunk(2, dim=-1)
+        return _attended(self.original, self.original.q_proj(tokens), keys, values)
+
+
+class _TwoWayBlock(nn.Module):
+    """Tokens attend to each other and to the image, then the image to the tokens."""
+
+    def __init__(self, original: TwoWayAttentionBlock, image_places: Tensor) -> None:
+        super().__init__()
+        self.original = original
+        to_image, to_tokens = original.cross_attn_token_to_image, original.cross_attn_image_to_token
+        self.weight, self.bias = _stacked(
+            [to_image.k_proj, to_image.v_proj, to_tokens.q_proj], [True, False, True], image_places
+        )
+
+    def projected(self, image: Tensor) -> Tensor:
+        """(B, L, D) to (B, L, 3 E): keys and values for the tokens, and queries to them."""
+        return F.linear(image, self.weight).add_(self.bias)
+
+    def forward(
+        self, queries: Tensor, tokens: Tensor, image: Tensor, projected: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`queries` and `tokens`, which stand for their positions, are (P, T, D), `image` is (P, L, D), and
+        `projected`, unless it is made here, (P, L, 3 E)."""
+        block = self.original
+        projected = self.projected(image) if projected is None else projected
+        keys, values, image_queries = projected.chunk(3, dim=-1)
+        if block.skip_first_layer_pe:
+            queries = block.self_attn(queries, queries, queries)
+        else:
+            q = queries + tokens
+            queries = queries + block.self_attn(q, q, queries)
+        queries = block.norm1(queries)
+
+        to_image = block.cross_attn_token_to_image
+        attended = _attended(to_image, to_image.q_proj(queries + tokens), keys, values)
+        queries = block.norm2(queries + attended)
+        queries = block.norm3(queries + block.mlp(queries))
+
+        to_tokens = block.cross_attn_image_to_token
+        keys, values = to_tokens.k_proj(queries + tokens), to_tokens.v_proj(queries)
+        return queries, block.norm4(image + _attended(to_tokens, image_queries, keys, values))
+
+
+class _Upscaling(nn.Module):
+    """The image tokens four times finer, as one mask: transposed convolutions whose stride is their size are
+    products, and channels stay last until only one is left."""
+
+    def __init__(self, original: nn.Sequential) -> None:
+        super().__init__()
+        self.first, self.first_bias = _as_product(original[0])
+        self.norm: LayerNorm2d = original[1]
+        self.activation: nn.Module = original[2]
+        self.second, self.second_bias = _as_product(original[3])
+
+    def forward(self, image: Tensor, weights: Tensor) -> Tensor:
+        """(P, L, D) and the mask's weights (P, D / 8) to (P, 4 S, 4 S)."""
+        count, tokens, _ = image.shape
+        side = round(tokens**0.5)
+        x = F.linear(image, self.first, self.first_bias).view(count, tokens, 4, -1)  # (P, L, 2·2, D / 4)
+        x = F.layer_norm(x, x.shape[-1:], self.norm.weight, self.norm.bias, self.norm.eps)
+        x = self.activation(F.linear(self.activation(x), self.second, self.second_bias))
+        x = x.view(count, tokens * 16, -1) @ weights[..., None]  # (P, L · 2·2 · 2·2, 1)
+        finer: Tensor = x.view(count, side, side, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
+        return finer.reshape(count, 4 * side, 4 * side)
+
+
+class _StackedMlps(nn.Module):
+    """Several MLPs of one shape, each with an input of its own, at once."""
+
+    def __init__(self, originals: nn.ModuleList) -> None:
+        super().__init__()
+        layers = list(zip(*(mlp.layers for mlp in originals), strict=True))
+        self.weights = nn.ParameterList(torch.stack([one.weight.T for one in layer]) for layer in layers)
+        self.biases = nn.ParameterList(torch.stack([one.bias[None] for one in layer]) for layer in layers)
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(M, P, D), of M MLPs, to (M, P, D / 8)."""
+        last = len(self.weights) - 1
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x, weight)
+            x = F.relu(x) if number < last else x
+        return x
+
+
+def _stacked(
+    projections: list[nn.Linear], with_places: list[bool], image_places: Tensor
+) -> tuple[nn.Parameter, nn.Parameter]:
+    """Several projections as one: weights (n E, D), and biases (L, n E) that hold what positions add."""
+    weights = torch.cat([projection.weight for projection in projections])
+    biases = [
+        projection(image_places) if placed else projection.bias.expand(len(image_places), -1)
+        for projection, placed in zip(projections, with_places, strict=True)
+    ]
+    return nn.Parameter(weights, False), nn.Parameter(torch.cat(biases, dim=1), False)
+
+
+def _as_product(convolution: Any) -> tuple[nn.Parameter, nn.Parameter]:
+    """An nn.ConvTranspose2d whose 2 x 2 kernel is its stride: weights (4 out, in) and biases (4 out)."""
+    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # rows, columns, out; in
+    return nn.Parameter(weight, False), nn.Parameter(convolution.bias.repeat(4), False)
+
+
+def _attended(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """`attention` of what is projected already, each of shape (P, any, E); then its output projection."""
+    q, k, v = (x.view(*x.shape[:2], attention.num_heads, -1).transpose(1, 2) for x in (q, k, v))
+    attended = F.scaled_dot_product_attention(q, k, v)  # (P, heads, any, E / heads)
+    out: Tensor = attention.out_proj(attended.transpose(1, 2).flatten(2))
+    return out
