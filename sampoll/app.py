@@ -9,6 +9,7 @@ from threading import Event
 from typing import Any
 
 from sampoll.decoding import DecodingLimits, decode
+from sampoll.embedding_cache import EmbeddingCache
 from sampoll.errors import (
     ConfigurationError,
     CutShort,
@@ -24,12 +25,12 @@ from sampoll.errors import (
 )
 from sampoll.events import Broadcast, Events
 from sampoll.formats.records import listed_suffixes
-from sampoll.interfaces import Segmenter
+from sampoll.interfaces import KeepingSegmenter, Segmenter
 from sampoll.listeners import Log, Tally, progress_bar
 from sampoll.registry import Factory, find_factory, load_format, load_segmenter
 from sampoll.resolution import default_config_files
-from sampoll.service import Service, default_io_threads
-from sampoll.settings import Settings, SpoolSettings
+from sampoll.service import Service, default_io_threads, executors_on
+from sampoll.settings import ModelSettings, Settings, SpoolSettings
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import DONE, Layout
@@ -81,6 +82,7 @@ class _Application:
         self._session: tuple[DirectoryTransport, Event] | None = None
         self._former_nodes: set[str] = set()
         self._segmenter: Segmenter[Any] | None = None
+        self._embeddings: EmbeddingCache[Any] | None = None
 
     @property
     def is_stopped(self) -> bool:
@@ -154,20 +156,31 @@ class _Application:
                 self._stop.set()
 
     def _service(self, transport: DirectoryTransport) -> Service:
-        self._segmenter = self._segmenter or load_segmenter(self._settings.model, self._factory)
+        if self._segmenter is None:
+            self._segmenter = load_segmenter(self._settings.model, self._factory)
+            self._embeddings = kept_embeddings(self._segmenter, self._settings.model)
         limits = DecodingLimits(self._settings.limits.max_pixels, self._settings.limits.max_prompts)
         model = self._settings.model
+        known = None if self._embeddings is None else self._embeddings.known
         log.info("%s: ready", self._layout.input)
         return Service(
             transport=transport,
-            decode=partial(decode, limits=limits),
+            decode=partial(decode, limits=limits, known=known),
             segmenter=self._segmenter,
+            embeddings=self._embeddings,
             formats=[load_format(name) for name in FORMATS],
             batch_size=model.batch_size_on(self._segmenter.info.device),
             max_wait_seconds=model.max_wait_seconds,
             io_threads=self._settings.operations.io_threads or default_io_threads(),
-            executors=2 if self._segmenter.info.device.startswith("cuda") else 1,
+            executors=executors_on(self._segmenter.info.device),
         )
+
+
+def kept_embeddings(segmenter: Segmenter[Any], settings: ModelSettings) -> EmbeddingCache[Any] | None:
+    """The cache that the settings ask for, if the segmenter has embeddings that are worth it."""
+    if not isinstance(segmenter, KeepingSegmenter):
+        return None
+    return EmbeddingCache(segmenter, settings.embedding_memory_bytes, settings.embedding_cache)
 
 
 def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:

@@ -14,7 +14,7 @@ import typer
 from sampoll import failed
 from sampoll.errors import SampollError
 from sampoll.options import with_settings
-from sampoll.resolution import describe, resolve
+from sampoll.resolution import Resolved, describe, resolve
 
 app = typer.Typer(
     name="sampoll",
@@ -60,7 +60,7 @@ def _common(
 
 
 @app.command()
-@with_settings
+@with_settings("spool", "model", "limits", "operations")
 def run(
     flags: dict[str, Any],
     config: Annotated[
@@ -74,22 +74,40 @@ def run(
     ] = False,
 ) -> None:
     """Process the pairs in a directory: once, or --continuous."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     resolved = resolve(flags, os.environ, config)
     if print_config:
         typer.echo(describe(resolved))
         return
     settings = resolved.settings
     show_progress = sys.stderr.isatty() and not settings.spool.continuous
-    logging.captureWarnings(True)  # of libraries, about damaged images for example
-    logging.getLogger("watchdog").setLevel("CRITICAL")  # it reports its own orderly end as an error
-    # Unless somebody asked for lines, the bar already shows what they would say.
-    quieter = show_progress and "log-level" not in resolved.origins
-    logging.getLogger("sampoll").setLevel("WARNING" if quieter else settings.operations.log_level.upper())
+    _set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.app import run as run_service
 
     exit_code, summary = run_service(settings, show_progress=show_progress)
+    typer.echo(summary)
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("model", "limits", "operations")
+def embed(
+    flags: dict[str, Any],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH...")
+    ],
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
+    ] = None,
+) -> None:
+    """Fill --embedding-cache ahead, so that later prompts for these images need no encoder."""
+    resolved = resolve(flags, os.environ, config)
+    show_progress = sys.stderr.isatty()
+    _set_up_logging(resolved, show_progress=show_progress)
+
+    from sampoll.embed import embed_images
+
+    exit_code, summary = embed_images(resolved.settings, images, show_progress=show_progress)
     typer.echo(summary)
     raise typer.Exit(exit_code)
 
@@ -103,6 +121,16 @@ def demo(
 
     count = write_demo(directory)
     typer.echo(f"wrote {count} pairs to {directory / 'in'}, their true masks to {directory / 'truth'}")
+
+
+def _set_up_logging(resolved: Resolved, *, show_progress: bool) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.captureWarnings(True)  # of libraries, about damaged images for example
+    logging.getLogger("watchdog").setLevel("CRITICAL")  # it reports its own orderly end as an error
+    # Unless somebody asked for lines, the bar already shows what they would say.
+    quieter = show_progress and "log-level" not in resolved.origins
+    level = resolved.settings.operations.log_level.upper()
+    logging.getLogger("sampoll").setLevel("WARNING" if quieter else level)
 
 
 def _say(message: str) -> None:

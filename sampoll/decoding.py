@@ -2,13 +2,14 @@
 
 import io
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sampoll.errors import BadImage, BadPrompt, OutOfMemory
-from sampoll.jobs import Job, Prompt, RgbImage, Submission
+from sampoll.jobs import Job, KnownImage, Prompt, RgbImage, Submission
 from sampoll.prompts import parse_prompts
 
 # Everything else that Pillow could open stays closed: EPS, for one, would reach Ghostscript.
@@ -26,26 +27,32 @@ class DecodingLimits:
     max_prompts: int
 
 
-def decode(submission: Submission, limits: DecodingLimits) -> Job:
+def decode(
+    submission: Submission,
+    limits: DecodingLimits,
+    known: Callable[[str], KnownImage | None] | None = None,
+) -> Job:
     """The job of a submission; BadPrompt or BadImage names the file and field at fault.
 
     The prompt comes first: it is cheap. Coordinates are those of the upright image, EXIF orientation
-    applied.
+    applied. An image whose sha256 is `known` is not decoded again.
     """
     placed = parse_prompts(submission.prompt, submission.prompt_name, limits.max_prompts)
     started = time.perf_counter()
-    image = decode_image(submission.image, submission.image_name, limits.max_pixels)
-    decoding_seconds = time.perf_counter() - started
-    for place, prompt in placed.items():
-        _check_inside(prompt, image, submission.prompt_name, place)
-    return Job(
+    image: RgbImage | KnownImage | None = known(submission.image_sha256) if known else None
+    if image is None:
+        image = decode_image(submission.image, submission.image_name, limits.max_pixels)
+    job = Job(
         id=submission.id,
         name=submission.name,
         image=image,
         image_sha256=submission.image_sha256,
         prompts=tuple(placed.values()),
-        decoding_seconds=decoding_seconds,
+        decoding_seconds=time.perf_counter() - started,
     )
+    for place, prompt in placed.items():
+        _check_inside(prompt, job.size, submission.prompt_name, place)
+    return job
 
 
 def decode_image(content: bytes, file: str, max_pixels: int) -> RgbImage:
@@ -83,9 +90,9 @@ def _upright_rgb(image: Image.Image) -> RgbImage:
     return np.asarray(upright.convert("RGB"))
 
 
-def _check_inside(prompt: Prompt, image: RgbImage, file: str, place: str) -> None:
+def _check_inside(prompt: Prompt, size: tuple[int, int], file: str, place: str) -> None:
     """Refuses points outside the image, and a box that does not touch it."""
-    height, width, _ = image.shape
+    height, width = size
     outside = f"lies outside the image of {width}x{height} pixels"
     for number, point in enumerate(prompt.points):
         if not (0 <= point.x < width and 0 <= point.y < height):

@@ -5,9 +5,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from sampoll.embedding_cache import EmbeddingCache
 from sampoll.errors import JobError, OutOfMemory, SampollError, SegmentationFailed
 from sampoll.interfaces import Segmenter
-from sampoll.jobs import Job
+from sampoll.jobs import Job, KnownImage
 from sampoll.results import Mask, Segmentation
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,12 @@ class Executor:
     Once a batch was too large for the memory, `limit` is smaller than `batch_size`, for a while.
     """
 
-    def __init__(self, segmenter: Segmenter[Any], batch_size: int) -> None:
+    def __init__(
+        self, segmenter: Segmenter[Any], batch_size: int, embeddings: EmbeddingCache[Any] | None = None
+    ) -> None:
+        """Looks for an image's embedding in `embeddings` first, and puts new ones there."""
         self.segmenter = segmenter
+        self._embeddings = embeddings
         self.limit = self._batch_size = batch_size
         self._good_batches = 0
 
@@ -74,22 +79,43 @@ class Executor:
 
     def _segment(self, jobs: Sequence[Job]) -> Sequence[Segmentation]:
         started = time.perf_counter()
-        embeddings = self.segmenter.embed([job.image for job in jobs])
+        known = self._known(jobs)
+        unknown = {
+            job.image_sha256: job.image
+            for job in jobs
+            if job.image_sha256 not in known and not isinstance(job.image, KnownImage)
+        }
+        new = dict(zip(unknown, self.segmenter.embed(list(unknown.values())), strict=True)) if unknown else {}
+        embeddings = {**known, **new}
         embedded = time.perf_counter()
-        answers = self.segmenter.decode(
-            [(embedding, job.prompts) for embedding, job in zip(embeddings, jobs, strict=True)]
-        )
+        answers = self.segmenter.decode([(embeddings[job.image_sha256], job.prompts) for job in jobs])
         decoded = time.perf_counter()
+        if self._embeddings is not None:
+            for image_sha256, embedding in new.items():
+                self._embeddings.put(image_sha256, embedding)
         seconds = {
             "embedding": (embedded - started) / len(jobs),
             "mask_decoding": (decoded - embedded) / len(jobs),
         }
         return [self._segmentation(job, answer, seconds) for job, answer in zip(jobs, answers, strict=True)]
 
+    def _known(self, jobs: Sequence[Job]) -> dict[str, Any]:
+        """The embeddings that need not be computed, by the sha256 of the image."""
+        known = {}
+        for job in jobs:
+            if isinstance(job.image, KnownImage):
+                known[job.image_sha256] = job.image.embedding
+            elif self._embeddings is not None:
+                # It may have come since the image was decoded.
+                embedding = self._embeddings.get(job.image_sha256)
+                if embedding is not None:
+                    known[job.image_sha256] = embedding
+        return known
+
     def _segmentation(
         self, job: Job, answer: Sequence[Sequence[Mask]], seconds: dict[str, float]
     ) -> Segmentation:
-        size = job.image.shape[0], job.image.shape[1]
+        size = job.size
         if len(answer) != len(job.prompts):
             raise SegmentationFailed(
                 f"the model answered {len(answer)} of {len(job.prompts)} prompts: decode must return one "

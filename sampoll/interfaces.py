@@ -1,8 +1,10 @@
 """The seams: what a segmenter, a transport and a format owe. The contract tests check these sentences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from threading import Event
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from numpy.typing import NDArray
 
 from sampoll.errors import JobError
 from sampoll.jobs import Prompt, RgbImage, Submission
@@ -28,6 +30,28 @@ class Segmenter(Protocol[E]):
 
     def decode(self, work: Sequence[tuple[E, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
         """Per image, per prompt, its masks, each of the image's size; an empty mask is a valid answer."""
+
+
+@runtime_checkable
+class KeepingSegmenter(Segmenter[E], Protocol[E]):
+    """A segmenter whose embeddings cost so much that they are worth keeping."""
+
+    @property
+    def embedding_key(self) -> str:
+        """What an embedding depends on besides the image: weights, precision, preprocessing. A file name."""
+
+    @property
+    def embedding_bytes(self) -> int:
+        """What one embedding takes in memory."""
+
+    def image_size(self, embedding: E) -> tuple[int, int]:
+        """(H, W) of its image."""
+
+    def packed(self, embedding: E) -> Mapping[str, NDArray[Any]]:
+        """All of an embedding as arrays in host memory."""
+
+    def unpacked(self, arrays: Mapping[str, NDArray[Any]]) -> E:
+        """The same embedding again; ValueError or KeyError for arrays that are none."""
 
 
 class Transport(Protocol):

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,12 +81,27 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownImage:
+    """What is left of an image that was embedded before: its size (H, W), upright, and its embedding, which
+    only its segmenter understands."""
+
+    size: tuple[int, int]
+    embedding: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """A submission whose image and prompts are decoded and fit each other."""
+    """A submission whose image is decoded, or known, and fits its prompts."""
 
     id: str
     name: str
-    image: RgbImage = field(repr=False)
+    image: RgbImage | KnownImage = field(repr=False)
     image_sha256: str
     prompts: tuple[Prompt, ...]
     decoding_seconds: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The image's (H, W)."""
+        image = self.image
+        return image.size if isinstance(image, KnownImage) else (image.shape[0], image.shape[1])

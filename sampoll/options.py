@@ -2,33 +2,44 @@
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import typer
 
-from sampoll.settings import all_settings
+from sampoll.settings import Setting, all_settings
+
+Command: TypeAlias = Callable[..., None]
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with one flag a setting; it receives those that were given as `flags`, by their key."""
-    keys = {setting.key.replace("-", "_"): setting.key for setting in all_settings()}
+def with_settings(*sections: str) -> Callable[[Command], Command]:
+    """A command with one flag a setting of these sections; it receives those that were given as `flags`, by
+    their key."""
+    settings = [setting for setting in all_settings() if setting.section in sections]
+    keys = {setting.key.replace("-", "_"): setting.key for setting in settings}
 
-    @functools.wraps(command)
-    def wrapped(*args: Any, **values: Any) -> None:
-        flags = {key: value for name, key in keys.items() if (value := values.pop(name)) is not None}
-        command(*args, flags=flags, **values)
+    def decorated(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(*args: Any, **values: Any) -> None:
+            flags = {key: value for name, key in keys.items() if (value := values.pop(name)) is not None}
+            command(*args, flags=flags, **values)
 
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "flags"]
-    signature = inspect.Signature(_parameters() + own)
-    wrapped.__signature__ = signature  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    return wrapped
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.name != "flags"
+        ]
+        signature = inspect.Signature(_parameters(settings) + own)
+        wrapped.__signature__ = signature  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        return wrapped
+
+    return decorated
 
 
-def _parameters() -> list[inspect.Parameter]:
+def _parameters(settings: Iterable[Setting]) -> list[inspect.Parameter]:
     parameters = []
-    for setting in all_settings():
+    for setting in settings:
         is_flag = setting.field.annotation is bool
         names = [f"{setting.flag}/--no-{setting.key}" if is_flag else setting.flag, setting.extra("short")]
         default = setting.field.default
@@ -45,7 +56,7 @@ def _parameters() -> list[inspect.Parameter]:
         parameters.append(
             inspect.Parameter(
                 setting.key.replace("-", "_"),
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                inspect.Parameter.KEYWORD_ONLY,
                 default=option,
                 annotation=(bool | None) if is_flag else (str | None),
             )

@@ -20,10 +20,11 @@ from threading import Condition, Event, Thread
 from typing import Any, TypeAlias
 
 from sampoll.channel import Channel
+from sampoll.embedding_cache import EmbeddingCache
 from sampoll.errors import JobError, OutputFailed
 from sampoll.executor import Executor, Outcome
 from sampoll.interfaces import Format, Segmenter, Transport
-from sampoll.jobs import Job, Submission
+from sampoll.jobs import Job, KnownImage, Submission
 from sampoll.results import Artifact, Delivery, Segmentation
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ Decode: TypeAlias = Callable[[Submission], Job]
 
 DECODED_BYTES = 512 * 2**20
 """Decoded images that may wait for the executor; one always may."""
+KNOWN_IMAGE_BYTES = 4 * 2**20
+"""What an image that was not decoded counts there: the embedding, about."""
 LOADING_BYTES = 256 * 2**20
 """Images that may be with the loaders, by what they may take once they are decoded."""
 LOADS_A_THREAD = 2
@@ -61,6 +64,7 @@ class Service:
     max_wait_seconds: float = 0.0
     io_threads: int = 1
     executors: int = 1
+    embeddings: EmbeddingCache[Any] | None = None
 
     def run(self, stop: Event) -> None:
         """Returns when the transport has no more; after `stop`, when the running batch is delivered."""
@@ -71,6 +75,11 @@ def default_io_threads() -> int:
     """Half the cores: the other half is the model's, or the system's."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(MOST_IO_THREADS, cores // 2))
+
+
+def executors_on(device: str) -> int:
+    """While the results of one batch are on their way from a CUDA device, it computes the next one."""
+    return 2 if device.startswith("cuda") else 1
 
 
 class _Run:
@@ -155,14 +164,15 @@ class _Run:
                 self._decoded.expect(-1)
                 is_open = self._outcomes.put((submission, error))
             else:
-                is_open = self._decoded.put((submission, job), cost=job.image.nbytes)
+                cost = KNOWN_IMAGE_BYTES if isinstance(job.image, KnownImage) else job.image.nbytes
+                is_open = self._decoded.put((submission, job), cost)
             if not is_open:
                 self._loading.close()
                 return
 
     def _execute(self) -> None:
         service = self._service
-        executor = Executor(service.segmenter, service.batch_size)
+        executor = Executor(service.segmenter, service.batch_size, service.embeddings)
         while batch := self._decoded.take(executor.limit, service.max_wait_seconds):
             if self._stop.is_set():
                 self._decoded.close()

@@ -181,6 +181,15 @@ class ModelSettings(_Section):
     max_wait_seconds: Seconds = _setting(
         0.1, "max-wait", "How long an image may wait for a batch to fill.", metavar="SECONDS"
     )
+    embedding_memory_bytes: Annotated[int, Field(ge=0)] = _setting(
+        256 * 2**20,
+        "embedding-memory",
+        "Keep the embeddings of the last images in so much memory, for other prompts for them.",
+        metavar="BYTES",
+    )
+    embedding_cache: NamedPath | None = _setting(
+        None, "embedding-cache", "Keep all embeddings in files there too, between runs.", metavar="DIR"
+    )
     prompt_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = _setting(
         "auto",
         "prompt-batch",

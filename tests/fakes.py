@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mutants import MUTANTS
-from support import BoxSegmenter
+from support import BoxSegmenter, KeptBoxes
 
 from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.jobs import RgbImage
@@ -77,6 +77,15 @@ def out_of_memory(_: ModelSettings) -> BoxSegmenter:
 
 def lost(_: ModelSettings) -> BoxSegmenter:
     return _Lost()
+
+
+class _NeverEmbedding(KeptBoxes):
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        raise ArithmeticError("the encoder was called")
+
+
+def kept(_: ModelSettings) -> BoxSegmenter:
+    return _NeverEmbedding() if "FAKES_EMBEDS" in os.environ else KeptBoxes()
 
 
 def waiting(_: ModelSettings) -> BoxSegmenter:

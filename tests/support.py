@@ -1,5 +1,6 @@
 """What several tests need: small images, prompts, a fake segmenter, and the real process."""
 
+import hashlib
 import io
 import json
 import os
@@ -39,7 +40,8 @@ def encoded(image: NDArray[Any], kind: str = "PNG", **options: Any) -> bytes:
 
 
 def job_of(image: RgbImage, *prompts: Prompt, name: str = "a") -> Job:
-    return Job(f"id-{name}", name, image, "0" * 64, prompts, 0.0)
+    sha256 = hashlib.sha256(name.encode() + image.tobytes()).hexdigest()
+    return Job(f"id-{name}", name, image, sha256, prompts, 0.0)
 
 
 def drop_pair(
@@ -95,6 +97,26 @@ class BoxSegmenter:
 
     def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
         return [[[_drawn(image, prompt)] for prompt in prompts] for image, prompts in work]
+
+
+class KeptBoxes(BoxSegmenter):
+    """Its embeddings count 1000 bytes each."""
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo("kept")
+
+    embedding_key = "boxes-1"
+    embedding_bytes = 1000
+
+    def image_size(self, embedding: RgbImage) -> tuple[int, int]:
+        return embedding.shape[0], embedding.shape[1]
+
+    def packed(self, embedding: RgbImage) -> Mapping[str, NDArray[Any]]:
+        return {"image": embedding}
+
+    def unpacked(self, arrays: Mapping[str, NDArray[Any]]) -> RgbImage:
+        return arrays["image"]
 
 
 def _drawn(image: RgbImage, prompt: Prompt) -> Mask:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import BoxSegmenter, image_of
+from support import BoxSegmenter, KeptBoxes, image_of
 from tiny import tiny_sam
 
-from sampoll.interfaces import Segmenter
+from sampoll.interfaces import KeepingSegmenter, Segmenter
 from sampoll.jobs import Box, Point, Prompt
 from sampoll.results import Mask
 from sampoll.segmenters.grabcut import GrabCutSegmenter
@@ -19,6 +19,7 @@ MAKERS: dict[str, Callable[[], Segmenter[Any]]] = {
     "grabcut": GrabCutSegmenter,
     "sam": lambda: SamSegmenter("tiny", tiny_sam(), torch.device("cpu")),
     "boxes": BoxSegmenter,
+    "kept": KeptBoxes,
 }
 PROMPTS = (
     Prompt(box=Box(4, 4, 20, 16)),
@@ -94,3 +95,20 @@ def test_a_mask_has_a_finite_score_and_the_model_a_name(segmenter: Segmenter[Any
     assert np.isfinite(mask.score)
     assert segmenter.info.name
     assert segmenter.info.device
+
+
+@pytest.mark.parametrize("name", ["sam", "kept"])
+def test_an_embedding_that_is_kept_gives_the_same_masks(name: str) -> None:
+    segmenter = MAKERS[name]()
+    assert isinstance(segmenter, KeepingSegmenter)
+    [embedding] = segmenter.embed([image_of(30, 41)])
+
+    again = segmenter.unpacked(segmenter.packed(embedding))
+
+    assert segmenter.image_size(embedding) == segmenter.image_size(again) == (30, 41)
+    assert segmenter.embedding_bytes > 0
+    assert "/" not in segmenter.embedding_key
+    [first], [second] = segmenter.decode([(embedding, PROMPTS[:1]), (again, PROMPTS[:1])])
+    assert np.array_equal(first[0][0].packed, second[0][0].packed)
+    with pytest.raises((KeyError, ValueError)):
+        segmenter.unpacked({})

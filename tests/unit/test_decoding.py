@@ -158,6 +158,7 @@ def test_a_job_carries_what_results_will_say(tmp_path: Path) -> None:
 
     job = decode(sent, LIMITS)
 
+    assert isinstance(job.image, np.ndarray)
     assert (job.id, job.name, job.image_sha256) == (sent.id, "a", sent.image_sha256)
     assert job.image.shape == (24, 32, 3)
     assert job.image.flags.c_contiguous

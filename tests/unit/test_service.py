@@ -18,7 +18,6 @@ from sampoll.results import Delivery, Mask
 from sampoll.service import Service
 from sampoll.transports.memory import MemoryTransport, submission
 
-IMAGE = encoded(image_of())
 PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
 
 
@@ -36,12 +35,17 @@ def service_of(
 
 
 def waiting(*names: str) -> MemoryTransport:
-    return MemoryTransport([submission(name, IMAGE, PROMPT) for name in names])
+    return MemoryTransport(submissions(*names))
+
+
+def submissions(*names: str) -> list[Submission]:
+    """Each of them has an image of its own."""
+    return [submission(name, encoded(image_of(seed=n)), PROMPT) for n, name in enumerate(names)]
 
 
 def test_every_submission_ends_as_a_delivery_or_a_rejection() -> None:
     transport = waiting("a", "b", "c")
-    transport.waiting.insert(1, submission("bad", IMAGE, b"{}"))
+    transport.waiting.insert(1, submission("bad", encoded(image_of()), b"{}"))
     transport.waiting.append(submission("worse", b"no image", PROMPT))
 
     service_of(transport).run(Event())
@@ -108,7 +112,7 @@ class DeadSource(MemoryTransport):
 
 @pytest.mark.parametrize("kind", [FullDisk, DeadSource])
 def test_trouble_in_any_stage_ends_the_service_instead_of_hanging_it(kind: type[MemoryTransport]) -> None:
-    transport = kind([submission(name, IMAGE, PROMPT) for name in "abcdefgh"])
+    transport = kind(submissions(*"abcdefgh"))
 
     with pytest.raises(StorageTrouble):
         service_of(transport, batch_size=1).run(Event())

@@ -2,11 +2,12 @@
 
 import functools
 import itertools
+import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ MaskPolicy: TypeAlias = Literal["best", "first", "single"]
 or the one mask that it gives when asked for a single one."""
 CANDIDATES: dict[MaskPolicy, slice] = {"best": slice(1, 4), "first": slice(1, 2), "single": slice(0, 1)}
 """Of the decoder's four masks."""
+PREPROCESSING = 1
+"""Counted up when the same image, weights and precision give another embedding."""
 UPSAMPLED_BYTES = 2**28
 """What logits may take at the size of the image."""
 
@@ -111,6 +114,8 @@ class SamSegmenter:
         self._device = device
         self._mask_policy = mask_policy
         self._prompt_batch = prompt_batch
+        prompts = sam.prompt_encoder
+        self._embedding_shape: tuple[int, ...] = (prompts.embed_dim, *prompts.image_embedding_size)
         self._streams = threading.local()
         self._ran_out_of_memory = False
         self._resize = ResizeLongestSide(sam.image_encoder.img_size)
@@ -151,6 +156,35 @@ class SamSegmenter:
                 size = embeddings[task.image].original_size
                 answers[task.image][task.prompt].append(Mask.from_packed(bits, size, score))
         return answers
+
+    @property
+    def embedding_key(self) -> str:
+        weights = (self._info.checkpoint_sha256 or "unknown")[:16]
+        return f"{self._info.name}-{weights}-{self._info.precision}-{PREPROCESSING}"
+
+    @property
+    def embedding_bytes(self) -> int:
+        return 4 * math.prod(self._embedding_shape)
+
+    def image_size(self, embedding: SamEmbedding) -> tuple[int, int]:
+        return embedding.original_size
+
+    def packed(self, embedding: SamEmbedding) -> dict[str, NDArray[Any]]:
+        sizes = np.array([embedding.original_size, embedding.input_size], np.int64)
+        return {"features": embedding.features.cpu().numpy(), "sizes": sizes}
+
+    def unpacked(self, arrays: Mapping[str, NDArray[Any]]) -> SamEmbedding:
+        features, ((height, width), (input_height, input_width)) = (
+            arrays["features"],
+            arrays["sizes"].tolist(),
+        )
+        if features.shape != self._embedding_shape or features.dtype != np.float32:
+            raise ValueError(
+                f"must be float32 of {self._embedding_shape}, and is {features.dtype} of {features.shape}"
+            )
+        with _translated_torch_errors():
+            on_device = torch.from_numpy(features).to(self._device)
+        return SamEmbedding(on_device, (height, width), (input_height, input_width))
 
     @torch.inference_mode()
     def low_res_logits(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:

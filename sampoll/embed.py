@@ -1,0 +1,164 @@
+"""`sampoll embed`: embeddings into files, ahead of the prompts."""
+
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sampoll.app import kept_embeddings
+from sampoll.decoding import decode_image
+from sampoll.embedding_cache import EmbeddingCache
+from sampoll.errors import CutShort, InputUnavailable, JobError, ModelUnavailable, StorageTrouble, UsageError
+from sampoll.jobs import Job, Submission
+from sampoll.naming import printable
+from sampoll.registry import find_factory, load_segmenter
+from sampoll.results import Delivery
+from sampoll.service import Service, default_io_threads, executors_on
+from sampoll.settings import Settings
+from sampoll.signals import outside_the_main_thread, stopping_on_signals
+from sampoll.spool.layout import is_image
+
+log = logging.getLogger(__name__)
+
+
+def embed_images(settings: Settings, paths: Sequence[Path], *, show_progress: bool) -> tuple[int, str]:
+    """Embeds images, and those in folders, that --embedding-cache does not have yet; returns the exit code
+    and a summary in one line. Raises SampollError for whatever keeps it from working at all."""
+    model, limits = settings.model, settings.limits
+    if model.embedding_cache is None:
+        raise UsageError("nothing says where embeddings go: give --embedding-cache DIR")
+    images = list(_images(paths))
+    segmenter = load_segmenter(model, find_factory(model))
+    embeddings = kept_embeddings(segmenter, model)
+    if embeddings is None:
+        raise ModelUnavailable(f"--model {model.model} has no embeddings that could be kept")
+    stop, began = Event(), time.monotonic()
+    with (
+        tqdm(total=len(images), unit="image", dynamic_ncols=True, disable=not show_progress) as bar,
+        logging_redirect_tqdm(),
+        stopping_on_signals(stop.set),
+    ):
+        transport = _ImageFiles(images, embeddings, limits.max_image_bytes, bar)
+        service = Service(
+            transport=transport,
+            decode=partial(_without_prompts, max_pixels=limits.max_pixels),
+            segmenter=segmenter,
+            formats=(),
+            batch_size=model.batch_size_on(segmenter.info.device),
+            max_wait_seconds=model.max_wait_seconds,
+            io_threads=settings.operations.io_threads or default_io_threads(),
+            executors=executors_on(segmenter.info.device),
+            embeddings=embeddings,
+        )
+        outside_the_main_thread(partial(service.run, stop))
+    summary = (
+        f"{transport.embedded} embedded, {transport.known} known, {transport.failed} failed "
+        f"in {time.monotonic() - began:.1f} s"
+    )
+    if embeddings.has_lost_some:
+        raise StorageTrouble(
+            f"{summary}; not all of them could be kept in {model.embedding_cache}: see above"
+        )
+    if stop.is_set():
+        return CutShort.exit_code, summary
+    return (JobError.exit_code if transport.failed else 0), summary
+
+
+class _ImageFiles:
+    """A transport of images alone: what is delivered are the embeddings that the service keeps."""
+
+    def __init__(
+        self, images: Sequence[Path], embeddings: EmbeddingCache[Any], max_image_bytes: int, bar: "tqdm[Any]"
+    ) -> None:
+        self._images = images
+        self._embeddings = embeddings
+        self._max_image_bytes = max_image_bytes
+        self._bar = bar
+        self.embedded = self.known = self.failed = 0
+
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
+        for path in self._images:
+            if stop.is_set():
+                return
+            try:
+                submission = self._submission(path)
+            except OSError as error:
+                self._fail(f"{printable(str(path))}: cannot be read: {error.strerror or error}")
+                continue
+            if submission is None:
+                self._fail(
+                    f"{printable(str(path))}: has more than {self._max_image_bytes} bytes (--max-image-bytes)"
+                )
+            elif self._embeddings.get(submission.image_sha256) is not None:
+                self.known += 1
+                self._bar.update()
+            else:
+                yield [submission]
+
+    def _submission(self, path: Path) -> Submission | None:
+        """None for a file that is too large."""
+        if path.stat().st_size > self._max_image_bytes:
+            return None
+        content = path.read_bytes()
+        return Submission(
+            id=uuid.uuid4().hex,
+            name=str(path),
+            image_name=str(path),
+            prompt_name="",
+            image=content,
+            prompt=b"",
+            image_sha256=hashlib.sha256(content).hexdigest(),
+        )
+
+    def begin(self, submissions: Sequence[Submission]) -> None:
+        pass
+
+    def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
+        return submission.name
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        self.embedded += len(deliveries)
+        self._bar.update(len(deliveries))
+
+    def reject(self, submission: Submission, error: JobError) -> None:
+        self._fail(str(error))
+
+    def close(self) -> None:
+        pass
+
+    def _fail(self, message: str) -> None:
+        log.error("%s", message)
+        self.failed += 1
+        self._bar.update()
+
+
+def _without_prompts(submission: Submission, max_pixels: int) -> Job:
+    started = time.perf_counter()
+    image = decode_image(submission.image, submission.image_name, max_pixels)
+    return Job(
+        id=submission.id,
+        name=submission.name,
+        image=image,
+        image_sha256=submission.image_sha256,
+        prompts=(),
+        decoding_seconds=time.perf_counter() - started,
+    )
+
+
+def _images(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files among `paths`, whatever they are, and the images in and below the folders, by name."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(file for file in path.rglob("*") if is_image(file.name) and file.is_file())
+        elif path.exists():
+            yield path
+        else:
+            raise InputUnavailable(f"no file or folder {path}")
