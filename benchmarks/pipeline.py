@@ -61,17 +61,23 @@ def ellipse(size: tuple[int, int]) -> BoolMask:
     return inside
 
 
-def write_pairs(directory: Path, prompt_suffix: str, *, count: int, width: int, height: int) -> None:
-    """The same photograph-like image `count` times, each with a box."""
+def photograph(width: int, height: int) -> bytes:
+    """A JPEG about as large as a photograph's."""
     y, x = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).normal(0, 8, (height, width, 3))
     pixels = np.stack([x * 255 / width, y * 255 / height, (x + y) % 256], axis=2) + noise
     buffer = io.BytesIO()
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def write_pairs(directory: Path, prompt_suffix: str, *, count: int, width: int, height: int) -> None:
+    """The same photograph `count` times, each with a box, and with another sha256."""
+    content = photograph(width, height)
     prompt = json.dumps({"box": {"x0": 1, "y0": 1, "x1": width - 2, "y1": height - 2}})
     directory.mkdir(parents=True)
     for number in range(count):
-        (directory / f"image{number:06d}.jpg").write_bytes(buffer.getvalue())
+        (directory / f"image{number:06d}.jpg").write_bytes(content + b"%d" % number)
         (directory / f"image{number:06d}{prompt_suffix}").write_text(prompt)
     os.sync()  # or the first to force anything to the disk would pay for these
 

@@ -39,6 +39,11 @@ def poll_once(source: Path, target: Path, predict: Predict) -> int:
 def write_results(stem: Path, mask: BoolMask, score: float) -> None:
     """STEM.png and STEM.json."""
     Image.fromarray(mask).save(stem.with_suffix(".png"), bits=1, optimize=False)
+    stem.with_suffix(".json").write_text(opex_record(stem.name, mask, score))
+
+
+def opex_record(name: str, mask: BoolMask, score: float) -> str:
+    """Each outline of the mask as an object."""
     objects = []
     for contour in measure.find_contours(np.pad(mask, 1).astype(np.uint8), 0.5):
         points = [(int(x), int(y)) for y, x in contour - 1]
@@ -48,6 +53,6 @@ def write_results(stem: Path, mask: BoolMask, score: float) -> None:
             ObjectPrediction(score=score, label="object", bbox=box, polygon=Polygon(points=points), meta={})
         )
     predictions = ObjectPredictions(
-        timestamp=datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f"), id=stem.name, objects=objects, meta={}
+        timestamp=datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f"), id=name, objects=objects, meta={}
     )
-    stem.with_suffix(".json").write_text(predictions.to_json_string(indent=2))
+    return str(predictions.to_json_string(indent=2))

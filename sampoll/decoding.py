@@ -2,11 +2,13 @@
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import simplejpeg
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from sampoll.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.jobs import Job, KnownImage, Prompt, RgbImage, Submission
@@ -16,6 +18,16 @@ from sampoll.prompts import parse_prompts
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 # Pillow's limit for the whole process; --max-pixels is checked for each image instead.
 Image.MAX_IMAGE_PIXELS = None
+_TURNED: Mapping[int, Callable[[RgbImage], RgbImage]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels),
+}
+"""What an EXIF orientation asks for; any other one asks for nothing."""
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -70,7 +82,7 @@ def decode_image(content: bytes, file: str, max_pixels: int) -> RgbImage:
                 )
             if image.mode in ("I", "F"):
                 raise BadImage("has 32 bits a pixel: convert it to 8 or 16 bits first", file=file)
-            return np.ascontiguousarray(_upright_rgb(image))
+            return np.ascontiguousarray(_upright_rgb(image, content))
     except BadImage:
         raise
     except UnidentifiedImageError as error:
@@ -81,7 +93,13 @@ def decode_image(content: bytes, file: str, max_pixels: int) -> RgbImage:
         raise BadImage(f"cannot be decoded: {error}", file=file) from error
 
 
-def _upright_rgb(image: Image.Image) -> RgbImage:
+def _upright_rgb(image: Image.Image, content: bytes) -> RgbImage:
+    if image.format == "JPEG" and image.mode in ("RGB", "L"):
+        turned = _TURNED.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        # Whatever is odd about a file, Pillow has the last word.
+        with suppress(ValueError):
+            pixels = simplejpeg.decode_jpeg(content, "RGB")
+            return turned(pixels) if turned else pixels
     upright = ImageOps.exif_transpose(image)
     if upright.mode in _SIXTEEN_BIT_MODES:
         # Pillow would clip these at 255 instead.

@@ -65,7 +65,14 @@ class Mask:
 
     def pixels(self) -> BoolMask:
         """The mask unpacked, shape (H, W)."""
-        return np.unpackbits(self.packed, axis=1, count=self.size[1]).astype(np.bool_)
+        return np.unpackbits(self.packed, axis=1, count=self.size[1]).view(np.bool_)
+
+    def pixels_in(self, box: PixelBox) -> BoolMask:
+        """The part of it inside `box`, unpacked."""
+        some = self.packed[box.top : box.bottom + 1, box.left // 8 : box.right // 8 + 1]
+        unneeded = box.left % 8
+        bits = np.unpackbits(some, axis=1)[:, unneeded : unneeded + box.right - box.left + 1]
+        return np.ascontiguousarray(bits).view(np.bool_)
 
 
 def _box_around_bits(packed: PackedMask) -> PixelBox | None:

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.results import BoolMask, PixelBox
+from sampoll.results import Mask, PixelBox
 
-Polygon: TypeAlias = list[list[int]]
-"""[[x, y], ...] in image pixels, at least three, implicitly closed: the first is not repeated at the end."""
+Polygon: TypeAlias = NDArray[np.int32]
+"""Shape (N, 2), x and y in image pixels, at least three, implicitly closed: the first is not repeated at the
+end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,34 +23,36 @@ class OuterContour:
     box: PixelBox
 
 
-def outer_contours(mask: BoolMask) -> Iterator[OuterContour]:
-    """One contour for each 8-connected part of a mask of shape (H, W), parts inside holes included.
+def outer_contours(mask: Mask) -> Iterator[OuterContour]:
+    """One contour for each 8-connected part of a mask, parts inside holes included.
 
     Filling the polygons with their borders (cv2.fillPoly) gives back the mask with its holes filled.
     """
-    # CCOMP and not EXTERNAL: the latter leaves out parts that lie in a hole of another one.
-    contours, hierarchy = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    if hierarchy is None:
+    if mask.box is None:
         return
+    pixels = mask.pixels_in(mask.box).view(np.uint8)
+    # CCOMP and not EXTERNAL: the latter leaves out parts that lie in a hole of another one.
+    contours, hierarchy = cv2.findContours(
+        pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(mask.box.left, mask.box.top)
+    )
+    height, width = mask.size
     parents = hierarchy.reshape(-1, 4)[:, 3]
     for contour, parent in zip(contours, parents, strict=True):
         if parent == -1:  # a hole has the part around it as its parent
-            points = contour.reshape(-1, 2).astype(np.int32)
-            yield OuterContour(
-                _at_least_three(points.tolist()), _box_around(points, mask.shape[1], mask.shape[0])
-            )
+            points = contour.reshape(-1, 2).astype(np.int32, copy=False)
+            yield OuterContour(_at_least_three(points), _box_around(points, width, height))
 
 
 def _at_least_three(points: Polygon) -> Polygon:
-    """A single pixel or a straight line, its last point repeated: what it fills stays the same."""
-    return points + points[-1:] * (3 - len(points))
+    """A single pixel or a straight line, the first point repeated: what it fills stays the same."""
+    return points if len(points) >= 3 else np.resize(points, (3, 2))
 
 
-def _box_around(points: NDArray[np.int32], width: int, height: int) -> PixelBox:
+def _box_around(points: Polygon, width: int, height: int) -> PixelBox:
     """The box of the points; no side of it is zero, because readers refuse that."""
-    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    left, right = _widened(left, right, width)
-    top, bottom = _widened(top, bottom, height)
+    left, top, extent_x, extent_y = cv2.boundingRect(points)
+    left, right = _widened(left, left + extent_x - 1, width)
+    top, bottom = _widened(top, top + extent_y - 1, height)
     return PixelBox(left, top, right, bottom)
 
 

@@ -33,7 +33,9 @@ class Opex:
             objects=list(_objects(segmentation)),
             meta=_meta(segmentation, earlier),
         )
-        return [Artifact(".json", predictions.to_json_string(indent=2).encode())]
+        # Polygons are arrays, which the library's own to_json_string does not take.
+        options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+        return [Artifact(".json", orjson.dumps(predictions.to_dict(), option=options))]
 
 
 def _objects(segmentation: Segmentation) -> Iterator[ObjectPrediction]:
@@ -46,7 +48,7 @@ def _objects(segmentation: Segmentation) -> Iterator[ObjectPrediction]:
 def _objects_of(mask: Mask, label: str, meta: dict[str, str]) -> Iterator[ObjectPrediction]:
     # Some readers refuse a negative score, and a predicted IoU can be one.
     raw = {} if mask.score >= 0 else {"raw_score": repr(mask.score)}
-    for contour in outer_contours(mask.pixels()):
+    for contour in outer_contours(mask):
         box = contour.box
         yield ObjectPrediction(
             score=max(0.0, mask.score),

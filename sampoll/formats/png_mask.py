@@ -1,11 +1,17 @@
 """Masks as 1-bit grayscale PNG: NAME.png, or NAME.0.png, NAME.1.png, ... for several."""
 
+import struct
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
+from isal import isal_zlib
 
 from sampoll.results import Artifact, Mask, Segmentation
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+BIT_DEPTH, GRAYSCALE = 1, 0
+FAST = 1
+"""ISA-L's level 1 compresses masks as well as zlib's level 1, in an eighth of the time."""
 
 
 class PngMask:
@@ -24,8 +30,20 @@ class PngMask:
 
 
 def encode(mask: Mask) -> bytes:
-    """A mask as a PNG of bit depth 1, grayscale."""
-    done, content = cv2.imencode(".png", mask.pixels().view(np.uint8) * 255, [cv2.IMWRITE_PNG_BILEVEL, 1])
-    if not done:
+    """A mask as a PNG of bit depth 1, grayscale, whose lines are the packed bits as they are.
+
+    https://www.w3.org/TR/png-3/
+    """
+    height, width = mask.size
+    if not 0 < max(height, width) < 2**31:
         raise ValueError(f"no PNG can be as large as {mask.size} (H, W)")
-    return content.tobytes()
+    lines = np.zeros((height, 1 + mask.packed.shape[1]), np.uint8)  # each begins with its filter: 0, none
+    lines[:, 1:] = mask.packed
+    header = struct.pack(">IIBBBBB", width, height, BIT_DEPTH, GRAYSCALE, 0, 0, 0)
+    data = isal_zlib.compress(lines, FAST)
+    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = isal_zlib.crc32(content, isal_zlib.crc32(kind))
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)

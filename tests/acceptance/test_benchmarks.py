@@ -30,6 +30,12 @@ def test_the_pipeline_is_measured_beside_the_reference(tmp_path: Path) -> None:
     assert "cores" in document["machine"]  # type: ignore[operator]
 
 
+def test_each_step_is_measured_beside_the_usual_way(tmp_path: Path) -> None:
+    table, document = benchmark("files", "--rounds", 1, json_file=tmp_path / "figures.json")
+    assert "| 12 megapixels | contours, blobs | skimage " in table
+    assert len(document["seconds"]) == 16  # type: ignore[arg-type]
+
+
 def test_the_benchmark_for_cuda_says_so_where_there_is_no_device() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu"],

@@ -109,6 +109,6 @@ def test_an_embedding_that_is_kept_gives_the_same_masks(name: str) -> None:
     assert segmenter.embedding_bytes > 0
     assert "/" not in segmenter.embedding_key
     [first], [second] = segmenter.decode([(embedding, PROMPTS[:1]), (again, PROMPTS[:1])])
-    assert np.array_equal(first[0][0].packed, second[0][0].packed)
+    assert np.array_equal(first[0].packed, second[0].packed)
     with pytest.raises((KeyError, ValueError)):
         segmenter.unpacked({})

@@ -1,9 +1,11 @@
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+import simplejpeg
+from PIL import ExifTags, Image, ImageOps
 from support import encoded, image_of
 
 from sampoll.decoding import DecodingLimits, decode, decode_image
@@ -33,6 +35,47 @@ def test_lossy_images_come_back_nearly(kind: str) -> None:
     decoded = decode_image(encoded(image, kind), "a", 10_000)
 
     assert np.abs(decoded.astype(int) - image).max() <= 6
+
+
+PHOTOGRAPH = cv2.GaussianBlur(image_of(45, 67), (0, 0), 2)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    "options", [{"quality": 90}, {"quality": 75, "progressive": True}, {"quality": 95, "subsampling": 0}]
+)
+def test_a_jpeg_has_the_pixels_that_pillow_reads(mode: str, options: dict[str, object]) -> None:
+    content = saved(Image.fromarray(PHOTOGRAPH).convert(mode), "JPEG", **options)
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.asarray(image.convert("RGB"))
+
+    assert np.array_equal(decode_image(content, "a", 10_000), expected)
+    assert np.array_equal(decode_image(content + b"and more", "a", 10_000), expected)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_jpeg_stands_upright_whichever_way_it_was_stored(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    content = saved(Image.fromarray(PHOTOGRAPH), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+
+    decoded = decode_image(content, "a", 10_000)
+
+    assert np.array_equal(decoded, expected)
+    assert decoded.flags.c_contiguous
+
+
+def test_of_an_odd_jpeg_pillow_decides_whether_it_is_one() -> None:
+    content = saved(Image.fromarray(PHOTOGRAPH), "JPEG", quality=90)
+    odd = content[:-2] + bytes(20) + content[-2:]  # bytes that belong to nothing, before the end
+    with pytest.raises(ValueError, match="extraneous"):
+        simplejpeg.decode_jpeg(odd)
+    assert np.array_equal(decode_image(odd, "a", 10_000), decode_image(content, "a", 10_000))
+
+    with pytest.raises(BadImage, match="truncated"):
+        decode_image(content[: len(content) // 2], "a", 10_000)
 
 
 def test_an_image_stands_upright_before_anything_looks_at_it() -> None:
