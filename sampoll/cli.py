@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sampoll import failed
+from sampoll import failed, models
 from sampoll.errors import SampollError
 from sampoll.options import with_settings
 from sampoll.resolution import Resolved, describe, resolve
@@ -26,6 +26,7 @@ app = typer.Typer(
 
 
 app.add_typer(failed.app)
+app.add_typer(models.app)
 
 
 def main() -> NoReturn:

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -16,15 +16,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from sampoll.app import kept_embeddings
 from sampoll.decoding import decode_image
 from sampoll.embedding_cache import EmbeddingCache
-from sampoll.errors import CutShort, InputUnavailable, JobError, ModelUnavailable, StorageTrouble, UsageError
+from sampoll.errors import BadImage, CutShort, JobError, ModelUnavailable, StorageTrouble, UsageError
+from sampoll.images import image_files, read_image
 from sampoll.jobs import Job, Submission
-from sampoll.naming import printable
 from sampoll.registry import find_factory, load_segmenter
 from sampoll.results import Delivery
 from sampoll.service import Service, default_io_threads, executors_on
 from sampoll.settings import Settings
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
-from sampoll.spool.layout import is_image
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ def embed_images(settings: Settings, paths: Sequence[Path], *, show_progress: bo
     model, limits = settings.model, settings.limits
     if model.embedding_cache is None:
         raise UsageError("nothing says where embeddings go: give --embedding-cache DIR")
-    images = list(_images(paths))
+    images = list(image_files(paths))
     segmenter = load_segmenter(model, find_factory(model))
     embeddings = kept_embeddings(segmenter, model)
     if embeddings is None:
@@ -90,24 +89,17 @@ class _ImageFiles:
                 return
             try:
                 submission = self._submission(path)
-            except OSError as error:
-                self._fail(f"{printable(str(path))}: cannot be read: {error.strerror or error}")
+            except BadImage as error:
+                self._fail(error)
                 continue
-            if submission is None:
-                self._fail(
-                    f"{printable(str(path))}: has more than {self._max_image_bytes} bytes (--max-image-bytes)"
-                )
-            elif self._embeddings.get(submission.image_sha256) is not None:
+            if self._embeddings.get(submission.image_sha256) is None:
+                yield [submission]
+            else:
                 self.known += 1
                 self._bar.update()
-            else:
-                yield [submission]
 
-    def _submission(self, path: Path) -> Submission | None:
-        """None for a file that is too large."""
-        if path.stat().st_size > self._max_image_bytes:
-            return None
-        content = path.read_bytes()
+    def _submission(self, path: Path) -> Submission:
+        content = read_image(path, self._max_image_bytes)
         return Submission(
             id=uuid.uuid4().hex,
             name=str(path),
@@ -129,13 +121,13 @@ class _ImageFiles:
         self._bar.update(len(deliveries))
 
     def reject(self, submission: Submission, error: JobError) -> None:
-        self._fail(str(error))
+        self._fail(error)
 
     def close(self) -> None:
         pass
 
-    def _fail(self, message: str) -> None:
-        log.error("%s", message)
+    def _fail(self, error: JobError) -> None:
+        log.error("%s", error)
         self.failed += 1
         self._bar.update()
 
@@ -151,14 +143,3 @@ def _without_prompts(submission: Submission, max_pixels: int) -> Job:
         prompts=(),
         decoding_seconds=time.perf_counter() - started,
     )
-
-
-def _images(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files among `paths`, whatever they are, and the images in and below the folders, by name."""
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if is_image(file.name) and file.is_file())
-        elif path.exists():
-            yield path
-        else:
-            raise InputUnavailable(f"no file or folder {path}")

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from skimage import data
-from support import Folders, drop_pair, image_of, iou, read_mask, read_opex, sampoll
+from support import Folders, drop_pair, encoded, image_of, iou, read_mask, read_opex, sampoll
 
 from sampoll.results import BoolMask
 
@@ -87,3 +87,36 @@ def test_a_checkpoint_of_another_model_is_69_and_names_the_right_one(
     assert run.returncode == 69
     assert "holds vit_b, not vit_l: use --model vit_b" in run.stderr
     assert folders.waiting == ["a.jpg", "a.json"]
+
+
+def test_a_faster_way_is_compared_with_the_original(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(photograph("coffee")[::4, ::4]))
+
+    run = sampoll(
+        *("models", "compare", tmp_path / "a.png", "--checkpoint", checkpoint, "--device", "cpu"),
+        *("--engine", "torch", "--precision", "fp32", "--json", tmp_path / "figures.json"),
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert "| segment_anything, fp32 | " in run.stdout
+    assert "| torch, fp32 | " in run.stdout
+    found = json.loads((tmp_path / "figures.json").read_text())["variants"]["torch, fp32"]
+    assert found["logits_error"] < 1e-4
+    assert found["mean_iou"] > 0.9999
+    assert len(found["seconds"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--model", "grabcut"), 2, "--model grabcut is none of vit_b, vit_l, vit_h"),
+        ((), 69, "vit_b needs its weights: give --checkpoint FILE"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_clear_error(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(image_of()))
+    run = sampoll("models", "compare", tmp_path / "a.png", *arguments)
+    assert run.returncode == code
+    assert message in run.stderr

@@ -52,6 +52,15 @@ def chosen_engine(name: str, device: torch.device, precision: str) -> str:
     return "openvino" if device.type == "cpu" and is_native and find_spec("openvino") else "torch"
 
 
+def variants(device: torch.device) -> list[tuple[str, str]]:
+    """Every engine and precision that the device is good at."""
+    if device.type == "cuda":
+        return [("torch", precision) for precision in PRECISIONS]
+    engines = ["torch", "openvino"] if find_spec("openvino") else ["torch"]
+    precisions = ["fp32", "bf16"] if BFLOAT16_FLAGS & cpu_flags() else ["fp32"]
+    return [(engine, precision) for engine in engines for precision in precisions]
+
+
 def cpu_flags() -> frozenset[str]:
     """What the processor can do, by Linux's names; nothing elsewhere."""
     try:

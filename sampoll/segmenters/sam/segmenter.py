@@ -190,11 +190,25 @@ class SamSegmenter:
     def low_res_logits(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """The chosen mask's logits before upsampling, (256, 256), and its predicted IoU, a scalar."""
         [[task]] = _batches([(embedding, [prompt])], 1)
-        logits, scores = self._logits([embedding], [task])
+        logits, scores = self._logits([embedding], [task], CANDIDATES[self._mask_policy])
         return logits[0], scores[0]
 
-    def _logits(self, embeddings: Sequence[SamEmbedding], tasks: Sequence["_Task"]) -> tuple[Tensor, Tensor]:
-        """Low-res logits (P, 256, 256) and predicted IoUs (P,), for tasks of equally many tokens."""
+    @torch.inference_mode()
+    def candidates(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
+        """All three masks that SAM gives for a prompt, in host memory: low-res logits (3, 256, 256),
+        predicted IoUs (3,), and pixels (3, H, W)."""
+        [[task]] = _batches([(embedding, [prompt])], 1)
+        answers = [self._logits([embedding], [task], slice(index, index + 1)) for index in (1, 2, 3)]
+        logits, scores = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        full = self._sam.postprocess_masks(logits[:, None], embedding.input_size, embedding.original_size)
+        pixels = (full[:, 0] > self._sam.mask_threshold).cpu().numpy()
+        return logits.cpu(), scores.cpu(), pixels
+
+    def _logits(
+        self, embeddings: Sequence[SamEmbedding], tasks: Sequence["_Task"], candidates: slice
+    ) -> tuple[Tensor, Tensor]:
+        """Low-res logits (P, 256, 256) and predicted IoUs (P,) of the best of `candidates`, for tasks of
+        equally many tokens."""
         places = [
             self._resize.apply_coords(task.places, embeddings[task.image].original_size) for task in tasks
         ]
@@ -203,7 +217,7 @@ class SamSegmenter:
             torch.tensor([task.image for task in tasks], device=self._device),
             torch.tensor(np.stack(places), dtype=torch.float32, device=self._device),
             torch.tensor(np.stack([task.kinds for task in tasks]), device=self._device),
-            CANDIDATES[self._mask_policy],
+            candidates,
         )
         return logits, scores
 
@@ -212,7 +226,7 @@ class SamSegmenter:
     ) -> tuple[Tensor, list[Tensor]]:
         """Predicted IoUs (P,), and bits in parts of shape (some, H, W / 8): each has masks of one size, and
         no more of them than fit into UPSAMPLED_BYTES as logits."""
-        logits, scores = self._logits(embeddings, tasks)
+        logits, scores = self._logits(embeddings, tasks, CANDIDATES[self._mask_policy])
         parts = []
         for image, group in itertools.groupby(range(len(tasks)), lambda index: tasks[index].image):
             embedding, rows = embeddings[image], list(group)

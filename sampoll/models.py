@@ -1,0 +1,55 @@
+"""`sampoll models`: what the ways to run a model gain, and what they change."""
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sampoll.errors import translated_os_errors
+from sampoll.options import with_settings
+from sampoll.resolution import resolve
+
+app = typer.Typer(
+    name="models",
+    help="Models: what each engine and precision gains, and what it changes.",
+    no_args_is_help=True,
+)
+
+
+@app.callback()
+def _common() -> None:
+    pass
+
+
+@app.command()
+@with_settings("model", "limits")
+def compare(
+    flags: dict[str, Any],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH...")
+    ],
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file too.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Compare each engine and precision with segment_anything in fp32, on your weights and images.
+
+    Each image gets nine points and five boxes. Without --engine and --precision, all that the device is good
+    at take part.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings = resolve(flags, os.environ, config).settings
+
+    from sampoll.comparison import compare_variants
+
+    comparison = compare_variants(settings, images)
+    typer.echo(comparison.table())
+    if json_file is not None:
+        with translated_os_errors("write", json_file):
+            json_file.write_text(json.dumps(comparison.document(), indent=2) + "\n")
