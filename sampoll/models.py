@@ -53,3 +53,27 @@ def compare(
     if json_file is not None:
         with translated_os_errors("write", json_file):
             json_file.write_text(json.dumps(comparison.document(), indent=2) + "\n")
+
+
+@app.command()
+@with_settings("model", "limits")
+def quantize(
+    flags: dict[str, Any],
+    images: Annotated[
+        list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH...")
+    ],
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
+    ] = None,
+) -> None:
+    """Make the encoder for --precision int8, calibrated on your images. Experimental, for CPUs.
+
+    A handful of images that are like those to come is enough. Compare before you trust it: sampoll models
+    compare --precision int8.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings = resolve(flags, os.environ, config).settings
+
+    from sampoll.quantization import quantize_encoder
+
+    typer.echo(f"the int8 encoder is in {quantize_encoder(settings, images)}")

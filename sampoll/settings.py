@@ -157,11 +157,12 @@ class ModelSettings(_Section):
         "Where the model runs; auto is cuda where there is one.",
         metavar="auto|cpu|cuda|cuda:N",
     )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = _setting(
         "auto",
         "precision",
-        "Of the image encoder; auto is bf16 where the device multiplies in it, fp32 on other CPUs.",
-        metavar="auto|fp32|bf16|fp16",
+        "Of the image encoder; auto is bf16 where the device multiplies in it, fp32 on other CPUs. int8 is "
+        "experimental, and needs sampoll models quantize first.",
+        metavar="auto|fp32|bf16|fp16|int8",
     )
     engine: Literal["auto", "torch", "openvino"] = _setting(
         "auto",

@@ -17,9 +17,16 @@ from tiny import relative_error, tiny_sam, with_positions
 from sampoll.errors import ModelUnavailable
 from sampoll.jobs import Box, Prompt
 from sampoll.segmenters.sam import device, openvino_encoder
-from sampoll.segmenters.sam.device import chosen_engine
+from sampoll.segmenters.sam.device import chosen_engine, chosen_precision
 from sampoll.segmenters.sam.encoder import Encoder
-from sampoll.segmenters.sam.openvino_encoder import OpenVinoEncoder, cached_model, converted
+from sampoll.segmenters.sam.openvino_encoder import (
+    OpenVinoEncoder,
+    cached_model,
+    converted,
+    quantized_model,
+    quantized_place,
+)
+from sampoll.segmenters.sam.quantization import quantized
 from sampoll.segmenters.sam.segmenter import SamSegmenter
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
@@ -113,9 +120,9 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(
 
 
 def test_whoever_converts_second_leaves_what_is_there(tmp_path: Path, model: Any) -> None:
-    openvino_encoder._save(model, tmp_path / "a")
+    openvino_encoder.save(model, tmp_path / "a")
     before = (tmp_path / "a" / "encoder.bin").stat()
-    openvino_encoder._save(model, tmp_path / "a")
+    openvino_encoder.save(model, tmp_path / "a")
     assert (tmp_path / "a" / "encoder.bin").stat() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -162,6 +169,8 @@ def test_nobody_is_told_that_a_model_was_converted(tmp_path: Path, strace: str) 
         ("auto", CPU, "fp32", set(), "openvino"),
         ("auto", CPU, "fp16", {"avx512_bf16"}, "torch"),
         ("auto", CUDA, "bf16", {"avx512_bf16"}, "torch"),
+        ("auto", CPU, "int8", set(), "openvino"),
+        ("openvino", CPU, "int8", set(), "openvino"),
         ("torch", CPU, "fp32", set(), "torch"),
         ("openvino", CPU, "fp32", set(), "openvino"),
     ],
@@ -191,7 +200,7 @@ def test_auto_is_torch_where_openvino_is_not_installed(monkeypatch: pytest.Monke
     ("where", "precision", "message"),
     [
         (CUDA, "bf16", "--engine openvino is for CPUs, and the device is cuda:0: use --device cpu"),
-        (CPU, "fp16", "--engine openvino has no fp16: use --precision fp32 or bf16"),
+        (CPU, "fp16", "--engine openvino has no fp16: use --precision fp32, bf16 or int8"),
     ],
 )
 def test_what_openvino_cannot_do_is_one_clear_error(
@@ -204,6 +213,41 @@ def test_what_openvino_cannot_do_is_one_clear_error(
 def test_a_processor_without_the_precision_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = SimpleNamespace(get_property=lambda _: SimpleNamespace(to_string=lambda: "f32"))
     core = SimpleNamespace(compile_model=lambda *_: compiled)
-    monkeypatch.setattr(openvino_encoder, "_openvino", lambda: SimpleNamespace(Core=lambda: core))
+    monkeypatch.setattr(openvino_encoder, "imported_openvino", lambda: SimpleNamespace(Core=lambda: core))
     with pytest.raises(ModelUnavailable, match="OpenVINO does not compute in bf16 on this processor"):
         OpenVinoEncoder(None, 64, "bf16")
+
+
+# int8
+
+
+def test_int8_is_for_openvino_on_a_cpu() -> None:
+    for name, where in (("torch", CPU), ("auto", CUDA)):
+        with pytest.raises(ModelUnavailable, match="--precision int8 is for CPUs with OpenVINO"):
+            chosen_engine(name, where, "int8")
+    assert chosen_precision("int8", CPU) == "int8"
+
+
+def test_an_encoder_in_int8_is_close_and_says_so(model: Any, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(2)
+    batches = [torch.randn(1, 3, 64, 64, generator=generator) for _ in range(3)]
+
+    in_int8 = quantized(model, batches, lambda batch: batch.numpy())
+    openvino_encoder.save(in_int8, quantized_place(SHA256, tmp_path))
+    encoder = OpenVinoEncoder(quantized_model(SHA256, tmp_path), 64, "int8")
+
+    expected = with_positions(tiny_sam()).image_encoder(batches[0])
+    assert 1e-3 < relative_error(encoder(batches[0]), expected) < 0.2
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU, precision="int8", encoder=encoder)
+    assert (segmenter.info.precision, segmenter.info.engine) == ("int8", "openvino")
+
+
+def test_int8_is_made_before_it_is_used(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="make one with `sampoll models quantize --checkpoint FILE"):
+        quantized_model(SHA256, tmp_path)
+
+
+def test_quantizing_without_nncf_says_what_to_install(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(ModelUnavailable, match=r"int8 needs NNCF: pip install 'sampoll\[int8\]'"):
+        quantized(model, [], lambda batch: batch)

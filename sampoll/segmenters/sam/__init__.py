@@ -1,6 +1,7 @@
 """The Segment Anything Model in its three official sizes, by Kirillov et al., https://arxiv.org/abs/2304.02643."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import platformdirs
@@ -66,9 +67,16 @@ def _build(name: str, options: ModelSettings) -> "SamSegmenter":
 
 
 def _openvino_encoder(sam: "Sam", checkpoint_sha256: str, precision: str) -> "OpenVinoEncoder":
-    """From the user's cache, where it is put the first time."""
-    from sampoll.segmenters.sam.openvino_encoder import OpenVinoEncoder, cached_model
+    """From the user's cache, where it is put the first time; in int8, by `sampoll models quantize`."""
+    from sampoll.segmenters.sam.openvino_encoder import OpenVinoEncoder, cached_model, quantized_model
 
-    cache = platformdirs.user_cache_path("sampoll") / "openvino"
-    model = cached_model(sam.image_encoder, checkpoint_sha256, cache)
+    if precision == "int8":
+        model = quantized_model(checkpoint_sha256, openvino_cache())
+    else:
+        model = cached_model(sam.image_encoder, checkpoint_sha256, openvino_cache())
     return OpenVinoEncoder(model, sam.image_encoder.img_size, precision)
+
+
+def openvino_cache() -> Path:
+    """Where converted encoders are kept."""
+    return platformdirs.user_cache_path("sampoll") / "openvino"

@@ -12,7 +12,7 @@ CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 """With one of these a processor multiplies in bfloat16 itself; others are slower at it than in float32."""
 
-OPENVINO_PRECISIONS = frozenset({"fp32", "bf16"})
+OPENVINO_PRECISIONS = frozenset({"fp32", "bf16", "int8"})
 
 
 def torch_device(name: str) -> torch.device:
@@ -30,8 +30,8 @@ def torch_device(name: str) -> torch.device:
 
 
 def chosen_precision(name: str, device: torch.device) -> str:
-    """fp32, bf16 or fp16, for the setting of that name; auto is bf16 where the device itself can multiply in
-    it, otherwise fp16 on CUDA and fp32 on a CPU."""
+    """fp32, bf16, fp16 or int8, for the setting of that name; auto is bf16 where the device itself can
+    multiply in it, otherwise fp16 on CUDA and fp32 on a CPU."""
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -41,13 +41,17 @@ def chosen_precision(name: str, device: torch.device) -> str:
 
 def chosen_engine(name: str, device: torch.device, precision: str) -> str:
     """torch or openvino, for the setting of that name; auto is OpenVINO where it is installed and does the
-    work. ModelUnavailable if it was asked for and cannot."""
+    work. ModelUnavailable if what was asked for cannot be."""
+    if precision == "int8" and (name == "torch" or device.type != "cpu"):
+        raise ModelUnavailable("--precision int8 is for CPUs with OpenVINO: use --precision bf16 or fp32")
     if name == "openvino" and device.type != "cpu":
         raise ModelUnavailable(f"--engine openvino is for CPUs, and the device is {device}: use --device cpu")
     if name == "openvino" and precision not in OPENVINO_PRECISIONS:
-        raise ModelUnavailable(f"--engine openvino has no {precision}: use --precision fp32 or bf16")
+        raise ModelUnavailable(f"--engine openvino has no {precision}: use --precision fp32, bf16 or int8")
     if name != "auto":
         return name
+    if precision == "int8":
+        return "openvino"
     is_native = precision == "fp32" or (precision == "bf16" and BFLOAT16_FLAGS & cpu_flags())
     return "openvino" if device.type == "cpu" and is_native and find_spec("openvino") else "torch"
 

@@ -18,7 +18,7 @@ from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor
 
 from sampoll.errors import ModelUnavailable
-from sampoll.segmenters.sam.device import PRECISIONS
+from sampoll.segmenters.sam.device import BFLOAT16_FLAGS, cpu_flags
 from sampoll.segmenters.sam.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 CONVERSION = 1
 """Counted up when the same checkpoint converts to another graph."""
-HINTS = {"fp32": "f32", "bf16": "bf16"}
-"""What OpenVINO calls the precisions that it computes in."""
 MODEL_FILE = "encoder.xml"
 
 
@@ -39,12 +37,13 @@ class OpenVinoEncoder:
     engine = "openvino"
 
     def __init__(self, model: "openvino.Model", img_size: int, precision: str) -> None:
-        """ModelUnavailable if the processor does not compute in `precision`."""
-        self.dtype = PRECISIONS[precision]
+        """`model` is quantized if `precision` is int8. ModelUnavailable if the processor does not compute in
+        it."""
         self.img_size = img_size
-        hint = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
-        self._compiled = _openvino().Core().compile_model(model, "CPU", hint)
-        if self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != HINTS[precision]:
+        hint = _hint(precision)
+        compiled = imported_openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+        self._compiled = compiled
+        if compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != hint:
             raise ModelUnavailable(
                 f"OpenVINO does not compute in {precision} on this processor: use --precision fp32"
             )
@@ -68,11 +67,10 @@ def cached_model(original: ImageEncoderViT, checkpoint_sha256: str, cache: Path)
 
     ModelUnavailable if it cannot be converted. Without a cache that can be written, it is at each start.
     """
-    version = _openvino().__version__.partition("-")[0]
-    directory = cache / f"{checkpoint_sha256[:16]}-{version}-{CONVERSION}"
+    directory = _place(checkpoint_sha256, cache)
     if directory.is_dir():
         try:
-            return _openvino().Core().read_model(directory / MODEL_FILE)
+            return imported_openvino().Core().read_model(directory / MODEL_FILE)
         except RuntimeError as error:
             log.warning("%s is damaged, and made anew (%s)", directory, str(error).splitlines()[0])
             shutil.rmtree(directory, ignore_errors=True)
@@ -81,7 +79,7 @@ def cached_model(original: ImageEncoderViT, checkpoint_sha256: str, cache: Path)
     model = converted(original)
     log.info("converted in %.0f s", time.monotonic() - began)
     try:
-        _save(model, directory)
+        save(model, directory)
     except (OSError, RuntimeError) as error:
         log.warning("cannot keep the converted encoder in %s: %s", directory, error)
     return model
@@ -95,18 +93,48 @@ def converted(original: ImageEncoderViT) -> "openvino.Model":
         warnings.simplefilter("ignore")  # of torch, about how OpenVINO uses it
         try:
             # Exporting computes nothing; tracing, OpenVINO's own way, would run the encoder several times.
-            return _openvino().convert_model(torch.export.export(encoder, (image,), strict=False))
+            return imported_openvino().convert_model(torch.export.export(encoder, (image,), strict=False))
         except Exception as error:
             raise ModelUnavailable(
                 f"the encoder could not be converted for OpenVINO: use --engine torch ({error})"
             ) from error
 
 
-def _save(model: "openvino.Model", directory: Path) -> None:
+def quantized_place(checkpoint_sha256: str, cache: Path) -> Path:
+    """Where the int8 graph of a checkpoint's encoder is kept."""
+    place = _place(checkpoint_sha256, cache)
+    return place.with_name(f"{place.name}-int8")
+
+
+def quantized_model(checkpoint_sha256: str, cache: Path) -> "openvino.Model":
+    """The int8 graph of a checkpoint's encoder; ModelUnavailable if nobody has made it here."""
+    place = quantized_place(checkpoint_sha256, cache)
+    try:
+        return imported_openvino().Core().read_model(place / MODEL_FILE)
+    except RuntimeError as error:
+        raise ModelUnavailable(
+            f"no int8 encoder of this checkpoint in {place}: make one with `sampoll models quantize "
+            "--checkpoint FILE IMAGES`, or use --precision bf16"
+        ) from error
+
+
+def _hint(precision: str) -> str:
+    """What OpenVINO calls a precision; of a quantized model, that of what is not in int8."""
+    if precision == "int8":
+        precision = "bf16" if BFLOAT16_FLAGS & cpu_flags() else "fp32"
+    return {"fp32": "f32", "bf16": "bf16"}[precision]
+
+
+def _place(checkpoint_sha256: str, cache: Path) -> Path:
+    version = imported_openvino().__version__.partition("-")[0]
+    return cache / f"{checkpoint_sha256[:16]}-{version}-{CONVERSION}"
+
+
+def save(model: "openvino.Model", directory: Path) -> None:
     """Whole or not at all, whoever else does the same at this moment."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".") as new:
-        _openvino().save_model(model, Path(new, "model", MODEL_FILE), compress_to_fp16=False)
+        imported_openvino().save_model(model, Path(new, "model", MODEL_FILE), compress_to_fp16=False)
         try:
             Path(new, "model").rename(directory)
         except OSError:
@@ -114,7 +142,7 @@ def _save(model: "openvino.Model", directory: Path) -> None:
                 raise
 
 
-def _openvino() -> "openvino":
+def imported_openvino() -> "openvino":
     """The package, which otherwise tells its maker that it was imported, and what it converts."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing it now fails
     try:

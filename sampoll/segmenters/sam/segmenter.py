@@ -40,13 +40,10 @@ UPSAMPLED_BYTES = 2**28
 
 class ImageEncoder(Protocol):
     """What turns normalised images, (B, 3, 1024, 1024) on the model's device, into embeddings,
-    (B, 256, 64, 64) in float32, having computed in `dtype`."""
+    (B, 256, 64, 64) in float32."""
 
     @property
     def engine(self) -> str: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
 
     @property
     def img_size(self) -> int: ...
@@ -99,10 +96,10 @@ class SamSegmenter:
         encoder: ImageEncoder | None = None,
         checkpoint_sha256: str | None = None,
     ) -> None:
-        """`precision`, one of PRECISIONS, is the encoder's; the decoder always computes in float32.
+        """`precision` is the encoder's; the decoder always computes in float32.
 
-        `encoder` computes in that precision; without one it is the model's own, in torch. At most
-        `prompt_batch` prompts are decoded at once.
+        `encoder` computes in that precision; without one it is the model's own, in torch, and `precision` one
+        of PRECISIONS. At most `prompt_batch` prompts are decoded at once.
         """
         # For the few convolutions; otherwise float32 would mean TensorFloat-32, with its 10 bits.
         torch.backends.cudnn.allow_tf32 = False
@@ -128,14 +125,18 @@ class SamSegmenter:
     @_on_device
     def embed(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
         with _translated_torch_errors():
-            resize = self._resized if self._encoder.dtype == torch.float32 else self._resized_by_torch
-            resized = [resize(image) for image in images]  # (3, h, w) each
+            resized = [self._resized(image) for image in images]  # (3, h, w) each
             batch = torch.stack([self._sam.preprocess(image) for image in resized])  # (B, 3, 1024, 1024)
             features = self._encoder(batch)  # (B, 256, 64, 64)
             return [
                 SamEmbedding(f, (image.shape[0], image.shape[1]), (r.shape[1], r.shape[2]))
                 for f, image, r in zip(features, images, resized, strict=True)
             ]
+
+    def preprocessed(self, image: RgbImage) -> Tensor:
+        """What the encoder gets for an image: (3, 1024, 1024), normalised and padded."""
+        normalised: Tensor = self._sam.preprocess(self._resized(image))
+        return normalised
 
     @_on_device
     def decode(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
@@ -243,7 +244,7 @@ class SamSegmenter:
     def check(self) -> None:
         """ModelUnavailable if the precision is too small for these weights: in float16, activations can grow
         out of range, and every image then gets the same embedding, or none."""
-        if self._encoder.dtype != torch.float16:
+        if self._info.precision != "fp16":
             return
         size = self._encoder.img_size
         dark, noise = (
@@ -280,7 +281,16 @@ class SamSegmenter:
         return torch.cuda.stream(self._streams.own)
 
     def _resized(self, image: RgbImage) -> Tensor:
-        resized = self._resize.apply_image(image)  # (h, w, 3), the longer side 1024
+        """(3, h, w), the longer side 1024."""
+        return (
+            self._resized_by_pillow(image)
+            if self._info.precision == "fp32"
+            else self._resized_by_torch(image)
+        )
+
+    def _resized_by_pillow(self, image: RgbImage) -> Tensor:
+        """As SamPredictor does it."""
+        resized = self._resize.apply_image(image)  # (h, w, 3)
         return torch.as_tensor(resized, device=self._device).permute(2, 0, 1).contiguous()
 
     def _resized_by_torch(self, image: RgbImage) -> Tensor:
