@@ -1,32 +1,124 @@
-"""SAM's image encoder on a CPU, in turns with segment_anything's own.
+"""SAM on a CPU, in turns with segment_anything's own code: the encoder, files to files, and the command.
 
-    python -m benchmarks.cpu [--model vit_b] [--rounds 3] [--json FILE]
+    python -m benchmarks.cpu [--model vit_b] [--rounds 3] [--int8] [--json FILE] [--svg DIR]
 
-Weights are random, so masks mean nothing; times and rounding errors do.
+Weights are random, so masks mean nothing; times and rounding errors do. Ends with 1 if an error is larger
+than its precision allows.
 """
 
 import argparse
 import copy
-import itertools
+import hashlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
-from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
-from benchmarks.models import random_sam, relative_error
-from sampoll.jobs import Box, Prompt, RgbImage
+from benchmarks.measuring import Sample, in_turns, markdown, peak_memory_bytes, write_json
+from benchmarks.models import random_sam
+from benchmarks.pipeline import photograph, write_pairs
+from benchmarks.plots import bars, write_svg
+from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
+from sampoll.decoding import decode_image
+from sampoll.embedding_cache import EmbeddingCache
+from sampoll.jobs import RgbImage
+from sampoll.segmenters.sam.device import variants
+from sampoll.segmenters.sam.fidelity import GATES, Fidelity, compare
 from sampoll.segmenters.sam.openvino_encoder import OpenVinoEncoder, converted
+from sampoll.segmenters.sam.quantization import quantized
 from sampoll.segmenters.sam.segmenter import SamSegmenter
 
 CPU = torch.device("cpu")
-WIDTH, HEIGHT = 1920, 1080
-BOX = Box(400, 200, 1500, 900)
+ORIGINAL = "segment_anything, fp32"
+LOOP = "reference loop"
+IMAGES_A_ROUND = 2
+KNOWN_IMAGES = 20
+
+
+def segmenters(name: str, sam: Sam, image: RgbImage, *, int8: bool) -> dict[str, SamSegmenter]:
+    """Every way to run the model here, by engine and precision."""
+    graph = converted(copy.deepcopy(sam).image_encoder)
+
+    def segmenter(engine: str, precision: str, model: Any = graph) -> SamSegmenter:
+        encoder = OpenVinoEncoder(model, 1024, precision) if engine == "openvino" else None
+        return SamSegmenter(
+            name, copy.deepcopy(sam), CPU, precision=precision, encoder=encoder, prompt_batch=4
+        )
+
+    found = {f"{engine}, {precision}": segmenter(engine, precision) for engine, precision in variants(CPU)}
+    if int8:
+        by_torch = segmenter("torch", "bf16")
+        pixels = [image, image[::-1].copy(), image[:, ::-1].copy()]
+        model = quantized(graph, pixels, lambda one: by_torch.preprocessed(one)[None].numpy())
+        found["openvino, int8"] = segmenter("openvino", "int8", model)
+    return found
+
+
+def encoding(
+    sam: Sam, ways: Mapping[str, SamSegmenter], image: RgbImage, rounds: int
+) -> tuple[dict[str, Sample], dict[str, Fidelity]]:
+    """Seconds from pixels to embedding, and what is different about the answers."""
+    _, fidelity = compare(sam, ways, [image])  # the warm-up too
+    predictor = SamPredictor(sam)
+    acts: dict[str, Callable[[], object]] = {ORIGINAL: partial(predictor.set_image, image)}
+    acts |= {name: partial(way.embed, [image]) for name, way in ways.items()}
+    return in_turns({name: partial(seconds_of, act) for name, act in acts.items()}, rounds), fidelity
+
+
+def filing(sam: Sam, ways: Mapping[str, SamSegmenter], rounds: int) -> dict[str, Sample]:
+    """Seconds an image from files to files; the last one for images whose embeddings are known."""
+    with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
+        root = Path(scratch) / "pairs"
+        acts = {LOOP: partial(by_the_loop, root, sam, CPU, IMAGES_A_ROUND)}
+        acts |= {name: partial(by_sampoll, root, way, IMAGES_A_ROUND) for name, way in ways.items()}
+        name, way = list(ways.items())[-1]
+        embeddings = EmbeddingCache(way, 2**30)
+        write_known(way, embeddings)
+        acts[f"{name}, known images"] = partial(by_sampoll, root, way, KNOWN_IMAGES, embeddings=embeddings)
+        return in_turns(acts, rounds)
+
+
+def write_known(way: SamSegmenter, embeddings: EmbeddingCache[Any]) -> None:
+    """What all the images of the run look like is the same, only their sha256 are not."""
+    content = photograph(WIDTH, HEIGHT)
+    [embedding] = way.embed([decode_image(content, "photograph.jpg", 10**9)])
+    for number in range(KNOWN_IMAGES):
+        embeddings.put(hashlib.sha256(content + b"%d" % number).hexdigest(), embedding)
+
+
+def as_a_user(name: str, sam: Sam) -> tuple[float, float, float]:
+    """`sampoll run` with one image, by default settings, its encoder converted before: seconds in all, those
+    of the encoder, and the peak memory of the process in GiB."""
+    with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
+        root, checkpoint = Path(scratch), Path(scratch) / "checkpoint.pth"
+        torch.save(sam.state_dict(), checkpoint)
+        environment = {**os.environ, "XDG_CACHE_HOME": str(root / "cache")}
+        for turn in ("convert", "measure"):
+            write_pairs(root / turn / "in", ".json", count=1, width=WIDTH, height=HEIGHT)
+            out = root / turn / "out"
+            flags = ["-i", root / turn / "in", "-o", out, "--model", name, "--checkpoint", checkpoint]
+            begun = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-m", "sampoll", "run", *map(str, flags), "--settle", "0"],
+                env=environment,
+                check=True,
+                capture_output=True,
+            )
+            seconds = time.perf_counter() - begun
+        [record] = out.glob("*.json")
+        encoder = json.loads(json.loads(record.read_text())["meta"]["seconds"])["embedding"]
+    return seconds, encoder, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
 
 
 def seconds_of(act: Callable[[], object]) -> float:
@@ -35,72 +127,75 @@ def seconds_of(act: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def original_logits(sam: Sam, image: RgbImage) -> tuple[torch.Tensor, torch.Tensor]:
-    """SamPredictor's embedding and low-res logits, of the mask that it scores highest."""
-    predictor = SamPredictor(sam)
-    predictor.set_image(image)
-    _, scores, logits = predictor.predict(box=np.array(astuple(BOX)), multimask_output=True)
-    return predictor.features, torch.from_numpy(logits[int(scores.argmax())])
+def table(title: str, samples: Mapping[str, Sample], errors: Mapping[str, Fidelity]) -> str:
+    [reference, *_] = samples.values()
+    header = ["", "seconds an image", "range", "ratio"]
+    header += ["embedding", "logits", "mean IoU"] if errors else []
+    rows = []
+    for name, sample in samples.items():
+        row = [name, f"{sample.median:.2f}", "{:.2f} to {:.2f}".format(*sample.range)]
+        row.append(f"{reference.median / sample.median:.1f}")
+        if errors:
+            found = errors.get(name)
+            row += [""] * 3 if found is None else _errors(found)
+        rows.append(row)
+    return f"{title}\n\n{markdown(header, rows)}\n"
+
+
+def _errors(found: Fidelity) -> list[str]:
+    return [f"{found.embedding_error:.1e}", f"{found.logits_error:.1e}", f"{found.mean_iou:.4f}"]
+
+
+def ratios(samples: Mapping[str, Sample]) -> dict[str, float]:
+    [reference, *_] = samples.values()
+    return {name: reference.median / sample.median for name, sample in samples.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cpu", description=__doc__)
     parser.add_argument("--model", default="vit_b", choices=["vit_b", "vit_l", "vit_h"])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--int8", action="store_true", help="quantize, and measure that too")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--svg", type=Path, help="draw the ratios into this directory")
     given = parser.parse_args(arguments)
 
-    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    image = decode_image(photograph(WIDTH, HEIGHT), "photograph.jpg", 10**9)
     sam = random_sam(given.model)
-    features, logits = original_logits(sam, image)
-    predictor = SamPredictor(sam)
-    variants: dict[str, Callable[[], float]] = {
-        "segment_anything, fp32": lambda: seconds_of(lambda: predictor.set_image(image))
-    }
-    errors: dict[str, tuple[float, float]] = {}
-    converted_model = converted(copy.deepcopy(sam).image_encoder)
-    for engine, precision in itertools.product(("torch", "openvino"), ("fp32", "bf16")):
-        by_openvino = OpenVinoEncoder(converted_model, 1024, precision) if engine == "openvino" else None
-        segmenter = SamSegmenter(
-            given.model, copy.deepcopy(sam), CPU, precision=precision, encoder=by_openvino
-        )
-        name = f"{engine}, {precision}"
-        [embedding] = segmenter.embed([image])
-        ours, _ = segmenter.low_res_logits(embedding, Prompt(box=BOX))
-        errors[name] = (
-            relative_error(embedding.features, features[0]),
-            relative_error(ours, logits),
-        )
-        variants[name] = lambda segmenter=segmenter: seconds_of(  # type: ignore[misc]
-            lambda: segmenter.embed([image])
-        )
-    samples = in_turns(variants, given.rounds)
-    original = samples["segment_anything, fp32"].median
-    print(f"{given.model}, one {WIDTH}x{HEIGHT} image from pixels to embedding, {given.rounds} rounds\n")
+    seconds, encoder, gibibytes = as_a_user(given.model, sam)
+    ways = segmenters(given.model, sam, image, int8=given.int8)
+    encoded, fidelity = encoding(sam, ways, image, given.rounds)
+    filed = filing(sam, ways, given.rounds)
+
+    size = f"{given.model}, {WIDTH}x{HEIGHT}, {given.rounds} rounds"
+    print(table(f"{size}: from pixels to embedding", encoded, fidelity))
+    print(table(f"{size}: from files to files", filed, {}))
     print(
-        markdown(
-            ["", "seconds, median", "range", "x the original", "error of the embedding", "of the logits"],
-            [
-                [
-                    name,
-                    f"{sample.median:.1f}",
-                    "{:.1f} to {:.1f}".format(*sample.range),
-                    f"{original / sample.median:.1f}",
-                    *(f"{error:.1e}" for error in errors.get(name, (0.0, 0.0))),
-                ]
-                for name, sample in samples.items()
-            ],
-        )
+        f"`sampoll run` with one image: {seconds:.1f} s, {seconds - encoder:.1f} of them without the encoder;"
+        f" peak memory {gibibytes:.2f} GiB. This benchmark: {peak_memory_bytes() / 2**30:.1f} GiB."
     )
-    print(f"\npeak memory {peak_memory_bytes() / 2**30:.1f} GiB, all of them loaded")
+    write_svg(given.svg, "cpu-encoder", bars(f"{given.model}: encoder, times as fast", ratios(encoded), "x"))
+    write_svg(
+        given.svg, "cpu-files", bars(f"{given.model}: files to files, times as fast", ratios(filed), "x")
+    )
     write_json(
         given.json,
         {
             "model": given.model,
-            "seconds": {name: list(sample.seconds) for name, sample in samples.items()},
-            "errors": errors,
+            "encoder_seconds": {name: list(sample.seconds) for name, sample in encoded.items()},
+            "file_seconds": {name: list(sample.seconds) for name, sample in filed.items()},
+            "logits_errors": {name: found.logits_error for name, found in fidelity.items()},
+            "run_seconds": [seconds, encoder],
+            "run_peak_gib": gibibytes,
         },
     )
+    too_far = {
+        name: found.logits_error
+        for name, found in fidelity.items()
+        if found.logits_error > GATES[name.rpartition(" ")[2]].logits
+    }
+    if too_far:
+        sys.exit(f"errors of the logits larger than allowed: {too_far}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ own code in float32 on the same device.
 
 import argparse
 import copy
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,16 +19,14 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import in_turns, markdown, write_json
-from benchmarks.models import GFLOP_AN_IMAGE, random_sam, relative_error, sam_predictor
-from benchmarks.pipeline import Ellipses, ellipse, serve_folder, write_pairs
-from benchmarks.reference import poll_once
-from sampoll.jobs import Box, Prompt, RgbImage
-from sampoll.results import BoolMask, Mask, ModelInfo
+from benchmarks.models import GFLOP_AN_IMAGE, random_sam, relative_error
+from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
+from sampoll.jobs import Box, Prompt
 from sampoll.segmenters.sam.encoder import Encoder
-from sampoll.segmenters.sam.segmenter import SamEmbedding, SamSegmenter
+from sampoll.segmenters.sam.segmenter import SamSegmenter
+from sampoll.service import executors_on
 
 CUDA = torch.device("cuda")
-WIDTH, HEIGHT = 1920, 1080
 PROMPT = Prompt(box=Box(1, 1, WIDTH - 2, HEIGHT - 2))
 REFERENCE_IMAGES = 16
 
@@ -90,25 +87,6 @@ def _per_image(ours: Encoder, images: torch.Tensor) -> float:
     return seconds_of(lambda: ours(images)) / len(images)
 
 
-class SamWithEllipses:
-    """Does all that SAM does, and answers with ellipses: masks of random weights are noise, whose contours
-    are longer than those of any real object."""
-
-    def __init__(self, sam: SamSegmenter) -> None:
-        self._sam = sam
-
-    @property
-    def info(self) -> ModelInfo:
-        return self._sam.info
-
-    def embed(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
-        return self._sam.embed(images)
-
-    def decode(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        self._sam.decode(work)
-        return Ellipses().decode([(embedding.original_size, prompts) for embedding, prompts in work])
-
-
 def pixels_to_masks(segmenter: SamSegmenter, batch: int) -> float:
     """Seconds an image from decoded pixels to packed masks, with one box an image."""
     images = [np.random.default_rng(i).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8) for i in range(batch)]
@@ -118,28 +96,6 @@ def pixels_to_masks(segmenter: SamSegmenter, batch: int) -> float:
 
     path()
     return min(seconds_of(path) for _ in range(5)) / batch
-
-
-def files_to_files(name: str, segmenter: SamSegmenter, batch: int, count: int) -> tuple[float, float]:
-    """Seconds an image through a watched folder, and through the reference loop on the same device."""
-    predict = sam_predictor(random_sam(name), CUDA)
-
-    def reference(image: RgbImage, prompt: dict[str, Any]) -> tuple[BoolMask, float]:
-        predict(image, prompt)
-        return ellipse((image.shape[0], image.shape[1])), 0.9
-
-    with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
-        root = Path(scratch) / "pairs"
-        taken = []
-        for images, suffix in ((count, ".json"), (REFERENCE_IMAGES, ".prompt")):
-            shutil.rmtree(root, ignore_errors=True)
-            write_pairs(root / "in", suffix, count=images, width=WIDTH, height=HEIGHT)
-            (root / "out").mkdir()
-            if suffix == ".json":
-                taken.append(serve_folder(root, SamWithEllipses(segmenter), batch, executors=2) / images)
-            else:
-                taken.append(seconds_of(lambda: poll_once(root / "in", root / "out", reference)) / images)
-    return taken[0], taken[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -179,11 +135,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\nRelative error of the embeddings: {errors}.")
         print(f"Compiling took {figures['compiling_seconds']:.0f} s.\n")
 
-        segmenter = SamSegmenter(name, random_sam(name), CUDA, precision="bf16")
+        segmenter = SamSegmenter(name, random_sam(name), CUDA, precision="bf16", prompt_batch=64)
         segmenter.compile_for(given.compiled_batch)
         torch.cuda.reset_peak_memory_stats()
         path = pixels_to_masks(segmenter, given.compiled_batch)
-        ours, theirs = files_to_files(name, segmenter, given.compiled_batch, given.images)
+        with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
+            root = Path(scratch) / "pairs"
+            ours = by_sampoll(
+                root, segmenter, given.images, batch_size=given.compiled_batch, executors=executors_on("cuda")
+            )
+            theirs = by_the_loop(root, random_sam(name), CUDA, REFERENCE_IMAGES)
         figures |= {"path_seconds": path, "folder_seconds": ours, "reference_seconds": theirs}
         figures["memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
         print(

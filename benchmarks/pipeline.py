@@ -22,6 +22,7 @@ from PIL import Image
 from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
 from benchmarks.reference import poll_once
 from sampoll.decoding import DecodingLimits, decode
+from sampoll.embedding_cache import EmbeddingCache
 from sampoll.events import Events
 from sampoll.formats.opex import Opex
 from sampoll.formats.png_mask import PngMask
@@ -96,6 +97,7 @@ def serve_folder(
     batch_size: int,
     durability: Durability = Durability.BATCH,
     executors: int = 1,
+    embeddings: EmbeddingCache[Any] | None = None,
 ) -> float:
     """Seconds that a one-shot run takes for all pairs in root/in, the model being loaded."""
     layout = Layout(root / "in", root / "out", root / "in" / "done")
@@ -108,17 +110,19 @@ def serve_folder(
         size_limits=SizeLimits(2**30, 2**20),
         durability=durability,
     )
+    known = None if embeddings is None else embeddings.known
     begun = time.perf_counter()
     with directory_transport(layout, options, Events(), set()) as transport:
         Service(
             transport=transport,
-            decode=partial(decode, limits=DecodingLimits(10**9, 10)),
+            decode=partial(decode, limits=DecodingLimits(10**9, 10), known=known),
             segmenter=segmenter,
             formats=[PngMask(), Opex()],
             batch_size=batch_size,
             max_wait_seconds=0.1,
             io_threads=default_io_threads(),
             executors=executors,
+            embeddings=embeddings,
         ).run(Event())
     return time.perf_counter() - begun
 

@@ -35,7 +35,7 @@ class EmbeddingCache(Generic[E]):
         self, segmenter: KeepingSegmenter[E], memory_bytes: int, directory: Path | None = None
     ) -> None:
         self._segmenter = segmenter
-        self._at_most = memory_bytes // segmenter.embedding_bytes
+        self._at_most = memory_bytes // max(1, segmenter.embedding_bytes)
         self._directory = None if directory is None else directory / segmenter.embedding_key
         self._kept: OrderedDict[str, E] = OrderedDict()
         self._lock = Lock()

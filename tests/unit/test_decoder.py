@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from support import environment, image_of
 from tiny import tiny_sam
 
 from sampoll.jobs import Box, Point, Prompt, RgbImage
+from sampoll.segmenters.sam import bits
 from sampoll.segmenters.sam import segmenter as sam_segmenter
-from sampoll.segmenters.sam.decoder import Decoder, prompt_tokens
-from sampoll.segmenters.sam.segmenter import SamSegmenter, packed_bits
+from sampoll.segmenters.sam.bits import packed_bits
+from sampoll.segmenters.sam.decoder import Decoder
+from sampoll.segmenters.sam.segmenter import SamSegmenter
+from sampoll.segmenters.sam.tokens import prompt_tokens
 
 CPU = torch.device("cpu")
 POINT, BACKGROUND, OTHER = Point(20, 15, 1), Point(3.5, 4.25, 0), Point(30, 20, 1)
@@ -71,9 +75,9 @@ def test_only_prompts_of_equally_many_tokens_go_together(monkeypatch: pytest.Mon
     calls: list[tuple[int, ...]] = []
     original = Decoder.forward
 
-    def counted(decoder: Decoder, *tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        calls.append(tuple(tensors[3].shape))  # (P, T)
-        return original(decoder, *tensors)  # type: ignore[arg-type]
+    def counted(decoder: Decoder, *given: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        calls.append(tuple(given[3].shape))  # (P, T)
+        return original(decoder, *given)
 
     monkeypatch.setattr(Decoder, "forward", counted)
     segmenter = SamSegmenter("sam", tiny_sam(), CPU, prompt_batch=4)
@@ -84,7 +88,7 @@ def test_only_prompts_of_equally_many_tokens_go_together(monkeypatch: pytest.Mon
 
 
 def test_what_the_first_layer_makes_of_an_image_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU, prompt_batch=8)
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU, prompt_batch=2)
     projected: list[int] = []
     first = segmenter._decoder.first
     original = first.projected
@@ -113,7 +117,7 @@ def test_a_prompt_becomes_the_tokens_that_the_model_was_trained_on() -> None:
 def test_bits_packed_on_a_device_are_those_that_numpy_packs(width: int) -> None:
     mask = torch.rand(3, 5, width, generator=torch.Generator().manual_seed(width)) > 0.5
 
-    by_torch = sam_segmenter._packed_by_torch(mask)
+    by_torch = bits._packed_by_torch(mask)
 
     assert by_torch.dtype == torch.uint8
     assert np.array_equal(by_torch, np.packbits(mask.numpy(), axis=-1))

@@ -1,5 +1,6 @@
 """Parity with segment_anything's own SamPredictor, and loading of official weights."""
 
+import copy
 import itertools
 import pickle
 from collections.abc import Iterator
@@ -13,13 +14,14 @@ import torch
 from segment_anything import SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from skimage import data
-from support import image_of
+from support import image_of, job_of
 from tiny import tiny_sam
 
 from sampoll.errors import ModelUnavailable, OutOfMemory
+from sampoll.executor import Executor
 from sampoll.jobs import Box, Point, Prompt, RgbImage
 from sampoll.registry import find_factory, load_segmenter
-from sampoll.results import ModelInfo
+from sampoll.results import ModelInfo, Segmentation
 from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
 from sampoll.segmenters.sam.device import PRECISIONS, torch_device
 from sampoll.segmenters.sam.encoder import Encoder
@@ -344,3 +346,20 @@ def test_a_gpu_answers_as_the_cpu_does(precision: str) -> None:
     for [cpu], [cuda] in zip(*answers, strict=True):
         assert (cpu.pixels() != cuda.pixels()).mean() < 1e-2
         assert cuda.score == pytest.approx(cpu.score, abs=1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_with_little_memory_left_answers_every_image_all_the_same(vit_b: Sam) -> None:
+    segmenter = SamSegmenter("sam", copy.deepcopy(vit_b), torch.device("cuda"), precision="bf16")
+    segmenter.decode([(segmenter.embed([image_of(40, 57)])[0], [PROMPTS["box"]])])
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    hog = torch.empty(free - 1200 * 2**20, dtype=torch.uint8, device="cuda")
+
+    outcomes = Executor(segmenter, 16).run(
+        [job_of(image_of(40, 57, seed), PROMPTS["box"], name=str(seed)) for seed in range(16)]
+    )
+
+    del hog
+    assert [str(outcome) for outcome in outcomes if not isinstance(outcome, Segmentation)] == []

@@ -5,37 +5,24 @@ Shapes: I images, P prompts, T tokens a prompt, S x S = L image tokens (64 x 64)
 inside attention over the image (D / 2).
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  as everywhere
-from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from torch import Tensor, nn
 
-from sampoll.jobs import Prompt
-
-PADDING, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 2, 3
-"""Kinds of tokens, besides the labels of points, 0 and 1."""
+from sampoll.segmenters.sam.tokens import PADDING
 
 
-def prompt_tokens(prompt: Prompt) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """A prompt as the model was trained on it: places (T, 2) in image pixels, and kinds (T,).
+class ImageSide(NamedTuple):
+    """What the decoder makes of images alone, the same for all their prompts."""
 
-    Points without a box are followed by a padding token, which the model knows, so prompts must not be padded
-    to equal lengths with more of them.
-    """
-    tokens = [(point.x, point.y, point.label) for point in prompt.points]
-    if prompt.box:
-        box = prompt.box
-        tokens += [(box.x0, box.y0, BOX_TOP_LEFT), (box.x1, box.y1, BOX_BOTTOM_RIGHT)]
-    else:
-        tokens.append((0, 0, PADDING))
-    columns = np.array(tokens, np.float64)
-    return columns[:, :2], columns[:, 2].astype(np.int64)
+    tokens: Tensor  # (I, L, D)
+    projected: Tensor  # (I, L, 3 E)
 
 
 class Decoder(nn.Module):
@@ -63,20 +50,23 @@ class Decoder(nn.Module):
         self.hypernetworks = _StackedMlps(original.output_hypernetworks_mlps)
         self.iou_head: nn.Module = original.iou_prediction_head
 
+    def image_side(self, embeddings: Sequence[Tensor]) -> ImageSide:
+        """Of embeddings of shape (D, S, S)."""
+        features = torch.stack([embedding.flatten(1) for embedding in embeddings])  # (I, D, L)
+        tokens = (features + self.no_mask.weight[..., None]).transpose(1, 2)
+        return ImageSide(tokens, self.first.projected(tokens))
+
     def forward(
-        self, features: Tensor, image_of: Tensor, places: Tensor, kinds: Tensor, candidates: slice
+        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, candidates: slice
     ) -> tuple[Tensor, Tensor]:
         """Logits (P, 4 S, 4 S) and predicted IoUs (P,), of the best of the masks among `candidates` of four.
 
-        Of embeddings (I, D, S, S), `image_of` (P,) says which is whose; `places` (P, T, 2) are in pixels of
-        the resized image, with `kinds` (P, T).
+        `image_of` (P,) says whose image is which; `places` (P, T, 2) are in pixels of the resized image, with
+        `kinds` (P, T).
         """
         prompts = self._prompt_embeddings(places, kinds)  # (P, T, D)
         tokens = torch.cat([self.output_tokens.expand(len(prompts), -1, -1), prompts], dim=1)  # (P, 5 + T, D)
-        image = (features.flatten(2) + self.no_mask.weight[..., None]).transpose(1, 2)  # (I, L, D)
-        # What the first block makes of the image alone is the same for all of an image's prompts.
-        projected = self.first.projected(image)[image_of]  # (P, L, 3 E)
-        queries, image = self.first(tokens, tokens, image[image_of], projected)
+        queries, image = self.first(tokens, tokens, images.tokens[image_of], images.projected[image_of])
         for block in self.rest:
             queries, image = block(queries, tokens, image)
         queries = self.final_norm(queries + self.final(queries + tokens, image))

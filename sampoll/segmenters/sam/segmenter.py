@@ -20,9 +20,11 @@ from torch import Tensor
 from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.jobs import Prompt, RgbImage
 from sampoll.results import Mask, ModelInfo
-from sampoll.segmenters.sam.decoder import Decoder, prompt_tokens
+from sampoll.segmenters.sam.bits import packed_bits
+from sampoll.segmenters.sam.decoder import Decoder, ImageSide
 from sampoll.segmenters.sam.device import PRECISIONS
 from sampoll.segmenters.sam.encoder import Encoder
+from sampoll.segmenters.sam.tokens import Task, batches
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -142,13 +144,15 @@ class SamSegmenter:
     def decode(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
         embeddings = [embedding for embedding, _ in work]
         answers: list[list[list[Mask]]] = [[[] for _ in prompts] for _, prompts in work]
+        if not any(answers):
+            return answers
+        on_host = []
         with _translated_torch_errors():
+            images = self._image_side(embeddings)
             # Everything is under way before the first of it is waited for.
-            on_host = [
-                (tasks, _to_host(scores), [_to_host(bits) for bits in packed])
-                for tasks in _batches(work, self._prompt_batch)
-                for scores, packed in [self._packed_masks(embeddings, tasks)]
-            ]
+            for tasks in batches([prompts for _, prompts in work], self._prompt_batch):
+                scores, packed = self._packed_masks(embeddings, images, tasks)
+                on_host.append((tasks, _to_host(scores), [_to_host(bits) for bits in packed]))
             if self._device.type == "cuda":
                 torch.cuda.current_stream().synchronize()
         for tasks, scores, packed in on_host:
@@ -175,10 +179,8 @@ class SamSegmenter:
         return {"features": embedding.features.cpu().numpy(), "sizes": sizes}
 
     def unpacked(self, arrays: Mapping[str, NDArray[Any]]) -> SamEmbedding:
-        features, ((height, width), (input_height, input_width)) = (
-            arrays["features"],
-            arrays["sizes"].tolist(),
-        )
+        features = arrays["features"]
+        (height, width), (input_height, input_width) = arrays["sizes"].tolist()
         if features.shape != self._embedding_shape or features.dtype != np.float32:
             raise ValueError(
                 f"must be float32 of {self._embedding_shape}, and is {features.dtype} of {features.shape}"
@@ -190,23 +192,32 @@ class SamSegmenter:
     @torch.inference_mode()
     def low_res_logits(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """The chosen mask's logits before upsampling, (256, 256), and its predicted IoU, a scalar."""
-        [[task]] = _batches([(embedding, [prompt])], 1)
-        logits, scores = self._logits([embedding], [task], CANDIDATES[self._mask_policy])
+        [[task]] = batches([[prompt]], 1)
+        images = self._image_side([embedding])
+        logits, scores = self._logits([embedding], images, [task], CANDIDATES[self._mask_policy])
         return logits[0], scores[0]
 
     @torch.inference_mode()
     def candidates(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
         """All three masks that SAM gives for a prompt, in host memory: low-res logits (3, 256, 256),
         predicted IoUs (3,), and pixels (3, H, W)."""
-        [[task]] = _batches([(embedding, [prompt])], 1)
-        answers = [self._logits([embedding], [task], slice(index, index + 1)) for index in (1, 2, 3)]
+        [[task]] = batches([[prompt]], 1)
+        images = self._image_side([embedding])
+        answers = [self._logits([embedding], images, [task], slice(i, i + 1)) for i in (1, 2, 3)]
         logits, scores = (torch.cat(parts) for parts in zip(*answers, strict=True))
         full = self._sam.postprocess_masks(logits[:, None], embedding.input_size, embedding.original_size)
         pixels = (full[:, 0] > self._sam.mask_threshold).cpu().numpy()
         return logits.cpu(), scores.cpu(), pixels
 
+    def _image_side(self, embeddings: Sequence[SamEmbedding]) -> ImageSide:
+        return self._decoder.image_side([embedding.features for embedding in embeddings])
+
     def _logits(
-        self, embeddings: Sequence[SamEmbedding], tasks: Sequence["_Task"], candidates: slice
+        self,
+        embeddings: Sequence[SamEmbedding],
+        images: ImageSide,
+        tasks: Sequence[Task],
+        candidates: slice,
     ) -> tuple[Tensor, Tensor]:
         """Low-res logits (P, 256, 256) and predicted IoUs (P,) of the best of `candidates`, for tasks of
         equally many tokens."""
@@ -214,7 +225,7 @@ class SamSegmenter:
             self._resize.apply_coords(task.places, embeddings[task.image].original_size) for task in tasks
         ]
         logits, scores = self._decoder(
-            torch.stack([embedding.features for embedding in embeddings]),
+            images,
             torch.tensor([task.image for task in tasks], device=self._device),
             torch.tensor(np.stack(places), dtype=torch.float32, device=self._device),
             torch.tensor(np.stack([task.kinds for task in tasks]), device=self._device),
@@ -223,11 +234,11 @@ class SamSegmenter:
         return logits, scores
 
     def _packed_masks(
-        self, embeddings: Sequence[SamEmbedding], tasks: Sequence["_Task"]
+        self, embeddings: Sequence[SamEmbedding], images: ImageSide, tasks: Sequence[Task]
     ) -> tuple[Tensor, list[Tensor]]:
         """Predicted IoUs (P,), and bits in parts of shape (some, H, W / 8): each has masks of one size, and
         no more of them than fit into UPSAMPLED_BYTES as logits."""
-        logits, scores = self._logits(embeddings, tasks, CANDIDATES[self._mask_policy])
+        logits, scores = self._logits(embeddings, images, tasks, CANDIDATES[self._mask_policy])
         parts = []
         for image, group in itertools.groupby(range(len(tasks)), lambda index: tasks[index].image):
             embedding, rows = embeddings[image], list(group)
@@ -304,42 +315,6 @@ class SamSegmenter:
         planes = pixels.permute(2, 0, 1)[None]
         resized = F.interpolate(planes, size, mode="bilinear", antialias=True)
         return resized[0].round() if resized.is_floating_point() else resized[0]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Task:
-    """One prompt, and where it stands in the work."""
-
-    image: int
-    prompt: int
-    places: NDArray[np.float64] = field(repr=False)  # (T, 2), in image pixels
-    kinds: NDArray[np.int64] = field(repr=False)  # (T,)
-
-
-def _batches(work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]], at_most: int) -> Iterator[list[_Task]]:
-    """The prompts of all images, those with equally many tokens together, at most so many at once."""
-    buckets: dict[int, list[_Task]] = {}
-    for image, (_, prompts) in enumerate(work):
-        for number, prompt in enumerate(prompts):
-            places, kinds = prompt_tokens(prompt)
-            buckets.setdefault(len(kinds), []).append(_Task(image, number, places, kinds))
-    for tasks in buckets.values():
-        for start in range(0, len(tasks), at_most):
-            yield tasks[start : start + at_most]
-
-
-def packed_bits(mask: Tensor) -> Tensor:
-    """(..., W) of bool to (..., W / 8) of uint8 on the same device: the leftmost pixel in the highest bit."""
-    if mask.device.type == "cpu":
-        return torch.from_numpy(np.packbits(mask.numpy(), axis=-1))
-    return _packed_by_torch(mask)
-
-
-def _packed_by_torch(mask: Tensor) -> Tensor:
-    padded = F.pad(mask, (0, -mask.shape[-1] % 8))
-    weights = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=mask.device)
-    eights = padded.view(*padded.shape[:-1], -1, 8)
-    return (eights * weights).sum(dim=-1, dtype=torch.uint8)
 
 
 def _to_host(tensor: Tensor) -> Tensor:
