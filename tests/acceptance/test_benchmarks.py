@@ -2,9 +2,13 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +38,15 @@ def test_each_step_is_measured_beside_the_usual_way(tmp_path: Path) -> None:
     table, document = benchmark("files", "--rounds", 1, json_file=tmp_path / "figures.json")
     assert "| 12 megapixels | contours, blobs | skimage " in table
     assert len(document["seconds"]) == 16  # type: ignore[arg-type]
+
+
+def test_ratios_are_drawn_as_bars() -> None:
+    bars = runpy.run_path(str(ROOT / "benchmarks" / "plots.py"))["bars"]
+    svg = bars("times <as> fast", {"loop": 1.0, "ours & theirs": 4.0}, "x")
+    root = ElementTree.fromstring(svg)
+    first, second = (float(bar.attrib["width"]) for bar in root.iter("{http://www.w3.org/2000/svg}rect"))
+    assert second == pytest.approx(4 * first, rel=0.01)
+    assert "4 x" in "".join(root.itertext())
 
 
 def test_the_benchmark_for_cuda_says_so_where_there_is_no_device() -> None:
