@@ -26,7 +26,7 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 
 from benchmarks.measuring import Sample, in_turns, markdown, peak_memory_bytes, write_json
-from benchmarks.models import random_sam
+from benchmarks.models import exit_if_too_far, random_sam
 from benchmarks.pipeline import photograph, write_pairs
 from benchmarks.plots import bars, write_svg
 from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
@@ -34,7 +34,7 @@ from sampoll.decoding import decode_image
 from sampoll.embedding_cache import EmbeddingCache
 from sampoll.jobs import RgbImage
 from sampoll.segmenters.sam.device import variants
-from sampoll.segmenters.sam.fidelity import GATES, Fidelity, compare
+from sampoll.segmenters.sam.fidelity import Fidelity, compare
 from sampoll.segmenters.sam.openvino_encoder import OpenVinoEncoder, converted
 from sampoll.segmenters.sam.quantization import quantized
 from sampoll.segmenters.sam.segmenter import SamSegmenter
@@ -189,13 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "run_peak_gib": gibibytes,
         },
     )
-    too_far = {
-        name: found.logits_error
-        for name, found in fidelity.items()
-        if found.logits_error > GATES[name.rpartition(" ")[2]].logits
-    }
-    if too_far:
-        sys.exit(f"errors of the logits larger than allowed: {too_far}")
+    exit_if_too_far(fidelity)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m benchmarks.gpu [--models vit_b,vit_h] [--batch-sizes 1,4,8,16] [--images 200] [--json FILE]
 
 Weights are random, so masks mean nothing; times and rounding errors do. The reference is segment_anything's
-own code in float32 on the same device.
+own code in float32 on the same device. Ends with 1 if an error is larger than its precision allows.
 """
 
 import argparse
@@ -19,10 +19,14 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import in_turns, markdown, write_json
-from benchmarks.models import GFLOP_AN_IMAGE, random_sam, relative_error
+from benchmarks.models import GFLOP_AN_IMAGE, exit_if_too_far, random_sam, relative_error
+from benchmarks.pipeline import photograph
 from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
+from sampoll.decoding import decode_image
 from sampoll.jobs import Box, Prompt
+from sampoll.segmenters.sam.device import PRECISIONS
 from sampoll.segmenters.sam.encoder import Encoder
+from sampoll.segmenters.sam.fidelity import Fidelity, compare
 from sampoll.segmenters.sam.segmenter import SamSegmenter
 from sampoll.service import executors_on
 
@@ -98,6 +102,17 @@ def pixels_to_masks(segmenter: SamSegmenter, batch: int) -> float:
     return min(seconds_of(path) for _ in range(5)) / batch
 
 
+def fidelity_of(name: str) -> dict[str, Fidelity]:
+    """What each precision changes, on one photograph."""
+    variants = {
+        f"torch, {precision}": SamSegmenter(name, random_sam(name), CUDA, precision=precision)
+        for precision in PRECISIONS
+    }
+    image = decode_image(photograph(WIDTH, HEIGHT), "photograph.jpg", 10**9)
+    _, found = compare(random_sam(name).to(CUDA), variants, [image])
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--models", default="vit_b")
@@ -115,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     peak = matrix_peak()
     device = torch.cuda.get_device_name()
     print(f"{device}, torch {torch.__version__}; a large bf16 product runs at {peak:.0f} TFLOP/s\n")
+    fidelity: dict[str, Fidelity] = {}
     document: dict[str, Any] = {"device": device, "torch": torch.__version__, "peak_tflops": peak}
     for name in given.models.split(","):
         figures = encoder(name, batch_sizes, given.compiled_batch, given.rounds)
@@ -134,6 +150,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         errors = ", ".join(f"{key} {error:.1e}" for key, error in figures["errors"].items())
         print(f"\nRelative error of the embeddings: {errors}.")
         print(f"Compiling took {figures['compiling_seconds']:.0f} s.\n")
+
+        found = fidelity_of(name)
+        rows = [[key, f"{one.logits_error:.1e}", f"{one.mean_iou:.4f}"] for key, one in found.items()]
+        print(markdown([f"{name}, fidelity", "error of the logits", "mean IoU"], rows) + "\n")
+        fidelity |= {f"{name}, {key}": one for key, one in found.items()}
 
         segmenter = SamSegmenter(name, random_sam(name), CUDA, precision="bf16", prompt_batch=64)
         segmenter.compile_for(given.compiled_batch)
@@ -162,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         document[name] = figures
     write_json(given.json, document)
+    exit_if_too_far(fidelity)
 
 
 if __name__ == "__main__":

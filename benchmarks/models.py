@@ -1,5 +1,7 @@
 """The official models with random weights: as fast as trained ones, and there without a download."""
 
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 from benchmarks.reference import Predict
 from sampoll.jobs import RgbImage
 from sampoll.results import BoolMask
+from sampoll.segmenters.sam.fidelity import GATES, Fidelity
 
 GFLOP_AN_IMAGE = {"vit_b": 942.0, "vit_l": 2851.0, "vit_h": 5666.0}
 """Of the encoder, without the padding of windows, which needs no arithmetic."""
@@ -29,6 +32,20 @@ def random_sam(name: str) -> Sam:
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
     """Relative L2."""
     return float((ours - theirs).norm() / theirs.norm())
+
+
+def exit_if_too_far(fidelity: Mapping[str, Fidelity]) -> None:
+    """Ends the benchmark with 1 if a variant's logits are further off than its precision allows.
+
+    Not for masks: those of random weights hang on noise.
+    """
+    too_far = {
+        name: found.logits_error
+        for name, found in fidelity.items()
+        if found.logits_error > GATES[name.rpartition(" ")[2]].logits
+    }
+    if too_far:
+        sys.exit(f"errors of the logits larger than allowed: {too_far}")
 
 
 def sam_predictor(sam: Sam, device: torch.device) -> Predict:
