@@ -1,5 +1,6 @@
 """Pairs from a watched directory, results into another."""
 
+import errno
 import logging
 import os
 import time
@@ -12,6 +13,7 @@ from sampoll.errors import (
     Fenced,
     InputUnavailable,
     JobError,
+    StorageTrouble,
     translated_os_errors,
 )
 from sampoll.events import Backlog, Events
@@ -159,6 +161,8 @@ class DirectoryTransport:
         except FileNotFoundError as error:
             raise InputUnavailable(f"the input {self._layout.input} has gone") from error
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # which is not about the input
+                raise StorageTrouble(f"cannot look through {self._layout.input}: {error.strerror}") from error
             raise InputUnavailable(f"the input {self._layout.input}: {error.strerror}") from error
         with translated_os_errors("look through", self._layout.work):
             self._recovered += self._spool.recover()
