@@ -143,8 +143,8 @@ def test_nothing_outside_the_two_directories_is_opened_for_writing_and_no_secret
     text = log.read_text(errors="replace")
     assert "hushhush" not in text
     assert "passwd" not in text
-    writing = re.findall(r'(?:openat|open)\([^"]*"([^"]+)", [^)]*(?:O_WRONLY|O_RDWR|O_CREAT)', text)
-    changing = re.findall(r'(?:rename\w*|mkdir|unlink|link|truncate|chmod)\([^"]*"([^"]+)"', text)
+    writing = re.findall(r'(?:openat|open)\([^"\n]*"([^"]+)", [^)\n]*(?:O_WRONLY|O_RDWR|O_CREAT)', text)
+    changing = re.findall(r'(?:rename\w*|mkdir|unlink|link|truncate|chmod)\([^"\n]*"([^"]+)"', text)
     assert len(writing) > 5
     assert len(changing) > 5
     roots = (f"{folders.input}/", f"{folders.output}", "/dev/null")
