@@ -11,7 +11,7 @@ from sampoll.errors import UsageError
 from sampoll.images import image_files, read_image
 from sampoll.registry import find_factory, load_segmenter
 from sampoll.segmenters.sam.checkpoint import MODELS, load_sam
-from sampoll.segmenters.sam.device import torch_device, variants
+from sampoll.segmenters.sam.device import chosen_engine, torch_device, variants
 from sampoll.segmenters.sam.fidelity import GATES, Fidelity, compare
 from sampoll.segmenters.sam.segmenter import SamSegmenter
 from sampoll.settings import ModelSettings, Settings
@@ -103,7 +103,8 @@ def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
 
 def _chosen(model: ModelSettings) -> list[tuple[str, str]]:
     """Engines and precisions; one that was asked for is there even if the device is bad at it."""
-    found = variants(torch_device(model.device))
+    device = torch_device(model.device)
+    found = variants(device)
     if model.engine != "auto" and model.precision != "auto":
         return [(model.engine, model.precision)]
     if model.engine != "auto":
@@ -111,7 +112,8 @@ def _chosen(model: ModelSettings) -> list[tuple[str, str]]:
         return [(model.engine, precision) for precision in precisions]
     if model.precision != "auto":
         engines = dict.fromkeys(engine for engine, precision in found if precision == model.precision)
-        return [(engine, model.precision) for engine in engines or ["torch"]]
+        engines = engines or {chosen_engine("auto", device, model.precision): None}
+        return [(engine, model.precision) for engine in engines]
     return found
 
 
