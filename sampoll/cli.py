@@ -1,6 +1,5 @@
 """The command line: parse -> settings -> app -> exit code."""
 
-import logging
 import os
 import signal
 import sys
@@ -13,8 +12,9 @@ import typer
 
 from sampoll import failed, models
 from sampoll.errors import SampollError
-from sampoll.options import with_settings
-from sampoll.resolution import Resolved, describe, resolve
+from sampoll.logs import set_up_logging
+from sampoll.options import ConfigOption, ImagesArgument, with_settings
+from sampoll.resolution import describe, resolve
 
 app = typer.Typer(
     name="sampoll",
@@ -64,9 +64,7 @@ def _common(
 @with_settings("spool", "model", "limits", "operations")
 def run(
     flags: dict[str, Any],
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
-    ] = None,
+    config: ConfigOption = None,
     print_config: Annotated[
         bool,
         typer.Option(
@@ -81,7 +79,7 @@ def run(
         return
     settings = resolved.settings
     show_progress = sys.stderr.isatty() and not settings.spool.continuous
-    _set_up_logging(resolved, show_progress=show_progress)
+    set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.app import run as run_service
 
@@ -94,17 +92,13 @@ def run(
 @with_settings("model", "limits", "operations")
 def embed(
     flags: dict[str, Any],
-    images: Annotated[
-        list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH...")
-    ],
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
-    ] = None,
+    images: ImagesArgument,
+    config: ConfigOption = None,
 ) -> None:
     """Fill --embedding-cache ahead, so that later prompts for these images need no encoder."""
     resolved = resolve(flags, os.environ, config)
     show_progress = sys.stderr.isatty()
-    _set_up_logging(resolved, show_progress=show_progress)
+    set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.embed import embed_images
 
@@ -122,16 +116,6 @@ def demo(
 
     count = write_demo(directory)
     typer.echo(f"wrote {count} pairs to {directory / 'in'}, their true masks to {directory / 'truth'}")
-
-
-def _set_up_logging(resolved: Resolved, *, show_progress: bool) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.captureWarnings(True)  # of libraries, about damaged images for example
-    logging.getLogger("watchdog").setLevel("CRITICAL")  # it reports its own orderly end as an error
-    # Unless somebody asked for lines, the bar already shows what they would say.
-    quieter = show_progress and "log-level" not in resolved.origins
-    level = resolved.settings.operations.log_level.upper()
-    logging.getLogger("sampoll").setLevel("WARNING" if quieter else level)
 
 
 def _say(message: str) -> None:

@@ -1,6 +1,7 @@
 """Submission -> Job: the only place where what users send is parsed."""
 
 import io
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -51,8 +52,10 @@ def decode(
     """
     placed = parse_prompts(submission.prompt, submission.prompt_name, limits.max_prompts)
     started = time.perf_counter()
-    image: RgbImage | KnownImage | None = known(submission.image_sha256) if known else None
-    if image is None:
+    seen = known(submission.image_sha256) if known else None
+    if seen is not None and math.prod(seen.size) <= limits.max_pixels:
+        image: RgbImage | KnownImage = seen
+    else:
         image = decode_image(submission.image, submission.image_name, limits.max_pixels)
     job = Job(
         id=submission.id,

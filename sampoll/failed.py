@@ -12,6 +12,7 @@ import typer
 
 from sampoll.errors import InputUnavailable, UsageError, translated_os_errors
 from sampoll.naming import printable
+from sampoll.options import ConfigOption
 from sampoll.resolution import resolve
 from sampoll.spool.claims import digest_of
 from sampoll.spool.dead_letters import DeadLetter, dead_letters, purge, retry
@@ -28,9 +29,6 @@ SECONDS_A_DAY = 86_400.0
 
 InputOption: TypeAlias = Annotated[
     Path | None, typer.Option("--input", "-i", help="The input directory of the run.", metavar="DIR")
-]
-ConfigOption: TypeAlias = Annotated[
-    Path | None, typer.Option(help="TOML file with settings.", metavar="FILE")
 ]
 NamesArgument: TypeAlias = Annotated[
     list[str] | None, typer.Argument(help="Names as `sampoll failed list` shows them.", metavar="[NAME]...")

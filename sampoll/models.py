@@ -1,7 +1,6 @@
 """`sampoll models`: what the ways to run a model gain, and what they change."""
 
 import json
-import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from sampoll.errors import translated_os_errors
-from sampoll.options import with_settings
+from sampoll.logs import set_up_logging
+from sampoll.options import ConfigOption, ImagesArgument, with_settings
 from sampoll.resolution import resolve
 
 app = typer.Typer(
@@ -28,12 +28,8 @@ def _common() -> None:
 @with_settings("model", "limits")
 def compare(
     flags: dict[str, Any],
-    images: Annotated[
-        list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH...")
-    ],
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
-    ] = None,
+    images: ImagesArgument,
+    config: ConfigOption = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file too.", metavar="FILE")
     ] = None,
@@ -43,12 +39,12 @@ def compare(
     Each image gets nine points and five boxes. Without --engine and --precision, all that the device is good
     at take part.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    settings = resolve(flags, os.environ, config).settings
+    resolved = resolve(flags, os.environ, config)
+    set_up_logging(resolved, show_progress=False)
 
     from sampoll.comparison import compare_variants
 
-    comparison = compare_variants(settings, images)
+    comparison = compare_variants(resolved.settings, images)
     typer.echo(comparison.table())
     if json_file is not None:
         with translated_os_errors("write", json_file):
@@ -59,21 +55,17 @@ def compare(
 @with_settings("model", "limits")
 def quantize(
     flags: dict[str, Any],
-    images: Annotated[
-        list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH...")
-    ],
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
-    ] = None,
+    images: ImagesArgument,
+    config: ConfigOption = None,
 ) -> None:
     """Make the encoder for --precision int8, calibrated on your images. Experimental, for CPUs.
 
     A handful of images that are like those to come is enough. Compare before you trust it: sampoll models
     compare --precision int8.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    settings = resolve(flags, os.environ, config).settings
+    resolved = resolve(flags, os.environ, config)
+    set_up_logging(resolved, show_progress=False)
 
     from sampoll.quantization import quantize_encoder
 
-    typer.echo(f"the int8 encoder is in {quantize_encoder(settings, images)}")
+    typer.echo(f"the int8 encoder is in {quantize_encoder(resolved.settings, images)}")

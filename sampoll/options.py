@@ -3,13 +3,20 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from sampoll.settings import Setting, all_settings
 
 Command: TypeAlias = Callable[..., None]
+ConfigOption: TypeAlias = Annotated[
+    Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
+]
+ImagesArgument: TypeAlias = Annotated[
+    list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH...")
+]
 
 
 def with_settings(*sections: str) -> Callable[[Command], Command]:

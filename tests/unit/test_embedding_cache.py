@@ -14,7 +14,7 @@ from tiny import tiny_sam
 from sampoll import decoding
 from sampoll.decoding import DecodingLimits, decode
 from sampoll.embedding_cache import EmbeddingCache
-from sampoll.errors import BadPrompt
+from sampoll.errors import BadImage, BadPrompt
 from sampoll.executor import Executor
 from sampoll.interfaces import KeepingSegmenter
 from sampoll.jobs import Box, KnownImage, Point, Prompt
@@ -161,6 +161,13 @@ def test_a_known_image_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     outside = b'{"points": [{"x": 40, "y": 1, "label": 1}]}'
     with pytest.raises(BadPrompt, match="outside the image of 32x24 pixels"):
         decode(submission("a", content, outside), LIMITS, known.get)
+
+
+def test_a_known_image_that_is_too_large_by_now_is_refused_all_the_same() -> None:
+    content = encoded(image_of())
+    known = {submission("a", content, PROMPT).image_sha256: KnownImage((24, 32), "its embedding")}
+    with pytest.raises(BadImage, match=r"is 32x24, more than 100 pixels \(--max-pixels\)"):
+        decode(submission("a", content, PROMPT), DecodingLimits(100, 10), known.get)
 
 
 def test_the_second_prompt_for_an_image_costs_no_encoder_call() -> None:
