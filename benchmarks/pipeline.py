@@ -21,7 +21,7 @@ from PIL import Image
 
 from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
 from benchmarks.reference import poll_once
-from sampoll.decoding import DecodingLimits, decode
+from sampoll.decoding import DecodingOptions, decode
 from sampoll.embedding_cache import EmbeddingCache
 from sampoll.events import Events
 from sampoll.formats.opex import Opex
@@ -115,7 +115,7 @@ def serve_folder(
     with directory_transport(layout, options, Events(), set()) as transport:
         Service(
             transport=transport,
-            decode=partial(decode, limits=DecodingLimits(10**9, 10), known=known),
+            decode=partial(decode, options=DecodingOptions(10**9, 10), known=known),
             segmenter=segmenter,
             formats=[PngMask(), Opex()],
             batch_size=batch_size,

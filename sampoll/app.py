@@ -2,38 +2,33 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from threading import Event
-from typing import Any
 
-from sampoll.decoding import DecodingLimits, decode
-from sampoll.embedding_cache import EmbeddingCache
+from sampoll.assembly import LoadedModel, decoding_options, load_model, service_of
+from sampoll.decoding import DecodingOptions, decode
 from sampoll.errors import (
-    ConfigurationError,
     CutShort,
     Fenced,
     InputUnavailable,
     JobError,
-    OutputUnavailable,
     PermissionRefused,
     SampollError,
     StorageTrouble,
-    UsageError,
-    translated_os_errors,
 )
 from sampoll.events import Broadcast, Events
 from sampoll.formats.records import listed_suffixes
-from sampoll.interfaces import KeepingSegmenter, Segmenter
-from sampoll.listeners import Log, Tally, progress_bar
-from sampoll.registry import Factory, find_factory, load_format, load_segmenter
-from sampoll.resolution import default_config_files
-from sampoll.service import Service, default_io_threads, executors_on
-from sampoll.settings import ModelSettings, Settings, SpoolSettings
+from sampoll.interfaces import Format
+from sampoll.listeners import Tally, progress_bar
+from sampoll.registry import Factory, find_factory, load_format
+from sampoll.service import Service
+from sampoll.settings import Settings
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.spool.files import Durability
-from sampoll.spool.layout import DONE, Layout
+from sampoll.spool.layout import Layout
 from sampoll.spool.probing import probe
 from sampoll.spool.results import Naming, OnExist
 from sampoll.spool.scan import Readiness
@@ -49,23 +44,39 @@ LONGEST_PAUSE_SECONDS = 30.0
 """Between two looks at directories that could not be used; a session that lasted longer was a good one."""
 
 
-def run(settings: Settings, *, show_progress: bool) -> tuple[int, str]:
+@dataclass(frozen=True)
+class Plan:
+    """What a run over directories is made of. The last format is the commit record."""
+
+    settings: Settings
+    layout: Layout
+    transport: DirectoryOptions
+    decoding: DecodingOptions
+    formats: Sequence[Format]
+
+
+def plan_of(settings: Settings, layout: Layout) -> Plan:
+    """The run that the settings ask for."""
+    formats = [load_format(name) for name in FORMATS]
+    return Plan(settings, layout, _transport_options(settings), decoding_options(settings), formats)
+
+
+def run_plan(plan: Plan, listeners: Sequence[Events], *, show_progress: bool) -> tuple[int, str]:
     """Serves the input directory; returns the exit code and a summary in one line.
 
     Raises SampollError for whatever keeps the run from working at all.
     """
-    layout = layout_of(settings.spool)
-    factory = find_factory(settings.model)
+    factory = find_factory(plan.settings.model)
     tally = Tally()
     with ExitStack() as stack:
-        listeners: list[Events] = [Log(), tally]
+        everyone: list[Events] = [*listeners, tally]
         if show_progress:
-            listeners.append(stack.enter_context(progress_bar()))
+            everyone.append(stack.enter_context(progress_bar()))
         ignore_lease_breaks()
-        application = _Application(settings, layout, factory, Broadcast(listeners))
+        application = _Application(plan, factory, Broadcast(everyone))
         stack.enter_context(stopping_on_signals(application.stop))
         outside_the_main_thread(application.run)
-    return _exit_code(settings, tally, stopped=application.is_stopped), tally.summary()
+    return _exit_code(plan.settings, tally, stopped=application.is_stopped), tally.summary()
 
 
 class _Application:
@@ -73,16 +84,16 @@ class _Application:
     input went away, storage failed, others took our jobs. A service then waits until the directories can be
     used again, and begins a new session, as a new node that recovers what the last one left."""
 
-    def __init__(self, settings: Settings, layout: Layout, factory: Factory, events: Events) -> None:
-        self._settings = settings
-        self._layout = layout
+    def __init__(self, plan: Plan, factory: Factory, events: Events) -> None:
+        self._plan = plan
+        self._settings = plan.settings
+        self._layout = plan.layout
         self._factory = factory
         self._events = events
         self._stop = Event()
         self._session: tuple[DirectoryTransport, Event] | None = None
         self._former_nodes: set[str] = set()
-        self._segmenter: Segmenter[Any] | None = None
-        self._embeddings: EmbeddingCache[Any] | None = None
+        self._model: LoadedModel | None = None
 
     @property
     def is_stopped(self) -> bool:
@@ -138,7 +149,7 @@ class _Application:
         session_stop = Event()
         probe(self._layout, self._settings.spool.min_free_bytes)
         with directory_transport(
-            self._layout, _options(self._settings), self._events, self._former_nodes
+            self._layout, self._plan.transport, self._events, self._former_nodes
         ) as transport:
             self._session = transport, session_stop
             if self._stop.is_set():
@@ -156,31 +167,13 @@ class _Application:
                 self._stop.set()
 
     def _service(self, transport: DirectoryTransport) -> Service:
-        if self._segmenter is None:
-            self._segmenter = load_segmenter(self._settings.model, self._factory)
-            self._embeddings = kept_embeddings(self._segmenter, self._settings.model)
-        limits = DecodingLimits(self._settings.limits.max_pixels, self._settings.limits.max_prompts)
-        model = self._settings.model
-        known = None if self._embeddings is None else self._embeddings.known
+        if self._model is None:
+            self._model = load_model(self._settings.model, self._factory)
+        embeddings = self._model.embeddings
+        known = None if embeddings is None else embeddings.known
         log.info("%s: ready", self._layout.input)
-        return Service(
-            transport=transport,
-            decode=partial(decode, limits=limits, known=known),
-            segmenter=self._segmenter,
-            embeddings=self._embeddings,
-            formats=[load_format(name) for name in FORMATS],
-            batch_size=model.batch_size_on(self._segmenter.info.device),
-            max_wait_seconds=model.max_wait_seconds,
-            io_threads=self._settings.operations.io_threads or default_io_threads(),
-            executors=executors_on(self._segmenter.info.device),
-        )
-
-
-def kept_embeddings(segmenter: Segmenter[Any], settings: ModelSettings) -> EmbeddingCache[Any] | None:
-    """The cache that the settings ask for, if the segmenter has embeddings that are worth it."""
-    if not isinstance(segmenter, KeepingSegmenter):
-        return None
-    return EmbeddingCache(segmenter, settings.embedding_memory_bytes, settings.embedding_cache)
+        decoded = partial(decode, options=self._plan.decoding, known=known)
+        return service_of(self._settings, transport, self._model, decoded, self._plan.formats)
 
 
 def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
@@ -191,7 +184,7 @@ def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
     return JobError.exit_code if tally.failures else 0
 
 
-def _options(settings: Settings) -> DirectoryOptions:
+def _transport_options(settings: Settings) -> DirectoryOptions:
     spool, limits = settings.spool, settings.limits
     return DirectoryOptions(
         continuous=spool.continuous,
@@ -207,68 +200,4 @@ def _options(settings: Settings) -> DirectoryOptions:
         exclusive=spool.exclusive,
         min_free_bytes=spool.min_free_bytes,
         stop_file=spool.stop_file,
-    )
-
-
-def layout_of(settings: SpoolSettings) -> Layout:
-    """The directories of a run, which exist when this returns and do not get in each other's way."""
-    if settings.input is None or settings.output is None:
-        raise UsageError(_missing_directories(settings))
-    input_directory = settings.input.resolve()
-    with translated_os_errors("look at", settings.input):
-        if not input_directory.is_dir():
-            raise InputUnavailable(f"no input directory {settings.input}: create it, or correct --input")
-    output = settings.output.resolve()
-    if _one_inside_the_other(input_directory, output):
-        raise ConfigurationError(
-            f"the output {output} and the input {input_directory} must not be equal or inside one another: "
-            "results would be taken for new pairs"
-        )
-    _create(output)
-    done = _done_directory(settings, input_directory, output)
-    return Layout(input_directory, output, done, settings.recursive)
-
-
-def _done_directory(settings: SpoolSettings, input_directory: Path, output: Path) -> Path | None:
-    match settings.done:
-        case "keep":
-            return input_directory / DONE
-        case "delete":
-            return None
-        case chosen:
-            done = Path(chosen).resolve()
-    if done.is_relative_to(input_directory):
-        raise ConfigurationError(
-            f"--done {done} must not be inside the input {input_directory}; --done keep uses its own "
-            f"directory {DONE} there"
-        )
-    if done == output:
-        raise ConfigurationError(
-            f"--done {done} must not be the output, where prompts would look like results"
-        )
-    _create(done)
-    return done
-
-
-def _one_inside_the_other(a: Path, b: Path) -> bool:
-    return a.is_relative_to(b) or b.is_relative_to(a)
-
-
-def _create(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except PermissionError as error:
-        raise PermissionRefused(f"cannot create {directory}: {error.strerror}") from error
-    except OSError as error:
-        raise OutputUnavailable(f"cannot create {directory}: {error.strerror}") from error
-
-
-def _missing_directories(settings: SpoolSettings) -> str:
-    missing = " and ".join(
-        name for name, value in (("input", settings.input), ("output", settings.output)) if value is None
-    )
-    files = " or ".join(str(path) for path in default_config_files())
-    return (
-        f"no {missing} directory is set: give --input DIR and --output DIR, or set SAMPOLL_INPUT and "
-        f"SAMPOLL_OUTPUT, or write input and output under [spool] in {files}"
     )

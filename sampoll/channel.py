@@ -48,8 +48,19 @@ class Channel(Generic[T]):
             self._changed.notify_all()
             return True
 
-    def take(self, at_most: int = 1, max_wait_seconds: float = 0.0) -> list[T]:
-        """The next items: waits for the first; empty once closed and drained.
+    def offer(self, item: T, cost: int = 1) -> bool:
+        """Like `put`, without waiting: False if the item would cost more than there is room for, unless it is
+        the only one."""
+        with self._changed:
+            if self._entries and self._cost + cost > self._capacity:
+                return False
+            return self.put(item, cost)
+
+    def take(
+        self, at_most: int = 1, max_wait_seconds: float = 0.0, patience_seconds: float | None = None
+    ) -> list[T]:
+        """The next items: waits for the first; empty once closed and drained, or when none has come within
+        `patience_seconds`.
 
         For more it waits until there are `at_most`, the channel is full, none is expected, or the first has
         waited for `max_wait_seconds`.
@@ -57,7 +68,8 @@ class Channel(Generic[T]):
         with self._changed:
             while True:
                 # Again after each wait: another taker may have been faster.
-                self._changed.wait_for(lambda: self._entries or self._closed)
+                if not self._changed.wait_for(lambda: self._entries or self._closed, patience_seconds):
+                    return []
                 if self._is_worth_taking(at_most):
                     break
                 left = self._entries[0].since + max_wait_seconds - time.monotonic()
@@ -74,6 +86,10 @@ class Channel(Generic[T]):
         inside = len(self._entries)
         is_full = self._cost >= self._capacity
         return inside >= at_most or is_full or self._closed or self._expected <= inside
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         with self._changed:

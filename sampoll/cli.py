@@ -1,19 +1,17 @@
 """The command line: parse -> settings -> app -> exit code."""
 
 import os
-import signal
 import sys
-import traceback
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sampoll import failed, models
-from sampoll.errors import SampollError
+from sampoll import failed, models, serve
+from sampoll.ending import end_with
 from sampoll.logs import set_up_logging
-from sampoll.options import ConfigOption, ImagesArgument, with_settings
+from sampoll.options import ConfigOption, ImagesArgument, PrintConfigOption, with_settings
 from sampoll.resolution import describe, resolve
 
 app = typer.Typer(
@@ -27,22 +25,17 @@ app = typer.Typer(
 
 app.add_typer(failed.app)
 app.add_typer(models.app)
+app.add_typer(serve.app)
 
 
 def main() -> NoReturn:
-    """The `sampoll` command; every error of ours ends here, as one sentence and its exit code."""
-    try:
-        app()
-    except SampollError as error:
-        _say(str(error))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
-    except Exception:  # noqa: BLE001  the top of the process
-        traceback.print_exc()
-        _say("this is a bug in sampoll; nothing is lost. Please report it with the lines above")
-        sys.exit(SampollError.exit_code)
-    sys.exit(0)
+    """The `sampoll` command."""
+    end_with(_run_app, "sampoll")
+
+
+def _run_app() -> int:
+    app()
+    return 0
 
 
 def _version(wanted: bool) -> None:
@@ -65,12 +58,7 @@ def _common(
 def run(
     flags: dict[str, Any],
     config: ConfigOption = None,
-    print_config: Annotated[
-        bool,
-        typer.Option(
-            "--print-config", help="Show what is in force and from where.", rich_help_panel="Settings"
-        ),
-    ] = False,
+    print_config: PrintConfigOption = False,
 ) -> None:
     """Process the pairs in a directory: once, or --continuous."""
     resolved = resolve(flags, os.environ, config)
@@ -81,9 +69,12 @@ def run(
     show_progress = sys.stderr.isatty() and not settings.spool.continuous
     set_up_logging(resolved, show_progress=show_progress)
 
-    from sampoll.app import run as run_service
+    from sampoll.app import plan_of, run_plan
+    from sampoll.directories import layout_of
+    from sampoll.listeners import Log
 
-    exit_code, summary = run_service(settings, show_progress=show_progress)
+    plan = plan_of(settings, layout_of(settings.spool))
+    exit_code, summary = run_plan(plan, [Log()], show_progress=show_progress)
     typer.echo(summary)
     raise typer.Exit(exit_code)
 
@@ -116,7 +107,3 @@ def demo(
 
     count = write_demo(directory)
     typer.echo(f"wrote {count} pairs to {directory / 'in'}, their true masks to {directory / 'truth'}")
-
-
-def _say(message: str) -> None:
-    typer.echo(f"sampoll: {message}", err=True)

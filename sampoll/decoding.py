@@ -12,7 +12,7 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from sampoll.errors import BadImage, BadPrompt, OutOfMemory
-from sampoll.jobs import Job, KnownImage, Prompt, RgbImage, Submission
+from sampoll.jobs import Exif, Job, KnownImage, Prompt, RgbImage, Submission
 from sampoll.prompts import parse_prompts
 
 # Everything else that Pillow could open stays closed: EPS, for one, would reach Ghostscript.
@@ -29,34 +29,44 @@ _TURNED: Mapping[int, Callable[[RgbImage], RgbImage]] = {
     8: lambda pixels: np.rot90(pixels),
 }
 """What an EXIF orientation asks for; any other one asks for nothing."""
+UPRIGHT = 1
+_ON_THEIR_SIDE = (5, 6, 7, 8)
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
 @dataclass(frozen=True)
-class DecodingLimits:
-    """What a submission may cost before it is refused."""
+class DecodingOptions:
+    """What a submission may cost before it is refused, and how it is read."""
 
     max_pixels: int
     max_prompts: int
+    exif: Exif = "apply"
+    ignores_unknown_keys: bool = False
 
 
 def decode(
     submission: Submission,
-    limits: DecodingLimits,
+    options: DecodingOptions,
     known: Callable[[str], KnownImage | None] | None = None,
 ) -> Job:
     """The job of a submission; BadPrompt or BadImage names the file and field at fault.
 
     The prompt comes first: it is cheap. Coordinates are those of the upright image, EXIF orientation
-    applied. An image whose sha256 is `known` is not decoded again.
+    applied, or of the image as it is stored, if `options.exif` is to be ignored. An image whose sha256 is
+    `known` is not decoded again.
     """
-    placed = parse_prompts(submission.prompt, submission.prompt_name, limits.max_prompts)
+    placed = parse_prompts(
+        submission.prompt,
+        submission.prompt_name,
+        options.max_prompts,
+        ignores_unknown_keys=options.ignores_unknown_keys,
+    )
     started = time.perf_counter()
     seen = known(submission.image_sha256) if known else None
-    if seen is not None and math.prod(seen.size) <= limits.max_pixels:
+    if seen is not None and math.prod(seen.size) <= options.max_pixels:
         image: RgbImage | KnownImage = seen
     else:
-        image = decode_image(submission.image, submission.image_name, limits.max_pixels)
+        image = decode_image(submission.image, submission.image_name, options.max_pixels, options.exif)
     job = Job(
         id=submission.id,
         name=submission.name,
@@ -64,14 +74,16 @@ def decode(
         image_sha256=submission.image_sha256,
         prompts=tuple(placed.values()),
         decoding_seconds=time.perf_counter() - started,
+        exif=options.exif,
     )
     for place, prompt in placed.items():
         _check_inside(prompt, job.size, submission.prompt_name, place)
     return job
 
 
-def decode_image(content: bytes, file: str, max_pixels: int) -> RgbImage:
-    """The pixels of an image file, upright and in RGB; BadImage names `file` and what is wrong.
+def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply") -> RgbImage:
+    """The pixels of an image file in RGB, upright unless `exif` is to be ignored; BadImage names `file` and
+    what is wrong.
 
     Alpha is dropped, of 16 bits the upper 8 are kept, palettes and CMYK are converted; a truncated file is
     refused.
@@ -85,7 +97,8 @@ def decode_image(content: bytes, file: str, max_pixels: int) -> RgbImage:
                 )
             if image.mode in ("I", "F"):
                 raise BadImage("has 32 bits a pixel: convert it to 8 or 16 bits first", file=file)
-            return np.ascontiguousarray(_upright_rgb(image, content))
+            orientation = _orientation(image) if exif == "apply" else UPRIGHT
+            return np.ascontiguousarray(_rgb(image, content, orientation))
     except BadImage:
         raise
     except UnidentifiedImageError as error:
@@ -96,19 +109,35 @@ def decode_image(content: bytes, file: str, max_pixels: int) -> RgbImage:
         raise BadImage(f"cannot be decoded: {error}", file=file) from error
 
 
-def _upright_rgb(image: Image.Image, content: bytes) -> RgbImage:
+def image_size(content: bytes, exif: Exif = "apply") -> tuple[int, int] | None:
+    """The (H, W) of an image file as it would be decoded, from its first bytes; None if it is no image."""
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            width, height = image.size
+            lies = exif == "apply" and _orientation(image) in _ON_THEIR_SIDE
+    except Exception:  # noqa: BLE001  Pillow meets anything in what people send
+        return None
+    return (width, height) if lies else (height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    return int(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
+
+
+def _rgb(image: Image.Image, content: bytes, orientation: int) -> RgbImage:
+    turned = _TURNED.get(orientation)
     if image.format == "JPEG" and image.mode in ("RGB", "L"):
-        turned = _TURNED.get(image.getexif().get(ExifTags.Base.Orientation, 1))
         # Whatever is odd about a file, Pillow has the last word.
         with suppress(ValueError):
             pixels = simplejpeg.decode_jpeg(content, "RGB")
             return turned(pixels) if turned else pixels
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in _SIXTEEN_BIT_MODES:
+    if turned:
+        image = ImageOps.exif_transpose(image)
+    if image.mode in _SIXTEEN_BIT_MODES:
         # Pillow would clip these at 255 instead.
-        gray = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
+        gray = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
-    return np.asarray(upright.convert("RGB"))
+    return np.asarray(image.convert("RGB"))
 
 
 def _check_inside(prompt: Prompt, size: tuple[int, int], file: str, place: str) -> None:

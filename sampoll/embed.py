@@ -13,15 +13,13 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from sampoll.app import kept_embeddings
+from sampoll.assembly import load_model, service_of
 from sampoll.decoding import decode_image
 from sampoll.embedding_cache import EmbeddingCache
 from sampoll.errors import BadImage, CutShort, JobError, ModelUnavailable, StorageTrouble, UsageError
 from sampoll.images import image_files, read_image
-from sampoll.jobs import Job, Submission
-from sampoll.registry import find_factory, load_segmenter
+from sampoll.jobs import Exif, Job, Submission
 from sampoll.results import Delivery
-from sampoll.service import Service, default_io_threads, executors_on
 from sampoll.settings import Settings
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 
@@ -35,8 +33,8 @@ def embed_images(settings: Settings, paths: Sequence[Path], *, show_progress: bo
     if model.embedding_cache is None:
         raise UsageError("nothing says where embeddings go: give --embedding-cache DIR")
     images = list(image_files(paths))
-    segmenter = load_segmenter(model, find_factory(model))
-    embeddings = kept_embeddings(segmenter, model)
+    loaded = load_model(model)
+    embeddings = loaded.embeddings
     if embeddings is None:
         raise ModelUnavailable(f"--model {model.model} has no embeddings that could be kept")
     stop, began = Event(), time.monotonic()
@@ -46,17 +44,8 @@ def embed_images(settings: Settings, paths: Sequence[Path], *, show_progress: bo
         stopping_on_signals(stop.set),
     ):
         transport = _ImageFiles(images, embeddings, limits.max_image_bytes, bar)
-        service = Service(
-            transport=transport,
-            decode=partial(_without_prompts, max_pixels=limits.max_pixels),
-            segmenter=segmenter,
-            formats=(),
-            batch_size=model.batch_size_on(segmenter.info.device),
-            max_wait_seconds=model.max_wait_seconds,
-            io_threads=settings.operations.io_threads or default_io_threads(),
-            executors=executors_on(segmenter.info.device),
-            embeddings=embeddings,
-        )
+        decode = partial(_without_prompts, max_pixels=limits.max_pixels, exif=model.exif)
+        service = service_of(settings, transport, loaded, decode, formats=())
         outside_the_main_thread(partial(service.run, stop))
     summary = (
         f"{transport.embedded} embedded, {transport.known} known, {transport.failed} failed "
@@ -132,9 +121,9 @@ class _ImageFiles:
         self._bar.update()
 
 
-def _without_prompts(submission: Submission, max_pixels: int) -> Job:
+def _without_prompts(submission: Submission, max_pixels: int, exif: Exif) -> Job:
     started = time.perf_counter()
-    image = decode_image(submission.image, submission.image_name, max_pixels)
+    image = decode_image(submission.image, submission.image_name, max_pixels, exif)
     return Job(
         id=submission.id,
         name=submission.name,

@@ -6,6 +6,7 @@
     ├── UsageError                  2  the command line
     ├── InputUnavailable           66  no input directory
     ├── ModelUnavailable           69  model, checkpoint or device
+    ├── ServerUnavailable          69  Redis cannot be reached
     ├── OutputUnavailable          73  the output cannot be created
     ├── StorageTrouble             74  reading or writing failed: disk full, read-only, I/O error
     ├── CutShort                   75  stopped before everything was done; run it again
@@ -13,6 +14,7 @@
     ├── PermissionRefused          77  the operating system says no
     ├── ConfigurationError         78  settings, or directories that cannot go together
     └── JobError                    1  one job failed; the others go on
+        ├── BadRequest
         ├── BadImage
         ├── BadPrompt
         ├── AmbiguousPair
@@ -20,6 +22,8 @@
         ├── SegmentationFailed
         ├── OutputFailed
         ├── OutputExists
+        ├── Overloaded
+        ├── Stopped
         ├── CrashedRepeatedly
         └── TransientJobError          worth another try, after a while
             ├── OutOfMemory
@@ -52,6 +56,10 @@ class InputUnavailable(SampollError):
 
 
 class ModelUnavailable(SampollError):
+    exit_code = 69
+
+
+class ServerUnavailable(SampollError):
     exit_code = 69
 
 
@@ -94,6 +102,10 @@ class JobError(SampollError):
         self.field = field
 
 
+class BadRequest(JobError):
+    code = "bad-request"
+
+
 class BadImage(JobError):
     code = "bad-image"
 
@@ -120,6 +132,14 @@ class OutputFailed(JobError):
 
 class OutputExists(JobError):
     code = "output-exists"
+
+
+class Overloaded(JobError):
+    code = "overloaded"
+
+
+class Stopped(JobError):
+    code = "stopped"
 
 
 class CrashedRepeatedly(JobError):

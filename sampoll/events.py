@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sampoll.errors import JobError
+from sampoll.jobs import Submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,9 @@ class Events:
     def backlog(self, backlog: Backlog) -> None:
         """The input was looked through."""
 
+    def begun(self, submission: Submission) -> None:
+        """`submission` is about to be tried."""
+
     def delivered(self, name: str, job_id: str, stem: str) -> None:
         """The results of `name` are published under `stem`."""
 
@@ -44,6 +48,10 @@ class Broadcast(Events):
     def backlog(self, backlog: Backlog) -> None:
         for listener in self._listeners:
             listener.backlog(backlog)
+
+    def begun(self, submission: Submission) -> None:
+        for listener in self._listeners:
+            listener.begun(submission)
 
     def delivered(self, name: str, job_id: str, stem: str) -> None:
         for listener in self._listeners:

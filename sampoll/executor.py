@@ -134,4 +134,5 @@ class Executor:
             size=size,
             image_sha256=job.image_sha256,
             seconds={"image_decoding": job.decoding_seconds, **seconds},
+            exif=job.exif,
         )

@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 RgbImage: TypeAlias = NDArray[np.uint8]
 """Shape (H, W, 3), RGB, uint8 0..255, C-contiguous."""
+
+Exif: TypeAlias = Literal["apply", "ignore"]
+"""Whether an image is turned as its EXIF orientation says before anything else happens to it."""
 
 DEFAULT_LABEL = "object"
 
@@ -99,6 +102,7 @@ class Job:
     image_sha256: str
     prompts: tuple[Prompt, ...]
     decoding_seconds: float
+    exif: Exif = "apply"
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,4 +1,6 @@
-"""Names of files as people may safely see them."""
+"""Names of files and servers as people may safely see them."""
+
+from urllib.parse import urlsplit, urlunsplit
 
 
 def printable(text: str) -> str:
@@ -14,3 +16,12 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that os.fsdecode could not decode
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, and without anything after the question mark."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if ":" in user:
+        user = f"{user.partition(':')[0]}:***"
+    return urlunsplit((parts.scheme, f"{user}{at}{host}", parts.path, "", ""))

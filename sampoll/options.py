@@ -14,6 +14,10 @@ Command: TypeAlias = Callable[..., None]
 ConfigOption: TypeAlias = Annotated[
     Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
 ]
+PrintConfigOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--print-config", help="Show what is in force and from where.", rich_help_panel="Settings"),
+]
 ImagesArgument: TypeAlias = Annotated[
     list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH...")
 ]
@@ -22,7 +26,7 @@ ImagesArgument: TypeAlias = Annotated[
 def with_settings(*sections: str) -> Callable[[Command], Command]:
     """A command with one flag a setting of these sections; it receives those that were given as `flags`, by
     their key."""
-    settings = [setting for setting in all_settings() if setting.section in sections]
+    settings = [setting for setting in all_settings() if setting.section in sections and setting.is_flag]
     keys = {setting.key.replace("-", "_"): setting.key for setting in settings}
 
     def decorated(command: Command) -> Command:

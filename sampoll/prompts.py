@@ -1,7 +1,7 @@
 """The prompt file: JSON in, prompts out, or one sentence that names the field at fault."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import (
@@ -87,13 +87,16 @@ class _WirePrompts(_Wire):
     prompts: Annotated[list[_WirePrompt], Field(min_length=1)]
 
 
-def parse_prompts(content: bytes, file: str, at_most: int) -> dict[str, Prompt]:
+def parse_prompts(
+    content: bytes, file: str, at_most: int, *, ignores_unknown_keys: bool = False
+) -> dict[str, Prompt]:
     """The prompts of a prompt file, in its order, by the place where each stands: "" for the only one of a
     file, otherwise "prompts[0]." and so on. BadPrompt names `file` and the field at fault.
 
     A file is one prompt, or `{"prompts": [...]}` with 1..at_most of them. A UTF-8 byte order mark is
-    skipped; unknown keys, NaN and infinities are refused.
+    skipped; unknown keys, unless they are to be ignored, NaN and infinities are refused.
     """
+    extra: Literal["ignore", "forbid"] = "ignore" if ignores_unknown_keys else "forbid"
     try:
         document = orjson.loads(content.removeprefix(_UTF8_BOM))
     except orjson.JSONDecodeError as error:
@@ -102,8 +105,8 @@ def parse_prompts(content: bytes, file: str, at_most: int) -> dict[str, Prompt]:
         raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
     try:
         if "prompts" not in document:
-            return {"": _WirePrompt.model_validate(document).value()}
-        wire = _WirePrompts.model_validate(document).prompts
+            return {"": _WirePrompt.model_validate(document, extra=extra).value()}
+        wire = _WirePrompts.model_validate(document, extra=extra).prompts
     except ValidationError as error:
         raise _first_of(error, file) from error
     if len(wire) > at_most:

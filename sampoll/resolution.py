@@ -11,15 +11,18 @@ from types import MappingProxyType
 from typing import Any
 
 import platformdirs
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from sampoll.errors import ConfigurationError, UsageError
+from sampoll.naming import redacted
 from sampoll.settings import ENVIRONMENT_PREFIX, Setting, Settings, all_settings
 
 log = logging.getLogger(__name__)
 
 CONFIG_VARIABLE = "SAMPOLL_CONFIG"
 CONFIG_FILE_NAME = "sampoll.toml"
+SECRETS = ("redis-password", "redis-url")
+"""Settings whose values are not shown, or not whole."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,19 @@ def default_config_files() -> Sequence[Path]:
     )
 
 
-def resolve(flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None = None) -> Resolved:
-    """The settings in force. `flags` maps keys to what was given on the command line.
+def resolve(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    config: Path | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> Resolved:
+    """The settings in force. `flags` maps keys to what was given on the command line, `defaults` to what this
+    command does where nobody has said anything.
 
     UsageError for a bad flag, ConfigurationError for a bad variable, TOML key or value; each names the place
     and what to change.
     """
-    given: dict[str, _Given] = {}
+    given = {key: _Given(value, "default of this command") for key, value in defaults.items()}
     toml = config or _config_file(environment)
     if toml is not None:
         given.update(_from_toml(toml))
@@ -76,8 +85,10 @@ def describe(resolved: Resolved) -> str:
         lines.append(f"[{section_name}]")
         values = getattr(resolved.settings, section_name).model_dump(by_alias=True)
         for key, value in values.items():
-            if isinstance(value, Path):
-                value = str(value.absolute())
+            if isinstance(value, Path | SecretStr):
+                value = str(value.absolute()) if isinstance(value, Path) else str(value)
+            if key == "redis-url" and value is not None:
+                value = redacted(value)
             assignment = f"{key} = {_toml_value(value)}" if value is not None else f"# {key} is not set"
             lines.append(f"{assignment:<40}  # {resolved.origins.get(key, 'default')}")
         lines.append("")
@@ -161,6 +172,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
 
 def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError | ConfigurationError:
     first = error.errors(include_url=False)[0]
-    at_fault = given[str(first["loc"][1])]
+    key = str(first["loc"][1])
+    at_fault = given[key]
     reason = first["msg"].removeprefix("Value error, ")
-    return at_fault.refusal(f"{at_fault.origin}: {reason}, got {at_fault.value!r}")
+    got = "" if key in SECRETS else f", got {at_fault.value!r}"
+    return at_fault.refusal(f"{at_fault.origin}: {reason}{got}")

@@ -8,7 +8,7 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.jobs import Prompt, Submission
+from sampoll.jobs import Exif, Prompt, Submission
 
 BoolMask: TypeAlias = NDArray[np.bool_]
 """Shape (H, W), bool, True on the object."""
@@ -111,6 +111,7 @@ class Segmentation:
     size: tuple[int, int]
     image_sha256: str
     seconds: Mapping[str, float]
+    exif: Exif = "apply"
 
 
 @dataclass(frozen=True, slots=True)

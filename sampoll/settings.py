@@ -17,10 +17,11 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    SecretStr,
 )
 from pydantic.fields import FieldInfo
 
-from sampoll.spool.layout import IMAGE_SUFFIXES, PROMPT_SUFFIXES
+from sampoll.spool.layout import PAIR_SUFFIXES
 
 ENVIRONMENT_PREFIX = "SAMPOLL_"
 
@@ -42,7 +43,7 @@ def _bare(name: str) -> str:
 def _suffix(suffix: str) -> str:
     if not re.fullmatch(r"\.[^./]+", suffix):
         raise ValueError("must be a dot and some letters, such as .ready")
-    if suffix.lower() in IMAGE_SUFFIXES | PROMPT_SUFFIXES:
+    if suffix.lower() in PAIR_SUFFIXES:
         raise ValueError("must not be the suffix of an image or a prompt")
     return suffix
 
@@ -56,9 +57,12 @@ def _device(name: str) -> str:
 NamedPath = Annotated[Path, BeforeValidator(_named)]
 
 
-def _setting(default: Any, key: str, help: str, *, metavar: str = "", short: str = "") -> Any:
-    """A field whose flag, variable and TOML key are `key`."""
-    return Field(default, alias=key, description=help, json_schema_extra={"metavar": metavar, "short": short})
+def _setting(
+    default: Any, key: str, help: str, *, metavar: str = "", short: str = "", is_flag: bool = True
+) -> Any:
+    """A field whose flag, if it is one, variable and TOML key are `key`."""
+    extra: dict[str, Any] = {"metavar": metavar, "short": short, "is_flag": is_flag}
+    return Field(default, alias=key, description=help, json_schema_extra=extra)
 
 
 class _Section(BaseModel):
@@ -204,6 +208,13 @@ class ModelSettings(_Section):
         metavar="best|first|single",
     )
 
+    exif: Literal["apply", "ignore"] = _setting(
+        "apply",
+        "exif",
+        "Turn images as their EXIF orientation says, so that prompts are in the upright frame; or not.",
+        metavar="apply|ignore",
+    )
+
     def batch_size_on(self, device: str) -> int:
         """The batch size in force on a device of this name."""
         if self.batch_size != "auto":
@@ -234,6 +245,48 @@ class LimitSettings(_Section):
     )
 
 
+class RedisSettings(_Section):
+    """Which Redis, as whom, and on which channels."""
+
+    redis_url: str | None = _setting(
+        None,
+        "redis-url",
+        "redis://, rediss:// or unix:// URL of the server, in the place of host, port and db.",
+        metavar="URL",
+    )
+    redis_host: str = _setting("localhost", "redis-host", "Host of the server.", metavar="HOST")
+    redis_port: Annotated[int, Field(ge=1, le=65535)] = _setting(
+        6379, "redis-port", "Port of the server.", metavar="PORT"
+    )
+    redis_db: Annotated[int, Field(ge=0)] = _setting(0, "redis-db", "Database of the server.", metavar="N")
+    redis_username: str | None = _setting(
+        None, "redis-username", "Name of the user, where the server has users.", metavar="NAME"
+    )
+    redis_password: SecretStr | None = _setting(
+        None, "redis-password", "Password; not a flag, because flags can be read by everyone.", is_flag=False
+    )
+    redis_password_file: NamedPath | None = _setting(
+        None, "redis-password-file", "File that holds the password.", metavar="FILE"
+    )
+    redis_in: Annotated[str, Field(min_length=1)] = _setting(
+        "sam_in", "redis-in", "Channel for requests; to serve, a pattern with * ? [].", metavar="CHANNEL"
+    )
+    redis_out: Annotated[str, Field(min_length=1)] = _setting(
+        "sam_out", "redis-out", "Channel for replies.", metavar="CHANNEL"
+    )
+
+
+class RequestSettings(_Section):
+    """What requests may take before and after they are worked on."""
+
+    queue_bytes: Annotated[int, Field(ge=1)] = _setting(
+        2**30, "queue-bytes", "Refuse requests while so much of them waits.", metavar="BYTES"
+    )
+    reply_ttl_seconds: Annotated[int, Field(ge=1)] = _setting(
+        600, "reply-ttl", "Keep the reply to a request with an id for so long.", metavar="SECONDS"
+    )
+
+
 class OperationSettings(_Section):
     """How the process behaves towards people."""
 
@@ -254,6 +307,8 @@ class Settings(_Section):
     spool: SpoolSettings = SpoolSettings()
     model: ModelSettings = ModelSettings()
     limits: LimitSettings = LimitSettings()
+    redis: RedisSettings = RedisSettings()
+    requests: RequestSettings = RequestSettings()
     operations: OperationSettings = OperationSettings()
 
 
@@ -280,6 +335,12 @@ class Setting:
         if NamedPath not in kinds or not isinstance(value, str) or value in words or not value:
             return value
         return directory / Path(value).expanduser()
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it can be given on the command line."""
+        extra = self.field.json_schema_extra
+        return isinstance(extra, dict) and bool(extra["is_flag"])
 
     def extra(self, name: str) -> str:
         extra = self.field.json_schema_extra

@@ -90,3 +90,26 @@ def kept(_: ModelSettings) -> BoxSegmenter:
 
 def waiting(_: ModelSettings) -> BoxSegmenter:
     return _Waiting()
+
+
+class _Slow(BoxSegmenter):
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        time.sleep(0.4 * len(images))
+        return super().embed(images)
+
+
+class _Counted(KeptBoxes):
+    """Writes a line for each image that it embeds to the file `$FAKES_EMBEDDED`."""
+
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        with Path(os.environ["FAKES_EMBEDDED"]).open("a") as file:
+            file.write("embedded\n" * len(images))
+        return super().embed(images)
+
+
+def slow(_: ModelSettings) -> BoxSegmenter:
+    return _Slow()
+
+
+def counted(_: ModelSettings) -> BoxSegmenter:
+    return _Counted()

@@ -13,7 +13,7 @@ from unittest import mock
 
 from sampoll.spool import files, results
 from sampoll.spool.recovery import Step, next_step
-from sampoll.spool.scan import Readiness
+from sampoll.spool.scan import Readiness, Scan, Sighting, scan
 from sampoll.spool.spool import Spool
 
 
@@ -66,9 +66,11 @@ def following_links() -> AbstractContextManager[object]:
 
 
 def no_settle() -> AbstractContextManager[object]:
+    def at_once(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) -> Scan:
+        return scan(sightings, now, replace(readiness, settle_seconds=0.0))
+
     stack = ExitStack()
-    at_once = mock.patch("sampoll.app.Readiness", lambda settle, *rest: Readiness(0.0, *rest))
-    stack.enter_context(at_once)
+    stack.enter_context(mock.patch("sampoll.spool.spool.scan", at_once))
     stack.enter_context(mock.patch("sampoll.spool.spool.is_being_written", return_value=False))
     return stack
 

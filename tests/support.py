@@ -39,6 +39,13 @@ def encoded(image: NDArray[Any], kind: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def turned_image(height: int = 24, width: int = 32) -> bytes:
+    """A JPEG that is stored in this size, and upright once it is turned by 90 degrees, as its EXIF says."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(image_of(height, width), "JPEG", exif=exif)
+
+
 def job_of(image: RgbImage, *prompts: Prompt, name: str = "a") -> Job:
     sha256 = hashlib.sha256(name.encode() + image.tobytes()).hexdigest()
     return Job(f"id-{name}", name, image, sha256, prompts, 0.0)

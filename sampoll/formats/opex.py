@@ -3,9 +3,10 @@
 https://github.com/WaikatoLink2020/objdet-predictions-exchange-format
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
+from typing import TypeAlias
 
 import orjson
 from opex import BBox, ObjectPrediction, ObjectPredictions
@@ -18,9 +19,17 @@ from sampoll.results import Artifact, Mask, Segmentation
 
 SAMPOLL_VERSION = version("sampoll")
 
+MoreMeta: TypeAlias = Callable[[Segmentation], Mapping[str, str]]
+
 
 class Opex:
-    """NAME.json: one object for each outer contour of each mask. Rendered last, it lists the other files."""
+    """NAME.json: one object for each outer contour of each mask. Rendered last, it lists the other files.
+
+    `more_meta` makes further entries of the meta data; all values are strings.
+    """
+
+    def __init__(self, more_meta: MoreMeta = lambda _: {}) -> None:
+        self._more_meta = more_meta
 
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
         return [".json"]
@@ -31,7 +40,7 @@ class Opex:
             timestamp=datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
             id=printable(segmentation.name),
             objects=list(_objects(segmentation)),
-            meta=_meta(segmentation, earlier),
+            meta={**_meta(segmentation, earlier), **self._more_meta(segmentation)},
         )
         # Polygons are arrays, which the library's own to_json_string does not take.
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
@@ -76,6 +85,7 @@ def _meta(segmentation: Segmentation, earlier: Sequence[Artifact]) -> dict[str, 
         "scores": _json([[mask.score for mask in masks] for masks in segmentation.masks]),
         "image_size": _json({"width": width, "height": height}),
         "image_sha256": segmentation.image_sha256,
+        "exif": segmentation.exif,
         "seconds": _json({stage: round(seconds, 6) for stage, seconds in segmentation.seconds.items()}),
     }
 

@@ -6,19 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from sampoll.spool.claims import Claim, discard
-from sampoll.spool.files import ensure_directory, move_unless_taken, replace_file
-from sampoll.spool.layout import Layout, split_name, versioned
+from sampoll.spool.files import ensure_directory, move_over, move_unless_taken, replace_file
+from sampoll.spool.layout import Layout, is_image, split_name, versioned
 from sampoll.spool.reports import ERROR_SUFFIX, error_report
 from sampoll.spool.results import free_names
 
 
 def finish(layout: Layout, claim: Claim) -> None:
     """Retires the inputs of a committed job. May be repeated after a crash at any point."""
-    if layout.done is None:
-        for path in claim.files():
+    for path in claim.files():
+        if layout.done is None or (layout.deletes_images and is_image(path.name)):
             path.unlink()
-    else:
-        claim = _keep(claim, layout.done)
+    if layout.done is not None:
+        claim = _put_over(claim, layout.done) if layout.overwrites_done else _keep(claim, layout.done)
     free_names(layout, claim.state)
     discard(claim)
 
@@ -31,6 +31,15 @@ def bury(layout: Layout, claim: Claim) -> None:
     replace_file(directory / f"{claim.state.kept_as}{ERROR_SUFFIX}", report, sync=True)
     free_names(layout, claim.state)
     discard(claim)
+
+
+def _put_over(claim: Claim, directory: Path) -> Claim:
+    """Moves the files into `directory` under their own names, over what has them there."""
+    directory = directory / claim.state.folder
+    ensure_directory(directory)
+    for path in claim.files():
+        move_over(path, directory / path.name)
+    return claim
 
 
 def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:

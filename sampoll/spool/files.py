@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from io import FileIO
@@ -34,7 +34,9 @@ def signature_of(status: os.stat_result) -> Signature:
     return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def listing(directory: Path, *, recursive: bool, ready_suffix: str | None) -> Iterator[tuple[str, Signature]]:
+def listing(
+    directory: Path, *, recursive: bool, suffixes: Collection[str], ready_suffix: str | None
+) -> Iterator[tuple[str, Signature]]:
     """The regular files that can belong to pairs, by their path inside `directory`; links, pipes and
     devices are passed over."""
     folders = [""]
@@ -49,7 +51,7 @@ def listing(directory: Path, *, recursive: bool, ready_suffix: str | None) -> It
         with entries:
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
-                if takes_part(entry.name, ready_suffix):
+                if takes_part(entry.name, suffixes, ready_suffix):
                     if (signature := _signature_of_regular(entry)) is not None:
                         yield name, signature
                 elif recursive and is_searched(name) and entry.is_dir(follow_symlinks=False):
@@ -148,9 +150,11 @@ def _write_all(file: FileIO, content: bytes) -> None:
 
 
 def ensure_directory(directory: Path) -> None:
-    """Creates a directory, and those above it, where it is missing."""
+    """Creates a directory, and those above it, where it is missing; their names are then on the disk."""
     if not directory.is_dir():
-        directory.mkdir(parents=True, exist_ok=True)
+        ensure_directory(directory.parent)
+        directory.mkdir(exist_ok=True)
+        sync_directory(directory.parent)
 
 
 def sync_directory(directory: Path) -> None:
@@ -197,6 +201,22 @@ def move_unless_taken(source: Path, target: Path) -> bool:
             raise OSError(number, os.strerror(number), os.fspath(source), None, os.fspath(target))
 
 
+def move_over(source: Path, target: Path) -> None:
+    """Moves a file, to whatever file has that name.
+
+    Across filesystems, the source goes once a complete copy is in place.
+    """
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with _copied_beside(source, target) as copy:
+            copy.rename(target)
+            sync_directory(target.parent)
+        source.unlink()
+
+
 def _rename_unless_taken(source: Path, target: Path) -> int:
     """renameat2(2) with RENAME_NOREPLACE; returns its errno, 0 for success."""
     if _LIBC_RENAMEAT2 is None:
@@ -235,18 +255,25 @@ def _link_and_unlink(source: Path, target: Path) -> bool:
 
 
 def _move_a_copy(source: Path, target: Path) -> bool:
+    with _copied_beside(source, target) as copy:
+        if not move_unless_taken(copy, target):
+            return False
+        sync_directory(target.parent)
+    source.unlink()
+    return True
+
+
+@contextmanager
+def _copied_beside(source: Path, target: Path) -> Iterator[Path]:
+    """A complete copy on the filesystem of `target`, which is removed if it is still there at the end."""
     copy = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         shutil.copy2(source, copy, follow_symlinks=False)
         with copy.open("rb") as file:
             os.fsync(file.fileno())
-        if not move_unless_taken(copy, target):
-            return False
-        sync_directory(target.parent)
+        yield copy
     finally:
         copy.unlink(missing_ok=True)
-    source.unlink()
-    return True
 
 
 def remove_tree(directory: Path) -> None:

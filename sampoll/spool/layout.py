@@ -3,12 +3,14 @@
 import hashlib
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
 PROMPT_SUFFIXES = frozenset({".prompt", ".json"})
+PAIR_SUFFIXES = IMAGE_SUFFIXES | PROMPT_SUFFIXES
 
 PRIVATE = ".sampoll"
 DONE = "done"
@@ -32,9 +34,9 @@ def is_ignored(name: str) -> bool:
     return name.startswith(_IGNORED_PREFIXES) or name.lower().endswith(_IGNORED_SUFFIXES)
 
 
-def takes_part(name: str, ready_suffix: str | None) -> bool:
+def takes_part(name: str, suffixes: Collection[str], ready_suffix: str | None) -> bool:
     """Whether a file of this name can belong to a pair, be it as the marker that says that it is complete."""
-    return not is_ignored(name) and (is_image(name) or is_prompt(name) or is_marker(name, ready_suffix))
+    return not is_ignored(name) and (split_name(name)[1] in suffixes or is_marker(name, ready_suffix))
 
 
 def is_marker(name: str, ready_suffix: str | None) -> bool:
@@ -116,11 +118,16 @@ class Layout(InputLayout):
     """The directories of one input and one output. `done` is None where finished inputs are deleted.
 
     `recursive`: the folders below the input are part of it, and results lie in folders of the same names.
+    Files of other `suffixes` (in lower case) take no part. `deletes_images`: of a finished pair, only the
+    prompt goes to `done`; `overwrites_done`: to whatever has its name there.
     """
 
     output: Path
     done: Path | None
     recursive: bool = False
+    suffixes: frozenset[str] = PAIR_SUFFIXES
+    deletes_images: bool = False
+    overwrites_done: bool = False
 
     @cached_property
     def stage(self) -> Path:

@@ -29,11 +29,12 @@ class OnExist(Enum):
 
     VERSION publishes under the first version of the name that is free. REPLACE takes the result that has the
     name away, the record first, and no file that its record does not list; where another job holds a name, it
-    is versioned too. FAIL is an OutputExists.
+    is versioned too. OVERWRITE is REPLACE, whoever has written what has the names. FAIL is an OutputExists.
     """
 
     VERSION = "version"
     REPLACE = "replace"
+    OVERWRITE = "overwrite"
     FAIL = "fail"
 
 
@@ -65,7 +66,7 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
     earlier = [] if before.stem is None else [before.stem]
     for stem in itertools.chain(earlier, (versioned(before.name, v) for v in itertools.count(1))):
         kept = ours if stem == before.stem else set()
-        replaced = _replaceable(layout, before, stem, suffixes[-1], naming)
+        replaced = _replaceable(layout, before, stem, suffixes, naming)
         covered = kept | replaced
         # Whatever the job holds the name of and does not publish is removed when it publishes the rest.
         all_suffixes = (*sorted(covered.difference(suffixes)), *suffixes)
@@ -89,15 +90,23 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
     raise AssertionError("there are infinitely many versions")
 
 
-def _replaceable(layout: Layout, state: JobState, stem: str, record: str, naming: Naming) -> set[str]:
-    """The suffixes of the published files of this stem that may be replaced: a record and what it lists."""
-    if naming.on_exist is not OnExist.REPLACE or stem != state.name:
+def _replaceable(
+    layout: Layout, state: JobState, stem: str, suffixes: Sequence[str], naming: Naming
+) -> set[str]:
+    """The suffixes of the published files of this stem that may be replaced: a record and what it lists, or
+    whatever is there."""
+    if naming.on_exist not in (OnExist.REPLACE, OnExist.OVERWRITE) or stem != state.name:
         return set()
+    folder, record = layout.output / state.folder, suffixes[-1]
+    anyones = set()
+    if naming.on_exist is OnExist.OVERWRITE:
+        paths = {suffix: folder / (stem + suffix) for suffix in suffixes}
+        anyones = {s for s, path in paths.items() if os.path.lexists(path) and not path.is_dir()}
     try:
-        listed = naming.listed_suffixes(read_regular(layout.output / state.folder / (stem + record)))
+        listed = naming.listed_suffixes(read_regular(folder / (stem + record)))
     except OSError:  # there is none; or it is a link, and no record of ours
-        return set()
-    return set() if listed is None else {record, *listed}
+        listed = None
+    return anyones if listed is None else {*anyones, record, *listed}
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from sampoll.spool.files import Durability, identity_of, listing, subdirectories
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import Listener, Machine, Node, joined
 from sampoll.spool.recovery import Step, next_step
-from sampoll.spool.results import VERSIONED, Naming
+from sampoll.spool.results import VERSIONED, Naming, OnExist
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
 from sampoll.spool.state import Failure, retry_delay_seconds
 from sampoll.spool.writers import is_being_written
@@ -89,6 +89,7 @@ class Spool:
             listing(
                 self._layout.input,
                 recursive=self._layout.recursive,
+                suffixes=self._layout.suffixes,
                 ready_suffix=self._readiness.ready_suffix,
             ),
             self._sightings,
@@ -113,6 +114,13 @@ class Spool:
             if name in self._sightings:
                 self._sightings[name] = replace(self._sightings[name], unchanged_since=time.monotonic())
         return bool(writing)
+
+    def must_wait(self, group: Group) -> bool:
+        """Whether a job of ours has to publish under the name of this group first, which will replace it."""
+        if self._naming.on_exist not in (OnExist.REPLACE, OnExist.OVERWRITE):
+            return False
+        with self._lock:
+            return any(claim.state.path == group.stem for claim in self._open.values())
 
     def take(self, group: Group) -> Claim:
         """Claims a ready group. If it has changed, or another process was faster, what was got of it is to be
@@ -282,7 +290,7 @@ def opened(
     What the `former_nodes` of this process left in flight has crashed nothing. The new node is added to them.
     """
     input_identity = identity_of(layout.input)
-    directories = [layout.nodes, layout.work, layout.deferred, layout.failed, layout.stage, layout.names]
+    directories = [layout.nodes, layout.work, layout.deferred, layout.stage, layout.names]
     for directory in (*directories, *([layout.done] if layout.done else [])):
         directory.mkdir(parents=True, exist_ok=True)
     with joined(layout, lease_seconds=lease_seconds, exclusive=exclusive) as node:

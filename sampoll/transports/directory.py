@@ -106,6 +106,8 @@ class DirectoryTransport:
     def begin(self, submissions: Sequence[Submission]) -> None:
         with translated_os_errors("record an attempt in", self._layout.work):
             self._spool.begin([submission.id for submission in submissions])
+        for submission in submissions:
+            self._events.begun(submission)
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
         with translated_os_errors("reserve names in", self._layout.output):
@@ -186,6 +188,8 @@ class DirectoryTransport:
         for group in scan.ready:
             if self._should_stop(stop):
                 return
+            if self._spool.must_wait(group):
+                continue
             if self._spool.is_being_written(group):
                 log.debug("%s is still open for writing", printable(group.stem))
                 continue

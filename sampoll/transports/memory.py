@@ -58,6 +58,7 @@ class MemoryTransport:
     def begin(self, submissions: Sequence[Submission]) -> None:
         for begun in submissions:
             self._attempts[begun.id] = self._attempts.get(begun.id, 0) + 1
+            self.events.begun(begun)
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
         if submission.id not in self._stems:

@@ -12,6 +12,7 @@ from fakes import POISON_HEIGHT
 from support import BOX, Folders, drop_pair, encoded, image_of, running_sampoll, sampoll, until
 
 from sampoll.spool.files import listing
+from sampoll.spool.layout import PAIR_SUFFIXES
 from sampoll.spool.scan import Readiness, observe, scan
 
 FILES_ONE_INODE_MAY_HAVE = 30_000
@@ -122,6 +123,8 @@ def test_who_came_first_is_served_first(folders: Folders, gate: tuple[Path, Path
 def test_a_look_at_ten_thousand_pairs_takes_less_than_a_second(folders: Folders) -> None:
     drop_many(folders.input, [f"p{number:05d}" for number in range(10_000)])
     begun = time.monotonic()
-    seen = observe(listing(folders.input, recursive=False, ready_suffix=None), {}, begun)
+    seen = observe(
+        listing(folders.input, recursive=False, suffixes=PAIR_SUFFIXES, ready_suffix=None), {}, begun
+    )
     assert len(scan(seen, begun, Readiness(0)).ready) == 10_000
     assert time.monotonic() - begun < 1

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support import BOX, SAMPOLL, Folders, drop_pair, encoded, environment, image_of, names_in, sampoll
 
-from sampoll.decoding import DecodingLimits, decode
+from sampoll.decoding import DecodingOptions, decode
 from sampoll.errors import JobError
 from sampoll.jobs import Job
 from sampoll.naming import printable
@@ -151,7 +151,7 @@ def test_nothing_outside_the_two_directories_is_opened_for_writing_and_no_secret
     assert [path for path in writing + changing if not path.startswith(roots)] == []
 
 
-LIMITS = DecodingLimits(max_pixels=10_000, max_prompts=10)
+LIMITS = DecodingOptions(max_pixels=10_000, max_prompts=10)
 IMAGES = {kind: encoded(image_of(8, 8), kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP", "BMP")}
 
 

@@ -24,7 +24,7 @@ await() {
 }
 """
 KEEP = """
-cp -r "$IN/done" "$KEPT/done"; cp -r "$IN/failed" "$KEPT/failed"
+cp -r "$IN/done" "$KEPT/done"; [ ! -e "$IN/failed" ] || cp -r "$IN/failed" "$KEPT/failed"
 mkdir "$KEPT/out"; cp "$OUT"/*.* "$KEPT/out"
 """
 

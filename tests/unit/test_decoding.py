@@ -8,11 +8,11 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageOps
 from support import encoded, image_of
 
-from sampoll.decoding import DecodingLimits, decode, decode_image
+from sampoll.decoding import DecodingOptions, decode, decode_image
 from sampoll.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.transports.memory import submission
 
-LIMITS = DecodingLimits(max_pixels=10_000, max_prompts=5)
+LIMITS = DecodingOptions(max_pixels=10_000, max_prompts=5)
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -114,10 +114,10 @@ def test_32_bits_a_pixel_are_refused_instead_of_clipped(pixels: np.ndarray) -> N
 
 
 def test_too_little_memory_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_memory(_: Image.Image) -> Image.Image:
+    def no_memory(_: Image.Image) -> int:
         raise MemoryError
 
-    monkeypatch.setattr("sampoll.decoding.ImageOps.exif_transpose", no_memory)
+    monkeypatch.setattr("sampoll.decoding._orientation", no_memory)
 
     with pytest.raises(OutOfMemory, match=r"a\.png: not enough memory to decode it"):
         decode_image(encoded(image_of()), "a.png", 10_000)

@@ -12,7 +12,7 @@ from support import BoxSegmenter, KeptBoxes, encoded, image_of, job_of
 from tiny import tiny_sam
 
 from sampoll import decoding
-from sampoll.decoding import DecodingLimits, decode
+from sampoll.decoding import DecodingOptions, decode
 from sampoll.embedding_cache import EmbeddingCache
 from sampoll.errors import BadImage, BadPrompt
 from sampoll.executor import Executor
@@ -25,7 +25,7 @@ from sampoll.service import Service
 from sampoll.transports.memory import MemoryTransport, submission
 
 PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
-LIMITS = DecodingLimits(max_pixels=10**6, max_prompts=10)
+LIMITS = DecodingOptions(max_pixels=10**6, max_prompts=10)
 
 
 def tiny() -> SamSegmenter:
@@ -167,7 +167,7 @@ def test_a_known_image_that_is_too_large_by_now_is_refused_all_the_same() -> Non
     content = encoded(image_of())
     known = {submission("a", content, PROMPT).image_sha256: KnownImage((24, 32), "its embedding")}
     with pytest.raises(BadImage, match=r"is 32x24, more than 100 pixels \(--max-pixels\)"):
-        decode(submission("a", content, PROMPT), DecodingLimits(100, 10), known.get)
+        decode(submission("a", content, PROMPT), DecodingOptions(100, 10), known.get)
 
 
 def test_the_second_prompt_for_an_image_costs_no_encoder_call() -> None:
@@ -178,7 +178,7 @@ def test_the_second_prompt_for_an_image_costs_no_encoder_call() -> None:
     for name in ("first", "second"):
         transport = MemoryTransport([submission(name, content, PROMPT)])
         Service(
-            transport, partial(decode, limits=LIMITS, known=cache.known), segmenter, [], 4, embeddings=cache
+            transport, partial(decode, options=LIMITS, known=cache.known), segmenter, [], 4, embeddings=cache
         ).run(Event())
         assert list(transport.delivered) == [name]
 

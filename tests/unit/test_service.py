@@ -9,7 +9,7 @@ import pytest
 from support import BoxSegmenter, encoded, image_of
 
 from sampoll.channel import Channel
-from sampoll.decoding import DecodingLimits, decode
+from sampoll.decoding import DecodingOptions, decode
 from sampoll.errors import BadPrompt, ModelUnavailable, StorageTrouble
 from sampoll.formats.opex import Opex
 from sampoll.formats.png_mask import PngMask
@@ -24,10 +24,10 @@ PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
 def service_of(
     transport: MemoryTransport, segmenter: BoxSegmenter | None = None, batch_size: int = 4
 ) -> Service:
-    limits = DecodingLimits(max_pixels=10**6, max_prompts=10)
+    limits = DecodingOptions(max_pixels=10**6, max_prompts=10)
     return Service(
         transport,
-        partial(decode, limits=limits),
+        partial(decode, options=limits),
         segmenter or BoxSegmenter(),
         [PngMask(), Opex()],
         batch_size,

@@ -567,7 +567,7 @@ def test_a_process_that_is_only_silent_can_change_nothing_after_it_wakes(layout:
                     woken.fail(job_id, error)
             woken.close()
             assert everything(layout) == {"a.jpg": b"image", "a.json": b"prompt"}
-            assert list(layout.output.glob("a*")) == list(layout.failed.iterdir()) == []
+            assert list(layout.output.glob("a*")) == list(layout.failed.glob("*")) == []
 
             patient.reserve(taken.state.job_id, [".png", ".json"])
             patient.publish({taken.state.job_id: contents(taken)})

@@ -1,0 +1,56 @@
+"""A model and a service made from settings, for every command that runs jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sampoll.decoding import DecodingOptions
+from sampoll.embedding_cache import EmbeddingCache
+from sampoll.interfaces import Format, KeepingSegmenter, Segmenter, Transport
+from sampoll.registry import Factory, find_factory, load_segmenter
+from sampoll.service import Decode, Service, default_io_threads, executors_on
+from sampoll.settings import ModelSettings, Settings
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A segmenter that is ready to work, and where its embeddings are kept, if they are worth it."""
+
+    segmenter: Segmenter[Any]
+    embeddings: EmbeddingCache[Any] | None
+
+
+def load_model(settings: ModelSettings, factory: Factory | None = None) -> LoadedModel:
+    """The model that the settings name; it may be found before, by `factory`, without being loaded."""
+    segmenter = load_segmenter(settings, factory or find_factory(settings))
+    if not isinstance(segmenter, KeepingSegmenter):
+        return LoadedModel(segmenter, None)
+    directory = settings.embedding_cache
+    if directory is not None and settings.exif == "ignore":
+        # The same file is another image there, if it is turned.
+        directory = directory / "exif-ignored"
+    return LoadedModel(segmenter, EmbeddingCache(segmenter, settings.embedding_memory_bytes, directory))
+
+
+def decoding_options(settings: Settings, *, ignores_unknown_keys: bool = False) -> DecodingOptions:
+    limits = settings.limits
+    return DecodingOptions(
+        limits.max_pixels, limits.max_prompts, settings.model.exif, ignores_unknown_keys=ignores_unknown_keys
+    )
+
+
+def service_of(
+    settings: Settings, transport: Transport, model: LoadedModel, decode: Decode, formats: Sequence[Format]
+) -> Service:
+    device = model.segmenter.info.device
+    return Service(
+        transport=transport,
+        decode=decode,
+        segmenter=model.segmenter,
+        embeddings=model.embeddings,
+        formats=formats,
+        batch_size=settings.model.batch_size_on(device),
+        max_wait_seconds=settings.model.max_wait_seconds,
+        io_threads=settings.operations.io_threads or default_io_threads(),
+        executors=executors_on(device),
+    )

@@ -1,0 +1,67 @@
+"""sam_test_redis_recv: writes the replies of sam_predict_redis into a directory."""
+
+import sys
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from datetime import datetime
+from pathlib import Path
+from threading import Event
+from typing import NoReturn
+
+from sampoll.drop_in.servers import add_server_flags, server_of
+from sampoll.ending import end_with
+from sampoll.errors import OutputUnavailable, translated_os_errors
+from sampoll.reply_files import opex_of
+from sampoll.signals import outside_the_main_thread, stopping_on_signals
+from sampoll.spool.files import replace_file
+from sampoll.transports.pubsub.messages import parse_reply
+from sampoll.transports.pubsub.subscription import Subscription, literal
+
+
+def main() -> NoReturn:
+    end_with(lambda: receive(parser().parse_args(), Event()), "sam_test_redis_recv")
+
+
+def parser() -> ArgumentParser:
+    made = ArgumentParser(
+        description="SAM - Prediction test/receive (Redis)",
+        prog="sam_test_redis_recv",
+        formatter_class=ArgumentDefaultsHelpFormatter,
+    )
+    add_server_flags(made, channel="Channel to listen to.")
+    made.add_argument("-o", "--output_dir", metavar="DIR", required=True, help="Where replies are written.")
+    made.add_argument(
+        "-f",
+        "--file_prefix",
+        metavar="FORMAT",
+        default="%Y%m%d_%H%M%S.%f",
+        help="Names of the files without extension, in the format of strftime.",
+    )
+    return made
+
+
+def receive(arguments: Namespace, stop: Event) -> int:
+    """Writes replies until a signal comes; the exit code."""
+    directory = Path(arguments.output_dir)
+    if not directory.is_dir():
+        raise OutputUnavailable(f"--output_dir {directory} is no directory: create it")
+
+    def write(_: bytes, message: bytes) -> None:
+        try:
+            reply = parse_reply(message)
+        except ValueError as error:
+            sys.stderr.write(f"{error}\n")
+            return
+        prefix = datetime.now().strftime(arguments.file_prefix)
+        mask, opex = directory / f"{prefix}.png", directory / f"{prefix}.json"
+        with translated_os_errors("write into", directory):
+            replace_file(mask, reply.mask, sync=False)
+            replace_file(opex, opex_of(reply, prefix), sync=False)
+        if reply.error is not None:
+            sys.stderr.write(f"{prefix}: {reply.error}\n")
+        sys.stdout.write(f"{mask}\n{opex}\n")
+        sys.stdout.flush()
+
+    subscription = Subscription(server_of(arguments), literal(arguments.channel), write)
+    with stopping_on_signals(stop.set):
+        outside_the_main_thread(lambda: subscription.run(stop))
+    return 0

@@ -1,0 +1,41 @@
+"""`sampoll serve`: prompts answered over a network."""
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from sampoll.logs import set_up_logging
+from sampoll.options import ConfigOption, PrintConfigOption, with_settings
+from sampoll.resolution import describe, resolve
+
+app = typer.Typer(name="serve", help="Answer prompts over a network.", no_args_is_help=True)
+
+
+@app.callback()
+def _serve() -> None:
+    pass
+
+
+@app.command()
+@with_settings("redis", "requests", "model", "limits", "operations")
+def redis(
+    flags: dict[str, Any],
+    embedded: Annotated[
+        bool,
+        typer.Option("--embedded", help="Start a Valkey of its own, on loopback.", rich_help_panel="Redis"),
+    ] = False,
+    config: ConfigOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """Answer requests that clients publish on a channel of Redis or Valkey, until a signal comes."""
+    resolved = resolve(flags, os.environ, config)
+    if print_config:
+        typer.echo(describe(resolved))
+        return
+    set_up_logging(resolved, show_progress=False)
+
+    from sampoll.listeners import Log
+    from sampoll.redis_service import serve_redis
+
+    typer.echo(serve_redis(resolved.settings, [Log()], embedded=embedded))

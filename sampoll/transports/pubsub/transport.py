@@ -1,0 +1,246 @@
+"""Submissions are requests that clients publish; artifacts go back to them as one reply each."""
+
+import hashlib
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import Event, Lock, Thread
+from typing import Any
+
+import orjson
+
+from sampoll.channel import Channel
+from sampoll.errors import JobError, Overloaded, Stopped, TransientJobError
+from sampoll.events import Events
+from sampoll.jobs import Submission
+from sampoll.results import Delivery
+from sampoll.transports.pubsub.link import RedisServer
+from sampoll.transports.pubsub.messages import (
+    Answer,
+    Request,
+    error_message,
+    parse_request,
+    reply_message,
+)
+from sampoll.transports.pubsub.outbox import Outbox, Outgoing
+from sampoll.transports.pubsub.subscription import Gaps, Subscription
+
+log = logging.getLogger(__name__)
+
+GROUP_SIZE = 16
+LONGEST_DEAFNESS_SECONDS = 0.2
+LAST_REPLIES_SECONDS = 5.0
+"""How long replies may still take once the service has stopped."""
+CONTOURS, UNION, RECORD = ".contours.json", ".union.png", ".json"
+"""The artifacts that every reply is made of."""
+
+BlackMask = Callable[[bytes], bytes]
+"""A mask without any object for an image file, as a PNG of the image's size, or of one pixel."""
+
+
+@dataclass(frozen=True)
+class PubSubOptions:
+    """`redis_in` is a pattern of channels, `redis_out` the channel for replies to clients that name none.
+    `segmenter` is what a reply says about the model. Replies to requests with an id are kept too, for
+    `reply_ttl_seconds`."""
+
+    redis_in: str
+    redis_out: str
+    queue_bytes: int
+    reply_ttl_seconds: int
+    max_image_bytes: int
+    segmenter: Mapping[str, Any]
+    max_attempts: int = 3
+
+
+class PubSubTransport:
+    """A thread of its own takes messages off the wire at once; what they ask for waits in a bounded queue."""
+
+    def __init__(
+        self, server: RedisServer, options: PubSubOptions, events: Events, black_mask: BlackMask
+    ) -> None:
+        self._options = options
+        self._events = events
+        self._black_mask = black_mask
+        self._queue: Channel[bytes] = Channel(options.queue_bytes)
+        self._again: list[Submission] = []
+        self._open: dict[str, Request] = {}
+        self._attempts: dict[str, int] = {}
+        self._lock = Lock()
+        self._trouble: BaseException | None = None
+        self._subscription = Subscription(server, options.redis_in, self._receive)
+        self._outbox = Outbox(server)
+        self._is_deaf, self._is_over = Event(), Event()
+        self._threads = [
+            Thread(
+                target=self._guarded,
+                args=(partial(self._subscription.run, self._is_deaf),),
+                name="subscription",
+            ),
+            Thread(target=self._guarded, args=(partial(self._outbox.run, self._is_over),), name="outbox"),
+        ]
+
+    @property
+    def gaps(self) -> Gaps:
+        """When there was no subscription."""
+        return self._subscription.gaps
+
+    @property
+    def lost_replies(self) -> int:
+        return self._outbox.lost
+
+    def open(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def is_subscribed(self) -> Event:
+        return self._subscription.is_up
+
+    # Transport
+
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
+        while not stop.is_set():
+            if self._trouble is not None:
+                raise self._trouble
+            group = [self._again.pop() for _ in range(len(self._again))]
+            patience_seconds = 0.0 if group else LONGEST_DEAFNESS_SECONDS
+            messages = self._queue.take(GROUP_SIZE, patience_seconds=patience_seconds)
+            self._subscription.flood.wait_for_calm()
+            group += filter(None, map(self._submission, messages))
+            if group:
+                yield group
+
+    def begin(self, submissions: Sequence[Submission]) -> None:
+        for submission in submissions:
+            self._attempts[submission.id] = self._attempts.get(submission.id, 0) + 1
+            self._events.begun(submission)
+
+    def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
+        """The submission's own name: every reply has a place of its own."""
+        return submission.name
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            submission = delivery.submission
+            request = self._close(submission)
+            artifacts = {artifact.suffix: artifact.content for artifact in delivery.artifacts}
+            contours, mask = artifacts.pop(CONTOURS), artifacts.pop(UNION)
+            answer = Answer(contours, mask, artifacts[RECORD], artifacts)
+            message = reply_message(request, answer, self._options.segmenter)
+            sent = partial(self._events.delivered, submission.name, submission.id, submission.name)
+            self._outbox.put(self._outgoing(request, message, sent))
+
+    def reject(self, submission: Submission, error: JobError) -> None:
+        again = isinstance(error, TransientJobError)
+        if again and self._attempts[submission.id] < self._options.max_attempts:
+            self._events.deferred(submission.name, submission.id, error, 0.0)
+            self._again.append(submission)
+            return
+        request = self._close(submission)
+        sent = partial(self._events.failed, submission.name, submission.id, error)
+        self._outbox.put(self._error(request, error, sent))
+
+    def close(self) -> None:
+        """Tells the senders of whatever is left that it was not done, as far as there is time."""
+        self._is_deaf.set()
+        self._threads[0].join()
+        self._queue.close()
+        error = Stopped("the service was stopped before it was done; send it again")
+        for request in self._open.values():
+            self._outbox.offer(self._error(request, error))
+        while waiting := self._queue.take():
+            self._outbox.offer(self._error(self._parsed(waiting[0]), error))
+        self._outbox.close()
+        self._threads[1].join(LAST_REPLIES_SECONDS)
+        self._is_over.set()
+        self._threads[1].join()
+
+    # What comes in
+
+    def _receive(self, channel: bytes, message: bytes) -> None:
+        if channel == self._options.redis_out.encode():
+            return  # a pattern that matches it too: our own replies are no requests
+        if self._queue.offer(message, len(message)):
+            return
+        request = self._parsed(message)
+        error = Overloaded(
+            f"too many requests are waiting, more than {self._options.queue_bytes} bytes (--queue-bytes): "
+            "send it again later"
+        )
+        log.warning("refused a request of %d bytes: the queue is full", len(message))
+        name = str(request.id)
+        self._outbox.offer(self._error(request, error, partial(self._events.failed, name, name, error)))
+
+    def _parsed(self, message: bytes) -> Request:
+        return parse_request(message, self._options.max_image_bytes)
+
+    def _submission(self, message: bytes) -> Submission | None:
+        """The submission that a message makes; None if it is refused."""
+        request = self._parsed(message)
+        job_id = uuid.uuid4().hex
+        name = job_id if request.id is None else str(request.id)
+        submission = Submission(
+            id=job_id,
+            name=name,
+            image_name="image",
+            prompt_name="prompt",
+            image=request.image,
+            prompt=orjson.dumps(request.prompt),
+            image_sha256=hashlib.sha256(request.image).hexdigest(),
+        )
+        with self._lock:
+            self._open[job_id] = request
+        if request.error is not None:
+            self.reject(submission, request.error)
+            return None
+        return submission
+
+    # What goes out
+
+    def _close(self, submission: Submission) -> Request:
+        self._attempts.pop(submission.id, None)
+        with self._lock:
+            return self._open.pop(submission.id)
+
+    def _error(self, request: Request, error: JobError, sent: Callable[[], None] = lambda: None) -> Outgoing:
+        mask = self._black_mask(request.image)
+        return self._outgoing(request, error_message(request, error, mask, self._options.segmenter), sent)
+
+    def _outgoing(self, request: Request, message: bytes, sent: Callable[[], None]) -> Outgoing:
+        channel = request.reply_to or self._options.redis_out
+        return Outgoing(
+            channel,
+            message,
+            key=None if request.id is None else reply_key(channel, request.id),
+            ttl_seconds=self._options.reply_ttl_seconds,
+            is_private=request.reply_to is not None,
+            sent=sent,
+        )
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  raised again by submissions()
+            self._trouble = self._trouble or error
+            self._outbox.close()
+
+
+def reply_key(channel: str, request_id: str | int) -> str:
+    """Where the reply to a request is kept for those who were not subscribed when it was published."""
+    return f"{channel}:reply:{request_id}"
+
+
+@contextmanager
+def pubsub_transport(
+    server: RedisServer, options: PubSubOptions, events: Events, black_mask: BlackMask
+) -> Iterator[PubSubTransport]:
+    """A transport that listens from here on; closed at the end."""
+    transport = PubSubTransport(server, options, events, black_mask)
+    transport.open()
+    try:
+        yield transport
+    finally:
+        transport.close()

@@ -1,0 +1,285 @@
+"""sam_predict_poll beside a poller on the library that its predecessor was made of, on the same files."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sfp import Poller
+from support import BoxSegmenter, encoded, image_of, names_in, read_mask, read_opex, turned_image
+
+from sampoll.drop_in.predict_poll import parser, predict
+from sampoll.errors import ConfigurationError, InputUnavailable, OutputUnavailable, SampollError, UsageError
+
+BOX = {"box": {"x0": 4.0, "y0": 4.0, "x1": 20.0, "y1": 16.0}}
+OTHER_BOX = {"box": {"x0": 1.0, "y0": 2.0, "x1": 9.0, "y1": 8.0}}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The directories of one of the two programs."""
+
+    input: Path
+    output: Path
+    temporary: Path
+
+    def drop(self, name: str, prompt: object = BOX, *, suffix: str = ".jpg") -> None:
+        (self.input / f"{name}{suffix}").write_bytes(encoded(image_of(), "JPEG"))
+        (self.input / f"{name}.prompt").write_text(json.dumps(prompt))
+
+    @property
+    def ends(self) -> dict[str, list[str]]:
+        """What lies where."""
+        return {"input": names_in(self.input), "output": names_in(self.output)}
+
+
+def place_of(directory: Path) -> Place:
+    place = Place(directory / "in", directory / "out", directory / "tmp")
+    for path in (place.input, place.output, place.temporary):
+        path.mkdir(parents=True)
+    return place
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Place:
+    return place_of(tmp_path / "old")
+
+
+@pytest.fixture
+def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setattr("sampoll.app.find_factory", lambda _: lambda _: BoxSegmenter())
+    return place_of(tmp_path / "new")
+
+
+def run_old(place: Place, *flags: str) -> None:
+    """Polls once through, with masks drawn as the fake segmenter of these tests draws them."""
+    poller = Poller()
+    poller.input_dir, poller.output_dir = str(place.input), str(place.output)
+    poller.tmp_dir = str(place.temporary) if "--prediction_tmp" in flags else None
+    poller.extensions = [".jpg", ".jpeg"]
+    poller.other_input_files = ["{NAME}.prompt"]
+    poller.delete_input = "--delete_input" in flags
+    poller.progress = "--quiet" not in flags
+    poller.check_file = lambda name, _: Path(name).read_bytes().endswith(b"\xff\xd9")
+    poller.process_file = _segmented
+    poller.poll()
+
+
+def _segmented(name: str, output: str, poller: Poller) -> list[str]:
+    image, stem = Path(name), Path(output) / Path(name).stem
+    try:
+        box = json.loads(image.with_suffix(".prompt").read_text())["box"]
+        with Image.open(image) as opened:
+            pixels = np.zeros((opened.height, opened.width), np.bool_)
+        pixels[int(box["y0"]) : int(box["y1"]), int(box["x0"]) : int(box["x1"])] = True
+        Image.fromarray(pixels).save(f"{stem}.png")
+        Path(f"{stem}.json").write_text("{}")
+    except Exception:  # noqa: BLE001  as the predecessor did
+        poller.error(f"Failed to process image: {name}")
+        return []
+    return [f"{stem}.png", f"{stem}.json"]
+
+
+def run_new(place: Place, *flags: str, **environment: str) -> int:
+    return predict(arguments(place, *flags), {"SAMPOLL_SETTLE": "0.05", **environment})
+
+
+def arguments(place: Place, *flags: str) -> Any:
+    values = [str(place.temporary)] if flags[-1:] == ("--prediction_tmp",) else []
+    directories = ["--prediction_in", str(place.input), "--prediction_out", str(place.output)]
+    return parser().parse_args(["--model", "sam.pth", "--device", "cpu", *directories, *flags, *values])
+
+
+@pytest.mark.parametrize("flags", [(), ("--delete_input",), ("--quiet",), ("--prediction_tmp",)])
+def test_pairs_end_where_they_have_always_ended(old: Place, new: Place, flags: tuple[str, ...]) -> None:
+    for place in (old, new):
+        place.drop("a")
+        place.drop("b", OTHER_BOX, suffix=".jpeg")
+        place.drop("with [brackets]")
+        (place.input / "notes.txt").write_text("not a pair")
+        (place.input / "a.json").write_text("not a prompt")
+        (place.input / "b.png").write_bytes(encoded(image_of()))
+        (place.input / "folder").mkdir()
+
+    run_old(old, *flags)
+    code = run_new(new, *flags)
+
+    # The predecessor leaves a prompt behind if there are brackets in its name.
+    assert names_in(old.input).pop() == "with [brackets].prompt"
+    shutil.move(old.input / "with [brackets].prompt", old.output)
+    assert code == 0
+    assert new.ends == old.ends
+    for name in ("a", "b", "with [brackets]"):
+        assert np.array_equal(read_mask(new.output / f"{name}.png"), read_mask(old.output / f"{name}.png"))
+
+
+def test_whatever_has_the_name_of_a_result_or_an_input_is_overwritten(old: Place, new: Place) -> None:
+    for place in (old, new):
+        for name in ("a.png", "a.json", "a.jpg", "a.prompt"):
+            (place.output / name).write_text("from an earlier day")
+        place.drop("a")
+
+    run_old(old)
+    run_new(new)
+    for place in (old, new):
+        place.drop("a", OTHER_BOX)
+    run_old(old)
+    run_new(new)
+
+    assert new.ends == old.ends == {"input": [], "output": ["a.jpg", "a.json", "a.png", "a.prompt"]}
+    assert np.array_equal(read_mask(new.output / "a.png"), read_mask(old.output / "a.png"))
+    assert json.loads((new.output / "a.prompt").read_text()) == OTHER_BOX
+    assert (new.output / "a.jpg").read_bytes() == (old.output / "a.jpg").read_bytes()
+
+
+def spoiled(place: Place) -> None:
+    (place.input / "no-prompt.jpg").write_bytes(encoded(image_of(), "JPEG"))
+    (place.input / "no-image.prompt").write_text(json.dumps(BOX))
+    place.drop("bad-prompt", {"points": "none"})
+    place.drop("half-written")
+    half = encoded(image_of(), "JPEG")
+    (place.input / "half-written.jpg").write_bytes(half[: len(half) // 2])
+    place.drop("capitals", suffix=".JPG")
+    place.drop("good")
+
+
+def test_what_the_predecessor_lost_or_ignored_is_kept_or_done(old: Place, new: Place) -> None:
+    spoiled(old)
+    spoiled(new)
+
+    run_old(old)
+    code = run_new(new)
+
+    # Moved as if they were done, without a result.
+    assert {"no-prompt.jpg", "bad-prompt.jpg"} < set(names_in(old.output))
+    assert "capitals.JPG" in names_in(old.input)
+    assert code == 1
+    assert names_in(new.output) == [
+        *("capitals.JPG", "capitals.json", "capitals.png", "capitals.prompt"),
+        *("good.jpg", "good.json", "good.png", "good.prompt"),
+    ]
+    assert names_in(new.input) == ["failed", "no-image.prompt", "no-prompt.jpg"]
+    assert names_in(new.input / "failed") == [
+        *("bad-prompt.error.json", "bad-prompt.jpg", "bad-prompt.prompt"),
+        *("half-written.error.json", "half-written.jpg", "half-written.prompt"),
+    ]
+
+
+def test_the_messages_are_those_that_scripts_know(
+    old: Place, new: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in (old, new):
+        place.drop("a")
+
+    run_old(old)
+    before = said(capsys.readouterr().out, old)
+    run_new(new)
+
+    after = said(capsys.readouterr().out, new)
+    assert after == before
+    assert after == ["# files located: 1", "Start processing: IN/a.jpg", "Finished processing: N ms"]
+
+
+def said(output: str, place: Place) -> list[str]:
+    """Lines without what differs from run to run; the time before each has the form that it always had."""
+    lines = []
+    for line in output.splitlines():
+        time, _, message = line.partition(" - ")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", time), line
+        lines.append(re.sub(r"\d+ ms", "N ms", message.replace(str(place.input), "IN")))
+    return lines
+
+
+def test_quiet_says_nothing_and_verbose_lists_the_parameters(
+    new: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new.drop("a")
+    run_new(new, "--quiet")
+    quiet = capsys.readouterr()
+    run_new(new, "--verbose")
+    verbose = capsys.readouterr().out
+
+    assert (quiet.out, quiet.err) == ("", "")
+    assert verbose.startswith("Loading model/type: sam.pth/default\n")
+    assert f" - - Input dir: {new.input}\n" in verbose
+    assert " - - Poll wait interval: 1 seconds\n" in verbose
+
+
+def test_opex_says_what_it_always_said_in_words_that_every_reader_takes(new: Place) -> None:
+    new.drop("a", {**BOX, "comment": "unknown keys were never an error"})
+
+    run_new(new)
+
+    opex = read_opex(new.output / "a.json")
+    assert opex.id == "a"
+    assert all(isinstance(value, str) for value in opex.meta.values())
+    assert json.loads(opex.meta["segmenter"]) == {"type": "sam", "model_type": None, "model_file": "sam.pth"}
+    assert json.loads(opex.meta["prompt"]) == BOX
+
+
+def test_prompts_are_in_the_frame_of_the_file_unless_somebody_says_otherwise(new: Place) -> None:
+    image, prompt = turned_image(), {"box": {"x0": 20, "y0": 2, "x1": 30, "y1": 8}}
+    for name in ("a", "b"):
+        new.drop(name, prompt)
+        (new.input / f"{name}.jpg").write_bytes(image)
+        environment = {"SAMPOLL_EXIF": "apply"} if name == "b" else {}
+        run_new(new, **environment)
+
+    assert read_mask(new.output / "a.png").shape == (24, 32)
+    assert read_opex(new.output / "a.json").meta["exif"] == "ignore"
+    # Upright, the image is 24 wide.
+    assert read_mask(new.output / "b.png").shape == (32, 24)
+    assert read_opex(new.output / "b.json").meta["exif"] == "apply"
+
+
+def test_an_output_inside_the_input_is_fine_as_ever(new: Place) -> None:
+    inner = Place(new.input, new.input / "predictions", new.temporary)
+    inner.output.mkdir()
+    inner.drop("a")
+
+    assert run_new(inner) == 0
+
+    assert names_in(inner.output) == ["a.jpg", "a.json", "a.png", "a.prompt"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda p: p.input.rmdir(), InputUnavailable, "Input directory does not exist: "),
+        (lambda p: p.output.rmdir(), OutputUnavailable, "Output directory does not exist: "),
+        (lambda p: p.temporary.rmdir(), ConfigurationError, "Temp directory does not exist: "),
+        (
+            lambda p: (p.output.rmdir(), p.output.write_text("")),
+            OutputUnavailable,
+            "Output directory does not point to a directory: ",
+        ),
+    ],
+)
+def test_directories_must_exist(
+    new: Place, change: Callable[[Place], object], error: type[SampollError], message: str
+) -> None:
+    change(new)
+
+    with pytest.raises(error, match=message):
+        run_new(new, "--prediction_tmp")
+
+
+def test_one_directory_for_both_would_never_end(new: Place) -> None:
+    with pytest.raises(ConfigurationError, match="choose two directories"):
+        run_new(Place(new.input, new.input, new.temporary))
+
+
+def test_the_watchdog_needs_continuous(new: Place) -> None:
+    with pytest.raises(UsageError, match="Watchdog only available in continuous mode!"):
+        run_new(new, "--use_watchdog")
+
+
+def test_the_command_bears_its_old_name() -> None:
+    assert Path(sys.executable).with_name("sam_predict_poll").exists()
