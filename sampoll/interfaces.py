@@ -81,7 +81,8 @@ class Transport(Protocol):
         again later instead, until its attempts are spent."""
 
     def close(self) -> None:
-        """Hands back, uncharged, every submission that was neither delivered nor rejected."""
+        """Hands back, uncharged, every submission that was neither delivered nor rejected; where there is no
+        place for them, tells their senders."""
 
 
 class Format(Protocol):

@@ -1,6 +1,6 @@
 """Names of files and servers as people may safely see them."""
 
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 
 def printable(text: str) -> str:
@@ -20,8 +20,6 @@ def _escaped(character: str) -> str:
 
 def redacted(url: str) -> str:
     """The URL without its password, and without anything after the question mark."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if ":" in user:
-        user = f"{user.partition(':')[0]}:***"
-    return urlunsplit((parts.scheme, f"{user}{at}{host}", parts.path, "", ""))
+    address = url.partition("?")[0]
+    user, at, _ = urlsplit(address).netloc.rpartition("@")
+    return address.replace(f":{user.partition(':')[2]}@", ":***@", 1) if at and ":" in user else address

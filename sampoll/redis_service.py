@@ -4,21 +4,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
-from pathlib import Path
 from threading import Event
 from typing import Any
 
 from sampoll.assembly import decoding_options, load_model, service_of
 from sampoll.decoding import DecodingOptions, decode, image_size
 from sampoll.embedded import embedded_server
-from sampoll.errors import ConfigurationError, PermissionRefused
 from sampoll.events import Broadcast, Events
 from sampoll.formats.wire import ContourLists, UnionMask, blank
 from sampoll.listeners import Tally
+from sampoll.redis_settings import server_of
 from sampoll.registry import find_factory, load_format
-from sampoll.settings import ModelSettings, RedisSettings, Settings
+from sampoll.settings import ModelSettings, Settings
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
-from sampoll.transports.pubsub.link import RedisServer
 from sampoll.transports.pubsub.transport import PubSubOptions, pubsub_transport
 
 log = logging.getLogger(__name__)
@@ -76,22 +74,6 @@ def serve_redis(
     )
 
 
-def server_of(settings: RedisSettings) -> RedisServer:
-    """Where the settings say that Redis is. ConfigurationError if they contradict themselves."""
-    given = settings.model_fields_set & {"redis_host", "redis_port", "redis_db"}
-    if settings.redis_url is not None and given:
-        names = ", ".join(sorted(name.replace("_", "-") for name in given))
-        raise ConfigurationError(f"redis-url says where Redis is, and {names} too: leave one of them out")
-    return RedisServer(
-        settings.redis_url,
-        settings.redis_host,
-        settings.redis_port,
-        settings.redis_db,
-        settings.redis_username,
-        _password(settings),
-    )
-
-
 def segmenter_meta(settings: ModelSettings) -> dict[str, str]:
     """What replies say about the model, in the words of the SAM image."""
     return {
@@ -99,24 +81,6 @@ def segmenter_meta(settings: ModelSettings) -> dict[str, str]:
         "model_type": settings.model,
         "model_file": "" if settings.checkpoint is None else str(settings.checkpoint),
     }
-
-
-def _password(settings: RedisSettings) -> str | None:
-    file = settings.redis_password_file
-    if settings.redis_password is not None:
-        if file is not None:
-            raise ConfigurationError("redis-password and redis-password-file: leave one of them out")
-        return settings.redis_password.get_secret_value()
-    return None if file is None else _read_password(file)
-
-
-def _read_password(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except PermissionError as error:
-        raise PermissionRefused(f"cannot read --redis-password-file {file}: {error.strerror}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read --redis-password-file {file}: {error}") from error
 
 
 def _black_mask(decoding: DecodingOptions, image: bytes) -> bytes:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import orjson
 
-from sampoll.spool.files import create_anew, ensure_directory, move_unless_taken
+from sampoll.spool.files import ensure_directory, replace_file
 from sampoll.spool.layout import LONGEST_STEM_BYTES, PRIVATE, versioned
 from sampoll.transports.pubsub.messages import Reply
 
@@ -76,11 +76,7 @@ def write_files(directory: Path, name: str, files: Mapping[str, bytes]) -> str:
         version += 1
     stem = versioned(name, version)
     for suffix, content in files.items():
-        path = directory / f"{stem}{suffix}"
-        part = path.with_name(f".{path.name}.part")
-        create_anew(part, content, sync=False)
-        if not move_unless_taken(part, path):
-            part.replace(path)
+        replace_file(directory / f"{stem}{suffix}", content, sync=False)
     return stem
 
 

@@ -1,12 +1,16 @@
 """What every transport owes, wherever its jobs come from."""
 
-from collections.abc import Iterator
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
-from typing import Protocol
+from threading import Event, Thread
+from typing import Any, Protocol
 
 import pytest
+from redis_servers import Server, running_server
 from support import encoded, image_of
 
 from sampoll.errors import BadPrompt, JobError, OutOfMemory
@@ -19,6 +23,9 @@ from sampoll.spool.scan import Readiness
 from sampoll.transports.directory import DirectoryOptions, directory_transport
 from sampoll.transports.memory import MemoryTransport, submission
 from sampoll.transports.pairs import SizeLimits
+from sampoll.transports.pubsub.link import RedisServer
+from sampoll.transports.pubsub.messages import request_message
+from sampoll.transports.pubsub.transport import PubSubOptions, PubSubTransport
 
 IMAGE = encoded(image_of(), "JPEG")
 
@@ -90,11 +97,101 @@ class DirectoryHarness:
         return sorted(p.stem for p in self.layout.input.glob("*.jpg"))
 
 
-@pytest.fixture(params=["memory", "directory"])
+class PubSubHarness:
+    def __init__(self, server: Server) -> None:
+        self.heard = Heard()
+        self._client = server.client()
+        self._replies = self._client.pubsub()
+        self._replies.subscribe("out")
+        self._received: dict[str, Mapping[str, Any]] = {}
+        self._sent = 0
+        options = PubSubOptions("in", "out", 10**6, 60, 10**6, {"type": "fake"})
+        self.pubsub = OneShot(RedisServer(port=server.port), options, self.heard, lambda _: b"black")
+        self.pubsub.is_done = self._is_done
+        self.pubsub.open()
+        assert self.pubsub.is_subscribed.wait(10)
+        self.transport: Transport = self.pubsub
+
+    def send(self, name: str, prompt: bytes = b"{}") -> None:
+        self._client.publish("in", request_message(IMAGE, json.loads(prompt), id=name, files=True))
+        self._sent += 1
+
+    def result(self, stem: str) -> dict[str, bytes]:
+        self._receive()
+        files = self._received[stem]["files"]
+        return {suffix: base64.b64decode(content) for suffix, content in files.items()}
+
+    def failures(self) -> list[str]:
+        self._receive()
+        return sorted(name for name, reply in self._received.items() if "error" in reply["meta"])
+
+    def waiting(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        self.pubsub.close()
+        self._replies.close()
+        self._client.close()
+
+    def _is_done(self) -> bool:
+        outcomes = [kind for kind, _ in self.heard.outcomes if kind != "deferred"]
+        return len(outcomes) >= self._sent
+
+    def _receive(self) -> None:
+        while message := self._replies.get_message(ignore_subscribe_messages=False, timeout=0.2):
+            if message["type"] == "message":
+                reply = json.loads(message["data"])
+                self._received[reply["id"]] = reply
+
+
+class OneShot(PubSubTransport):
+    """Its submissions, which otherwise go on for ever, end once `is_done`."""
+
+    is_done: Callable[[], bool]
+
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
+        over = Event()
+        if stop.is_set():
+            over.set()
+        watcher = Thread(target=self._stop_once_done, args=(over,))
+        watcher.start()
+        yield from super().submissions(over)
+        watcher.join()
+
+    def _stop_once_done(self, over: Event) -> None:
+        while not over.wait(0.05):
+            if self.is_done():
+                over.set()
+
+
+@pytest.fixture(params=["memory", "directory", "pubsub"])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    if request.param == "memory":
-        yield MemoryHarness()
-        return
+    with made(request.param, tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture(params=["memory", "directory"])
+def keeping(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    """The transports that have a place where submissions wait, and one where results lie together."""
+    with made(request.param, tmp_path) as harness:
+        yield harness
+
+
+@contextmanager
+def made(kind: str, tmp_path: Path) -> Iterator[Harness]:
+    match kind:
+        case "memory":
+            yield MemoryHarness()
+        case "directory":
+            with directory_harness(tmp_path) as directory:
+                yield directory
+        case "pubsub":
+            with running_server() as server, closing(PubSubHarness(server)) as pubsub:
+                yield pubsub
+
+
+@contextmanager
+def directory_harness(tmp_path: Path) -> Iterator[Harness]:
     layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
     layout.input.mkdir()
     layout.output.mkdir()
@@ -111,7 +208,9 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]
         yield DirectoryHarness(layout, transport, heard)
 
 
-ARTIFACTS = (Artifact(".png", b"mask"), Artifact(".json", b"record"))
+ARTIFACTS = (Artifact(".png", b"mask"), Artifact(".json", b'"record"'))
+# What replies over a network hold beside the files.
+WIRE = (Artifact(".union.png", b"union"), Artifact(".contours.json", b"[]"))
 
 
 def test_every_submission_comes_once_with_its_content(harness: Harness) -> None:
@@ -123,10 +222,10 @@ def test_every_submission_comes_once_with_its_content(harness: Harness) -> None:
         harness.transport.begin(group)
         for s in group:
             assert s.name not in seen
-            seen[s.name] = (s.image, s.prompt)
+            seen[s.name] = (s.image, json.loads(s.prompt))
         harness.transport.deliver([delivery(harness, s) for s in group])
 
-    assert seen == {"a": (IMAGE, b'{"a": 1}'), "b": (IMAGE, b"{}")}
+    assert seen == {"a": (IMAGE, {"a": 1}), "b": (IMAGE, {})}
 
 
 def test_a_delivered_submission_is_published_whole_and_never_comes_again(harness: Harness) -> None:
@@ -137,24 +236,24 @@ def test_a_delivered_submission_is_published_whole_and_never_comes_again(harness
         harness.transport.deliver([delivery(harness, s)])
     harness.transport.close()
 
-    assert harness.result("a") == {".png": b"mask", ".json": b"record"}
+    assert harness.result("a") == {".png": b"mask", ".json": b'"record"'}
     assert harness.waiting() == []
     assert harness.heard.outcomes == [("delivered", "a")]
 
 
-def test_a_second_job_of_one_name_gets_a_name_of_its_own(harness: Harness) -> None:
+def test_a_second_job_of_one_name_gets_a_name_of_its_own(keeping: Harness) -> None:
     stems = []
-    harness.send("a")
-    for [s] in harness.transport.submissions(Event()):
-        harness.transport.begin([s])
-        stems.append(harness.transport.reserve(s, [".png", ".json"]))
-        assert harness.transport.reserve(s, [".png", ".json"]) == stems[-1]
-        harness.transport.deliver([Delivery(s, ARTIFACTS)])
+    keeping.send("a")
+    for [s] in keeping.transport.submissions(Event()):
+        keeping.transport.begin([s])
+        stems.append(keeping.transport.reserve(s, [".png", ".json"]))
+        assert keeping.transport.reserve(s, [".png", ".json"]) == stems[-1]
+        keeping.transport.deliver([Delivery(s, ARTIFACTS)])
         if len(stems) == 1:
-            harness.send("a")
+            keeping.send("a")
 
     assert stems == ["a", "a~2"]
-    assert harness.result("a~2") == harness.result("a") != {}
+    assert keeping.result("a~2") == keeping.result("a") != {}
 
 
 def test_a_rejected_submission_fails_for_good(harness: Harness) -> None:
@@ -183,26 +282,27 @@ def test_after_a_transient_error_a_submission_comes_again_until_its_attempts_are
     assert harness.failures() == ["a"]
 
 
-def test_close_hands_back_what_has_no_outcome(harness: Harness) -> None:
-    harness.send("a")
-    submissions = harness.transport.submissions(Event())
+def test_close_hands_back_what_has_no_outcome(keeping: Harness) -> None:
+    keeping.send("a")
+    submissions = keeping.transport.submissions(Event())
 
-    harness.transport.begin(next(iter(submissions)))
-    harness.transport.close()
+    keeping.transport.begin(next(iter(submissions)))
+    keeping.transport.close()
 
-    assert harness.waiting() == ["a"]
-    assert harness.heard.outcomes == []
+    assert keeping.waiting() == ["a"]
+    assert keeping.heard.outcomes == []
 
 
-def test_nothing_more_comes_after_stop(harness: Harness) -> None:
-    harness.send("a")
+def test_nothing_more_comes_after_stop(keeping: Harness) -> None:
+    keeping.send("a")
     stop = Event()
     stop.set()
 
-    assert list(harness.transport.submissions(stop)) == []
-    assert harness.waiting() == ["a"]
+    assert list(keeping.transport.submissions(stop)) == []
+    assert keeping.waiting() == ["a"]
 
 
 def delivery(harness: Harness, s: Submission) -> Delivery:
-    harness.transport.reserve(s, [artifact.suffix for artifact in ARTIFACTS])
-    return Delivery(s, ARTIFACTS)
+    artifacts = (*ARTIFACTS, *WIRE) if isinstance(harness, PubSubHarness) else ARTIFACTS
+    harness.transport.reserve(s, [artifact.suffix for artifact in artifacts])
+    return Delivery(s, artifacts)

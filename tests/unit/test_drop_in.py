@@ -93,7 +93,7 @@ def test_names_defaults_and_kinds_are_the_published_ones(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_unique_prefix_of_a_long_name_will_do(name: str) -> None:
     parser, published = PUBLISHED[name]
-    longs = [names[-1] for names in published]
+    longs = ["--help", *(names[-1] for names in published)]
     needed = [word for n, default in published.items() if default is REQUIRED for word in (n[-1], "x")]
     for names, default in published.items():
         for end in range(3, len(names[-1]) + 1):

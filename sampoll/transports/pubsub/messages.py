@@ -11,7 +11,7 @@ import orjson
 
 from sampoll.errors import BadImage, BadRequest, JobError
 
-LONGEST_ID = 200
+LONGEST_ID = 1000
 LONGEST_CHANNEL = 500
 
 

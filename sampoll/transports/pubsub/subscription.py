@@ -31,21 +31,26 @@ class Flood:
     """Whether messages come so fast that reading them is all that should be done: threads of Python take
     turns, and a server cuts off subscribers that let more than some megabytes lie."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._monotonic, self._sleep = monotonic, sleep
         self._level = 0.0
-        self._measured_at = time.monotonic()
+        self._measured_at = monotonic()
 
     def add(self, size: int) -> None:
         self._level = self._now() + size
 
     def wait_for_calm(self) -> None:
         """Returns when the flood is over, or has lasted for long."""
-        deadline = time.monotonic() + LONGEST_FLOOD_SECONDS
-        while self._now() > FLOOD_BYTES and time.monotonic() < deadline:
-            time.sleep(0.005)
+        deadline = self._monotonic() + LONGEST_FLOOD_SECONDS
+        while self._now() > FLOOD_BYTES and self._monotonic() < deadline:
+            self._sleep(0.005)
 
     def _now(self) -> float:
-        now = time.monotonic()
+        now = self._monotonic()
         self._level = max(0.0, self._level - CALM_BYTES_PER_SECOND * (now - self._measured_at))
         self._measured_at = now
         return self._level

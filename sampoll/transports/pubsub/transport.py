@@ -92,12 +92,15 @@ class PubSubTransport:
     def lost_replies(self) -> int:
         return self._outbox.lost
 
+    @property
+    def is_subscribed(self) -> Event:
+        """Set while there is a subscription."""
+        return self._subscription.is_up
+
     def open(self) -> None:
+        """Begins to listen."""
         for thread in self._threads:
             thread.start()
-
-    def is_subscribed(self) -> Event:
-        return self._subscription.is_up
 
     # Transport
 

@@ -1,0 +1,237 @@
+"""`sampoll send` and `sampoll recv`, and the old test commands, with real servers and services."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from redis_clients import classic_request, next_reply
+from redis_servers import Server, running_server
+from support import (
+    BOX,
+    Folders,
+    drop_pair,
+    encoded,
+    environment,
+    image_of,
+    names_in,
+    read_mask,
+    read_opex,
+    running_sampoll,
+    sampoll,
+    until,
+)
+
+BIN = Path(sys.executable).parent
+IMAGE = encoded(image_of(), "JPEG")
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Server]:
+    """A server with a service on it."""
+    with (
+        running_server() as server,
+        running_sampoll("serve", "redis", "--redis-port", server.port, "--model", "fakes:boxes"),
+        server.client() as client,
+    ):
+        until(lambda: client.pubsub_numpat() == 1, "the service")
+        yield server
+
+
+def send(server: Server, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return sampoll("send", "--redis-port", server.port, *arguments)
+
+
+def test_a_folder_comes_back_as_sampoll_run_would_have_written_it(
+    served: Server, folders: Folders, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    (photos / "below").mkdir(parents=True)
+    for number in range(20):
+        drop_pair(photos, f"p{number}")
+    drop_pair(photos / "below", "several", {"prompts": [BOX, BOX, {**BOX, "label": "cat"}]})
+    shutil.copytree(photos, folders.input, dirs_exist_ok=True)
+
+    sent = send(served, photos, "-o", tmp_path / "results")
+    run = sampoll("run", *folders.flags, "--model", "fakes:boxes", "--recursive")
+
+    assert sent.returncode == run.returncode == 0, sent.stderr
+    assert sent.stdout == "21 done, 0 failed\n"
+    assert names_in(tmp_path / "results") == folders.results
+    assert names_in(tmp_path / "results" / "below") == names_in(folders.output / "below")
+    for path in sorted((tmp_path / "results").rglob("*.png")):
+        assert path.read_bytes() == (folders.output / path.relative_to(tmp_path / "results")).read_bytes()
+    opex = read_opex(tmp_path / "results" / "below" / "several.json")
+    assert [o.label for o in opex.objects] == ["object", "object", "cat"]
+    assert opex.id == "below/several"
+
+
+def test_what_fails_is_named_and_the_others_go_on(served: Server, tmp_path: Path) -> None:
+    drop_pair(tmp_path, "good")
+    drop_pair(tmp_path, "bad", {"points": "none"})
+    drop_pair(tmp_path, "broken")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "alone.jpg").write_bytes(IMAGE)
+
+    run = send(served, tmp_path, "-o", tmp_path / "results")
+
+    assert run.returncode == 1
+    assert run.stdout == "1 done, 3 failed\n"
+    assert names_in(tmp_path / "results") == ["good.json", "good.png"]
+    assert "bad: prompt: points: must be a list" in run.stderr
+    assert "broken.json: is not JSON in UTF-8" in run.stderr
+    assert "alone.jpg: has no prompt: one is needed beside it, alone and .json or .prompt" in run.stderr
+
+
+def test_patterns_one_prompt_for_all_and_names_that_meet(served: Server, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.jpg").write_bytes(IMAGE)
+    (tmp_path / "prompt.json").write_text(json.dumps(BOX))
+
+    run = send(
+        served, tmp_path / "*" / "*.jpg", "--prompt", tmp_path / "prompt.json", "-o", tmp_path / "results"
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert names_in(tmp_path / "results") == ["same.json", "same.png", "same~2.json", "same~2.png"]
+
+
+def test_without_waiting_somebody_else_may_receive(served: Server, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a", "b", "c"):
+        drop_pair(photos, name)
+    drop_pair(photos, "spoiled", {"points": "none"})
+    received = tmp_path / "received"
+    with (
+        served.client() as client,
+        running_sampoll("recv", "--redis-port", served.port, "-o", received, "--count", 4) as receiver,
+    ):
+        until(lambda: client.pubsub_numpat() == 2, "the receiver")
+
+        run = send(served, photos)
+
+        assert receiver.wait(30) == 1  # one of the replies is an error
+    assert run.stdout == "4 sent, 0 failed\n"
+    assert names_in(received) == ["a.json", "a.png", "b.json", "b.png", "c.json", "c.png"]
+    assert read_mask(received / "a.png").sum() == 16 * 12
+    assert read_opex(received / "a.json").id == "a"
+
+
+def test_recv_ends_when_nothing_comes(served: Server, tmp_path: Path) -> None:
+    base = ("recv", "--redis-port", served.port, "-o", tmp_path / "none", "--timeout", 0.5)
+
+    assert sampoll(*base).returncode == 0
+    expected = sampoll(*base, "--count", 2)
+
+    assert expected.returncode == 75
+    assert expected.stdout == "0 written, 0 failed; 2 were expected\n"
+
+
+def test_sending_to_nobody_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop_pair(tmp_path, "a")
+    with running_server() as server:
+        nobody = send(server, tmp_path)
+        port = server.port
+    nowhere = sampoll("send", "--redis-port", port, tmp_path, "--wait")
+    missing = sampoll("send", tmp_path / "missing.jpg")
+
+    assert nobody.returncode == nowhere.returncode == 69
+    assert "nobody is subscribed to sam_in" in nobody.stderr
+    assert "cannot be reached" in nowhere.stderr
+    assert missing.returncode == 66
+
+
+def test_a_server_that_is_killed_while_a_folder_is_sent(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(30):
+        drop_pair(photos, f"p{number}")
+    serve = ("serve", "redis", "--model", "fakes:slow", "--redis-port")
+    with running_server() as server, running_sampoll(*serve, server.port):
+        with server.client() as client:
+            until(lambda: client.pubsub_numpat() == 1, "the service")
+        command = ("send", "--redis-port", server.port, photos, "-o", tmp_path / "results", "--timeout", 6)
+        with running_sampoll(*command, "--in-flight", 1) as sender:
+            until(lambda: len(names_in(tmp_path / "results")) > 4, "some results")
+            server.kill()
+            server.start()
+            code = sender.wait(120)
+
+    # The request that was in flight may be lost, and then its name is told; the others are done.
+    assert code in (0, 1)
+    assert len(names_in(tmp_path / "results")) >= 2 * 29
+
+
+@contextmanager
+def old_receiver(served: Server, output: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], object]]:
+    output.mkdir()
+    command = [BIN / "sam_test_redis_recv", "-p", str(served.port), "-c", "old_out", "-o", output, *flags]
+    receiver = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True, env=environment())
+    try:
+        with served.client() as client:
+            until(lambda: client.pubsub_numpat() == 2, "the receiver")
+        yield receiver, receiver.stdout
+    finally:
+        receiver.terminate()
+        receiver.wait()
+
+
+def old_send(served: Server, image: Path, prompt: Path, channel: str = "sam_in") -> str:
+    command = [BIN / "sam_test_redis_send", "-p", served.port, "-c", channel, "-I", image, "-P", prompt]
+    run = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=True, env=environment(), timeout=60
+    )
+    assert run.stdout == ""
+    return run.stderr
+
+
+def test_the_old_test_commands(served: Server, tmp_path: Path) -> None:
+    drop_pair(tmp_path, "a")
+    with old_receiver(served, tmp_path / "results", "-f", "result") as (receiver, _):
+        with served.client() as client, client.pubsub() as pubsub:
+            pubsub.subscribe("sam_out")
+            pubsub.get_message(timeout=5)
+            assert old_send(served, tmp_path / "a.jpg", tmp_path / "a.json") == ""
+            client.publish("old_out", json.dumps(next_reply(pubsub)))
+        assert receiver.stdout is not None
+        printed = [receiver.stdout.readline().strip() for _ in range(2)]
+    assert old_send(served, tmp_path / "a.jpg", tmp_path / "a.json", "nobody") == (
+        "nobody is subscribed to nobody: the request was lost\n"
+    )
+
+    assert printed == [str(tmp_path / "results" / name) for name in ("result.png", "result.json")]
+    assert read_mask(tmp_path / "results" / "result.png").sum() == 16 * 12
+    opex = read_opex(tmp_path / "results" / "result.json")
+    assert opex.id == "result"
+    assert [(o.score, o.bbox.left, o.bbox.top, o.bbox.right, o.bbox.bottom) for o in opex.objects] == [
+        (0.5, 4, 4, 19, 15)
+    ]
+
+
+def test_the_old_receiver_understands_replies_of_the_old_service(served: Server, tmp_path: Path) -> None:
+    """Which have no OPEX, and names made from the time."""
+    with served.client() as client, client.pubsub() as pubsub:
+        pubsub.subscribe("sam_out")
+        pubsub.get_message(timeout=5)
+        client.publish("sam_in", classic_request(IMAGE, BOX))
+        reply = next_reply(pubsub)
+        del reply["opex"]
+        with old_receiver(served, tmp_path / "results") as (receiver, _):
+            before = time.strftime("%Y%m%d_%H%M")
+            client.publish("old_out", json.dumps(reply))
+            assert receiver.stdout is not None
+            path = Path(receiver.stdout.readline().strip())
+
+    assert path.stem.startswith(before[:8])
+    [thing] = read_opex(path.with_suffix(".json")).objects
+    assert thing.label == "object"
+    assert (thing.bbox.left, thing.bbox.right) == (4, 19)
+    assert np.count_nonzero(read_mask(path)) == 16 * 12
