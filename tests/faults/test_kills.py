@@ -5,30 +5,18 @@ whole campaign is `pytest -m campaign`.
 """
 
 import random
-import re
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from killing import Point, killed_at, points_of
 from oracle import BAD, GOOD, TWO, Dropped
-from support import SAMPOLL, Folders, environment, sampoll
+from support import SAMPOLL, Folders, sampoll
 
-CALLS = "rename,renameat,renameat2,mkdir,rmdir,unlink,unlinkat,link,linkat,fsync,syncfs,flock,write"
 DURABILITIES = ("batch", "file", "off")
 SAMPLE = 8
 SEED = 7
-
-
-@dataclass(frozen=True)
-class Point:
-    """The `count`-th time that one thread makes `call`."""
-
-    call: str
-    count: int
 
 
 def fill(folders: Folders) -> Dropped:
@@ -44,30 +32,8 @@ def flags(folders: Folders, durability: str) -> list[str]:
     return ["run", *map(str, values), "--durability", durability]
 
 
-def traced(strace: str, folders: Folders, durability: str, *options: str) -> int:
-    """Runs sampoll under strace; the exit code, negative for a signal."""
-    command = [strace, "-f", "-qq", f"--trace={CALLS}", *options, str(SAMPOLL), *flags(folders, durability)]
-    env = environment({"PYTHONDONTWRITEBYTECODE": "1"})
-    return subprocess.run(command, env=env, capture_output=True, timeout=120, check=False).returncode
-
-
-def killed_at(strace: str, folders: Folders, durability: str, point: Point) -> bool:
-    """Whether the run came to the point, and so to its end."""
-    inject = f"--inject={point.call}:signal=SIGKILL:when={point.count}"
-    return traced(strace, folders, durability, "-o", "/dev/null", inject) in (-signal.SIGKILL, 137)
-
-
-def points_of(strace: str, folders: Folders, durability: str) -> list[Point]:
-    """Every point of one undisturbed run."""
-    log = folders.input.parent / "strace.log"
-    assert traced(strace, folders, durability, "-o", str(log)) == 1  # one pair is bad
-    made: dict[tuple[str, str], int] = {}
-    for thread, call in re.findall(r"^(\d+) +(\w+)\(", log.read_text(), re.MULTILINE):
-        made[thread, call] = made.get((thread, call), 0) + 1
-    return sorted(
-        {Point(call, n) for (_, call), count in made.items() for n in range(1, count + 1)},
-        key=lambda point: (point.call, point.count),
-    )
+def command(folders: Folders, durability: str) -> list[str]:
+    return [str(SAMPOLL), *flags(folders, durability)]
 
 
 def fresh(parent: Path) -> Iterator[Folders]:
@@ -85,7 +51,7 @@ def assert_kills_cost_nothing(strace: str, folders: Folders, durability: str, po
     """Kills one run after the other, at one point each; then lets one run finish."""
     dropped = fill(folders)
     for point in points:
-        killed_at(strace, folders, durability, point)
+        killed_at(strace, command(folders, durability), point)
         dropped.assert_nothing_is_lost_or_torn()
     last = sampoll(*flags(folders, durability))
     assert last.returncode in (0, 1), last.stderr
@@ -97,7 +63,7 @@ def test_a_kill_at_a_sample_of_points_costs_nothing(strace: str, tmp_path: Path,
     inputs = fresh(tmp_path)
     folders = next(inputs)
     fill(folders)
-    points = points_of(strace, folders, durability)
+    points = points_of(strace, command(folders, durability), tmp_path / "strace.log")
     assert len(points) > 20
     chosen = random.Random(f"{SEED}{durability}")
 
@@ -113,7 +79,7 @@ def test_a_kill_at_every_point_costs_nothing(strace: str, tmp_path: Path, durabi
     inputs = fresh(tmp_path)
     folders = next(inputs)
     fill(folders)
-    points = points_of(strace, folders, durability)
+    points = points_of(strace, command(folders, durability), tmp_path / "strace.log")
     chosen = random.Random(SEED)
 
     for point in points:

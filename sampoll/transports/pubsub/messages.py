@@ -19,12 +19,12 @@ LONGEST_CHANNEL = 500
 class Request:
     """One message, as far as it could be understood; `error` says what is wrong with the rest.
 
-    `prompt` is the JSON value that the client sent, `id` its own name for the request, `reply_to` the channel
-    for the reply if it is not the common one. `wants_files`: the reply is to hold the result as files too.
+    `prompt` is the JSON that the client sent, `id` its own name for the request, `reply_to` the channel for
+    the reply if it is not the common one. `wants_files`: the reply is to hold the result as files too.
     """
 
     image: bytes = b""
-    prompt: Any = None
+    prompt: bytes = b"null"
     id: str | int | None = None
     reply_to: str | None = None
     wants_files: bool = False
@@ -50,11 +50,12 @@ def parse_request(message: bytes, max_image_bytes: int) -> Request:
         return Request(error=BadRequest(f"the request is not JSON in UTF-8: {error}"))
     if not isinstance(document, dict):
         return Request(error=BadRequest('the request must be a JSON object with "image" and "prompt"'))
-    request = Request(prompt=document.get("prompt"), wants_files=document.get("files") is True)
+    request = Request(wants_files=document.get("files") is True)
     try:
         # Where the reply goes comes first: it is needed to say what is wrong with the rest.
         request = replace(request, reply_to=_reply_to(document))
         request = replace(request, id=_id(document))
+        request = replace(request, prompt=_prompt(document))
         return replace(request, image=_image(document, max_image_bytes))
     except JobError as error:
         return replace(request, error=error)
@@ -73,6 +74,13 @@ def _id(document: Mapping[str, Any]) -> str | int | None:
     if identity is None or is_name or type(identity) is int:
         return identity
     raise BadRequest(f"must be a string of 1 to {LONGEST_ID} characters, or an integer", field="id")
+
+
+def _prompt(document: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document.get("prompt"))
+    except orjson.JSONEncodeError as error:  # what can be read may be too deep to be written
+        raise BadRequest(f"cannot be understood: {error}", field="prompt") from error
 
 
 def _image(document: Mapping[str, Any], max_image_bytes: int) -> bytes:
@@ -106,7 +114,7 @@ def reply_message(request: Request, answer: Answer, segmenter: Mapping[str, Any]
     reply: dict[str, Any] = {
         "contours": orjson.Fragment(answer.contours),
         "mask": _base64_lines(answer.mask),
-        "meta": {"segmenter": segmenter, "prompt": request.prompt},
+        "meta": {"segmenter": segmenter, "prompt": orjson.Fragment(request.prompt)},
         "opex": orjson.Fragment(answer.opex),
     }
     if request.wants_files:
@@ -120,7 +128,7 @@ def error_message(
     """The reply that says what went wrong, made so that a client that knows of no errors draws nothing."""
     meta = {
         "segmenter": segmenter,
-        "prompt": request.prompt,
+        "prompt": orjson.Fragment(request.prompt),
         "error": str(error),
         "error_code": error.code,
     }

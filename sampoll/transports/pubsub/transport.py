@@ -10,8 +10,6 @@ from functools import partial
 from threading import Event, Lock, Thread
 from typing import Any
 
-import orjson
-
 from sampoll.channel import Channel
 from sampoll.errors import JobError, Overloaded, Stopped, TransientJobError
 from sampoll.events import Events
@@ -191,7 +189,7 @@ class PubSubTransport:
             image_name="image",
             prompt_name="prompt",
             image=request.image,
-            prompt=orjson.dumps(request.prompt),
+            prompt=request.prompt,
             image_sha256=hashlib.sha256(request.image).hexdigest(),
         )
         with self._lock:

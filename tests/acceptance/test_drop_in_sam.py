@@ -1,0 +1,114 @@
+"""The old predicting commands with a real checkpoint, against what they computed: the first of SamPredictor's
+masks, in single precision."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+from redis_clients import LateSubscriber
+from redis_servers import running_server
+from segment_anything import SamPredictor, sam_model_registry
+from support import encoded, environment, names_in, read_mask, read_opex, until
+
+BIN = Path(sys.executable).parent
+AS_EVER = {"SAMPOLL_MASK_POLICY": "first", "SAMPOLL_PRECISION": "fp32", "SAMPOLL_ENGINE": "torch"}
+PROMPT = {"points": [{"x": 200, "y": 90, "label": 1}, {"x": 20, "y": 20, "label": 0}]}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The official vit_b, randomly initialised."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("models") / "sam_vit_b_01ec64.pth"
+    torch.save(sam_model_registry["vit_b"]().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def photograph() -> bytes:
+    return encoded(skimage.data.chelsea(), "JPEG", quality=95)
+
+
+@pytest.fixture(scope="module")
+def expected(checkpoint: Path, photograph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the predecessor answered."""
+    path = tmp_path_factory.mktemp("photo") / "cat.jpg"
+    path.write_bytes(photograph)
+    predictor = SamPredictor(sam_model_registry["vit_b"](checkpoint=str(checkpoint)))
+    predictor.set_image(np.array(Image.open(path).convert("RGB")))
+    points = PROMPT["points"]
+    masks, _, _ = predictor.predict(
+        point_coords=np.array([[point["x"], point["y"]] for point in points]),
+        point_labels=np.array([point["label"] for point in points]),
+    )
+    return masks[0]
+
+
+def flags(checkpoint: Path) -> list[str]:
+    return ["--model", str(checkpoint), "--model_type", "vit_b", "--device", "cpu"]
+
+
+def test_sam_predict_poll(tmp_path: Path, checkpoint: Path, photograph: bytes, expected: Any) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    target.mkdir()
+    (source / "cat.jpg").write_bytes(photograph)
+    (source / "cat.prompt").write_text(json.dumps(PROMPT))
+
+    run = subprocess.run(
+        [BIN / "sam_predict_poll", *flags(checkpoint), "--prediction_i", source, "--prediction_o", target],
+        env=environment(AS_EVER),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert names_in(target) == ["cat.jpg", "cat.json", "cat.png", "cat.prompt"]
+    assert f"Start processing: {source / 'cat.jpg'}\n" in run.stdout
+    assert (read_mask(target / "cat.png") == expected).mean() > 0.999
+    segmenter = json.loads(read_opex(target / "cat.json").meta["segmenter"])
+    assert segmenter == {"type": "sam", "model_type": "vit_b", "model_file": str(checkpoint)}
+
+
+def test_sam_predict_redis(tmp_path: Path, checkpoint: Path, photograph: bytes, expected: Any) -> None:
+    log = tmp_path / "log"
+    with running_server() as server, server.client() as client, log.open("wb") as output:
+        command = [BIN / "sam_predict_redis", *flags(checkpoint), "--redis_port", server.port, "--verbose"]
+        process = subprocess.Popen(
+            [*map(str, command), "--redis_in", "sam_in", "--redis_out", "sam_out"],
+            env=environment(AS_EVER),
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            until(lambda: client.pubsub_numpat() == 1, "the service")
+            masks = [
+                LateSubscriber(client).ask(photograph, {**PROMPT, "more": "is ignored"}) for _ in range(2)
+            ]
+            process.terminate()
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            process.wait()
+
+    for mask in masks:
+        assert (mask == expected).mean() > 0.999
+    lines = log.read_text().splitlines()
+    assert lines[0] == f"Loading model/type: {checkpoint}/vit_b"
+    said = [line.partition(" -  ")[2] for line in lines if " -  process_images" in line]
+    assert said[:2] == [
+        "process_images - start processing image",
+        "process_images - predictions string published: sam_out",
+    ]
+    assert said[2].startswith("process_images - finished processing image: ")
+    # The second one came from the cache.
+    assert int(said[5].split()[-2]) < int(said[2].split()[-2]) / 3
