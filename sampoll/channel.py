@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Condition
 from typing import Generic, TypeVar
@@ -86,6 +87,11 @@ class Channel(Generic[T]):
         inside = len(self._entries)
         is_full = self._cost >= self._capacity
         return inside >= at_most or is_full or self._closed or self._expected <= inside
+
+    def drain(self) -> Iterator[T]:
+        """Takes what is inside, one by one, once the channel is closed."""
+        while taken := self.take():
+            yield from taken
 
     @property
     def is_closed(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from sampoll.assembly import decoding_options, load_model, service_of
 from sampoll.decoding import DecodingOptions, decode, image_size
 from sampoll.embedded import embedded_server
+from sampoll.errors import UsageError
 from sampoll.events import Broadcast, Events
 from sampoll.formats.wire import ContourLists, UnionMask, blank
 from sampoll.listeners import Tally
@@ -38,6 +39,8 @@ def serve_redis(
 
     Raises SampollError for whatever keeps it from going on.
     """
+    if embedded and settings.redis.model_fields_set & {"redis_url", "redis_host"}:
+        raise UsageError("--embedded starts a server of its own: leave redis-url and redis-host out")
     factory = find_factory(settings.model)
     decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
     server = server_of(settings.redis)

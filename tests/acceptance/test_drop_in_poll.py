@@ -147,6 +147,8 @@ def spoiled(place: Place) -> None:
     half = encoded(image_of(), "JPEG")
     (place.input / "half-written.jpg").write_bytes(half[: len(half) // 2])
     place.drop("capitals", suffix=".JPG")
+    place.drop("twice")
+    (place.input / "twice.jpeg").write_bytes(encoded(image_of(), "JPEG"))
     place.drop("good")
 
 
@@ -158,7 +160,7 @@ def test_what_the_predecessor_lost_or_ignored_is_kept_or_done(old: Place, new: P
     code = run_new(new)
 
     # Moved as if they were done, without a result.
-    assert {"no-prompt.jpg", "bad-prompt.jpg"} < set(names_in(old.output))
+    assert {"no-prompt.jpg", "bad-prompt.jpg", "twice.jpg", "twice.jpeg"} < set(names_in(old.output))
     assert "capitals.JPG" in names_in(old.input)
     assert code == 1
     assert names_in(new.output) == [
@@ -169,6 +171,7 @@ def test_what_the_predecessor_lost_or_ignored_is_kept_or_done(old: Place, new: P
     assert names_in(new.input / "failed") == [
         *("bad-prompt.error.json", "bad-prompt.jpg", "bad-prompt.prompt"),
         *("half-written.error.json", "half-written.jpg", "half-written.prompt"),
+        *("twice.error.json", "twice.jpeg", "twice.jpg", "twice.prompt"),
     ]
 
 

@@ -244,7 +244,7 @@ def test_a_password_is_needed_and_is_never_shown(tmp_path: Path) -> None:
 
 
 def test_the_rights_to_subscribe_and_publish_are_enough_and_less_is_fatal(tmp_path: Path) -> None:
-    rights = "reset on >p +psubscribe +punsubscribe +publish"
+    rights = "reset on >p +psubscribe +publish"
     with running_server() as server, server.client() as client:
         client.execute_command("ACL", "SETUSER", "sam", *rights.split(), "&sam_in", "&sam_out")
         client.execute_command("ACL", "SETUSER", "deaf", *rights.split(), "&sam_out")
@@ -476,6 +476,13 @@ def test_the_upright_frame_or_the_frame_of_the_file(
         shapes[exif] = good.shape
 
     assert shapes == {"apply": (32, 24), "ignore": (24, 32)}
+
+
+def test_an_embedded_server_is_nowhere_else() -> None:
+    run = sampoll("serve", "redis", "--embedded", "--redis-url", "redis://b", "--model", "fakes:boxes")
+
+    assert run.returncode == 2
+    assert "leave redis-url and redis-host out" in run.stderr
 
 
 def test_two_places_at_once_are_refused() -> None:

@@ -10,6 +10,7 @@ from sampoll.spool import files
 from sampoll.spool.files import (
     append_line,
     link_unless_taken,
+    move_over,
     move_unless_taken,
     read_regular,
     replace_file,
@@ -48,6 +49,31 @@ def test_a_move_has_a_way_where_renameat2_has_none(
     source.write_text("second")
     assert not move_unless_taken(source, target)
     assert (source.read_text(), target.read_text()) == ("second", "content")
+    assert [p.name for p in target.parent.iterdir()] == ["b"]
+
+
+def test_a_move_over_a_file_replaces_it_also_across_filesystems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "a", tmp_path / "to" / "b"
+    target.parent.mkdir()
+    target.write_text("old")
+    source.write_text("new")
+    move_over(source, target)
+    assert target.read_text() == "new"
+
+    def refuses(self: Path, to: Path) -> Path:
+        if self == source:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, to)
+
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", refuses)
+    source.write_text("newer")
+    move_over(source, target)
+
+    assert target.read_text() == "newer"
+    assert not source.exists()
     assert [p.name for p in target.parent.iterdir()] == ["b"]
 
 

@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import NoPermissionError, RedisError
 
 from sampoll.channel import Channel
+from sampoll.naming import printable
 from sampoll.transports.pubsub.link import Backoff, RedisServer, refusal
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class Outbox:
             log.log(
                 logging.DEBUG if self._is_told_of_keys else logging.WARNING,
                 "replies are not kept for late subscribers: %s: %s",
-                outgoing.key,
+                printable(outgoing.key),
                 error,
             )
             self._is_told_of_keys = True
@@ -132,7 +133,9 @@ class Outbox:
         unheard, self._unheard = self._unheard, []
         for since, outgoing in unheard:
             if time.monotonic() - since > UNHEARD_SECONDS:
-                log.warning("nobody is subscribed to %s: a reply was heard by no one", outgoing.channel)
+                log.warning(
+                    "nobody is subscribed to %s: a reply was heard by no one", printable(outgoing.channel)
+                )
                 continue
             try:
                 if self._client.publish(outgoing.channel, outgoing.content) == 0:
@@ -146,4 +149,4 @@ class Outbox:
 
     def _lose(self, outgoing: Outgoing, reason: object) -> None:
         self.lost += 1
-        log.error("a reply for %s is lost: %s", outgoing.channel, reason)
+        log.error("a reply for %s is lost: %s", printable(outgoing.channel), reason)

@@ -1,7 +1,9 @@
 """Submissions are requests that clients publish; artifacts go back to them as one reply each."""
 
 import hashlib
+import itertools
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -146,18 +148,22 @@ class PubSubTransport:
 
     def close(self) -> None:
         """Tells the senders of whatever is left that it was not done, as far as there is time."""
+        listener, publisher = self._threads
         self._is_deaf.set()
-        self._threads[0].join()
+        listener.join()
         self._queue.close()
+        deadline = time.monotonic() + LAST_REPLIES_SECONDS
+        waiting = itertools.chain(self._open.values(), map(self._parsed, self._queue.drain()))
         error = Stopped("the service was stopped before it was done; send it again")
-        for request in self._open.values():
+        for request in waiting:
+            if time.monotonic() > deadline:
+                log.error("not every request that was waiting could be answered in time")
+                break
             self._outbox.offer(self._error(request, error))
-        while waiting := self._queue.take():
-            self._outbox.offer(self._error(self._parsed(waiting[0]), error))
         self._outbox.close()
-        self._threads[1].join(LAST_REPLIES_SECONDS)
+        publisher.join(max(0.0, deadline - time.monotonic()))
         self._is_over.set()
-        self._threads[1].join()
+        publisher.join()
 
     # What comes in
 
