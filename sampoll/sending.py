@@ -3,13 +3,12 @@
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import orjson
@@ -21,8 +20,9 @@ from sampoll.errors import (
     BadPrompt,
     CutShort,
     JobError,
-    SampollError,
+    Overloaded,
     ServerUnavailable,
+    Stopped,
     UnreadableInput,
     translated_os_errors,
 )
@@ -30,17 +30,19 @@ from sampoll.naming import printable
 from sampoll.pairing import Pair
 from sampoll.reply_files import files_of, write_files
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
+from sampoll.transports.pubsub.inbox import Inbox, listening
 from sampoll.transports.pubsub.link import Backoff, RedisServer, translated
 from sampoll.transports.pubsub.messages import parse_reply, request_message
-from sampoll.transports.pubsub.subscription import Subscription, literal
+from sampoll.transports.pubsub.subscription import literal
 from sampoll.transports.pubsub.transport import reply_key
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
 """With a server that cannot be reached, or to which nobody listens."""
-LOOK_SECONDS = 0.2
-"""Between two looks at what has waited for too long."""
+NOT_TRIED = (Overloaded.code, Stopped.code)
+"""Replies after which the same request may go better."""
+REPEAT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,14 @@ def send(
     return (JobError.exit_code if sender.failed else 0), summary
 
 
+@dataclass(frozen=True)
+class _Replies:
+    """Where replies to us go, and what has come."""
+
+    channel: str
+    inbox: Inbox
+
+
 @dataclass
 class _Sender:
     server: RedisServer
@@ -82,65 +92,45 @@ class _Sender:
     bar: "tqdm[Any]"
     done: int = 0
     failed: int = 0
-    # By the pair's name, which is the request's id: when its reply is given up (monotonic seconds).
-    open: dict[str, float] = field(default_factory=dict)
-    replies: "SimpleQueue[bytes]" = field(default_factory=SimpleQueue)
-    trouble: BaseException | None = None
+    # By name, which is the request's id: the pair, and when its reply is given up (monotonic seconds).
+    open: dict[str, tuple[Pair, float]] = field(default_factory=dict)
+    gaps_seen: int = 0
 
     def run(self, pairs: Iterable[Pair | JobError], stop: Event) -> None:
+        if not self.sending.wait:
+            self._ask_all(pairs, stop, None)
+            return
         # A channel of its own: nobody else's reply can be taken for one of ours.
-        channel = f"{self.sending.redis_out}:{uuid.uuid4().hex}" if self.sending.wait else None
-        with self._subscribed(channel) if channel else nullcontext():
-            for pair in pairs:
-                while channel and len(self.open) >= self.sending.in_flight and not stop.is_set():
-                    self._collect(channel)
-                if stop.is_set():
-                    return
-                try:
-                    self._ask(pair, channel, stop)
-                except JobError as error:
-                    self._fail(str(error))
-            while channel and self.open and not stop.is_set():
-                self._collect(channel)
+        channel = f"{self.sending.redis_out}:{uuid.uuid4().hex}"
+        with listening(self.server, literal(channel)) as inbox:
+            inbox.wait_until_up(PATIENCE_SECONDS)
+            replies = _Replies(channel, inbox)
+            self._ask_all(pairs, stop, replies)
+            while self.open and not stop.is_set():
+                self._collect(replies, stop)
 
-    @contextmanager
-    def _subscribed(self, channel: str) -> Iterator[None]:
-        """Meanwhile replies on `channel` are put into the queue."""
-        subscription = Subscription(
-            self.server, literal(channel), lambda _, message: self.replies.put(message)
-        )
-        deaf = Event()
-
-        def listen() -> None:
+    def _ask_all(self, pairs: Iterable[Pair | JobError], stop: Event, replies: _Replies | None) -> None:
+        for pair in pairs:
+            while replies and len(self.open) >= self.sending.in_flight and not stop.is_set():
+                self._collect(replies, stop)
+            if stop.is_set():
+                return
             try:
-                subscription.run(deaf)
-            except SampollError as error:
-                self.trouble = error
+                self._ask(pair, stop, replies)
+            except JobError as error:
+                self._fail(str(error))
 
-        listener = Thread(target=listen, name="subscription")
-        listener.start()
-        try:
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while not subscription.is_up.wait(LOOK_SECONDS):
-                self._raise_trouble()
-                if time.monotonic() > deadline:
-                    raise ServerUnavailable(f"{self.server} cannot be reached")
-            yield
-        finally:
-            deaf.set()
-            listener.join()
-
-    def _ask(self, pair: Pair | JobError, channel: str | None, stop: Event) -> None:
+    def _ask(self, pair: Pair | JobError, stop: Event, replies: _Replies | None) -> None:
         if isinstance(pair, JobError):
             raise pair
-        self._publish(_message(pair, channel), stop)
-        if channel is None:
+        self._publish(_message(pair, None if replies is None else replies.channel), stop)
+        if replies is None:
             self._succeed(pair.name, "sent")
         else:
-            self.open[pair.name] = time.monotonic() + self.sending.timeout_seconds
+            self.open[pair.name] = pair, time.monotonic() + self.sending.timeout_seconds
 
     def _publish(self, message: bytes, stop: Event) -> None:
-        """Publishes a request; again, if it is not clear whether it was heard: the same id is answered to."""
+        """Publishes a request; again, if it is not clear whether it was heard: of two replies one counts."""
         backoff, deadline = Backoff(), time.monotonic() + PATIENCE_SECONDS
         while not stop.is_set():
             try:
@@ -156,31 +146,44 @@ class _Sender:
                     raise
             backoff.pause(stop)
 
-    def _collect(self, channel: str) -> None:
-        """Takes what came, or waits a moment for it; gives up what has waited for too long."""
-        self._raise_trouble()
-        try:
-            self._take(self.replies.get(timeout=LOOK_SECONDS))
-        except Empty:
-            for name in [name for name, deadline in self.open.items() if time.monotonic() > deadline]:
-                # Published while we were not subscribed, perhaps.
-                with translated(self.server):
-                    kept = self.client.get(reply_key(channel, name))
-                if isinstance(kept, bytes):
-                    self._take(kept)
-                else:
-                    del self.open[name]
-                    self._fail(f"{printable(name)}: no reply came within {self.sending.timeout_seconds:g} s")
+    def _collect(self, replies: _Replies, stop: Event) -> None:
+        """Takes what came, or waits a moment for it; asks again for what may be lost, and gives up what has
+        waited for too long."""
+        message = replies.inbox.next()
+        if message is not None:
+            self._take(message, replies, stop)
+            return
+        was_away, self.gaps_seen = replies.inbox.gaps > self.gaps_seen, replies.inbox.gaps
+        for name, (pair, deadline) in list(self.open.items()):
+            is_over = time.monotonic() > deadline
+            if not (is_over or was_away):
+                continue
+            with translated(self.server):
+                kept = self.client.get(reply_key(replies.channel, name))
+            if isinstance(kept, bytes):
+                self._take(kept, replies, stop)
+            elif is_over:
+                del self.open[name]
+                self._fail(f"{printable(name)}: no reply came within {self.sending.timeout_seconds:g} s")
+            else:
+                self._publish(_message(pair, replies.channel), stop)
 
-    def _take(self, message: bytes) -> None:
+    def _take(self, message: bytes, replies: _Replies, stop: Event) -> None:
         try:
             reply = parse_reply(message)
         except ValueError as error:
             log.warning("%s", error)
             return
         name = str(reply.id)
-        if self.open.pop(name, None) is None:
+        if name not in self.open:
             return  # a second reply, or one that came too late
+        pair, deadline = self.open[name]
+        if reply.meta.get("error_code") in NOT_TRIED and time.monotonic() < deadline:
+            log.info("%s: %s", printable(name), reply.error)
+            stop.wait(REPEAT_SECONDS)
+            self._publish(_message(pair, replies.channel), stop)
+            return
+        del self.open[name]
         if reply.error is not None:
             self._fail(f"{printable(name)}: {reply.error}")
             return
@@ -200,10 +203,6 @@ class _Sender:
         log.error("%s", reason)
         self.failed += 1
         self.bar.update()
-
-    def _raise_trouble(self) -> None:
-        if self.trouble is not None:
-            raise self.trouble
 
 
 def _message(pair: Pair, channel: str | None) -> bytes:

@@ -3,6 +3,7 @@
 import sys
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import NoReturn
@@ -13,8 +14,9 @@ from sampoll.errors import OutputUnavailable, translated_os_errors
 from sampoll.reply_files import opex_of
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.spool.files import replace_file
+from sampoll.transports.pubsub.inbox import Inbox, listening
 from sampoll.transports.pubsub.messages import parse_reply
-from sampoll.transports.pubsub.subscription import Subscription, literal
+from sampoll.transports.pubsub.subscription import literal
 
 
 def main() -> NoReturn:
@@ -45,23 +47,31 @@ def receive(arguments: Namespace, stop: Event) -> int:
     if not directory.is_dir():
         raise OutputUnavailable(f"--output_dir {directory} is no directory: create it")
 
-    def write(_: bytes, message: bytes) -> None:
-        try:
-            reply = parse_reply(message)
-        except ValueError as error:
-            sys.stderr.write(f"{error}\n")
-            return
-        prefix = datetime.now().strftime(arguments.file_prefix)
-        mask, opex = directory / f"{prefix}.png", directory / f"{prefix}.json"
-        with translated_os_errors("write into", directory):
-            replace_file(mask, reply.mask, sync=False)
-            replace_file(opex, opex_of(reply, prefix), sync=False)
-        if reply.error is not None:
-            sys.stderr.write(f"{prefix}: {reply.error}\n")
-        sys.stdout.write(f"{mask}\n{opex}\n")
-        sys.stdout.flush()
-
-    subscription = Subscription(server_of(arguments), literal(arguments.channel), write)
-    with stopping_on_signals(stop.set):
-        outside_the_main_thread(lambda: subscription.run(stop))
+    with (
+        stopping_on_signals(stop.set),
+        listening(server_of(arguments), literal(arguments.channel)) as inbox,
+    ):
+        outside_the_main_thread(partial(_write_all, inbox, directory, arguments.file_prefix, stop))
     return 0
+
+
+def _write_all(inbox: Inbox, directory: Path, file_prefix: str, stop: Event) -> None:
+    while not stop.is_set():
+        if (message := inbox.next()) is not None:
+            _write(message, directory, datetime.now().strftime(file_prefix))
+
+
+def _write(message: bytes, directory: Path, prefix: str) -> None:
+    try:
+        reply = parse_reply(message)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return
+    mask, opex = directory / f"{prefix}.png", directory / f"{prefix}.json"
+    with translated_os_errors("write into", directory):
+        replace_file(mask, reply.mask, sync=False)
+        replace_file(opex, opex_of(reply, prefix), sync=False)
+    if reply.error is not None:
+        sys.stderr.write(f"{prefix}: {reply.error}\n")
+    sys.stdout.write(f"{mask}\n{opex}\n")
+    sys.stdout.flush()

@@ -152,22 +152,44 @@ def test_sending_to_nobody_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_server_that_is_killed_while_a_folder_is_sent(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    for number in range(30):
+    for number in range(20):
         drop_pair(photos, f"p{number}")
     serve = ("serve", "redis", "--model", "fakes:slow", "--redis-port")
     with running_server() as server, running_sampoll(*serve, server.port):
         with server.client() as client:
             until(lambda: client.pubsub_numpat() == 1, "the service")
-        command = ("send", "--redis-port", server.port, photos, "-o", tmp_path / "results", "--timeout", 6)
-        with running_sampoll(*command, "--in-flight", 1) as sender:
+        command = ("send", "--redis-port", server.port, photos, "-o", tmp_path / "results")
+        with running_sampoll(*command, "--in-flight", 4) as sender:
             until(lambda: len(names_in(tmp_path / "results")) > 4, "some results")
             server.kill()
             server.start()
-            code = sender.wait(120)
+            assert sender.wait(120) == 0
 
-    # The request that was in flight may be lost, and then its name is told; the others are done.
-    assert code in (0, 1)
-    assert len(names_in(tmp_path / "results")) >= 2 * 29
+    assert names_in(tmp_path / "results") == sorted(
+        f"p{number}{suffix}" for number in range(20) for suffix in (".json", ".png")
+    )
+
+
+def test_a_service_that_is_restarted_or_full_is_asked_again(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(12):
+        drop_pair(photos, f"p{number}")
+    serve = ("serve", "redis", "--model", "fakes:slow", "--queue-bytes", 1, "--redis-port")
+    log = tmp_path / "log"
+    with running_server() as server, server.client() as client, log.open("wb") as output:
+        with running_sampoll(*serve, server.port) as first:
+            until(lambda: client.pubsub_numpat() == 1, "the service")
+            command = ("send", "--redis-port", server.port, photos, "-o", tmp_path / "results")
+            with running_sampoll(*command, "--in-flight", 6, log=output) as sender:
+                until(lambda: len(names_in(tmp_path / "results")) > 4, "some results")
+                first.terminate()
+                with running_sampoll(*serve, server.port):
+                    assert sender.wait(120) == 0
+        first.wait()
+
+    assert len(names_in(tmp_path / "results")) == 24
+    assert "the service was stopped before it was done" in log.read_text()
 
 
 @contextmanager
