@@ -16,7 +16,7 @@ from sampoll.formats.wire import ContourLists, UnionMask, blank
 from sampoll.listeners import Tally
 from sampoll.redis_settings import server_of
 from sampoll.registry import find_factory, load_format
-from sampoll.settings import ModelSettings, Settings
+from sampoll.settings import ModelSettings, RedisSettings, Settings
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.transports.pubsub.transport import PubSubOptions, pubsub_transport
 
@@ -39,7 +39,8 @@ def serve_redis(
 
     Raises SampollError for whatever keeps it from going on.
     """
-    if embedded and settings.redis.model_fields_set & {"redis_url", "redis_host"}:
+    defaults = RedisSettings()
+    if embedded and (settings.redis.redis_url or settings.redis.redis_host != defaults.redis_host):
         raise UsageError("--embedded starts a server of its own: leave redis-url and redis-host out")
     factory = find_factory(settings.model)
     decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)

@@ -9,9 +9,11 @@ from sampoll.transports.pubsub.link import RedisServer
 
 def server_of(settings: RedisSettings) -> RedisServer:
     """Where the settings say that Redis is. ConfigurationError if they contradict themselves."""
-    given = settings.model_fields_set & {"redis_host", "redis_port", "redis_db"}
+    defaults = RedisSettings()
+    places = ("redis_host", "redis_port", "redis_db")
+    given = [name for name in places if getattr(settings, name) != getattr(defaults, name)]
     if settings.redis_url is not None and given:
-        names = ", ".join(sorted(name.replace("_", "-") for name in given))
+        names = ", ".join(name.replace("_", "-") for name in given)
         raise ConfigurationError(f"redis-url says where Redis is, and {names} too: leave one of them out")
     return RedisServer(
         settings.redis_url,

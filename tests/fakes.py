@@ -107,6 +107,20 @@ class _Counted(KeptBoxes):
         return super().embed(images)
 
 
+class _Batched(BoxSegmenter):
+    """Takes its time, and writes how many images came at once to the file `$FAKES_EMBEDDED`."""
+
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        time.sleep(0.3)
+        with Path(os.environ["FAKES_EMBEDDED"]).open("a") as file:
+            file.write(f"{len(images)}\n")
+        return super().embed(images)
+
+
+def batched(_: ModelSettings) -> BoxSegmenter:
+    return _Batched()
+
+
 def slow(_: ModelSettings) -> BoxSegmenter:
     return _Slow()
 

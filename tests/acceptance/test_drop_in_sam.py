@@ -93,6 +93,8 @@ def test_sam_predict_redis(tmp_path: Path, checkpoint: Path, photograph: bytes, 
         )
         try:
             until(lambda: client.pubsub_numpat() == 1, "the service")
+            # Scripts find it by its name, to end it.
+            assert b"sam_predict_redis" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
             masks = [
                 LateSubscriber(client).ask(photograph, {**PROMPT, "more": "is ignored"}) for _ in range(2)
             ]

