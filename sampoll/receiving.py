@@ -12,8 +12,8 @@ from sampoll.naming import printable
 from sampoll.reply_files import files_of, name_for, write_files
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.transports.pubsub.inbox import Inbox, listening
-from sampoll.transports.pubsub.link import RedisServer
-from sampoll.transports.pubsub.messages import parse_reply
+from sampoll.wire.link import RedisServer
+from sampoll.wire.messages import parse_reply
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sampoll.errors import ConfigurationError, PermissionRefused
 from sampoll.settings import RedisSettings
-from sampoll.transports.pubsub.link import RedisServer
+from sampoll.wire.link import RedisServer
 
 
 def server_of(settings: RedisSettings) -> RedisServer:

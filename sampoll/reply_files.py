@@ -12,7 +12,7 @@ import orjson
 
 from sampoll.spool.files import ensure_directory, replace_file
 from sampoll.spool.layout import LONGEST_STEM_BYTES, PRIVATE, versioned
-from sampoll.transports.pubsub.messages import Reply
+from sampoll.wire.messages import Reply
 
 RECORD = ".json"
 UNKNOWN_SCORE = 1.0

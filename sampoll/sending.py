@@ -31,10 +31,10 @@ from sampoll.pairing import Pair
 from sampoll.reply_files import files_of, write_files
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.transports.pubsub.inbox import Inbox, listening
-from sampoll.transports.pubsub.link import Backoff, RedisServer, translated
-from sampoll.transports.pubsub.messages import parse_reply, request_message
 from sampoll.transports.pubsub.subscription import literal
 from sampoll.transports.pubsub.transport import reply_key
+from sampoll.wire.link import Backoff, RedisServer, translated
+from sampoll.wire.messages import parse_reply, request_message
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from sampoll.reply_files import opex_of
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.spool.files import replace_file
 from sampoll.transports.pubsub.inbox import Inbox, listening
-from sampoll.transports.pubsub.messages import parse_reply
 from sampoll.transports.pubsub.subscription import literal
+from sampoll.wire.messages import parse_reply
 
 
 def main() -> NoReturn:

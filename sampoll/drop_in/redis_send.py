@@ -10,8 +10,8 @@ import orjson
 from sampoll.drop_in.servers import add_server_flags, server_of
 from sampoll.ending import end_with
 from sampoll.errors import InputUnavailable, UsageError
-from sampoll.transports.pubsub.link import translated
-from sampoll.transports.pubsub.messages import request_message
+from sampoll.wire.link import translated
+from sampoll.wire.messages import request_message
 
 
 def main() -> NoReturn:

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from sampoll.transports.pubsub.link import RedisServer
+from sampoll.wire.link import RedisServer
 
 
 def add_server_flags(parser: ArgumentParser, channel: str) -> None:

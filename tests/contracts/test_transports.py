@@ -23,9 +23,9 @@ from sampoll.spool.scan import Readiness
 from sampoll.transports.directory import DirectoryOptions, directory_transport
 from sampoll.transports.memory import MemoryTransport, submission
 from sampoll.transports.pairs import SizeLimits
-from sampoll.transports.pubsub.link import RedisServer
-from sampoll.transports.pubsub.messages import request_message
 from sampoll.transports.pubsub.transport import PubSubOptions, PubSubTransport
+from sampoll.wire.link import RedisServer
+from sampoll.wire.messages import request_message
 
 IMAGE = encoded(image_of(), "JPEG")
 

@@ -25,8 +25,11 @@ from sampoll.events import Events
 from sampoll.naming import redacted
 from sampoll.transports.pubsub import outbox as outbox_module
 from sampoll.transports.pubsub import subscription as subscription_module
-from sampoll.transports.pubsub.link import RedisServer
-from sampoll.transports.pubsub.messages import (
+from sampoll.transports.pubsub.outbox import Outbox, Outgoing
+from sampoll.transports.pubsub.subscription import Flood, Subscription, literal
+from sampoll.transports.pubsub.transport import PubSubOptions, PubSubTransport, pubsub_transport
+from sampoll.wire.link import RedisServer
+from sampoll.wire.messages import (
     Answer,
     Request,
     error_message,
@@ -35,9 +38,6 @@ from sampoll.transports.pubsub.messages import (
     reply_message,
     request_message,
 )
-from sampoll.transports.pubsub.outbox import Outbox, Outgoing
-from sampoll.transports.pubsub.subscription import Flood, Subscription, literal
-from sampoll.transports.pubsub.transport import PubSubOptions, PubSubTransport, pubsub_transport
 
 IMAGE = encoded(image_of(), "JPEG")
 LIMIT = 10**6

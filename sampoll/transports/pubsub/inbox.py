@@ -7,8 +7,8 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 
 from sampoll.errors import SampollError, ServerUnavailable
-from sampoll.transports.pubsub.link import RedisServer
 from sampoll.transports.pubsub.subscription import Subscription
+from sampoll.wire.link import RedisServer
 
 LOOK_SECONDS = 0.2
 

@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from sampoll.channel import Channel
 from sampoll.naming import printable
-from sampoll.transports.pubsub.link import Backoff, RedisServer, refusal
+from sampoll.wire.link import Backoff, RedisServer, refusal
 
 log = logging.getLogger(__name__)
 

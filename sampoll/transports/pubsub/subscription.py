@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as Stalled
 
 from sampoll.errors import ConfigurationError
-from sampoll.transports.pubsub.link import STALL_SECONDS, Backoff, RedisServer, refusal
+from sampoll.wire.link import STALL_SECONDS, Backoff, RedisServer, refusal
 
 log = logging.getLogger(__name__)
 

@@ -17,16 +17,16 @@ from sampoll.errors import JobError, Overloaded, Stopped, TransientJobError
 from sampoll.events import Events
 from sampoll.jobs import Submission
 from sampoll.results import Delivery
-from sampoll.transports.pubsub.link import RedisServer
-from sampoll.transports.pubsub.messages import (
+from sampoll.transports.pubsub.outbox import Outbox, Outgoing
+from sampoll.transports.pubsub.subscription import Gaps, Subscription
+from sampoll.wire.link import RedisServer
+from sampoll.wire.messages import (
     Answer,
     Request,
     error_message,
     parse_request,
     reply_message,
 )
-from sampoll.transports.pubsub.outbox import Outbox, Outgoing
-from sampoll.transports.pubsub.subscription import Gaps, Subscription
 
 log = logging.getLogger(__name__)
 
