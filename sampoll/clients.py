@@ -2,20 +2,26 @@
 
 import os
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sampoll.errors import UsageError
 from sampoll.logs import set_up_logging
 from sampoll.options import ConfigOption, with_settings
 from sampoll.resolution import resolve
 
 app = typer.Typer()
 
+IN_FLIGHT = 16
+QUEUED = 256
+"""Jobs in a stream before more are put in."""
+
 
 @app.command()
-@with_settings("redis", "operations")
+@with_settings("redis", "stream", "result-ttl", "operations")
 def send(
     flags: dict[str, Any],
     paths: Annotated[
@@ -30,36 +36,59 @@ def send(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the replies.")] = False,
     in_flight: Annotated[
-        int, typer.Option(min=1, help="Requests without a reply at a time, at most.", metavar="N")
-    ] = 16,
+        int | None,
+        typer.Option(min=1, help="Requests at a time, at most: 16, or 256 in a stream.", metavar="N"),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Stream: send what was sent before, too.")] = False,
     timeout: Annotated[
         float, typer.Option(min=0, help="Give up on a reply after so long.", metavar="SECONDS")
     ] = 600.0,
     config: ConfigOption = None,
 ) -> None:
-    """Send pairs to a service on Redis, and collect the results."""
+    """Send pairs to a service on Redis and collect the results; or put them into a --stream."""
     resolved = resolve(flags, os.environ, config)
     show_progress = sys.stderr.isatty()
     set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.pairing import pairs_of
+    from sampoll.queueing import queue
     from sampoll.redis_settings import server_of
     from sampoll.sending import Sending
     from sampoll.sending import send as send_pairs
+    from sampoll.transports.streams.jobs import StreamJobs
 
-    settings = resolved.settings.redis
-    sending = Sending(
-        settings.redis_in, settings.redis_out, wait or output is not None, output, in_flight, timeout
-    )
-    exit_code, summary = send_pairs(
-        server_of(settings), pairs_of(paths, prompt), sending, show_progress=show_progress
-    )
+    settings, streams = resolved.settings.redis, resolved.settings.streams
+    server, pairs = server_of(settings), pairs_of(paths, prompt)
+    if "stream" in resolved.origins:
+        if wait or output is not None:
+            raise UsageError(
+                "results of a stream are collected by `sampoll recv --stream`: leave --output out"
+            )
+        with closing(StreamJobs(server, streams.stream)) as jobs:
+            exit_code, summary = queue(
+                jobs,
+                pairs,
+                in_flight or QUEUED,
+                streams.result_ttl_seconds,
+                again=again,
+                show_progress=show_progress,
+            )
+    else:
+        sending = Sending(
+            settings.redis_in,
+            settings.redis_out,
+            wait or output is not None,
+            output,
+            in_flight or IN_FLIGHT,
+            timeout,
+        )
+        exit_code, summary = send_pairs(server, pairs, sending, show_progress=show_progress)
     typer.echo(summary)
     raise typer.Exit(exit_code)
 
 
 @app.command()
-@with_settings("redis", "operations")
+@with_settings("redis", "stream", "operations")
 def recv(
     flags: dict[str, Any],
     output: Annotated[Path, typer.Option("--output", "-o", help="Write masks and OPEX here.", metavar="DIR")],
@@ -69,17 +98,24 @@ def recv(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write the replies that come on --redis-out into files, until a signal comes."""
+    """Write the replies that come on --redis-out, or the results of a --stream, into files."""
     resolved = resolve(flags, os.environ, config)
     set_up_logging(resolved, show_progress=False)
 
     from sampoll.receiving import receive
     from sampoll.redis_settings import server_of
+    from sampoll.transports.pubsub.inbox import listening
     from sampoll.transports.pubsub.subscription import literal
+    from sampoll.transports.streams.jobs import StreamInbox, StreamJobs
 
     settings = resolved.settings.redis
-    exit_code, summary = receive(
-        server_of(settings), literal(settings.redis_out), output, count=count, timeout_seconds=timeout
-    )
+    with ExitStack() as stack:
+        if "stream" in resolved.origins:
+            jobs = StreamJobs(server_of(settings), resolved.settings.streams.stream)
+            stack.callback(jobs.close)
+            exit_code, summary = receive(StreamInbox(jobs), output, count=count, timeout_seconds=timeout)
+        else:
+            inbox = stack.enter_context(listening(server_of(settings), literal(settings.redis_out)))
+            exit_code, summary = receive(inbox, output, count=count, timeout_seconds=timeout)
     typer.echo(summary)
     raise typer.Exit(exit_code)

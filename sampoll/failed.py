@@ -3,21 +3,18 @@
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from sampoll.errors import InputUnavailable, UsageError, translated_os_errors
+from sampoll.errors import UsageError
+from sampoll.failed_pairs import FailedPair, FailedPairs, failed_in_folder, failed_in_stream
 from sampoll.naming import printable
-from sampoll.options import ConfigOption
+from sampoll.options import ConfigOption, with_settings
 from sampoll.resolution import resolve
-from sampoll.spool.claims import digest_of
-from sampoll.spool.dead_letters import DeadLetter, dead_letters, purge, retry
-from sampoll.spool.layout import InputLayout
-from sampoll.spool.state import Failure
 
 app = typer.Typer(
     name="failed",
@@ -40,45 +37,44 @@ CodeOption: TypeAlias = Annotated[
 
 
 @app.command("list")
+@with_settings("redis", "stream")
 def list_command(
+    flags: dict[str, Any],
     input: InputOption = None,
     config: ConfigOption = None,
     code: CodeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON array.")] = False,
 ) -> None:
     """One line for each failed pair: its name, when it failed, the tries it took, and why."""
-    letters = _chosen(_layout(input, config), None, code)
+    letters = _chosen(_source(flags, input, config), None, code)
     if as_json:
         typer.echo(json.dumps([_summary(letter) for letter in letters], indent=2))
         return
-    width = max((len(printable(letter.path)) for letter in letters), default=0)
+    width = max((len(letter.name) for letter in letters), default=0)
     for letter in letters:
-        name = f"{printable(letter.path):<{width}}"
-        last = letter.last_failure
-        typer.echo(f"{name}  {_time(last.at)}  {_tries(letter)}  {_reason(last)}")
+        typer.echo(f"{letter.name:<{width}}  {_time(letter.at)}  {_tries(letter)}  {_reason(letter)}")
     typer.echo(f"{len(letters)} failed", err=True)
 
 
 @app.command()
+@with_settings("redis", "stream")
 def show(
+    flags: dict[str, Any],
     name: Annotated[str, typer.Argument(help="A name as `sampoll failed list` shows it.", metavar="NAME")],
     input: InputOption = None,
     config: ConfigOption = None,
 ) -> None:
     """All that is known of one failed pair: its errors, its files, and whether those were changed since."""
-    [letter] = _chosen(_layout(input, config), [name])
-    typer.echo(f"{printable(letter.path)}: failed after {_tries(letter)}, job {letter.state.job_id}")
-    for failure in letter.state.failures:
-        typer.echo(f"  {_time(failure.at)}  {_reason(failure)}")
-    for path, original in zip(letter.files, letter.state.files, strict=True):
-        known = letter.last_failure.sha256.get(printable(original))
-        with translated_os_errors("look at", path):
-            condition = _condition(path, known)
-        typer.echo(f"  {printable(os.fspath(path))}: {condition}")
+    for letter in _chosen(_source(flags, input, config), [name]):
+        typer.echo(f"{letter.name}: failed after {_tries(letter)}{letter.job}")
+        for line in letter.details():
+            typer.echo(f"  {line}")
 
 
 @app.command("retry")
+@with_settings("redis", "stream")
 def retry_command(
+    flags: dict[str, Any],
     names: NamesArgument = None,
     every: AllOption = False,
     code: CodeOption = None,
@@ -86,23 +82,21 @@ def retry_command(
     config: ConfigOption = None,
 ) -> None:
     """Try pairs again, mended in failed/ or as they are. Their errors so far stay with them."""
-    layout = _layout(input, config)
-    letters = _chosen(layout, _wanted(names, every), code)
-    with translated_os_errors("take pairs back from", layout.failed):
-        returned = [retry(layout, letter) for letter in letters]
+    source = _source(flags, input, config)
+    letters = _chosen(source, _wanted(names, every), code)
+    returned = [letter.retry() for letter in letters]
     for letter, done in zip(letters, returned, strict=True):
         if not done:
             typer.echo(
-                f"{printable(letter.path)}: another process moves it just now; look again after its run",
-                err=True,
+                f"{letter.name}: another process moves it just now; look again after its run", err=True
             )
-    typer.echo(
-        f"{sum(returned)} to be tried again by the run that watches {layout.input}, or by the next one"
-    )
+    typer.echo(f"{sum(returned)} to be tried again by {source.by_whom}")
 
 
 @app.command("purge")
+@with_settings("redis", "stream")
 def purge_command(
+    flags: dict[str, Any],
     names: NamesArgument = None,
     every: AllOption = False,
     code: CodeOption = None,
@@ -113,24 +107,26 @@ def purge_command(
     config: ConfigOption = None,
 ) -> None:
     """Delete failed pairs, images and prompts included, for good."""
-    layout = _layout(input, config)
-    letters = _chosen(layout, _wanted(names, every), code)
+    letters = _chosen(_source(flags, input, config), _wanted(names, every), code)
     if older_than is not None:
         latest = time.time() - older_than * SECONDS_A_DAY
-        letters = [letter for letter in letters if letter.last_failure.at <= latest]
-    with translated_os_errors("delete from", layout.failed):
-        freed = sum(map(purge, letters))
+        letters = [letter for letter in letters if letter.at <= latest]
+    freed = sum(letter.purge() for letter in letters)
     typer.echo(f"{len(letters)} deleted, {freed} bytes freed")
 
 
-def _layout(given: Path | None, config: Path | None) -> InputLayout:
-    settings = resolve({} if given is None else {"input": str(given)}, os.environ, config).settings
-    directory = settings.spool.input
-    if directory is None:
-        raise UsageError("no input directory is set: give --input DIR, or set SAMPOLL_INPUT")
-    if not directory.is_dir():
-        raise InputUnavailable(f"no input directory {directory}: correct --input")
-    return InputLayout(directory.resolve())
+def _source(flags: Mapping[str, Any], input: Path | None, config: Path | None) -> FailedPairs:
+    """Where failed pairs are: in a stream, if one was named, otherwise in the input."""
+    given = {**flags, **({} if input is None else {"input": str(input)})}
+    resolved = resolve(given, os.environ, config)
+    settings = resolved.settings
+    if "stream" in flags or ("stream" in resolved.origins and settings.spool.input is None):
+        return failed_in_stream(settings)
+    if settings.spool.input is None:
+        raise UsageError(
+            "no input directory is set: give --input DIR, or set SAMPOLL_INPUT; or --stream NAME"
+        )
+    return failed_in_folder(settings.spool.input)
 
 
 def _wanted(names: Sequence[str] | None, every: bool) -> Sequence[str] | None:
@@ -140,28 +136,28 @@ def _wanted(names: Sequence[str] | None, every: bool) -> Sequence[str] | None:
     return names or None
 
 
-def _chosen(layout: InputLayout, names: Sequence[str] | None, code: str | None = None) -> list[DeadLetter]:
+def _chosen(source: FailedPairs, names: Sequence[str] | None, code: str | None = None) -> list[FailedPair]:
     """The failed pairs of these names, or all, with this code; UsageError for a name that is none."""
-    letters = {printable(letter.path): letter for letter in dead_letters(layout)}
+    by_name: dict[str, list[FailedPair]] = {}
+    for letter in source.letters:
+        by_name.setdefault(letter.name, []).append(letter)
     for name in names or ():
-        if name not in letters:
+        if name not in by_name:
             raise UsageError(
                 f"no failed pair is called {printable(name)}: `sampoll failed list` shows them all"
             )
-    chosen = letters.values() if names is None else [letters[name] for name in dict.fromkeys(names)]
-    return [letter for letter in chosen if code in (None, letter.last_failure.code)]
+    chosen = by_name if names is None else dict.fromkeys(names)
+    return [letter for name in chosen for letter in by_name[name] if code in (None, letter.code)]
 
 
-def _summary(letter: DeadLetter) -> dict[str, object]:
-    last = letter.last_failure
+def _summary(letter: FailedPair) -> dict[str, object]:
     return {
-        "name": printable(letter.path),
-        "code": last.code,
-        "message": last.message,
-        "at": datetime.fromtimestamp(last.at, UTC).isoformat(timespec="milliseconds"),
-        "attempts": letter.state.attempts,
-        "job_id": letter.state.job_id,
-        "files": [printable(os.fspath(path)) for path in letter.files],
+        "name": letter.name,
+        "code": letter.code,
+        "message": letter.message,
+        "at": datetime.fromtimestamp(letter.at, UTC).isoformat(timespec="milliseconds"),
+        "attempts": letter.attempts,
+        **letter.more(),
     }
 
 
@@ -169,17 +165,9 @@ def _time(at: float) -> str:
     return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _reason(failure: Failure) -> str:
-    return printable(f"{failure.code}: {failure.message}")
+def _reason(letter: FailedPair) -> str:
+    return printable(f"{letter.code}: {letter.message}")
 
 
-def _tries(letter: DeadLetter) -> str:
-    attempts = letter.state.attempts
-    return f"{attempts} {'try' if attempts == 1 else 'tries'}"
-
-
-def _condition(path: Path, known: str | None) -> str:
-    size = f"{path.lstat().st_size} bytes"
-    if known is None:
-        return size
-    return f"{size}, {'unchanged' if digest_of(path) == known else 'changed'} since"
+def _tries(letter: FailedPair) -> str:
+    return f"{letter.attempts} {'try' if letter.attempts == 1 else 'tries'}"

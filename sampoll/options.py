@@ -23,10 +23,10 @@ ImagesArgument: TypeAlias = Annotated[
 ]
 
 
-def with_settings(*sections: str) -> Callable[[Command], Command]:
-    """A command with one flag a setting of these sections; it receives those that were given as `flags`, by
-    their key."""
-    settings = [setting for setting in all_settings() if setting.section in sections and setting.is_flag]
+def with_settings(*names: str) -> Callable[[Command], Command]:
+    """A command with one flag for each setting, or each in a section, of these names; it receives those that
+    were given as `flags`, by their key."""
+    settings = [s for s in all_settings() if (s.section in names or s.key in names) and s.is_flag]
     keys = {setting.key.replace("-", "_"): setting.key for setting in settings}
 
     def decorated(command: Command) -> Command:

@@ -6,26 +6,35 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Protocol
 
 from sampoll.errors import CutShort, JobError, translated_os_errors
 from sampoll.naming import printable
 from sampoll.reply_files import files_of, name_for, write_files
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
-from sampoll.transports.pubsub.inbox import Inbox, listening
-from sampoll.wire.link import RedisServer
 from sampoll.wire.messages import parse_reply
 
 log = logging.getLogger(__name__)
 
 
+class Source(Protocol):
+    """Where replies come from."""
+
+    def next(self) -> bytes | None:
+        """The next one, or None if none has come for a moment."""
+
+    def settle(self) -> None:
+        """Called once the last one is dealt with."""
+
+
 def receive(
-    server: RedisServer, pattern: str, output: Path, *, count: int | None, timeout_seconds: float | None
+    source: Source, output: Path, *, count: int | None, timeout_seconds: float | None
 ) -> tuple[int, str]:
     """Writes replies until a signal comes, `count` have come, or none for `timeout_seconds`; returns the exit
     code and a summary in one line."""
     receiver, stop = _Receiver(output, count, timeout_seconds), Event()
-    with stopping_on_signals(stop.set), listening(server, pattern) as inbox:
-        outside_the_main_thread(partial(receiver.run, inbox, stop))
+    with stopping_on_signals(stop.set):
+        outside_the_main_thread(partial(receiver.run, source, stop))
     summary = f"{receiver.written} written, {receiver.failed} failed"
     if not receiver.is_done and count is not None:
         return CutShort.exit_code, f"{summary}; {count} were expected"
@@ -44,12 +53,13 @@ class _Receiver:
     def is_done(self) -> bool:
         return self.count is not None and self.written + self.failed >= self.count
 
-    def run(self, inbox: Inbox, stop: Event) -> None:
+    def run(self, source: Source, stop: Event) -> None:
         last = time.monotonic()
         while not (stop.is_set() or self.is_done):
-            message = inbox.next()
+            message = source.next()
             if message is not None:
                 self._write(message)
+                source.settle()
                 last = time.monotonic()
             elif self.timeout_seconds is not None and time.monotonic() - last > self.timeout_seconds:
                 return

@@ -1,8 +1,8 @@
 """Prompts served over Redis: settings in, a finished service and its exit code out."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from threading import Event
 from typing import Any
@@ -13,16 +13,21 @@ from sampoll.embedded import embedded_server
 from sampoll.errors import UsageError
 from sampoll.events import Broadcast, Events
 from sampoll.formats.wire import ContourLists, UnionMask, blank
+from sampoll.interfaces import Transport
 from sampoll.listeners import Tally
 from sampoll.redis_settings import server_of
-from sampoll.registry import find_factory, load_format
+from sampoll.registry import Factory, find_factory, load_format
 from sampoll.settings import ModelSettings, RedisSettings, Settings
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.transports.pubsub.transport import PubSubOptions, pubsub_transport
+from sampoll.transports.streams.transport import StreamOptions, stream_transport
+from sampoll.transports.streams.worker import Worker
 
 log = logging.getLogger(__name__)
 
 BLACK_PIXEL = (1, 1)
+SLOTS_AN_IMAGE = 4
+"""Jobs that a worker holds for each image of a batch: its model stays busy, and the rest is for others."""
 SAM_MODELS = ("vit_b", "vit_l", "vit_h")
 
 
@@ -46,6 +51,7 @@ def serve_redis(
     decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
     server = server_of(settings.redis)
     tally, stop = Tally(), Event()
+    events = Broadcast([*listeners, tally])
     options = PubSubOptions(
         redis_in=settings.redis.redis_in,
         redis_out=settings.redis.redis_out,
@@ -59,23 +65,66 @@ def serve_redis(
         stack.enter_context(embedded_server(server.port) if embedded else nullcontext())
         # Whatever comes while the model is loading waits for it.
         transport = stack.enter_context(
-            pubsub_transport(server, options, Broadcast([*listeners, tally]), partial(_black_mask, decoding))
+            pubsub_transport(server, options, events, partial(_black_mask, decoding))
         )
-
-        def serve() -> None:
-            model = load_model(settings.model, factory)
-            known = None if model.embeddings is None else model.embeddings.known
-            formats = [load_format("png"), load_format("opex"), UnionMask(), ContourLists()]
-            decoded = partial(decode, options=decoding, known=known)
-            log.info("%s: ready", server)
-            service_of(settings, transport, model, decoded, formats).run(stop)
-
-        outside_the_main_thread(serve)
+        outside_the_main_thread(
+            partial(_serve, settings, factory, decoding, lambda _: nullcontext(transport), stop)
+        )
     gaps = transport.gaps
     return (
         f"{tally.summary()}; {transport.lost_replies} replies lost, "
         f"{gaps.count} gaps in the subscription, {gaps.seconds:.1f} s in all"
     )
+
+
+def serve_stream(settings: Settings, listeners: Sequence[Events]) -> str:
+    """Works on the jobs of a stream until a signal comes; returns a summary in one line.
+
+    Raises SampollError for whatever keeps it from going on.
+    """
+    factory = find_factory(settings.model)
+    decoding = decoding_options(settings)
+    tally, stop = Tally(), Event()
+    worker = Worker(
+        server_of(settings.redis),
+        settings.streams.stream,
+        settings.streams.group,
+        settings.spool.lease_seconds,
+    )
+    events = Broadcast([*listeners, tally])
+
+    def transport(device: str) -> AbstractContextManager[Transport]:
+        options = StreamOptions(
+            slots=SLOTS_AN_IMAGE * settings.model.batch_size_on(device),
+            max_attempts=settings.spool.max_attempts,
+            result_ttl_seconds=settings.streams.result_ttl_seconds,
+            max_image_bytes=settings.limits.max_image_bytes,
+            root=settings.streams.root,
+            segmenter=segmenter_meta(settings.model),
+        )
+        return stream_transport(worker, options, events, partial(_black_mask, decoding), stop)
+
+    with stopping_on_signals(partial(_stop, stop)):
+        outside_the_main_thread(partial(_serve, settings, factory, decoding, transport, stop))
+    counts = worker.counts
+    return f"{tally.summary()}; {counts.lost} taken by others, {counts.trimmed} deleted before they were done"
+
+
+def _serve(
+    settings: Settings,
+    factory: Factory,
+    decoding: DecodingOptions,
+    transport_for: Callable[[str], AbstractContextManager[Transport]],
+    stop: Event,
+) -> None:
+    """Loads the model, and serves the transport for the device on which it is."""
+    model = load_model(settings.model, factory)
+    known = None if model.embeddings is None else model.embeddings.known
+    formats = [load_format("png"), load_format("opex"), UnionMask(), ContourLists()]
+    decoded = partial(decode, options=decoding, known=known)
+    with transport_for(model.segmenter.info.device) as transport:
+        log.info("%s: ready", server_of(settings.redis))
+        service_of(settings, transport, model, decoded, formats).run(stop)
 
 
 def segmenter_meta(settings: ModelSettings) -> dict[str, str]:

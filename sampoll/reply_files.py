@@ -67,12 +67,15 @@ def name_for(reply: Reply) -> str:
 def write_files(directory: Path, name: str, files: Mapping[str, bytes]) -> str:
     """Writes the files as `name`, or a version of it that is free, the record last; returns the name.
 
-    Only one process may write a name at a time.
+    The same result is written once, however often it comes. Only one process may write a name at a time.
     """
     target = directory / name
     ensure_directory(target.parent)
     version = 1
     while any((directory / f"{versioned(name, version)}{suffix}").exists() for suffix in files):
+        record = directory / f"{versioned(name, version)}{RECORD}"
+        if record.is_file() and record.read_bytes() == files[RECORD]:
+            return versioned(name, version)
         version += 1
     stem = versioned(name, version)
     for suffix, content in files.items():

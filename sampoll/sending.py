@@ -17,17 +17,15 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.errors import (
-    BadPrompt,
     CutShort,
     JobError,
     Overloaded,
     ServerUnavailable,
     Stopped,
-    UnreadableInput,
     translated_os_errors,
 )
 from sampoll.naming import printable
-from sampoll.pairing import Pair
+from sampoll.pairing import Pair, content_of
 from sampoll.reply_files import files_of, write_files
 from sampoll.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.transports.pubsub.inbox import Inbox, listening
@@ -206,16 +204,7 @@ class _Sender:
 
 
 def _message(pair: Pair, channel: str | None) -> bytes:
-    content = {}
-    for path in (pair.prompt, pair.image):
-        try:
-            content[path] = path.read_bytes()
-        except OSError as error:
-            raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=str(path)) from error
-    try:
-        prompt = orjson.loads(content[pair.prompt])
-    except orjson.JSONDecodeError as error:
-        raise BadPrompt(f"is not JSON in UTF-8: {error}", file=str(pair.prompt)) from error
+    image, prompt = content_of(pair)
     return request_message(
-        content[pair.image], prompt, id=pair.name, reply_to=channel, files=channel is not None
+        image, orjson.loads(prompt), id=pair.name, reply_to=channel, files=channel is not None
     )

@@ -39,3 +39,23 @@ def redis(
     from sampoll.redis_service import serve_redis
 
     typer.echo(serve_redis(resolved.settings, [Log()], embedded=embedded))
+
+
+@app.command()
+@with_settings("redis", "streams", "lease", "max-attempts", "model", "limits", "operations")
+def stream(
+    flags: dict[str, Any],
+    config: ConfigOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """Work on the jobs of a Redis stream, together with any number of other workers, until a signal comes."""
+    resolved = resolve(flags, os.environ, config)
+    if print_config:
+        typer.echo(describe(resolved))
+        return
+    set_up_logging(resolved, show_progress=False)
+
+    from sampoll.listeners import Log
+    from sampoll.redis_service import serve_stream
+
+    typer.echo(serve_stream(resolved.settings, [Log()]))

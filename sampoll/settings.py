@@ -287,6 +287,23 @@ class RequestSettings(_Section):
     )
 
 
+class StreamsSettings(_Section):
+    """Jobs in a stream that many workers share."""
+
+    stream: Annotated[str, Field(min_length=1)] = _setting(
+        "sam", "stream", "Stream of jobs; results are in NAME:results.", metavar="NAME"
+    )
+    group: Annotated[str, Field(min_length=1)] = _setting(
+        "sampoll", "group", "Group of workers that share the stream.", metavar="NAME"
+    )
+    root: NamedPath | None = _setting(
+        None, "root", "Directory below which the paths in jobs are; none are taken without it.", metavar="DIR"
+    )
+    result_ttl_seconds: Annotated[int, Field(ge=1)] = _setting(
+        7 * 86400, "result-ttl", "Keep results in the stream for so long.", metavar="SECONDS"
+    )
+
+
 class OperationSettings(_Section):
     """How the process behaves towards people."""
 
@@ -309,6 +326,7 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     redis: RedisSettings = RedisSettings()
     requests: RequestSettings = RequestSettings()
+    streams: StreamsSettings = StreamsSettings()
     operations: OperationSettings = OperationSettings()
 
 

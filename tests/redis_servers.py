@@ -22,6 +22,10 @@ SERVERS = [VALKEY, *([REDIS] if REDIS else [])]
 """The bundled Valkey, and Debian's Redis where it is installed."""
 
 
+def server_name(program: str) -> str:
+    return Path(program).name
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -155,9 +155,9 @@ def names_in(directory: Path) -> list[str]:
     return sorted(p.name for p in directory.glob("*") if not p.name.startswith("."))
 
 
-def until(condition: Callable[[], object], what: str) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float | None = None) -> None:
     """Waits for a condition, and fails when it does not come."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + (DEADLINE_SECONDS if seconds is None else seconds)
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {what}"
         time.sleep(0.01)

@@ -3,13 +3,14 @@
 import base64
 import binascii
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from sampoll.errors import BadImage, BadRequest, JobError
+from sampoll.results import Artifact
 
 LONGEST_ID = 1000
 LONGEST_CHANNEL = 500
@@ -39,6 +40,17 @@ class Answer:
     mask: bytes
     opex: bytes
     files: Mapping[str, bytes]
+
+
+CONTOURS, UNION, RECORD = ".contours.json", ".union.png", ".json"
+"""The artifacts that every reply is made of; all others are files of the result."""
+
+
+def wire_answer(artifacts: Sequence[Artifact]) -> Answer:
+    """The answer that the artifacts of a delivery make."""
+    files = {artifact.suffix: artifact.content for artifact in artifacts}
+    contours, mask = files.pop(CONTOURS), files.pop(UNION)
+    return Answer(contours, mask, files[RECORD], files)
 
 
 def parse_request(message: bytes, max_image_bytes: int) -> Request:

@@ -23,7 +23,7 @@ from fakes import POISON_HEIGHT
 from opex import ObjectPredictions
 from PIL import Image
 from redis_clients import Annotator, LateSubscriber, classic_request, next_reply
-from redis_servers import SERVERS, VALKEY, Server, proxy_to, running_server
+from redis_servers import SERVERS, VALKEY, Server, proxy_to, running_server, server_name
 from support import SAMPOLL, encoded, environment, image_of, sampoll, turned_image, until
 
 BOX = {"box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16}}
@@ -99,7 +99,7 @@ def request(**more: object) -> str:
     return json.dumps({"image": base64.b64encode(IMAGE).decode(), "prompt": BOX, **more})
 
 
-@pytest.mark.parametrize("program", SERVERS)
+@pytest.mark.parametrize("program", SERVERS, ids=server_name)
 def test_the_known_clients_get_what_they_have_always_got(tmp_path: Path, program: str) -> None:
     with (
         running_server(program) as server,

@@ -24,6 +24,8 @@ from sampoll.transports.directory import DirectoryOptions, directory_transport
 from sampoll.transports.memory import MemoryTransport, submission
 from sampoll.transports.pairs import SizeLimits
 from sampoll.transports.pubsub.transport import PubSubOptions, PubSubTransport
+from sampoll.transports.streams.transport import StreamOptions, StreamTransport
+from sampoll.transports.streams.worker import Worker
 from sampoll.wire.link import RedisServer
 from sampoll.wire.messages import request_message
 
@@ -144,35 +146,101 @@ class PubSubHarness:
                 self._received[reply["id"]] = reply
 
 
+@contextmanager
+def over_once(is_done: Callable[[], bool], stop: Event) -> Iterator[Event]:
+    """An event that is set once `is_done`, or if `stop` was."""
+    over = Event()
+    if stop.is_set():
+        over.set()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            if is_done():
+                over.set()
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    yield over
+    watcher.join()
+
+
 class OneShot(PubSubTransport):
     """Its submissions, which otherwise go on for ever, end once `is_done`."""
 
     is_done: Callable[[], bool]
 
     def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
-        over = Event()
-        if stop.is_set():
-            over.set()
-        watcher = Thread(target=self._stop_once_done, args=(over,))
-        watcher.start()
-        yield from super().submissions(over)
-        watcher.join()
-
-    def _stop_once_done(self, over: Event) -> None:
-        while not over.wait(0.05):
-            if self.is_done():
-                over.set()
+        with over_once(self.is_done, stop) as over:
+            yield from super().submissions(over)
 
 
-@pytest.fixture(params=["memory", "directory", "pubsub"])
+class OneShotStream(StreamTransport):
+    """Its submissions, which otherwise go on for ever, end once `is_done`."""
+
+    is_done: Callable[[], bool]
+
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
+        with over_once(self.is_done, stop) as over:
+            yield from super().submissions(over)
+
+
+class StreamHarness:
+    def __init__(self, server: Server) -> None:
+        self.heard = Heard()
+        self._client: Any = server.client()
+        self._sent = 0
+        options = StreamOptions(8, 3, 60, 10**6, None, {"type": "fake"})
+        worker = Worker(RedisServer(port=server.port), "jobs", "group", lease_seconds=30)
+        worker.join(Event())
+        self.stream = OneShotStream(worker, options, self.heard, lambda _: b"black")
+        self.stream.is_done = self._is_done
+        self.transport: Transport = self.stream
+
+    def send(self, name: str, prompt: bytes = b"{}") -> None:
+        self._client.xadd("jobs", {"id": name, "image": IMAGE, "prompt": prompt})
+        self._sent += 1
+
+    def result(self, stem: str) -> dict[str, bytes]:
+        files = self._replies()[stem]["files"]
+        return {suffix: base64.b64decode(content) for suffix, content in files.items()}
+
+    def failures(self) -> list[str]:
+        return sorted(name for name, reply in self._replies().items() if "error" in reply["meta"])
+
+    def waiting(self) -> list[str]:
+        """What another worker gets at once."""
+        found = self._client.xautoclaim("jobs", "group", "other", min_idle_time=10**6)[1]
+        new = self._client.xreadgroup("group", "other", {"jobs": ">"})
+        return [fields[b"id"].decode() for _, fields in [*found, *(e for _, entries in new for e in entries)]]
+
+    def close(self) -> None:
+        self.stream.close()
+        self._client.close()
+
+    def _is_done(self) -> bool:
+        return len([kind for kind, _ in self.heard.outcomes if kind != "deferred"]) >= self._sent
+
+    def _replies(self) -> dict[str, Mapping[str, Any]]:
+        entries = self._client.xrange("jobs:results")
+        return {fields[b"id"].decode(): json.loads(fields[b"reply"]) for _, fields in entries}
+
+
+@pytest.fixture(params=["memory", "directory", "pubsub", "stream"])
 def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     with made(request.param, tmp_path) as harness:
         yield harness
 
 
 @pytest.fixture(params=["memory", "directory"])
+def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    """The transports whose results lie in one place, where names can be taken."""
+    with made(request.param, tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture(params=["memory", "directory", "stream"])
 def keeping(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """The transports that have a place where submissions wait, and one where results lie together."""
+    """The transports that have a place where submissions wait."""
     with made(request.param, tmp_path) as harness:
         yield harness
 
@@ -188,6 +256,9 @@ def made(kind: str, tmp_path: Path) -> Iterator[Harness]:
         case "pubsub":
             with running_server() as server, closing(PubSubHarness(server)) as pubsub:
                 yield pubsub
+        case "stream":
+            with running_server() as server, closing(StreamHarness(server)) as stream:
+                yield stream
 
 
 @contextmanager
@@ -241,19 +312,19 @@ def test_a_delivered_submission_is_published_whole_and_never_comes_again(harness
     assert harness.heard.outcomes == [("delivered", "a")]
 
 
-def test_a_second_job_of_one_name_gets_a_name_of_its_own(keeping: Harness) -> None:
+def test_a_second_job_of_one_name_gets_a_name_of_its_own(sharing: Harness) -> None:
     stems = []
-    keeping.send("a")
-    for [s] in keeping.transport.submissions(Event()):
-        keeping.transport.begin([s])
-        stems.append(keeping.transport.reserve(s, [".png", ".json"]))
-        assert keeping.transport.reserve(s, [".png", ".json"]) == stems[-1]
-        keeping.transport.deliver([Delivery(s, ARTIFACTS)])
+    sharing.send("a")
+    for [s] in sharing.transport.submissions(Event()):
+        sharing.transport.begin([s])
+        stems.append(sharing.transport.reserve(s, [".png", ".json"]))
+        assert sharing.transport.reserve(s, [".png", ".json"]) == stems[-1]
+        sharing.transport.deliver([Delivery(s, ARTIFACTS)])
         if len(stems) == 1:
-            keeping.send("a")
+            sharing.send("a")
 
     assert stems == ["a", "a~2"]
-    assert keeping.result("a~2") == keeping.result("a") != {}
+    assert sharing.result("a~2") == sharing.result("a") != {}
 
 
 def test_a_rejected_submission_fails_for_good(harness: Harness) -> None:
@@ -303,6 +374,6 @@ def test_nothing_more_comes_after_stop(keeping: Harness) -> None:
 
 
 def delivery(harness: Harness, s: Submission) -> Delivery:
-    artifacts = (*ARTIFACTS, *WIRE) if isinstance(harness, PubSubHarness) else ARTIFACTS
+    artifacts = (*ARTIFACTS, *WIRE) if isinstance(harness, PubSubHarness | StreamHarness) else ARTIFACTS
     harness.transport.reserve(s, [artifact.suffix for artifact in artifacts])
     return Delivery(s, artifacts)

@@ -36,6 +36,9 @@ class Inbox:
         except Empty:
             return None
 
+    def settle(self) -> None:
+        """The last message is dealt with: nothing to do, there is no getting it back."""
+
     def wait_until_up(self, patience_seconds: float) -> None:
         """Returns once there is a subscription; ServerUnavailable if there is none in time."""
         deadline = time.monotonic() + patience_seconds

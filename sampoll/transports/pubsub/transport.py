@@ -21,11 +21,11 @@ from sampoll.transports.pubsub.outbox import Outbox, Outgoing
 from sampoll.transports.pubsub.subscription import Gaps, Subscription
 from sampoll.wire.link import RedisServer
 from sampoll.wire.messages import (
-    Answer,
     Request,
     error_message,
     parse_request,
     reply_message,
+    wire_answer,
 )
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,6 @@ GROUP_SIZE = 16
 LONGEST_DEAFNESS_SECONDS = 0.2
 LAST_REPLIES_SECONDS = 5.0
 """How long replies may still take once the service has stopped."""
-CONTOURS, UNION, RECORD = ".contours.json", ".union.png", ".json"
-"""The artifacts that every reply is made of."""
 
 BlackMask = Callable[[bytes], bytes]
 """A mask without any object for an image file, as a PNG of the image's size, or of one pixel."""
@@ -129,10 +127,7 @@ class PubSubTransport:
         for delivery in deliveries:
             submission = delivery.submission
             request = self._close(submission)
-            artifacts = {artifact.suffix: artifact.content for artifact in delivery.artifacts}
-            contours, mask = artifacts.pop(CONTOURS), artifacts.pop(UNION)
-            answer = Answer(contours, mask, artifacts[RECORD], artifacts)
-            message = reply_message(request, answer, self._options.segmenter)
+            message = reply_message(request, wire_answer(delivery.artifacts), self._options.segmenter)
             sent = partial(self._events.delivered, submission.name, submission.id, submission.name)
             self._outbox.put(self._outgoing(request, message, sent))
 
