@@ -318,6 +318,31 @@ def test_what_the_server_refuses_ends_the_worker(
     assert refused.returncode == 77
 
 
+def test_the_rights_that_are_documented_are_enough(tmp_path: Path) -> None:
+    drop_pair(tmp_path, "a")
+    drop_pair(tmp_path, "bad", {"points": "none"})
+    env = {"SAMPOLL_REDIS_PASSWORD": "p"}
+    with running_server() as server, server.client() as client:
+        keys = ["reset", "on", ">p", "~sam", "~sam:*"]
+        client.execute_command(
+            "ACL", "SETUSER", "worker", *keys, "+@stream", "+eval", "+hincrby", "+hget", "+hdel"
+        )
+        client.execute_command("ACL", "SETUSER", "sender", *keys, "+@stream", "+eval", "+get", "+set")
+        sender = ("--redis-port", server.port, "--redis-username", "sender", "--stream", "sam")
+        sent = sampoll("send", *sender, tmp_path, env=env)
+        log = tmp_path / "log"
+        with worker(log, server.port, "--redis-username", "worker", env=env) as process:
+            received = sampoll("recv", *sender, "-o", tmp_path / "out", "--count", 2, env=env)
+            process.terminate()
+            assert process.wait(30) == 0
+        failed = sampoll("failed", "retry", "--all", *sender, env=env)
+
+    assert sent.returncode == 0, sent.stderr
+    assert received.stdout == "1 written, 1 failed\n"
+    assert failed.stdout == "1 to be tried again by the workers of sam\n"
+    assert "does not say how it is set up" in log.read_text()
+
+
 def test_a_folder_goes_through_a_stream_and_comes_back_whatever_is_interrupted(
     tmp_path: Path, shared: Server, client: "redis.Redis", folders: Folders
 ) -> None:

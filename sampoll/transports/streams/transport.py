@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 """Before a job is tried again after an error that may pass."""
-FULL_SECONDS = 0.05
-"""Between two looks whether there is a slot again."""
+FULL_SECONDS = 0.2
+"""How long a wait for a slot may go on after `stop` was set."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class StreamTransport:
         self._black_mask = black_mask
         self._held: dict[str, _Held] = {}
         self._lock = Lock()
+        self._freed = Event()
         self._again: list[tuple[float, Submission]] = []
 
     # Transport
@@ -77,7 +78,8 @@ class StreamTransport:
             if slots > 0:
                 entries = self._worker.read(slots, self._held_entries(), stop, may_wait=not due)
             elif not due:
-                stop.wait(FULL_SECONDS)
+                self._freed.wait(FULL_SECONDS)
+                self._freed.clear()
             taken = [submission for entry in entries if (submission := self._taken(*entry)) is not None]
             yield from _grouped([*due, *taken])
 
@@ -206,7 +208,9 @@ class StreamTransport:
 
     def _let_go(self, held: _Held) -> bool:
         with self._lock:
-            return self._held.pop(held.submission.id, None) is not None
+            was_ours = self._held.pop(held.submission.id, None) is not None
+        self._freed.set()
+        return was_ours
 
 
 def _grouped(submissions: Sequence[Submission]) -> Iterator[list[Submission]]:
