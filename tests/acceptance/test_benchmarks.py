@@ -40,6 +40,21 @@ def test_each_step_is_measured_beside_the_usual_way(tmp_path: Path) -> None:
     assert len(document["seconds"]) == 16  # type: ignore[arg-type]
 
 
+def test_requests_are_measured_beside_the_loop(tmp_path: Path) -> None:
+    sizes = ("--clients", "1,2", "--requests", 4, "--rounds", 1, "--size", "64x48")
+    table, document = benchmark("requests", *sizes, json_file=tmp_path / "figures.json")
+    assert table.count("| loop |") == table.count("| sampoll |") == 4
+    assert len(document) == 1 + 8  # the machine, and the figures
+
+
+def test_workers_are_measured_beside_one_worker_and_a_folder(tmp_path: Path) -> None:
+    sizes = ("--workers", "1,2", "--jobs", 8, "--rounds", 1)
+    table, document = benchmark("workers", *sizes, json_file=tmp_path / "figures.json")
+    assert "| 2 workers, 50 ms |" in table
+    assert "| folder, a free model |" in table
+    assert document["jobs"] == 8
+
+
 def test_ratios_are_drawn_as_bars() -> None:
     bars = runpy.run_path(str(ROOT / "benchmarks" / "plots.py"))["bars"]
     svg = bars("times <as> fast", {"loop": 1.0, "ours & theirs": 4.0}, "x")
