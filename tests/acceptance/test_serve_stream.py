@@ -84,6 +84,7 @@ def test_jobs_from_before_there_was_a_group_are_shared_and_each_done_once(
         logs = [tmp_path / "a.log", tmp_path / "b.log"]
         with worker(logs[0], server.port) as first, worker(logs[1], server.port) as second:
             until(lambda: client.xlen("sam:results") >= 40, "the results")
+            until(lambda: all(": ready" in log.read_text() for log in logs), "both to be ready")
             queue(client, ["one more"])
             until(lambda: client.xlen("sam:results") >= 41, "a job that comes later")
             for process in (first, second):

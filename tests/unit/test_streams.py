@@ -69,12 +69,40 @@ def test_an_attempt_is_counted_before_it_is_made_and_not_if_it_is_given_back(
     worker.begin([begun])
     assert worker.attempts_of(begun) == 1
 
-    worker.release([begun], [untouched])
+    worker.close([begun], [untouched])
 
     assert read(other) == [begun, untouched]
     assert [other.attempts_of(entry) for entry in (begun, untouched)] == [0, 0]
-    worker.close()
     other.close()
+
+
+def test_a_worker_that_leaves_does_not_keep_its_jobs_by_a_last_heartbeat(server: Server, client: Any) -> None:
+    client.xadd("jobs", {"id": "a"})
+    worker, other = joined(server, lease_seconds=3), joined(server, lease_seconds=3)
+    [entry] = read(worker)
+    beaten: list[str] = []
+
+    def held() -> frozenset[str]:
+        beaten.append(entry)
+        return frozenset({entry})
+
+    worker.keep_alive(held, lambda _: None)
+    until(lambda: beaten, "a heartbeat")
+    worker.close([], [entry])
+
+    assert read(other) == [entry]
+    other.close()
+
+
+def test_a_late_heart_does_not_make_a_worker_take_its_own_jobs(server: Server, client: Any) -> None:
+    client.xadd("jobs", {"id": "a"})
+    worker = joined(server, lease_seconds=0.05)
+    held = frozenset(read(worker))
+    assert not NEVER.wait(0.2)
+
+    assert not worker.read(5, held, NEVER, may_wait=False)
+
+    worker.close()
 
 
 def test_what_an_answer_that_never_came_has_given_us_is_read_again(server: Server, client: Any) -> None:

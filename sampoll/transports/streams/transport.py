@@ -119,12 +119,9 @@ class StreamTransport:
     def close(self) -> None:
         """Lets other workers have, at once and uncounted, what is neither delivered nor rejected."""
         held = list(self._held.values())
-        if held:
-            self._worker.release(
-                [each.entry for each in held if each.is_begun],
-                [each.entry for each in held if not each.is_begun],
-            )
-        self._worker.close()
+        self._worker.close(
+            [each.entry for each in held if each.is_begun], [each.entry for each in held if not each.is_begun]
+        )
         self._held.clear()
 
     # In between

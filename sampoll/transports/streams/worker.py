@@ -75,10 +75,14 @@ class Worker:
         self._heart = Thread(target=self._beat, args=(held, on_lost), name="heartbeat")
         self._heart.start()
 
-    def close(self) -> None:
+    def close(self, begun: Sequence[str] = (), others: Sequence[str] = ()) -> None:
+        """Leaves, and lets other workers have these entries at once; the attempts of what was begun are not
+        counted."""
         self._is_over.set()
         if self._heart is not None:
-            self._heart.join()
+            self._heart.join()  # or it would say once more that they are ours
+        if begun or others:
+            self._release(begun, others)
         self._client.close()
 
     # Entries
@@ -115,8 +119,7 @@ class Worker:
         """Ends an entry that was deleted."""
         self._persistently(lambda: self._client.xack(self.stream, self.group, entry))
 
-    def release(self, begun: Sequence[str], others: Sequence[str]) -> None:
-        """Lets other workers have these at once; the attempts of what was begun are not counted."""
+    def _release(self, begun: Sequence[str], others: Sequence[str]) -> None:
         keys, owner = (self.stream, self._attempts), (self.group, self._name)
         try:
             self._client.eval(scripts.RELEASE, len(keys), *keys, *owner, str(len(begun)), *begun, *others)
@@ -147,8 +150,10 @@ class Worker:
                 self.stream, self.group, self._name, min_idle_time=lease_ms, count=at_most
             )
             self.note_trimmed(len(deleted[0]) if deleted else 0)
-            if taken:
-                return [(_text(entry), fields or None) for entry, fields in taken]
+            # Ours among them, if our own heart was late.
+            others = [(_text(entry), fields or None) for entry, fields in taken]
+            if fresh := [(entry, fields) for entry, fields in others if entry not in held]:
+                return fresh
         block = int(1000 * BLOCK_SECONDS) if may_wait else None
         return list(
             _entries(self._client.xreadgroup(self.group, self._name, {self.stream: ">"}, at_most, block))
