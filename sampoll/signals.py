@@ -10,6 +10,8 @@ from types import FrameType
 
 ONE_REQUEST_SECONDS = 0.1
 """Signals so close together are one request: `timeout` and terminals signal a process and its group."""
+LONGEST_DEAFNESS_SECONDS = 0.2
+"""How long a signal may wait to be handled."""
 
 
 @contextmanager
@@ -50,6 +52,8 @@ def outside_the_main_thread(work: Callable[[], None]) -> None:
 
     thread = Thread(target=guarded, name="service")
     thread.start()
-    thread.join()
+    # Not for ever: a signal that comes just before a wait, or in another thread, does not interrupt it.
+    while thread.is_alive():
+        thread.join(LONGEST_DEAFNESS_SECONDS)
     if raised:
         raise raised[0]

@@ -6,15 +6,16 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from fakes import POISON_HEIGHT
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis_servers import SERVERS, VALKEY, Server, proxy_to, running_server, server_name
 from support import BOX, SAMPOLL, Folders, drop_pair, encoded, environment, image_of, names_in, sampoll, until
 
@@ -169,22 +170,65 @@ def test_a_flushed_server_is_healed_without_a_hot_loop(
     assert 1 <= log.read_text().count("the group sampoll is gone") < 5
 
 
-def test_a_full_server_loses_nothing_and_costs_no_attempt(tmp_path: Path, gate: tuple[Path, Path]) -> None:
+def fill(client: "redis.Redis") -> None:
+    client.config_set("maxmemory", "1mb")
+
+
+def empty(client: "redis.Redis") -> None:
+    client.config_set("maxmemory", "0")
+
+
+def demote(client: "redis.Redis") -> None:
+    client.execute_command("REPLICAOF", "127.0.0.1", "1")
+
+
+def promote(client: "redis.Redis") -> None:
+    client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@pytest.mark.parametrize(("spoil", "mend"), [(fill, empty), (demote, promote)], ids=["full", "read-only"])
+def test_a_server_that_takes_no_results_loses_none_and_costs_no_attempt(
+    tmp_path: Path, gate: tuple[Path, Path], spoil: Callable[[Any], None], mend: Callable[[Any], None]
+) -> None:
     started, go = gate
+    log = tmp_path / "log"
     with running_server(VALKEY, "--maxmemory-policy", "noeviction") as server, server.client() as client:
         queue(client, ["poison"], POISON)
-        with worker(tmp_path / "log", server.port, "--max-attempts", 1, model="waiting"):
+        with worker(log, server.port, "--max-attempts", 1, model="waiting"):
             until(started.exists, "the worker to begin")
-            client.config_set("maxmemory", "1mb")
-            with pytest.raises(OutOfMemoryError):
+            spoil(client)
+            with pytest.raises((OutOfMemoryError, ReadOnlyError)):
                 client.set("more", bytes(1000))
             go.touch()
-            until(lambda: "paused: " in (tmp_path / "log").read_text(), "the worker to say so")
+            until(lambda: "paused: " in log.read_text(), "the worker to say so")
+            time.sleep(1)
             assert client.xlen("sam:results") == 0
-            client.config_set("maxmemory", "0")
+            mend(client)
             until(lambda: client.xlen("sam:results") >= 1, "the result")
 
         assert_each_is_done_once(client, ["poison"])
+
+
+def said(log: Path, what: str) -> bool:
+    return what in log.read_text()
+
+
+def test_a_server_that_may_lose_jobs_is_warned_of(tmp_path: Path) -> None:
+    logs = {}
+    for policy, options in (("allkeys-lru", ()), ("noeviction", AOF)):
+        log = tmp_path / f"{policy}.log"
+        with (
+            running_server(VALKEY, *options, "--maxmemory-policy", policy) as server,
+            worker(log, server.port) as process,
+        ):
+            until(partial(said, log, ": ready"), "the worker")
+            process.terminate()
+            process.wait(30)
+        logs[policy] = log.read_text()
+
+    assert "writes no append-only file" in logs["allkeys-lru"]
+    assert "may evict jobs when it is full" in logs["allkeys-lru"]
+    assert "WARNING" not in logs["noeviction"]
 
 
 @pytest.mark.parametrize(
