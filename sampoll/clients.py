@@ -51,38 +51,26 @@ def send(
     set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.pairing import pairs_of
-    from sampoll.queueing import queue
+    from sampoll.queueing import Queueing, queue
     from sampoll.redis_settings import server_of
-    from sampoll.sending import Sending
-    from sampoll.sending import send as send_pairs
+    from sampoll.sending import Sending, send_pairs
     from sampoll.transports.streams.jobs import StreamJobs
 
-    settings, streams = resolved.settings.redis, resolved.settings.streams
-    server, pairs = server_of(settings), pairs_of(paths, prompt)
-    if "stream" in resolved.origins:
-        if wait or output is not None:
-            raise UsageError(
-                "results of a stream are collected by `sampoll recv --stream`: leave --output out"
-            )
-        with closing(StreamJobs(server, streams.stream)) as jobs:
-            exit_code, summary = queue(
-                jobs,
-                pairs,
-                in_flight or QUEUED,
-                streams.result_ttl_seconds,
-                again=again,
-                show_progress=show_progress,
-            )
-    else:
+    pairs = pairs_of(paths, prompt)
+    if "stream" not in resolved.origins:
+        redis = resolved.settings.redis
+        is_awaited = wait or output is not None
         sending = Sending(
-            settings.redis_in,
-            settings.redis_out,
-            wait or output is not None,
-            output,
-            in_flight or IN_FLIGHT,
-            timeout,
+            redis.redis_in, redis.redis_out, is_awaited, output, in_flight or IN_FLIGHT, timeout
         )
-        exit_code, summary = send_pairs(server, pairs, sending, show_progress=show_progress)
+        exit_code, summary = send_pairs(server_of(redis), pairs, sending, show_progress=show_progress)
+    elif wait or output is not None:
+        raise UsageError("results of a stream are collected by `sampoll recv --stream`: leave --output out")
+    else:
+        streams = resolved.settings.streams
+        with closing(StreamJobs(server_of(resolved.settings.redis), streams.stream)) as jobs:
+            queueing = Queueing(in_flight or QUEUED, streams.result_ttl_seconds, again)
+            exit_code, summary = queue(jobs, pairs, queueing, show_progress=show_progress)
     typer.echo(summary)
     raise typer.Exit(exit_code)
 

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from typing import Any
@@ -22,24 +23,27 @@ FULL_SECONDS = 0.2
 """Between two looks whether there is room again."""
 
 
+@dataclass(frozen=True)
+class Queueing:
+    """How to put pairs in: while there are fewer than `at_most` jobs in the stream; those that were put in
+    during the last `known_seconds` only if they are to be done `again`."""
+
+    at_most: int
+    known_seconds: int
+    again: bool
+
+
 def queue(
-    jobs: StreamJobs,
-    pairs: Iterable[Pair | JobError],
-    at_most: int,
-    known_seconds: int,
-    *,
-    again: bool,
-    show_progress: bool,
+    jobs: StreamJobs, pairs: Iterable[Pair | JobError], queueing: Queueing, *, show_progress: bool
 ) -> tuple[int, str]:
-    """Puts every pair in, those that were put in during the last `known_seconds` only `again`, and waits
-    while there are `at_most` jobs in the stream; returns the exit code and a summary in one line."""
+    """Puts every pair in; returns the exit code and a summary in one line."""
     stop = Event()
     with (
         stopping_on_signals(stop.set),
         tqdm(unit="pair", dynamic_ncols=True, disable=not show_progress) as bar,
         logging_redirect_tqdm(),
     ):
-        queuer = _Queuer(jobs, at_most, known_seconds, again, bar)
+        queuer = _Queuer(jobs, queueing, bar)
         outside_the_main_thread(partial(queuer.run, pairs, stop))
     summary = f"{queuer.queued} queued, {queuer.known} known, {queuer.failed} failed"
     if stop.is_set():
@@ -48,19 +52,15 @@ def queue(
 
 
 class _Queuer:
-    def __init__(
-        self, jobs: StreamJobs, at_most: int, known_seconds: int, again: bool, bar: "tqdm[Any]"
-    ) -> None:
+    def __init__(self, jobs: StreamJobs, queueing: Queueing, bar: "tqdm[Any]") -> None:
         self.queued = self.known = self.failed = 0
         self._jobs = jobs
-        self._at_most = at_most
-        self._known_seconds = known_seconds
-        self._again = again
+        self._queueing = queueing
         self._bar = bar
 
     def run(self, pairs: Iterable[Pair | JobError], stop: Event) -> None:
         for pair in pairs:
-            while self._jobs.waiting() >= self._at_most and not stop.wait(FULL_SECONDS):
+            while self._jobs.waiting() >= self._queueing.at_most and not stop.wait(FULL_SECONDS):
                 pass
             if stop.is_set():
                 return
@@ -76,7 +76,8 @@ class _Queuer:
             raise pair
         image, prompt = content_of(pair)
         digest = hashlib.sha256(hashlib.sha256(image).digest() + prompt).hexdigest()
-        if self._jobs.send(pair.name, image, prompt, digest, self._known_seconds, again=self._again):
+        known_seconds, again = self._queueing.known_seconds, self._queueing.again
+        if self._jobs.send(pair.name, image, prompt, digest, known_seconds, again=again):
             log.info("%s: queued", printable(pair.name))
             self.queued += 1
         else:

@@ -56,7 +56,7 @@ class Sending:
     timeout_seconds: float
 
 
-def send(
+def send_pairs(
     server: RedisServer, pairs: Iterable[Pair | JobError], sending: Sending, *, show_progress: bool
 ) -> tuple[int, str]:
     """Sends every pair; returns the exit code and a summary in one line."""
