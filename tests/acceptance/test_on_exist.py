@@ -1,9 +1,12 @@
 """What becomes of results whose names are taken: --on-exist."""
 
 import json
+import time
+from pathlib import Path
 
 import pytest
-from support import BOX, Folders, drop_pair, image_of, names_in, read_mask, sampoll
+from fakes import POISON_HEIGHT
+from support import BOX, Folders, drop_pair, image_of, names_in, read_mask, running_sampoll, sampoll, until
 
 TWO = {"prompts": [BOX, BOX]}
 
@@ -61,3 +64,23 @@ def test_fail_fails_the_pair_and_says_which_file_is_in_the_way(folders: Folders)
     error = json.loads((folders.input / "failed" / "a.error.json").read_text())["error"]
     assert error["code"] == "output-exists"
     assert "a.png is in the output already (--on-exist fail)" in error["message"]
+
+
+def test_the_next_pair_of_a_name_waits_for_the_one_that_is_worked_on(
+    folders: Folders, gate: tuple[Path, Path]
+) -> None:
+    started, go = gate
+    drop_pair(folders.input, "first", BOX, image=image_of(height=POISON_HEIGHT))
+    flags = ("--on-exist", "replace", "--continuous", "--batch-size", 2, "--model", "fakes:waiting")
+    with running_sampoll("run", *folders.flags, *flags):
+        until(started.exists, "the model to be busy")
+        drop_pair(folders.input, "a", {"box": {"x0": 1, "y0": 1, "x1": 9, "y1": 9}})
+        until(lambda: folders.waiting == [], "the pair to be taken")
+        drop_pair(folders.input, "a", BOX)
+        time.sleep(1.5)  # long enough for it to be taken, too, were it not for the other one
+        assert folders.waiting == ["a.jpg", "a.json"]
+        go.touch()
+        until(lambda: len(folders.done) == 6, "all three to be done")
+
+    assert folders.results == ["a.json", "a.png", "first.json", "first.png"]
+    assert read_mask(folders.output / "a.png").sum() == 16 * 12
