@@ -89,7 +89,9 @@ def test_an_exclusive_run_refuses_to_share_and_touches_nothing(
 ) -> None:
     started, go = gate
     drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
-    with running_sampoll("run", *folders.flags, "--model", "fakes:waiting", "--exclusive") as first:
+    # It looks again only when its job is done, or it would take what comes meanwhile.
+    waiting = ("--rescan", 600, "--model", "fakes:waiting", "--exclusive")
+    with running_sampoll("run", *folders.flags, *waiting) as first:
         until(started.exists, "the first run")
         drop_pair(folders.input, "b")
         second = sampoll("run", *folders.flags, *BOXES, "--exclusive")
