@@ -5,11 +5,10 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from threading import Event
 
 from sampoll.assembly import LoadedModel, decoding_options, load_model, service_of
-from sampoll.decoding import DecodingOptions, decode
+from sampoll.decoding import DecodingOptions
 from sampoll.errors import (
     CutShort,
     Fenced,
@@ -26,7 +25,7 @@ from sampoll.listeners import Tally, progress_bar
 from sampoll.registry import Factory, find_factory, load_format
 from sampoll.service import Service
 from sampoll.settings import Settings
-from sampoll.signals import outside_the_main_thread, stopping_on_signals
+from sampoll.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import Layout
 from sampoll.spool.probing import probe
@@ -101,7 +100,7 @@ class _Application:
 
     def stop(self) -> None:
         """Asks for an orderly end, from any thread."""
-        log.info("stopping: the running batch is finished first; a second signal stops at once")
+        log.info(STOPPING)
         self._stop.set()
         if self._session is not None:
             transport, session_stop = self._session
@@ -169,11 +168,9 @@ class _Application:
     def _service(self, transport: DirectoryTransport) -> Service:
         if self._model is None:
             self._model = load_model(self._settings.model, self._factory)
-        embeddings = self._model.embeddings
-        known = None if embeddings is None else embeddings.known
         log.info("%s: ready", self._layout.input)
-        decoded = partial(decode, options=self._plan.decoding, known=known)
-        return service_of(self._settings, transport, self._model, decoded, self._plan.formats)
+        decode = self._model.decode_with(self._plan.decoding)
+        return service_of(self._settings, transport, self._model, decode, self._plan.formats)
 
 
 def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from sampoll.decoding import DecodingOptions
+from sampoll.decoding import DecodingOptions, decode
 from sampoll.embedding_cache import EmbeddingCache
 from sampoll.interfaces import Format, KeepingSegmenter, Segmenter, Transport
 from sampoll.registry import Factory, find_factory, load_segmenter
@@ -18,6 +19,11 @@ class LoadedModel:
 
     segmenter: Segmenter[Any]
     embeddings: EmbeddingCache[Any] | None
+
+    def decode_with(self, options: DecodingOptions) -> Decode:
+        """How submissions become jobs for this model: images that it knows are not decoded again."""
+        known = None if self.embeddings is None else self.embeddings.known
+        return partial(decode, options=options, known=known)
 
 
 def load_model(settings: ModelSettings, factory: Factory | None = None) -> LoadedModel:

@@ -11,8 +11,8 @@ import typer
 from sampoll import clients, failed, models, serve
 from sampoll.ending import end_with
 from sampoll.logs import set_up_logging
-from sampoll.options import ConfigOption, ImagesArgument, PrintConfigOption, with_settings
-from sampoll.resolution import describe, resolve
+from sampoll.options import ConfigOption, ImagesArgument, PrintConfigOption, resolve_or_print, with_settings
+from sampoll.resolution import resolve
 
 app = typer.Typer(
     name="sampoll",
@@ -62,10 +62,7 @@ def run(
     print_config: PrintConfigOption = False,
 ) -> None:
     """Process the pairs in a directory: once, or --continuous."""
-    resolved = resolve(flags, os.environ, config)
-    if print_config:
-        typer.echo(describe(resolved))
-        return
+    resolved = resolve_or_print(flags, config, print_config=print_config)
     settings = resolved.settings
     show_progress = sys.stderr.isatty() and not settings.spool.continuous
     set_up_logging(resolved, show_progress=show_progress)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from sampoll.errors import UsageError
-from sampoll.failed_pairs import FailedPair, FailedPairs, failed_in_folder, failed_in_stream
+from sampoll.failed_pairs import FailedPair, FailedPairs, failed_in_folder, failed_in_stream, local_time
 from sampoll.naming import printable
 from sampoll.options import ConfigOption, with_settings
 from sampoll.resolution import resolve
@@ -52,7 +52,7 @@ def list_command(
         return
     width = max((len(letter.name) for letter in letters), default=0)
     for letter in letters:
-        typer.echo(f"{letter.name:<{width}}  {_time(letter.at)}  {_tries(letter)}  {_reason(letter)}")
+        typer.echo(f"{letter.name:<{width}}  {local_time(letter.at)}  {_tries(letter)}  {_reason(letter)}")
     typer.echo(f"{len(letters)} failed", err=True)
 
 
@@ -66,7 +66,7 @@ def show(
 ) -> None:
     """All that is known of one failed pair: its errors, its files, and whether those were changed since."""
     for letter in _chosen(_source(flags, input, config), [name]):
-        typer.echo(f"{letter.name}: failed after {_tries(letter)}{letter.job}")
+        typer.echo(f"{letter.name}: failed after {_tries(letter)}, {letter.job}")
         for line in letter.details():
             typer.echo(f"  {line}")
 
@@ -139,7 +139,7 @@ def _wanted(names: Sequence[str] | None, every: bool) -> Sequence[str] | None:
 def _chosen(source: FailedPairs, names: Sequence[str] | None, code: str | None = None) -> list[FailedPair]:
     """The failed pairs of these names, or all, with this code; UsageError for a name that is none."""
     by_name: dict[str, list[FailedPair]] = {}
-    for letter in source.letters:
+    for letter in source.pairs:
         by_name.setdefault(letter.name, []).append(letter)
     for name in names or ():
         if name not in by_name:
@@ -157,12 +157,8 @@ def _summary(letter: FailedPair) -> dict[str, object]:
         "message": letter.message,
         "at": datetime.fromtimestamp(letter.at, UTC).isoformat(timespec="milliseconds"),
         "attempts": letter.attempts,
-        **letter.more(),
+        **letter.more,
     }
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _reason(letter: FailedPair) -> str:

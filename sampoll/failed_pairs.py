@@ -1,11 +1,12 @@
 """Pairs that have failed, wherever they lie, as `sampoll failed` deals with them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sampoll.errors import InputUnavailable, translated_os_errors
 from sampoll.naming import printable
@@ -13,46 +14,37 @@ from sampoll.settings import Settings
 from sampoll.spool.claims import digest_of
 from sampoll.spool.dead_letters import DeadLetter, dead_letters, purge, retry
 from sampoll.spool.layout import InputLayout
-from sampoll.spool.state import Failure
 
 if TYPE_CHECKING:  # redis takes its time, and a folder needs none
     from sampoll.transports.streams.jobs import StreamJobs, StreamLetter
 
 
-class FailedPair(Protocol):
-    """One of them. `at` is in seconds since 1970, `job` says which job it was, for people."""
+@dataclass(frozen=True)
+class FailedPair:
+    """One of them. `at` is in seconds since 1970; for people, `job` says which job it was, and `details` all
+    that is known of it; `more` is what else a program may want to know.
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def at(self) -> float: ...
-    @property
-    def code(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-    @property
-    def attempts(self) -> int: ...
-    @property
-    def job(self) -> str: ...
+    `retry` says whether it will be tried again: somebody else may be faster. `purge` deletes it, and returns
+    how many bytes it took.
+    """
 
-    def details(self) -> Iterator[str]:
-        """Its errors and what there is of it, for people."""
-
-    def more(self) -> dict[str, Any]:
-        """What else a program may want to know."""
-
-    def retry(self) -> bool:
-        """Whether it will be tried again; somebody else may be faster."""
-
-    def purge(self) -> int:
-        """Deletes it; how many bytes it took."""
+    name: str
+    at: float
+    code: str
+    message: str
+    attempts: int
+    job: str
+    details: Callable[[], Iterator[str]]
+    more: Mapping[str, Any]
+    retry: Callable[[], bool]
+    purge: Callable[[], int]
 
 
 @dataclass(frozen=True)
 class FailedPairs:
     """All in one place, and who tries again what is put back."""
 
-    letters: Sequence[FailedPair]
+    pairs: Sequence[FailedPair]
     by_whom: str
 
 
@@ -61,8 +53,8 @@ def failed_in_folder(directory: Path) -> FailedPairs:
     if not directory.is_dir():
         raise InputUnavailable(f"no input directory {directory}: correct --input")
     layout = InputLayout(directory.resolve())
-    letters = [_InFolder(layout, letter) for letter in dead_letters(layout)]
-    return FailedPairs(letters, f"the run that watches {layout.input}, or by the next one")
+    pairs = [_in_folder(layout, letter) for letter in dead_letters(layout)]
+    return FailedPairs(pairs, f"the run that watches {layout.input}, or by the next one")
 
 
 def failed_in_stream(settings: Settings) -> FailedPairs:
@@ -72,108 +64,72 @@ def failed_in_stream(settings: Settings) -> FailedPairs:
 
     jobs = StreamJobs(server_of(settings.redis), settings.streams.stream)
     return FailedPairs(
-        [_InStream(jobs, letter) for letter in jobs.letters()], f"the workers of {jobs.stream}"
+        [_in_stream(jobs, letter) for letter in jobs.letters()], f"the workers of {jobs.stream}"
     )
 
 
-@dataclass(frozen=True)
-class _InFolder:
-    layout: InputLayout
-    letter: DeadLetter
+def _in_folder(layout: InputLayout, letter: DeadLetter) -> FailedPair:
+    last, job_id = letter.last_failure, letter.state.job_id
 
-    @property
-    def name(self) -> str:
-        return printable(self.letter.path)
+    def retried() -> bool:
+        with translated_os_errors("take pairs back from", layout.failed):
+            return retry(layout, letter)
 
-    @property
-    def at(self) -> float:
-        return self.letter.last_failure.at
+    def purged() -> int:
+        with translated_os_errors("delete from", layout.failed):
+            return purge(letter)
 
-    @property
-    def code(self) -> str:
-        return self.letter.last_failure.code
-
-    @property
-    def message(self) -> str:
-        return self.letter.last_failure.message
-
-    @property
-    def attempts(self) -> int:
-        return self.letter.state.attempts
-
-    @property
-    def job(self) -> str:
-        return f", job {self.letter.state.job_id}"
-
-    def details(self) -> Iterator[str]:
-        letter = self.letter
-        yield from map(_failure_line, letter.state.failures)
-        for path, original in zip(letter.files, letter.state.files, strict=True):
-            known = letter.last_failure.sha256.get(printable(original))
-            with translated_os_errors("look at", path):
-                yield f"{printable(os.fspath(path))}: {_condition(path, known)}"
-
-    def more(self) -> dict[str, Any]:
-        files = [printable(os.fspath(path)) for path in self.letter.files]
-        return {"job_id": self.letter.state.job_id, "files": files}
-
-    def retry(self) -> bool:
-        with translated_os_errors("take pairs back from", self.layout.failed):
-            return retry(self.layout, self.letter)
-
-    def purge(self) -> int:
-        with translated_os_errors("delete from", self.layout.failed):
-            return purge(self.letter)
+    return FailedPair(
+        name=printable(letter.path),
+        at=last.at,
+        code=last.code,
+        message=last.message,
+        attempts=letter.state.attempts,
+        job=f"job {job_id}",
+        details=partial(_details_in_folder, letter),
+        more={"job_id": job_id, "files": [printable(os.fspath(path)) for path in letter.files]},
+        retry=retried,
+        purge=purged,
+    )
 
 
-@dataclass(frozen=True)
-class _InStream:
-    jobs: "StreamJobs"
-    letter: "StreamLetter"
-
-    @property
-    def name(self) -> str:
-        return printable(self.letter.name)
-
-    @property
-    def at(self) -> float:
-        return self.letter.at
-
-    @property
-    def code(self) -> str:
-        return self.letter.code
-
-    @property
-    def message(self) -> str:
-        return self.letter.message
-
-    @property
-    def attempts(self) -> int:
-        return self.letter.attempts
-
-    @property
-    def job(self) -> str:
-        return f", entry {self.letter.entry} of {self.jobs.stream}:failed"
-
-    def details(self) -> Iterator[str]:
-        letter = self.letter
-        yield _failure_line(Failure(letter.code, letter.message, letter.at, None, None))
-        for key, value in letter.content.items():
-            yield f"{key}: {len(value)} bytes"
-
-    def more(self) -> dict[str, Any]:
-        return {"entry": self.letter.entry}
-
-    def retry(self) -> bool:
-        return self.jobs.retry(self.letter)
-
-    def purge(self) -> int:
-        return self.jobs.purge(self.letter)
+def _details_in_folder(letter: DeadLetter) -> Iterator[str]:
+    for failure in letter.state.failures:
+        yield _failure_line(failure.at, failure.code, failure.message)
+    for path, original in zip(letter.files, letter.state.files, strict=True):
+        known = letter.last_failure.sha256.get(printable(original))
+        with translated_os_errors("look at", path):
+            yield f"{printable(os.fspath(path))}: {_condition(path, known)}"
 
 
-def _failure_line(failure: Failure) -> str:
-    at = datetime.fromtimestamp(failure.at).strftime("%Y-%m-%d %H:%M:%S")
-    return f"{at}  {printable(f'{failure.code}: {failure.message}')}"
+def _in_stream(jobs: "StreamJobs", letter: "StreamLetter") -> FailedPair:
+    return FailedPair(
+        name=printable(letter.name),
+        at=letter.at,
+        code=letter.code,
+        message=letter.message,
+        attempts=letter.attempts,
+        job=f"entry {letter.entry} of {jobs.stream}:failed",
+        details=partial(_details_in_stream, letter),
+        more={"entry": letter.entry},
+        retry=partial(jobs.retry, letter),
+        purge=partial(jobs.purge, letter),
+    )
+
+
+def _details_in_stream(letter: "StreamLetter") -> Iterator[str]:
+    yield _failure_line(letter.at, letter.code, letter.message)
+    for key, value in letter.content.items():
+        yield f"{key}: {len(value)} bytes"
+
+
+def local_time(at: float) -> str:
+    """Seconds since 1970 as people read them."""
+    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _failure_line(at: float, code: str, message: str) -> str:
+    return f"{local_time(at)}  {printable(f'{code}: {message}')}"
 
 
 def _condition(path: Path, known: str | None) -> str:

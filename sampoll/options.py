@@ -2,12 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from sampoll.resolution import Resolved, describe, resolve
 from sampoll.settings import Setting, all_settings
 
 Command: TypeAlias = Callable[..., None]
@@ -21,6 +23,15 @@ PrintConfigOption: TypeAlias = Annotated[
 ImagesArgument: TypeAlias = Annotated[
     list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH...")
 ]
+
+
+def resolve_or_print(flags: Mapping[str, Any], config: Path | None, *, print_config: bool) -> Resolved:
+    """The settings in force; or, if they are only to be shown, the end of the command."""
+    resolved = resolve(flags, os.environ, config)
+    if print_config:
+        typer.echo(describe(resolved))
+        raise typer.Exit
+    return resolved
 
 
 def with_settings(*names: str) -> Callable[[Command], Command]:

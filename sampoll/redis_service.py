@@ -8,7 +8,7 @@ from threading import Event
 from typing import Any
 
 from sampoll.assembly import decoding_options, load_model, service_of
-from sampoll.decoding import DecodingOptions, decode, image_size
+from sampoll.decoding import DecodingOptions, image_size
 from sampoll.embedded import embedded_server
 from sampoll.errors import UsageError
 from sampoll.events import Broadcast, Events
@@ -18,7 +18,7 @@ from sampoll.listeners import Tally
 from sampoll.redis_settings import server_of
 from sampoll.registry import Factory, find_factory, load_format
 from sampoll.settings import ModelSettings, RedisSettings, Settings
-from sampoll.signals import outside_the_main_thread, stopping_on_signals
+from sampoll.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.transports.pubsub.transport import PubSubOptions, pubsub_transport
 from sampoll.transports.streams.transport import StreamOptions, stream_transport
 from sampoll.transports.streams.worker import Worker
@@ -119,12 +119,10 @@ def _serve(
 ) -> None:
     """Loads the model, and serves the transport for the device on which it is."""
     model = load_model(settings.model, factory)
-    known = None if model.embeddings is None else model.embeddings.known
     formats = [load_format("png"), load_format("opex"), UnionMask(), ContourLists()]
-    decoded = partial(decode, options=decoding, known=known)
     with transport_for(model.segmenter.info.device) as transport:
         log.info("%s: ready", server_of(settings.redis))
-        service_of(settings, transport, model, decoded, formats).run(stop)
+        service_of(settings, transport, model, model.decode_with(decoding), formats).run(stop)
 
 
 def segmenter_meta(settings: ModelSettings) -> dict[str, str]:
@@ -142,5 +140,5 @@ def _black_mask(decoding: DecodingOptions, image: bytes) -> bytes:
 
 
 def _stop(stop: Event) -> None:
-    log.info("stopping: the running batch is finished first; a second signal stops at once")
+    log.info(STOPPING)
     stop.set()

@@ -12,9 +12,8 @@ import orjson
 
 from sampoll.spool.files import ensure_directory, replace_file
 from sampoll.spool.layout import LONGEST_STEM_BYTES, PRIVATE, versioned
-from sampoll.wire.messages import Reply
+from sampoll.wire.messages import RECORD, Reply
 
-RECORD = ".json"
 UNKNOWN_SCORE = 1.0
 """In replies of programs that send none: readers of OPEX need a number."""
 

@@ -1,13 +1,11 @@
 """`sampoll serve`: prompts answered over a network."""
 
-import os
 from typing import Annotated, Any
 
 import typer
 
 from sampoll.logs import set_up_logging
-from sampoll.options import ConfigOption, PrintConfigOption, with_settings
-from sampoll.resolution import describe, resolve
+from sampoll.options import ConfigOption, PrintConfigOption, resolve_or_print, with_settings
 
 app = typer.Typer(name="serve", help="Answer prompts over a network.", no_args_is_help=True)
 
@@ -29,10 +27,7 @@ def redis(
     print_config: PrintConfigOption = False,
 ) -> None:
     """Answer requests that clients publish on a channel of Redis or Valkey, until a signal comes."""
-    resolved = resolve(flags, os.environ, config)
-    if print_config:
-        typer.echo(describe(resolved))
-        return
+    resolved = resolve_or_print(flags, config, print_config=print_config)
     set_up_logging(resolved, show_progress=False)
 
     from sampoll.listeners import Log
@@ -49,10 +44,7 @@ def stream(
     print_config: PrintConfigOption = False,
 ) -> None:
     """Work on the jobs of a Redis stream, together with any number of other workers, until a signal comes."""
-    resolved = resolve(flags, os.environ, config)
-    if print_config:
-        typer.echo(describe(resolved))
-        return
+    resolved = resolve_or_print(flags, config, print_config=print_config)
     set_up_logging(resolved, show_progress=False)
 
     from sampoll.listeners import Log

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from threading import Thread
 from types import FrameType
 
+STOPPING = "stopping: the running batch is finished first; a second signal stops at once"
+"""What a service says at the first signal."""
 ONE_REQUEST_SECONDS = 0.1
 """Signals so close together are one request: `timeout` and terminals signal a process and its group."""
 LONGEST_DEAFNESS_SECONDS = 0.2

@@ -3,9 +3,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from redis_servers import Server, running_server
 from support import Folders
 
 # No deadlines: machines are shared. On CI every run tries the same examples.
@@ -37,6 +39,21 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     monkeypatch.setenv("FAKES_STARTED", str(started))
     monkeypatch.setenv("FAKES_GO", str(go))
     return started, go
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A bundled server that the tests of a module share."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Any]:
+    """A client of that server, which is empty."""
+    with server.client() as client:
+        client.flushall()
+        yield client
 
 
 def needed(is_there: bool, what: str) -> None:

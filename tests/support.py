@@ -196,9 +196,11 @@ def sampoll(
 
 
 @contextmanager
-def running_sampoll(*arguments: object, log: IO[bytes] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running_sampoll(
+    *arguments: object, log: IO[bytes] | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """The real command in the background; killed at the end if it still runs."""
-    process = subprocess.Popen([SAMPOLL, *map(str, arguments)], env=environment(), stderr=log, stdout=log)
+    process = subprocess.Popen([SAMPOLL, *map(str, arguments)], env=environment(env), stderr=log, stdout=log)
     try:
         yield process
     finally:

@@ -74,6 +74,7 @@ def _settings(arguments: Namespace, environment: Mapping[str, str]) -> dict[str,
         password = environment.get(arguments.redis_password_env)
     return {
         **model_settings(arguments),
+        "redis-url": None,  # whatever the environment says, the flags do
         "redis-host": arguments.redis_host,
         "redis-port": arguments.redis_port,
         "redis-db": arguments.redis_db,

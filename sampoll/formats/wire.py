@@ -8,18 +8,19 @@ import orjson
 from sampoll.formats.contours import OuterContour, outer_contours
 from sampoll.formats.png_mask import encode
 from sampoll.results import Artifact, Mask, Segmentation
+from sampoll.wire.messages import CONTOURS, UNION
 
 
 class UnionMask:
     """One PNG for all prompts: 1 where any mask is."""
 
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
-        return [".union.png"]
+        return [UNION]
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
         alone = [artifact for artifact in earlier if artifact.suffix == ".png"]
         content = alone[0].content if alone else encode(_union(segmentation))
-        return [Artifact(".union.png", content)]
+        return [Artifact(UNION, content)]
 
 
 class ContourLists:
@@ -29,12 +30,12 @@ class ContourLists:
     """
 
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
-        return [".contours.json"]
+        return [CONTOURS]
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
         masks = (mask for masks in segmentation.masks for mask in masks)
         contours = [c.polygon for mask in masks for c in outer_contours(mask) if _has_extent(c)]
-        return [Artifact(".contours.json", orjson.dumps(contours, option=orjson.OPT_SERIALIZE_NUMPY))]
+        return [Artifact(CONTOURS, orjson.dumps(contours, option=orjson.OPT_SERIALIZE_NUMPY))]
 
 
 def blank(size: tuple[int, int]) -> bytes:

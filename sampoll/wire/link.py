@@ -1,6 +1,5 @@
 """A Redis server: how it is reached, and what its errors mean."""
 
-import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +21,6 @@ from redis.retry import Retry
 
 from sampoll.errors import ConfigurationError, PermissionRefused, ServerUnavailable
 from sampoll.naming import redacted
-
-log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 STALL_SECONDS = 10.0
@@ -81,7 +78,7 @@ def refusal(error: RedisError, server: RedisServer) -> PermissionRefused | None:
         return None
     return PermissionRefused(
         f"{server} refuses: {error}. Check --redis-username and SAMPOLL_REDIS_PASSWORD or "
-        "--redis-password-file, and the user's rights to the channels"
+        "--redis-password-file, and the user's rights"
     )
 
 

@@ -1,102 +1,22 @@
-"""`sampoll serve redis` as a process, with real servers and with clients as they are known to be."""
+"""`sampoll serve redis` as a process: what clients as they are known to be get from it."""
 
 import base64
-import io
 import json
-import os
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import redis
-import trustme
 from fakes import POISON_HEIGHT
 from opex import ObjectPredictions
-from PIL import Image
 from redis_clients import Annotator, LateSubscriber, classic_request, next_reply
-from redis_servers import SERVERS, VALKEY, Server, proxy_to, running_server, server_name
-from support import SAMPOLL, encoded, environment, image_of, sampoll, turned_image, until
-
-BOX = {"box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16}}
-IMAGE = encoded(image_of(), "JPEG")
-
-
-@dataclass
-class Service:
-    """The process, and what it has logged so far."""
-
-    process: subprocess.Popen[bytes]
-    log_file: Path
-
-    @property
-    def log(self) -> str:
-        return self.log_file.read_text()
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(60)
-
-
-@contextmanager
-def serving(
-    tmp_path: Path, port: int, *flags: object, model: str = "boxes", env: Mapping[str, str] | None = None
-) -> Iterator[Service]:
-    """The service, once it is subscribed."""
-    log_file = tmp_path / "serve.log"
-    command = [SAMPOLL, "serve", "redis", "--redis-port", port, "--model", f"fakes:{model}", *flags]
-    with log_file.open("wb") as log:
-        process = subprocess.Popen([*map(str, command)], env=environment(env), stdout=log, stderr=log)
-    service = Service(process, log_file)
-    try:
-        until(lambda: ": ready" in service.log or process.poll() is not None, "the service to be ready")
-        until(
-            lambda: "subscribed to" in service.log or process.poll() is not None,
-            "the service to be subscribed",
-        )
-        yield service
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_server() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator["redis.Redis"]:
-    with server.client() as client:
-        client.flushall()
-        yield client
-
-
-def box_mask(prompt: Any = BOX, shape: tuple[int, int] = (24, 32)) -> np.ndarray[Any, Any]:
-    mask = np.zeros(shape, np.bool_)
-    box = prompt["box"]
-    mask[int(box["y0"]) : int(box["y1"]), int(box["x0"]) : int(box["x1"])] = True
-    return mask
-
-
-def mask_in(reply: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    with Image.open(io.BytesIO(base64.b64decode(reply["mask"]))) as image:
-        assert image.mode == "1"
-        return np.asarray(image)
-
-
-def request(**more: object) -> str:
-    return json.dumps({"image": base64.b64encode(IMAGE).decode(), "prompt": BOX, **more})
+from redis_servers import SERVERS, Server, running_server, server_name
+from redis_serving import BOX, IMAGE, box_mask, mask_in, request, serving
+from support import encoded, image_of, turned_image, until
 
 
 @pytest.mark.parametrize("program", SERVERS, ids=server_name)
@@ -177,163 +97,6 @@ def test_sixty_large_messages_at_once_are_all_answered(
         assert service.end() == 0
     assert all("error" not in reply["meta"] for reply in replies)
     assert "60 done, 0 failed" in service.log
-    assert "0 gaps" in service.log
-
-
-def test_a_server_that_is_killed_is_found_again_and_the_gap_is_told(tmp_path: Path) -> None:
-    with running_server() as server, serving(tmp_path, server.port) as service:
-        with server.client() as client:
-            assert len(Annotator(client).ask(IMAGE, BOX)) == 1
-        server.kill()
-        until(lambda: "no subscription to" in service.log, "the loss to be noticed")
-        server.start()
-        until(lambda: "again; what was published in the last" in service.log, "the new subscription")
-        with server.client() as client:
-            assert len(Annotator(client).ask(IMAGE, BOX)) == 1
-
-        assert service.end() == 0
-    assert "2 done, 0 failed" in service.log
-    assert "1 gaps in the subscription" in service.log
-
-
-def test_a_service_may_start_before_its_server(tmp_path: Path) -> None:
-    with running_server() as server:
-        server.kill()
-        command = [SAMPOLL, "serve", "redis", "--redis-port", server.port, "--model", "fakes:boxes"]
-        log_file = tmp_path / "log"
-        with log_file.open("wb") as log:
-            process = subprocess.Popen([*map(str, command)], env=environment(), stdout=log, stderr=log)
-        try:
-            until(lambda: "no subscription to" in log_file.read_text(), "the service to say so")
-            server.start()
-            with server.client() as client:
-                until(lambda: client.pubsub_numpat() == 1, "the subscription")
-                assert len(Annotator(client).ask(IMAGE, BOX)) == 1
-            process.terminate()
-            assert process.wait(30) == 0
-        finally:
-            process.kill()
-            process.wait()
-
-
-def test_a_password_is_needed_and_is_never_shown(tmp_path: Path) -> None:
-    secret = "open-sesame"
-    (tmp_path / "secret").write_text(f"{secret}\n")
-    (tmp_path / "wrong").write_text("open-barley")
-    with running_server(VALKEY, "--requirepass", secret) as server:
-        flags = ("serve", "redis", "--redis-port", server.port, "--model", "fakes:boxes")
-        without = sampoll(*flags)
-        wrong = sampoll(*flags, "--redis-password-file", tmp_path / "wrong")
-        url = f"redis://:{secret}@127.0.0.1:{server.port}/0"
-        shown = sampoll("serve", "redis", "--print-config", env={"SAMPOLL_REDIS_PASSWORD": secret})
-        shown_url = sampoll("serve", "redis", "--print-config", "--redis-url", url)
-        with serving(tmp_path, server.port, "--redis-password-file", tmp_path / "secret") as by_file:
-            assert by_file.end() == 0
-        with serving(tmp_path, server.port, env={"SAMPOLL_REDIS_PASSWORD": secret}) as service:
-            with server.client(password=secret) as client:
-                assert len(Annotator(client).ask(IMAGE, BOX)) == 1
-            assert service.end() == 0
-
-    assert without.returncode == wrong.returncode == 77
-    assert "refuses: Authentication required" in without.stderr
-    assert "--redis-password-file" in without.stderr
-    assert shown.returncode == shown_url.returncode == 0
-    for text in (wrong.stderr, shown.stdout, shown_url.stdout, service.log, by_file.log):
-        assert secret not in text
-        assert "open-barley" not in text
-
-
-def test_the_rights_to_subscribe_and_publish_are_enough_and_less_is_fatal(tmp_path: Path) -> None:
-    rights = "reset on >p +psubscribe +publish"
-    with running_server() as server, server.client() as client:
-        client.execute_command("ACL", "SETUSER", "sam", *rights.split(), "&sam_in", "&sam_out")
-        client.execute_command("ACL", "SETUSER", "deaf", *rights.split(), "&sam_out")
-        client.execute_command("ACL", "SETUSER", "mute", *rights.split(), "&sam_in")
-        env = {"SAMPOLL_REDIS_PASSWORD": "p"}
-        deaf = sampoll(
-            *("serve", "redis", "--redis-port", server.port, "--redis-username", "deaf"),
-            *("--model", "fakes:boxes"),
-            env=env,
-        )
-        with serving(tmp_path, server.port, "--redis-username", "mute", env=env) as mute:
-            client.publish("sam_in", classic_request(IMAGE, BOX))
-            assert mute.process.wait(30) == 77
-        assert "No permissions" in mute.log or "no permissions" in mute.log
-        with serving(tmp_path, server.port, "--redis-username", "sam", env=env) as service:
-            with client.pubsub() as pubsub:
-                pubsub.subscribe("sam_out", "elsewhere")
-                client.publish("sam_in", request(id="kept"))
-                reply = next_reply(pubsub)
-                client.publish("sam_in", request(id="lost", reply_to="elsewhere"))
-                until(lambda: "a reply for elsewhere is lost" in service.log, "the loss to be told")
-                client.publish("sam_in", request(id="next"))
-                following = next_reply(pubsub)
-            assert service.end() == 0
-
-    assert deaf.returncode == 77
-    assert "error" not in reply["meta"]
-    assert following["id"] == "next"
-    assert "replies are not kept for late subscribers" in service.log
-    assert "1 replies lost" in service.log
-
-
-def test_while_the_server_loads_its_data_the_service_waits(tmp_path: Path) -> None:
-    with running_server(VALKEY, "--save", "3600 1") as server, serving(tmp_path, server.port) as service:
-        with server.client() as client:
-            for number in range(100):
-                client.set(f"key{number}", os.urandom(1000))
-            client.save()
-        server.kill()
-        server.start(
-            *("--key-load-delay", "15000", "--loading-process-events-interval-bytes", "1024"), wait=False
-        )
-        until(lambda: "again; what was published" in service.log, "the new subscription")
-        with server.client() as client:
-            assert len(Annotator(client).ask(IMAGE, BOX)) == 1
-        assert service.end() == 0
-    assert "1 gaps in the subscription" in service.log
-    assert "1 done, 0 failed" in service.log
-
-
-def fill(client: "redis.Redis") -> None:
-    for number in range(10_000):
-        client.set(f"key{number}", bytes(1000))
-
-
-def test_a_full_server_keeps_no_replies_but_passes_them_on(tmp_path: Path) -> None:
-    options = ("--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
-    with (
-        running_server(VALKEY, *options) as server,
-        server.client() as client,
-        serving(tmp_path, server.port) as service,
-        client.pubsub() as pubsub,
-    ):
-        with pytest.raises(redis.exceptions.OutOfMemoryError):
-            fill(client)
-        pubsub.subscribe("sam_out")
-        client.publish("sam_in", request(id="a"))
-        assert "error" not in next_reply(pubsub)["meta"]
-        client.publish("sam_in", request(id="b"))
-        assert "error" not in next_reply(pubsub)["meta"]
-        assert client.get("sam_out:reply:a") is None
-        assert service.end() == 0
-    assert service.log.count("replies are not kept for late subscribers") == 1
-
-
-def test_a_network_that_stalls_loses_nothing(tmp_path: Path, server: Server, client: "redis.Redis") -> None:
-    with proxy_to(server.port) as proxy, serving(tmp_path, proxy.port) as service, client.pubsub() as pubsub:
-        pubsub.subscribe("sam_out")
-        pubsub.get_message(timeout=5)
-        proxy.stall()
-        for number in range(20):
-            client.publish("sam_in", request(id=f"stalled {number}"))
-        assert pubsub.get_message(timeout=2) is None
-        proxy.resume()
-
-        ids = [next_reply(pubsub)["id"] for _ in range(20)]
-
-        assert service.end() == 0
-    assert ids == [f"stalled {number}" for number in range(20)]
     assert "0 gaps" in service.log
 
 
@@ -463,29 +226,6 @@ def test_a_pattern_may_match_the_channel_of_the_replies(
     assert "2 done, 0 failed" in service.log
 
 
-def test_tls(tmp_path: Path, server: Server, client: "redis.Redis") -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    with proxy_to(server.port, (tmp_path / "cert.pem", tmp_path / "key.pem")) as proxy:
-        command = ("serve", "redis", "--model", "fakes:boxes", "--redis-url")
-        url = f"rediss://localhost:{proxy.port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
-        log_file = tmp_path / "log"
-        with log_file.open("wb") as log:
-            process = subprocess.Popen([SAMPOLL, *command, url], env=environment(), stdout=log, stderr=log)
-        try:
-            until(lambda: ": ready" in log_file.read_text(), "the service")
-            until(lambda: client.pubsub_numpat() == 1, "the subscription")
-            assert len(Annotator(client).ask(IMAGE, BOX)) == 1
-            process.terminate()
-            assert process.wait(30) == 0
-        finally:
-            process.kill()
-            process.wait()
-
-
 def test_the_upright_frame_or_the_frame_of_the_file(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:
@@ -499,36 +239,3 @@ def test_the_upright_frame_or_the_frame_of_the_file(
         shapes[exif] = good.shape
 
     assert shapes == {"apply": (32, 24), "ignore": (24, 32)}
-
-
-def test_an_embedded_server_is_nowhere_else() -> None:
-    run = sampoll("serve", "redis", "--embedded", "--redis-url", "redis://b", "--model", "fakes:boxes")
-
-    assert run.returncode == 2
-    assert "leave redis-url and redis-host out" in run.stderr
-
-
-def test_two_places_at_once_are_refused() -> None:
-    run = sampoll(
-        "serve", "redis", "--redis-url", "redis://a:p@b/0", "--redis-port", 1, "--model", "fakes:boxes"
-    )
-
-    assert run.returncode == 78
-    assert run.stderr == "sampoll: redis-url says where Redis is, and redis-port too: leave one of them out\n"
-
-
-def test_an_embedded_server_needs_nothing_else(tmp_path: Path) -> None:
-    port = Server().port
-    with serving(tmp_path, port, "--embedded") as service:
-        with redis.Redis(port=port) as client:
-            assert len(Annotator(client).ask(IMAGE, BOX)) == 1
-        assert service.end(signal.SIGINT) == 0
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
-
-
-def test_an_embedded_server_finds_its_port_taken(server: Server) -> None:
-    run = sampoll("serve", "redis", "--embedded", "--redis-port", server.port, "--model", "fakes:boxes")
-
-    assert run.returncode == 69
-    assert "perhaps another one has the port" in run.stderr

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from sampoll.drop_in import predict_poll, predict_redis, redis_recv, redis_send
+from sampoll.redis_settings import server_of
+from sampoll.resolution import resolve
 
 REQUIRED = object()
 TYPES = ["default", "vit_h", "vit_l", "vit_b"]
@@ -150,6 +152,15 @@ def test_a_password_itself_comes_before_one_in_the_environment(
     settings = predict_redis._settings(redis_arguments(*given), environment)
 
     assert settings.get("redis-password") == password
+
+
+def test_the_flags_say_where_the_server_is_whatever_the_environment_says() -> None:
+    environment = {"SAMPOLL_REDIS_URL": "redis://elsewhere:1/2"}
+    flags = predict_redis._settings(redis_arguments("--redis_host", "here"), environment)
+
+    server = server_of(resolve(flags, environment).settings.redis)
+
+    assert str(server) == "redis://here:6379/0"
 
 
 def redis_arguments(*given: str) -> Any:

@@ -1,12 +1,10 @@
 """The worker and the jobs of a stream, one step at a time, on a real server."""
 
 import json
-from collections.abc import Iterator
 from threading import Event
 from typing import Any
 
-import pytest
-from redis_servers import Server, running_server
+from redis_servers import Server
 from support import until
 
 from sampoll.transports.streams.jobs import StreamInbox, StreamJobs
@@ -14,19 +12,6 @@ from sampoll.transports.streams.worker import Worker
 from sampoll.wire.link import RedisServer
 
 NEVER = Event()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_server() as server:
-        yield server
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[Any]:
-    with server.client() as client:
-        client.flushall()
-        yield client
 
 
 def joined(server: Server, lease_seconds: float = 30) -> Worker:

@@ -20,8 +20,6 @@ DEAFNESS_SECONDS = 0.2
 """How long a wait for messages may go on after `stop` was set."""
 ASK_SECONDS = 5.0
 """Of silence, after which the server is asked whether it is still there."""
-
-
 FLOOD_BYTES, CALM_BYTES_PER_SECOND = 8 * 2**20, 100 * 2**20
 """So much at once, at a higher rate than that, is a flood."""
 LONGEST_FLOOD_SECONDS = 1.0

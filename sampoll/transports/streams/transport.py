@@ -1,7 +1,6 @@
 """Submissions are entries of a stream that a group of workers shares; results are those of another stream."""
 
 import hashlib
-import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +13,10 @@ from typing import Any
 from sampoll.errors import CrashedRepeatedly, JobError, TransientJobError
 from sampoll.events import Events
 from sampoll.jobs import Submission
-from sampoll.naming import printable
 from sampoll.results import Delivery
 from sampoll.transports.streams.entries import Content, Fields, content_of
 from sampoll.transports.streams.worker import Worker
 from sampoll.wire.messages import error_message, reply_message, wire_answer
-
-log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 """Before a job is tried again after an error that may pass."""
@@ -198,10 +194,7 @@ class StreamTransport:
 
     def _note_lost(self, held: _Held) -> None:
         if self._let_go(held):
-            self._worker.counts.lost += 1
-            log.warning(
-                "%s: another worker has it now, and its result counts", printable(held.submission.name)
-            )
+            self._worker.note_lost(held.submission.name)
 
     def _let_go(self, held: _Held) -> bool:
         with self._lock:

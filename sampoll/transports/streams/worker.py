@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError, ResponseError
 
 from sampoll.errors import ConfigurationError, ServerUnavailable
+from sampoll.naming import printable
 from sampoll.transports.streams import scripts
 from sampoll.transports.streams.entries import Fields
 from sampoll.wire.link import Backoff, RedisServer, refusal
@@ -164,6 +165,11 @@ class Worker:
         if count:
             self.counts.trimmed += count
             log.error("%d jobs were deleted from %s before they were done", count, self.stream)
+
+    def note_lost(self, name: str) -> None:
+        """Says that others have taken a job from us."""
+        self.counts.lost += 1
+        log.warning("%s: another worker has it now, and its result counts", printable(name))
 
     # The group
 

@@ -1,0 +1,205 @@
+"""`sampoll serve stream` while workers, servers and networks fail: nothing is lost or done twice."""
+
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis_servers import VALKEY, Server, proxy_to, running_server
+from stream_working import AOF, POISON, assert_each_is_done_once, queue, results, worker
+from support import (
+    SAMPOLL,
+    environment,
+    until,
+)
+
+
+def test_a_dead_workers_jobs_are_done_by_another(
+    tmp_path: Path, server: Server, client: "redis.Redis", gate: tuple[Path, Path]
+) -> None:
+    started, go = gate
+    queue(client, ["poison"], POISON)
+    queue(client, ["a", "b", "c"])
+    with worker(tmp_path / "dead.log", server.port, "--lease", 1, model="waiting") as dead:
+        until(started.exists, "the first worker to begin")
+        dead.kill()
+        dead.wait()
+        go.touch()
+        with worker(tmp_path / "log", server.port, "--lease", 1, model="waiting"):
+            until(lambda: client.xlen("sam:results") >= 4, "the results")
+
+    assert_each_is_done_once(client, ["poison", "a", "b", "c"])
+
+
+def test_a_flushed_server_is_healed_without_a_hot_loop(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    log = tmp_path / "log"
+    with worker(log, server.port) as process:
+        queue(client, ["before"])
+        until(lambda: client.xlen("sam:results") >= 1, "the first result")
+        client.flushall()
+        time.sleep(2)
+        queue(client, ["after"])
+        until(lambda: client.xlen("sam:results") >= 1, "the result after the flush")
+        process.terminate()
+        assert process.wait(30) == 0
+
+    assert_each_is_done_once(client, ["after"])
+    assert 1 <= log.read_text().count("the group sampoll is gone") < 5
+
+
+def fill(client: "redis.Redis") -> None:
+    client.config_set("maxmemory", "1mb")
+
+
+def empty(client: "redis.Redis") -> None:
+    client.config_set("maxmemory", "0")
+
+
+def demote(client: "redis.Redis") -> None:
+    client.execute_command("REPLICAOF", "127.0.0.1", "1")
+
+
+def promote(client: "redis.Redis") -> None:
+    client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@pytest.mark.parametrize(("spoil", "mend"), [(fill, empty), (demote, promote)], ids=["full", "read-only"])
+def test_a_server_that_takes_no_results_loses_none_and_costs_no_attempt(
+    tmp_path: Path, gate: tuple[Path, Path], spoil: Callable[[Any], None], mend: Callable[[Any], None]
+) -> None:
+    started, go = gate
+    log = tmp_path / "log"
+    with running_server(VALKEY, "--maxmemory-policy", "noeviction") as server, server.client() as client:
+        queue(client, ["poison"], POISON)
+        with worker(log, server.port, "--max-attempts", 1, model="waiting"):
+            until(started.exists, "the worker to begin")
+            spoil(client)
+            with pytest.raises((OutOfMemoryError, ReadOnlyError)):
+                client.set("more", bytes(1000))
+            go.touch()
+            until(lambda: "paused: " in log.read_text(), "the worker to say so")
+            time.sleep(1)
+            assert client.xlen("sam:results") == 0
+            mend(client)
+            until(lambda: client.xlen("sam:results") >= 1, "the result")
+
+        assert_each_is_done_once(client, ["poison"])
+
+
+@pytest.mark.parametrize(
+    "seconds", [5, pytest.param(30, marks=[pytest.mark.campaign, pytest.mark.timeout(600)])]
+)
+def test_a_network_that_is_cut_delivers_nothing_twice(
+    tmp_path: Path, server: Server, client: "redis.Redis", gate: tuple[Path, Path], seconds: float
+) -> None:
+    started, go = gate
+    queue(client, ["poison"], POISON)
+    queue(client, ["a", "b"])
+    with (
+        proxy_to(server.port) as proxy,
+        worker(tmp_path / "cut.log", proxy.port, "--lease", 2, model="waiting") as cut,
+    ):
+        until(started.exists, "the first worker to begin")
+        proxy.stall()
+        with worker(tmp_path / "log", server.port, "--lease", 2, model="waiting"):
+            go.touch()
+            until(lambda: client.xlen("sam:results") >= 3, "the other worker to do it")
+            time.sleep(seconds)
+            proxy.resume()
+            until(lambda: "has it now" in (tmp_path / "cut.log").read_text(), "the first to find out")
+            queue(client, ["later"])
+            until(lambda: client.xlen("sam:results") >= 4, "a later job")
+        cut.terminate()
+        assert cut.wait(60) == 0
+
+    assert_each_is_done_once(client, ["poison", "a", "b", "later"])
+
+
+def test_a_job_that_kills_its_workers_becomes_a_dead_letter_and_its_neighbours_are_done(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    queue(client, ["a", "b"])
+    queue(client, ["poison"], POISON)
+    queue(client, ["c"])
+    log = tmp_path / "log"
+    for _ in range(4):
+        with worker(log, server.port, "--lease", 0.5, "--max-attempts", 2, model="killing") as process:
+            until(lambda: process.poll() is not None or client.xlen("sam:results") >= 4, "an end")
+        if client.xlen("sam:results") >= 4:
+            break
+
+    found = results(client)
+    assert sorted(found) == ["a", "b", "c", "poison"]
+    assert found["poison"][0]["meta"]["error_code"] == "crashed-repeatedly"
+    assert all("error" not in found[name][0]["meta"] for name in "abc")
+    letters: Any = client.xrange("sam:failed")
+    [(_, letter)] = letters
+    assert letter[b"image"] == POISON
+    assert client.xpending("sam", "sampoll")["pending"] == 0
+
+
+def test_jobs_that_are_deleted_under_way_are_counted_and_the_others_go_on(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    queue(client, ["a", "b"])
+    client.xgroup_create("sam", "sampoll", "0")
+    taken: Any = client.xreadgroup("sampoll", "dead", {"sam": ">"}, count=2)
+    [[_, [(first, _), _]]] = taken
+    client.xdel("sam", first)
+    log = tmp_path / "log"
+    with worker(log, server.port, "--lease", 0.5) as process:
+        until(lambda: client.xlen("sam:results") >= 1, "the result")
+        until(lambda: client.xpending("sam", "sampoll")["pending"] == 0, "nothing to be pending")
+        process.terminate()
+        process.wait(30)
+
+    assert "1 jobs were deleted from sam before they were done" in log.read_text()
+    assert list(results(client)) == ["b"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seconds", [12, pytest.param(60, marks=pytest.mark.campaign)])
+def test_whoever_is_killed_every_job_is_answered_once(tmp_path: Path, seconds: float) -> None:
+    """Workers and the server, which forces every change to the disk, are killed at random."""
+    chosen = random.Random(7)
+    names = [f"job {number}" for number in range(200)]
+    log = tmp_path / "log"
+    serve = [SAMPOLL, "serve", "stream", "--model", "fakes:slow", "--lease", 2, "--max-attempts", 1000]
+
+    with running_server(VALKEY, *AOF) as server:
+        command = [*map(str, [*serve, "--redis-port", server.port])]
+
+        def start() -> subprocess.Popen[bytes]:
+            with log.open("ab") as output:
+                return subprocess.Popen(command, env=environment(), stdout=output, stderr=output)
+
+        with server.client() as client:
+            queue(client, names)
+        workers = [start() for _ in range(3)]
+        try:
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                time.sleep(chosen.uniform(0.5, 2.0))
+                if chosen.random() < 0.3:
+                    server.kill()
+                    server.start()
+                else:
+                    index = chosen.randrange(3)
+                    workers[index].kill()
+                    workers[index].wait()
+                    workers[index] = start()
+            with server.client() as client:
+                until(lambda: client.xlen("sam:results") >= 200, "all results", seconds=240)
+                time.sleep(1)
+                assert_each_is_done_once(client, names)
+        finally:
+            for each in workers:
+                each.kill()
+                each.wait()
