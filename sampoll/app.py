@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Event
 
-from sampoll.assembly import LoadedModel, decoding_options, load_model, service_of
+from sampoll.assembly import LoadedModel, decoding_options, format_options, load_model, service_of
 from sampoll.decoding import DecodingOptions
 from sampoll.errors import (
     CutShort,
@@ -56,7 +56,7 @@ class Plan:
 
 def plan_of(settings: Settings, layout: Layout) -> Plan:
     """The run that the settings ask for."""
-    formats = [load_format(name) for name in FORMATS]
+    formats = [load_format(name, format_options(settings)) for name in FORMATS]
     return Plan(settings, layout, _transport_options(settings), decoding_options(settings), formats)
 
 

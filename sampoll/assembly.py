@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sampoll.cleaning import Cleaning
 from sampoll.decoding import DecodingOptions, decode
 from sampoll.embedding_cache import EmbeddingCache
+from sampoll.formats.options import FormatOptions
 from sampoll.interfaces import Format, KeepingSegmenter, Segmenter, Transport
 from sampoll.registry import Factory, find_factory, load_segmenter
 from sampoll.service import Decode, Service, default_io_threads, executors_on
-from sampoll.settings import ModelSettings, Settings
+from sampoll.settings import MaskSettings, ModelSettings, Settings
+
+MASKS_DEPEND_ON = ("model", "precision", "engine", "mask_policy", "exif")
+"""Of the model's settings."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,22 @@ def decoding_options(settings: Settings, *, ignores_unknown_keys: bool = False) 
     )
 
 
+def format_options(settings: Settings) -> FormatOptions:
+    model = settings.model.model_dump(by_alias=True, include=set(MASKS_DEPEND_ON))
+    masks = settings.masks.model_dump(by_alias=True)
+    return FormatOptions(settings.masks.simplify_pixels, {**model, **masks})
+
+
+def cleaning(settings: MaskSettings) -> Cleaning:
+    return Cleaning(
+        fill_holes_area=settings.fill_holes_area,
+        remove_islands_area=settings.remove_islands_area,
+        min_object_size=settings.min_object_size,
+        max_object_size=settings.max_object_size,
+        largest_only=settings.largest_only,
+    )
+
+
 def service_of(
     settings: Settings, transport: Transport, model: LoadedModel, decode: Decode, formats: Sequence[Format]
 ) -> Service:
@@ -54,6 +75,7 @@ def service_of(
         decode=decode,
         segmenter=model.segmenter,
         embeddings=model.embeddings,
+        clean=cleaning(settings.masks),
         formats=formats,
         batch_size=settings.model.batch_size_on(device),
         max_wait_seconds=settings.model.max_wait_seconds,

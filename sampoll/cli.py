@@ -55,7 +55,7 @@ def _common(
 
 
 @app.command()
-@with_settings("spool", "model", "limits", "operations")
+@with_settings("spool", "model", "masks", "limits", "operations")
 def run(
     flags: dict[str, Any],
     config: ConfigOption = None,

@@ -7,7 +7,7 @@ from functools import partial
 from threading import Event
 from typing import Any
 
-from sampoll.assembly import decoding_options, load_model, service_of
+from sampoll.assembly import decoding_options, format_options, load_model, service_of
 from sampoll.decoding import DecodingOptions, image_size
 from sampoll.embedded import embedded_server
 from sampoll.errors import UsageError
@@ -119,7 +119,13 @@ def _serve(
 ) -> None:
     """Loads the model, and serves the transport for the device on which it is."""
     model = load_model(settings.model, factory)
-    formats = [load_format("png"), load_format("opex"), UnionMask(), ContourLists()]
+    options = format_options(settings)
+    formats = [
+        load_format("png", options),
+        load_format("opex", options),
+        UnionMask(),
+        ContourLists(options.simplify_pixels),
+    ]
     with transport_for(model.segmenter.info.device) as transport:
         log.info("%s: ready", server_of(settings.redis))
         service_of(settings, transport, model, model.decode_with(decoding), formats).run(stop)

@@ -7,7 +7,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sampoll.errors import ModelUnavailable, SampollError
+from sampoll.errors import ModelUnavailable, SampollError, UsageError
+from sampoll.formats.options import FormatOptions
 from sampoll.interfaces import Format, Segmenter
 from sampoll.settings import ModelSettings
 
@@ -17,6 +18,7 @@ FORMATS = "sampoll.formats"
 
 Factory: TypeAlias = Callable[[ModelSettings], Segmenter[Any]]
 """Makes a segmenter that is ready to work, which may take long."""
+FormatFactory: TypeAlias = Callable[[FormatOptions], Format]
 
 
 def find_factory(options: ModelSettings) -> Factory:
@@ -43,11 +45,13 @@ def load_segmenter(options: ModelSettings, factory: Factory) -> Segmenter[Any]:
         ) from error
 
 
-def load_format(name: str) -> Format:
-    """The output format of this name."""
-    (point,) = entry_points(group=FORMATS, name=name)
-    rendering: Format = point.load()()
-    return rendering
+def load_format(name: str, options: FormatOptions) -> Format:
+    """The output format of this name; UsageError if there is none."""
+    known = {point.name: point for point in entry_points(group=FORMATS)}
+    if name not in known:
+        raise UsageError(f"no {name!r} among formats: {', '.join(sorted(known))}")
+    build: FormatFactory = known[name].load()
+    return build(options)
 
 
 def _imported(name: str) -> Factory:

@@ -16,7 +16,7 @@ def _serve() -> None:
 
 
 @app.command()
-@with_settings("redis", "requests", "model", "limits", "operations")
+@with_settings("redis", "requests", "model", "masks", "limits", "operations")
 def redis(
     flags: dict[str, Any],
     embedded: Annotated[
@@ -37,7 +37,7 @@ def redis(
 
 
 @app.command()
-@with_settings("redis", "streams", "lease", "max-attempts", "model", "limits", "operations")
+@with_settings("redis", "streams", "lease", "max-attempts", "model", "masks", "limits", "operations")
 def stream(
     flags: dict[str, Any],
     config: ConfigOption = None,

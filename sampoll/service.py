@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 Decode: TypeAlias = Callable[[Submission], Job]
 """Raises JobError for a submission that cannot become a job."""
+Clean: TypeAlias = Callable[[Segmentation], Segmentation]
+"""What is done to masks before they are rendered; there are as many afterwards."""
 
 DECODED_BYTES = 512 * 2**20
 """Decoded images that may wait for the executor; one always may."""
@@ -61,6 +63,7 @@ class Service:
     segmenter: Segmenter[Any]
     formats: Sequence[Format]
     batch_size: int
+    clean: Clean = lambda segmentation: segmentation
     max_wait_seconds: float = 0.0
     io_threads: int = 1
     executors: int = 1
@@ -191,7 +194,7 @@ class _Run:
                 except JobError as error:
                     self._transport.reject(submission, error)
                 else:
-                    rendering.append((submission, renderers.submit(_rendered, self._service.formats, named)))
+                    rendering.append((submission, renderers.submit(_rendered, self._service, named)))
             deliveries = []
             for submission, future in rendering:
                 try:
@@ -219,14 +222,15 @@ def _pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _rendered(formats: Sequence[Format], segmentation: Segmentation) -> tuple[Artifact, ...]:
+def _rendered(service: Service, segmentation: Segmentation) -> tuple[Artifact, ...]:
     """The files of every format, in order; OutputFailed if one cannot be made."""
     artifacts: list[Artifact] = []
-    for form in formats:
-        try:
-            artifacts.extend(form.render(segmentation, tuple(artifacts)))
-        except Exception as error:
-            raise OutputFailed(f"no output could be made: {type(error).__name__}: {error}") from error
+    try:
+        clean = service.clean(segmentation)
+        for form in service.formats:
+            artifacts.extend(form.render(clean, tuple(artifacts)))
+    except Exception as error:
+        raise OutputFailed(f"no output could be made: {type(error).__name__}: {error}") from error
     return tuple(artifacts)
 
 

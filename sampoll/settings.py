@@ -18,6 +18,8 @@ from pydantic import (
     Field,
     FiniteFloat,
     SecretStr,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic.fields import FieldInfo
 
@@ -228,6 +230,41 @@ class ModelSettings(_Section):
         return 64 if device.startswith("cuda") else 4
 
 
+class MaskSettings(_Section):
+    """What is done to masks and outlines before they are written."""
+
+    simplify_pixels: Annotated[FiniteFloat, Field(ge=0)] = _setting(
+        0.0,
+        "simplify",
+        "Leave points of outlines out that are no farther than this from what stays; the masks stay exact.",
+        metavar="PIXELS",
+    )
+    fill_holes_area: Annotated[int, Field(ge=0)] = _setting(
+        0, "fill-holes", "Fill holes of fewer pixels than this.", metavar="AREA"
+    )
+    remove_islands_area: Annotated[int, Field(ge=0)] = _setting(
+        0,
+        "remove-islands",
+        "Drop detached parts of fewer pixels than this; the largest part of a mask stays.",
+        metavar="AREA",
+    )
+    min_object_size: Annotated[int, Field(ge=0)] = _setting(
+        0, "min-object-size", "Drop objects whose width or height is smaller.", metavar="PIXELS"
+    )
+    max_object_size: Annotated[int, Field(ge=1)] | None = _setting(
+        None, "max-object-size", "Drop objects whose width or height is larger.", metavar="PIXELS"
+    )
+    largest_only: bool = _setting(False, "largest-only", "Keep the largest object of each mask only.")
+
+    @field_validator("max_object_size")
+    @classmethod
+    def _leaves_some(cls, most: int | None, info: ValidationInfo) -> int | None:
+        least = info.data.get("min_object_size", 0)
+        if most is not None and most < least:
+            raise ValueError(f"must not be less than min-object-size, which is {least}")
+        return most
+
+
 class LimitSettings(_Section):
     """What a pair may cost before it is refused."""
 
@@ -323,6 +360,7 @@ class Settings(_Section):
 
     spool: SpoolSettings = SpoolSettings()
     model: ModelSettings = ModelSettings()
+    masks: MaskSettings = MaskSettings()
     limits: LimitSettings = LimitSettings()
     redis: RedisSettings = RedisSettings()
     requests: RequestSettings = RequestSettings()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sampoll.app import Plan, plan_of, run_plan
+from sampoll.assembly import format_options
 from sampoll.drop_in.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta
 from sampoll.ending import end_with
 from sampoll.errors import ConfigurationError, InputUnavailable, JobError, OutputUnavailable, UsageError
@@ -126,7 +127,10 @@ def _plan(arguments: Namespace, plan: Plan) -> Plan:
         plan,
         transport=replace(plan.transport, naming=Naming(OnExist.OVERWRITE, listed_suffixes)),
         decoding=replace(plan.decoding, ignores_unknown_keys=True),
-        formats=[PngMask(), Opex(partial(opex_meta, arguments=arguments))],
+        formats=[
+            PngMask(),
+            Opex(format_options(plan.settings), partial(opex_meta, arguments=arguments)),
+        ],
     )
 
 

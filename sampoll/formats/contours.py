@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sampoll.formats.simplification import simplified
 from sampoll.results import Mask, PixelBox
 
 Polygon: TypeAlias = NDArray[np.int32]
@@ -23,10 +24,12 @@ class OuterContour:
     box: PixelBox
 
 
-def outer_contours(mask: Mask) -> Iterator[OuterContour]:
+def outer_contours(mask: Mask, simplify_pixels: float = 0.0) -> Iterator[OuterContour]:
     """One contour for each 8-connected part of a mask, parts inside holes included.
 
-    Filling the polygons with their borders (cv2.fillPoly) gives back the mask with its holes filled.
+    Filling the polygons with their borders (cv2.fillPoly) gives back the mask with its holes filled. With
+    `simplify_pixels`, points are left out, and no point of the exact outline is farther than that from what
+    stays; boxes stay exact.
     """
     if mask.box is None:
         return
@@ -40,7 +43,8 @@ def outer_contours(mask: Mask) -> Iterator[OuterContour]:
     for contour, parent in zip(contours, parents, strict=True):
         if parent == -1:  # a hole has the part around it as its parent
             points = contour.reshape(-1, 2).astype(np.int32, copy=False)
-            yield OuterContour(_at_least_three(points), _box_around(points, width, height))
+            polygon = simplified(points, simplify_pixels) if simplify_pixels > 0 else points
+            yield OuterContour(_at_least_three(polygon), _box_around(points, width, height))
 
 
 def _at_least_three(points: Polygon) -> Polygon:

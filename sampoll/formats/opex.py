@@ -13,6 +13,8 @@ from opex import BBox, ObjectPrediction, ObjectPredictions
 from opex import Polygon as OpexPolygon
 
 from sampoll.formats.contours import outer_contours
+from sampoll.formats.options import FormatOptions
+from sampoll.formats.rle import rle_of
 from sampoll.naming import printable
 from sampoll.prompts import prompts_document
 from sampoll.results import Artifact, Mask, Segmentation
@@ -20,6 +22,7 @@ from sampoll.results import Artifact, Mask, Segmentation
 SAMPOLL_VERSION = version("sampoll")
 
 MoreMeta: TypeAlias = Callable[[Segmentation], Mapping[str, str]]
+NO_OPTIONS = FormatOptions()
 
 
 class Opex:
@@ -28,7 +31,8 @@ class Opex:
     `more_meta` makes further entries of the meta data; all values are strings.
     """
 
-    def __init__(self, more_meta: MoreMeta = lambda _: {}) -> None:
+    def __init__(self, options: FormatOptions = NO_OPTIONS, more_meta: MoreMeta = lambda _: {}) -> None:
+        self._options = options
         self._more_meta = more_meta
 
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
@@ -39,25 +43,32 @@ class Opex:
             # Always with microseconds: strict readers know only this form.
             timestamp=datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
             id=printable(segmentation.name),
-            objects=list(_objects(segmentation)),
-            meta={**_meta(segmentation, earlier), **self._more_meta(segmentation)},
+            objects=list(_objects(segmentation, self._options.simplify_pixels)),
+            meta={
+                **_meta(segmentation, earlier),
+                "settings": _json(self._options.settings),
+                **self._more_meta(segmentation),
+            },
         )
         # Polygons are arrays, which the library's own to_json_string does not take.
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
         return [Artifact(".json", orjson.dumps(predictions.to_dict(), option=options))]
 
 
-def _objects(segmentation: Segmentation) -> Iterator[ObjectPrediction]:
+def _objects(segmentation: Segmentation, simplify_pixels: float) -> Iterator[ObjectPrediction]:
     for index, (prompt, masks) in enumerate(zip(segmentation.prompts, segmentation.masks, strict=True)):
-        meta = {"prompt": str(index)} if prompt.id is None else {"prompt": str(index), "prompt_id": prompt.id}
-        for mask in masks:
-            yield from _objects_of(mask, prompt.label, meta)
+        of_prompt = {"prompt": str(index)} | ({} if prompt.id is None else {"prompt_id": prompt.id})
+        for number, mask in enumerate(masks):
+            meta = {**of_prompt, "mask": str(number)}
+            yield from _objects_of(mask, prompt.label, meta, simplify_pixels)
 
 
-def _objects_of(mask: Mask, label: str, meta: dict[str, str]) -> Iterator[ObjectPrediction]:
+def _objects_of(
+    mask: Mask, label: str, meta: dict[str, str], simplify_pixels: float
+) -> Iterator[ObjectPrediction]:
     # Some readers refuse a negative score, and a predicted IoU can be one.
     raw = {} if mask.score >= 0 else {"raw_score": repr(mask.score)}
-    for contour in outer_contours(mask):
+    for contour in outer_contours(mask, simplify_pixels):
         box = contour.box
         yield ObjectPrediction(
             score=max(0.0, mask.score),
@@ -83,6 +94,7 @@ def _meta(segmentation: Segmentation, earlier: Sequence[Artifact]) -> dict[str, 
         "prompts": _json(prompts_document(segmentation.prompts)),
         "masks": _json(files),
         "scores": _json([[mask.score for mask in masks] for masks in segmentation.masks]),
+        "rle": _json([[rle_of(mask) for mask in masks] for masks in segmentation.masks]),
         "image_size": _json({"width": width, "height": height}),
         "image_sha256": segmentation.image_sha256,
         "exif": segmentation.exif,

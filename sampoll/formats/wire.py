@@ -29,12 +29,16 @@ class ContourLists:
     Those without any width or height are left out: because of a single one, a known client drops them all.
     """
 
+    def __init__(self, simplify_pixels: float = 0.0) -> None:
+        self._simplify_pixels = simplify_pixels
+
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
         return [CONTOURS]
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
         masks = (mask for masks in segmentation.masks for mask in masks)
-        contours = [c.polygon for mask in masks for c in outer_contours(mask) if _has_extent(c)]
+        outlines = (c for mask in masks for c in outer_contours(mask, self._simplify_pixels))
+        contours = [outline.polygon for outline in outlines if _has_extent(outline)]
         return [Artifact(CONTOURS, orjson.dumps(contours, option=orjson.OPT_SERIALIZE_NUMPY))]
 
 

@@ -6,8 +6,10 @@ from datetime import datetime
 import numpy as np
 from opex import ObjectPredictions
 from PIL import Image
+from pycocotools import mask as coco
 
 from sampoll.formats.opex import Opex
+from sampoll.formats.options import FormatOptions
 from sampoll.formats.png_mask import PngMask
 from sampoll.jobs import Box, Point, Prompt
 from sampoll.results import Artifact, Mask, ModelInfo, Segmentation
@@ -57,7 +59,7 @@ def test_an_object_has_score_label_box_and_polygon() -> None:
     assert predictions.id == "cat"
     assert (found.score, found.label) == (0.75, "thing 0")
     assert (found.bbox.left, found.bbox.top, found.bbox.right, found.bbox.bottom) == (5, 3, 15, 13)
-    assert found.meta == {"prompt": "0", "prompt_id": "p0"}
+    assert found.meta == {"prompt": "0", "prompt_id": "p0", "mask": "0"}
 
 
 def test_a_negative_score_is_zero_and_kept_as_text() -> None:
@@ -94,6 +96,33 @@ def test_meta_is_all_strings_and_says_where_a_mask_comes_from() -> None:
     assert json.loads(meta["image_size"]) == {"width": 21, "height": 17}
     assert json.loads(meta["seconds"]) == {"embedding": 0.5}
     assert [prompt["id"] for prompt in json.loads(meta["prompts"])] == ["p0", "p1"]
+
+
+def test_each_mask_is_in_the_meta_exactly_with_holes_and_detached_parts() -> None:
+    pixels = DISK.copy()
+    pixels[8, 10] = pixels[8, 12] = False
+    pixels[0, 0] = True
+
+    meta = opex_of(segmentation(0.5, 0.6, pixels=pixels)).meta
+
+    for [rle] in json.loads(meta["rle"]):
+        assert np.array_equal(coco.decode(rle).view(np.bool_), pixels)
+
+
+def test_outlines_are_simplified_and_boxes_and_rle_stay_exact() -> None:
+    [artifact] = Opex(FormatOptions(simplify_pixels=3)).render(segmentation(0.5), [])
+    simple = ObjectPredictions.from_json_string(artifact.content.decode())
+    exact = opex_of(segmentation(0.5))
+
+    assert 3 <= len(simple.objects[0].polygon.points) < len(exact.objects[0].polygon.points)
+    assert simple.objects[0].bbox.to_dict() == exact.objects[0].bbox.to_dict()
+    assert simple.meta["rle"] == exact.meta["rle"]
+
+
+def test_the_settings_that_masks_depend_on_are_in_the_meta() -> None:
+    [artifact] = Opex(FormatOptions(settings={"fill-holes": 9})).render(segmentation(0.5), [])
+
+    assert json.loads(json.loads(artifact.content)["meta"]["settings"]) == {"fill-holes": 9}
 
 
 def test_points_are_in_the_meta_as_they_were_sent() -> None:
