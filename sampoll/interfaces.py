@@ -69,8 +69,8 @@ class Transport(Protocol):
         """Durably notes that these are about to be tried: called before anything looks at their content."""
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
-        """The stem under which files of these suffixes will be published: the submission's name, or a
-        version of it where that is taken. The same submission gets the same stem ever after."""
+        """The name under which files of these suffixes will be published: the submission's own, or a
+        version of it where that is taken. The same submission gets the same name ever after."""
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         """Publishes the artifacts of each submission, the last one last: once it is there, all of them are.
@@ -92,5 +92,5 @@ class Format(Protocol):
         """The suffixes of what `render` will return, in order."""
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
-        """The files of this segmentation, `segmentation.name` being their stem. `earlier` is what the
-        formats before this one rendered."""
+        """The files of this segmentation, `segmentation.name` being their path without the suffix. `earlier`
+        is what the formats before this one rendered."""

@@ -11,6 +11,32 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
 
 
+def folder_of(path: str) -> str:
+    """The folder of a relative path, "" for none."""
+    return path.rpartition("/")[0]
+
+
+def base_name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def result_path(name: str, suffix: str) -> str:
+    """Where a result's file lies below the output: `name` is the result's own path, and a suffix may begin
+    with a folder: ("sub/cat", ".png") -> "sub/cat.png", ("sub/cat", "png8/.png") -> "png8/sub/cat.png"."""
+    folder, slash, ending = suffix.rpartition("/")
+    return f"{folder}{slash}{name}{ending}"
+
+
+def result_suffix(path: str, name: str) -> str | None:
+    """The suffix of a path that `result_path` has made; None if it is not one of `name`."""
+    folder, slash, rest = path.partition("/")
+    for before, after in (("", path), (folder + slash, rest)):
+        ending = after.removeprefix(name)
+        if ending.startswith(".") and "/" not in ending and ending != after:
+            return before + ending
+    return None
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # a byte that os.fsdecode could not decode

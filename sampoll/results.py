@@ -99,8 +99,9 @@ class ModelInfo:
 class Segmentation:
     """The masks of one job: `masks[k]` are those of `prompts[k]`.
 
-    `size` is the image's (H, W); `seconds` maps a stage to what it took, a batch's stages divided by its
-    images.
+    `name` is the result's path below the output, without a suffix, and `image_file` the name of the image as
+    it came. `size` is the image's (H, W); `seconds` maps a stage to what it took, a batch's stages divided by
+    its images.
     """
 
     job_id: str
@@ -112,11 +113,13 @@ class Segmentation:
     image_sha256: str
     seconds: Mapping[str, float]
     exif: Exif = "apply"
+    image_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One finished output: its file name is the result's stem followed by `suffix`."""
+    """One finished output. Its path is the result's name followed by `suffix`, which may begin with a folder
+    for all files of its kind: `png8/.png` of sub/cat is png8/sub/cat.png."""
 
     suffix: str
     content: bytes = field(repr=False)

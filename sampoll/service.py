@@ -25,6 +25,7 @@ from sampoll.errors import JobError, OutputFailed
 from sampoll.executor import Executor, Outcome
 from sampoll.interfaces import Format, Segmenter, Transport
 from sampoll.jobs import Job, KnownImage, Submission
+from sampoll.naming import base_name
 from sampoll.results import Artifact, Delivery, Segmentation
 
 log = logging.getLogger(__name__)
@@ -210,7 +211,8 @@ class _Run:
         if isinstance(outcome, JobError):
             raise outcome
         suffixes = [suffix for form in self._service.formats for suffix in form.suffixes(outcome)]
-        return replace(outcome, name=self._transport.reserve(submission, suffixes))
+        name = self._transport.reserve(submission, suffixes)
+        return replace(outcome, name=name, image_file=base_name(submission.image_name))
 
 
 @contextmanager

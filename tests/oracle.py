@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support import Folders, drop_pair, image_of, names_in, read_mask
+from support import Folders, drop_pair, files_below, image_of, names_in, read_mask
 
 GOOD = {"box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16}}
 TWO = {"prompts": [GOOD, {"points": [{"x": 3, "y": 2, "label": 1}]}]}
@@ -36,15 +36,15 @@ class Dropped:
         kept = {_digest(path) for path in self.folders.input.rglob("*") if path.is_file()}
         lost = [name for name, digest in self.digests.items() if digest not in kept]
         assert lost == [], "these files are nowhere"
-        masks = {path.name: path for path in self.folders.output.glob("*.png")}
-        for path in masks.values():
+        for path in self.folders.output.glob("*.png"):
             read_mask(path)
         jobs: Counter[str] = Counter()
         for path in self.folders.output.glob("*.json"):
             meta = json.loads(path.read_text())["meta"]
             jobs[meta["job_id"]] += 1
-            for name, digest in json.loads(meta["masks"]).items():
-                assert _digest(masks[name]) == digest, f"{path.name} lists a mask that is not there as listed"
+            for name, digest in json.loads(meta["files"]).items():
+                listed = _digest(self.folders.output / name)
+                assert listed == digest, f"{path.name} lists a file that is not there as listed"
         assert max(jobs.values(), default=1) == 1, "a job was committed twice"
 
     def assert_everything_ended_once(self) -> None:
@@ -59,13 +59,13 @@ class Dropped:
             f"{name}{s}" for name in bad for s in (".jpg", ".json", ".error.json")
         )
         for record in records:
-            listed = json.loads(json.loads((self.folders.output / record).read_text())["meta"]["masks"])
+            listed = json.loads(json.loads((self.folders.output / record).read_text())["meta"]["files"])
             assert all((self.folders.output / name).exists() for name in listed)
         assert self.folders.waiting == []
         for private in ("work", "deferred"):
             assert names_in(self.folders.input / ".sampoll" / private) == []
-        for private in ("stage", "names"):
-            assert names_in(self.folders.output / ".sampoll" / private) == []
+        assert names_in(self.folders.output / ".sampoll" / "stage") == []
+        assert files_below(self.folders.output / ".sampoll" / "names") == []
 
 
 def _digest(path: Path) -> str:

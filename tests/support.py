@@ -155,6 +155,12 @@ def names_in(directory: Path) -> list[str]:
     return sorted(p.name for p in directory.glob("*") if not p.name.startswith("."))
 
 
+def files_below(directory: Path) -> list[str]:
+    """The visible files in a directory and its folders, by their paths relative to it."""
+    paths = (p.relative_to(directory) for p in directory.rglob("*") if p.is_file())
+    return sorted(str(path) for path in paths if not any(part.startswith(".") for part in path.parts))
+
+
 def until(condition: Callable[[], object], what: str, seconds: float | None = None) -> None:
     """Waits for a condition, and fails when it does not come."""
     deadline = time.monotonic() + (DEADLINE_SECONDS if seconds is None else seconds)

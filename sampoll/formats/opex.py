@@ -15,7 +15,7 @@ from opex import Polygon as OpexPolygon
 from sampoll.formats.contours import outer_contours
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.rle import rle_of
-from sampoll.naming import printable
+from sampoll.naming import base_name, printable, result_path
 from sampoll.prompts import prompts_document
 from sampoll.results import Artifact, Mask, Segmentation
 
@@ -42,7 +42,7 @@ class Opex:
         predictions = ObjectPredictions(
             # Always with microseconds: strict readers know only this form.
             timestamp=datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
-            id=printable(segmentation.name),
+            id=printable(base_name(segmentation.name)),
             objects=list(_objects(segmentation, self._options.simplify_pixels)),
             meta={
                 **_meta(segmentation, earlier),
@@ -82,7 +82,8 @@ def _objects_of(
 def _meta(segmentation: Segmentation, earlier: Sequence[Artifact]) -> dict[str, str]:
     """All values are strings, as the format wants; what has structure is JSON inside."""
     height, width = segmentation.size
-    files = {printable(segmentation.name) + artifact.suffix: artifact.sha256 for artifact in earlier}
+    name = printable(segmentation.name)
+    files = {result_path(name, artifact.suffix): artifact.sha256 for artifact in earlier}
     return {
         "job_id": segmentation.job_id,
         "model": segmentation.model.name,
@@ -92,10 +93,11 @@ def _meta(segmentation: Segmentation, earlier: Sequence[Artifact]) -> dict[str, 
         "engine": segmentation.model.engine or "",
         "sampoll": SAMPOLL_VERSION,
         "prompts": _json(prompts_document(segmentation.prompts)),
-        "masks": _json(files),
+        "files": _json(files),
         "scores": _json([[mask.score for mask in masks] for masks in segmentation.masks]),
         "rle": _json([[rle_of(mask) for mask in masks] for masks in segmentation.masks]),
         "image_size": _json({"width": width, "height": height}),
+        "image_file": printable(segmentation.image_file),
         "image_sha256": segmentation.image_sha256,
         "exif": segmentation.exif,
         "seconds": _json({stage: round(seconds, 6) for stage, seconds in segmentation.seconds.items()}),

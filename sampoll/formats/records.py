@@ -1,16 +1,23 @@
 """What the record of a result says about it. Light enough to be imported where nothing is rendered."""
 
+import re
+
 import orjson
 
+from sampoll.naming import printable, result_suffix
 
-def listed_suffixes(record: bytes) -> tuple[str, ...] | None:
-    """The suffixes of the files that a record lists; None if it is no record that `Opex` has rendered."""
+_SUFFIX = re.compile(r"([a-z0-9_-]+/)?(\.[^/]+)")
+
+
+def listed_suffixes(record: bytes, name: str) -> tuple[str, ...] | None:
+    """The suffixes of the files that the record of the result `name` lists; None if it is no record that
+    `Opex` has rendered."""
     try:
-        document = orjson.loads(record)
-        name, meta = document["id"], document["meta"]
-        suffixes = tuple(file.removeprefix(name) for file in orjson.loads(meta["masks"]))
+        meta = orjson.loads(record)["meta"]
+        files = orjson.loads(meta["files"])
+        suffixes = tuple(result_suffix(file, printable(name)) for file in files)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     # Nothing that somebody else wrote may name a file anywhere else.
-    is_ours = "job_id" in meta and all(s.startswith(".") and "/" not in s for s in suffixes)
-    return suffixes if is_ours else None
+    ours = tuple(suffix for suffix in suffixes if suffix and _SUFFIX.fullmatch(suffix))
+    return ours if "job_id" in meta and len(ours) == len(suffixes) else None

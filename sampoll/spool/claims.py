@@ -7,12 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sampoll.naming import base_name, folder_of
 from sampoll.spool.files import append_line, move_unless_taken, opened_regular, signature_of
 from sampoll.spool.layout import (
     STATE,
     Layout,
-    base_name,
-    folder_of,
     is_image,
     publishable,
     split_name,

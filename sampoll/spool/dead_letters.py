@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sampoll.naming import base_name, folder_of
 from sampoll.spool.claims import Claim, discard
 from sampoll.spool.files import ensure_directory, move_unless_taken, read_regular, subdirectories
-from sampoll.spool.layout import InputLayout, base_name, folder_of, is_image, is_prompt, split_name
+from sampoll.spool.layout import InputLayout, is_image, is_prompt, split_name
 from sampoll.spool.reports import ERROR_SUFFIX, refused_job
 from sampoll.spool.state import Failure, JobState
 

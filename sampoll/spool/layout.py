@@ -55,15 +55,6 @@ def split_name(name: str) -> tuple[str, str]:
     return (stem, dot + extension.lower()) if stem else (name, "")
 
 
-def folder_of(path: str) -> str:
-    """The folder of a path relative to the input, "" for the input itself."""
-    return path.rpartition("/")[0]
-
-
-def base_name(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
 def is_image(name: str) -> bool:
     return split_name(name)[1] in IMAGE_SUFFIXES
 

@@ -1,5 +1,6 @@
 """Names for results, and their publication: every mask first, the record that commits them last."""
 
+import glob
 import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -38,8 +39,9 @@ class OnExist(Enum):
     FAIL = "fail"
 
 
-ListedSuffixes: TypeAlias = Callable[[bytes], Collection[str] | None]
-"""Which files, by their suffixes, a record's content lists; None if it is no record."""
+ListedSuffixes: TypeAlias = Callable[[bytes, str], Collection[str] | None]
+"""Which files, by their suffixes, the record of a result lists, given its content and the result's path; None
+if it is no record."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Naming:
     """How names are chosen for results, and how records of earlier ones are read."""
 
     on_exist: OnExist = OnExist.VERSION
-    listed_suffixes: ListedSuffixes = lambda record: None
+    listed_suffixes: ListedSuffixes = lambda record, path: None
 
 
 VERSIONED = Naming()
@@ -66,7 +68,7 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
     earlier = [] if before.stem is None else [before.stem]
     for stem in itertools.chain(earlier, (versioned(before.name, v) for v in itertools.count(1))):
         kept = ours if stem == before.stem else set()
-        replaced = _replaceable(layout, before, stem, suffixes, naming)
+        replaced = _replaceable(layout, replace(before, stem=stem), suffixes, naming)
         covered = kept | replaced
         # Whatever the job holds the name of and does not publish is removed when it publishes the rest.
         all_suffixes = (*sorted(covered.difference(suffixes)), *suffixes)
@@ -75,7 +77,7 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
         try:
             with _token(layout, chosen) as token:
                 refused = (s for s in all_suffixes if not _is_reserved(layout, chosen, s, token, covered))
-                taken = next(refused, None)
+                taken = next(map(chosen.result, refused), None)
             if taken is None:
                 return claim.saved(chosen, sync=sync)
         except OSError:
@@ -84,26 +86,25 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
         _free_held_names(layout, chosen)
         if naming.on_exist is OnExist.FAIL:
             raise OutputExists(
-                f"{printable(stem + taken)} is in the output already (--on-exist fail): move it away, or use "
+                f"{printable(taken)} is in the output already (--on-exist fail): move it away, or use "
                 "--on-exist version or replace"
             )
     raise AssertionError("there are infinitely many versions")
 
 
-def _replaceable(
-    layout: Layout, state: JobState, stem: str, suffixes: Sequence[str], naming: Naming
-) -> set[str]:
-    """The suffixes of the published files of this stem that may be replaced: a record and what it lists, or
-    whatever is there."""
-    if naming.on_exist not in (OnExist.REPLACE, OnExist.OVERWRITE) or stem != state.name:
+def _replaceable(layout: Layout, state: JobState, suffixes: Sequence[str], naming: Naming) -> set[str]:
+    """The suffixes of the published files of the state's stem that may be replaced: a record and what it
+    lists, or whatever is there."""
+    if naming.on_exist not in (OnExist.REPLACE, OnExist.OVERWRITE) or state.stem != state.name:
         return set()
-    folder, record = layout.output / state.folder, suffixes[-1]
+    record = suffixes[-1]
     anyones = set()
     if naming.on_exist is OnExist.OVERWRITE:
-        paths = {suffix: folder / (stem + suffix) for suffix in suffixes}
+        paths = {suffix: layout.output / state.result(suffix) for suffix in suffixes}
         anyones = {s for s, path in paths.items() if os.path.lexists(path) and not path.is_dir()}
     try:
-        listed = naming.listed_suffixes(read_regular(folder / (stem + record)))
+        content = read_regular(layout.output / state.result(record))
+        listed = naming.listed_suffixes(content, state.published_path)
     except OSError:  # there is none; or it is a link, and no record of ours
         listed = None
     return anyones if listed is None else {*anyones, record, *listed}
@@ -113,9 +114,8 @@ def _replaceable(
 def _token(layout: Layout, state: JobState) -> Iterator[Path]:
     """A file that names the job. Reservations are further names of it, so each says whose it is from the
     first moment."""
-    folder = layout.names / state.folder
-    ensure_directory(folder)
-    token = folder / f".{state.job_id}"
+    ensure_directory(layout.names)
+    token = layout.names / f".{state.job_id}"
     create_anew(token, state.job_id.encode("ascii"), sync=False)
     try:
         yield token
@@ -125,11 +125,11 @@ def _token(layout: Layout, state: JobState) -> Iterator[Path]:
 
 def _is_reserved(layout: Layout, state: JobState, suffix: str, token: Path, covered: Collection[str]) -> bool:
     """Reserves one name of the chosen stem, unless another job holds it or it is published, not covered."""
-    reservation = token.with_name(f"{state.stem}{suffix}")
+    reservation = layout.names / state.result(suffix)
+    ensure_directory(reservation.parent)
     # Held perhaps by an earlier attempt of this very job.
     held = link_unless_taken(token, reservation) or _holder(reservation) == state.job_id
-    published = layout.output / state.folder / reservation.name
-    return held and (suffix in covered or not os.path.lexists(published))
+    return held and (suffix in covered or not os.path.lexists(layout.output / state.result(suffix)))
 
 
 def _holder(reservation: Path) -> str | None:
@@ -149,11 +149,8 @@ class Staged:
     stage: Path
 
     def waiting(self, suffix: str) -> Path:
-        """Where the file waits that will be published as the stem and this suffix."""
-        return self.stage / f"{self.state.job_id}{suffix}"
-
-    def name(self, suffix: str) -> str:
-        return f"{self.state.stem}{suffix}"
+        """Where the file of this suffix waits to be published."""
+        return self.stage / f"{self.state.job_id}{suffix.replace('/', '')}"
 
 
 def stage(node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]], *, sync: bool) -> Staged:
@@ -169,21 +166,19 @@ def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> None:
 
     A node whose stage was taken away cannot publish: its renames find no source.
     """
-    folders = {result.state.folder: layout.output / result.state.folder for result in results}
-    for folder in folders.values():
+    masks = [(result, suffix) for result in results for suffix in result.suffixes[:-1]]
+    records = [(result, result.suffixes[-1]) for result in results]
+    for folder in {
+        (layout.output / result.state.result(suffix)).parent for result, suffix in masks + records
+    }:
         ensure_directory(folder)
-    outdated = [result for result in results if _has_outdated(result)]
-    for result in outdated:
-        _retract(result, folders[result.state.folder])
-    _sync_all({folders[result.state.folder] for result in outdated}, sync=sync)
-    for result in results:
-        for suffix in result.suffixes[:-1]:
-            result.waiting(suffix).rename(folders[result.state.folder] / result.name(suffix))
-    _sync_all(folders.values(), sync=sync)
-    for result in results:
-        record = result.suffixes[-1]
-        result.waiting(record).rename(folders[result.state.folder] / result.name(record))
-    _sync_all(folders.values(), sync=sync)
+    retracted = [path for result in results if _has_outdated(result) for path in _retract(layout, result)]
+    _sync_folders_of(retracted, sync=sync)
+    for some in (masks, records):
+        published = [layout.output / result.state.result(suffix) for result, suffix in some]
+        for (result, suffix), path in zip(some, published, strict=True):
+            result.waiting(suffix).rename(path)
+        _sync_folders_of(published, sync=sync)
 
 
 def _has_outdated(result: Staged) -> bool:
@@ -192,23 +187,26 @@ def _has_outdated(result: Staged) -> bool:
     return result.state.replaces or len(result.state.suffixes) > len(result.suffixes)
 
 
-def _retract(result: Staged, folder: Path) -> None:
-    """Takes what is outdated out of sight: the record first, then masks that no new ones will replace.
+def _retract(layout: Layout, result: Staged) -> list[Path]:
+    """Takes what is outdated out of sight, the record first, then masks that no new ones will replace;
+    returns where they were.
 
     They go by way of this node's stage, so that a node whose jobs were taken over cannot retract what its
     successor has published.
     """
     masks = [suffix for suffix in result.state.suffixes if suffix not in result.suffixes]
     trash = result.waiting(".outdated")
-    for suffix in (result.suffixes[-1], *masks):
+    paths = [layout.output / result.state.result(suffix) for suffix in (result.suffixes[-1], *masks)]
+    for path in paths:
         # Gone since an attempt that was cut off; or the stage is gone, which publishing finds out.
         with suppress(FileNotFoundError):
-            (folder / result.name(suffix)).rename(trash)
+            path.rename(trash)
     trash.unlink(missing_ok=True)
+    return [path for path in paths if path.parent.is_dir()]
 
 
-def _sync_all(folders: Iterable[Path], *, sync: bool) -> None:
-    for folder in folders if sync else ():
+def _sync_folders_of(paths: Iterable[Path], *, sync: bool) -> None:
+    for folder in {path.parent for path in paths} if sync else ():
         sync_directory(folder)
 
 
@@ -218,7 +216,7 @@ def is_committed(layout: Layout, claim: Claim) -> bool:
     if state.stem is None or not state.suffixes:
         return False
     try:
-        record = (layout.output / state.folder / (state.stem + state.suffixes[-1])).read_bytes()
+        record = (layout.output / state.result(state.suffixes[-1])).read_bytes()
     except FileNotFoundError:
         return False
     return state.job_id.encode() in record
@@ -227,23 +225,23 @@ def is_committed(layout: Layout, claim: Claim) -> bool:
 def free_names(layout: Layout, state: JobState) -> None:
     """Ends the reservation: from now on the published files themselves hold the names."""
     for suffix in state.suffixes if state.reserved else ():
-        (layout.names / state.folder / f"{state.stem}{suffix}").unlink(missing_ok=True)
+        (layout.names / state.result(suffix)).unlink(missing_ok=True)
 
 
 def _free_held_names(layout: Layout, state: JobState) -> None:
     """Ends a reservation of which perhaps not every name was got."""
     for suffix in state.suffixes:
-        reservation = layout.names / state.folder / f"{state.stem}{suffix}"
+        reservation = layout.names / state.result(suffix)
         if _holder(reservation) == state.job_id:
             reservation.unlink()
 
 
 def free_forgotten_names(layout: Layout, state: JobState) -> None:
     """Ends whatever an attempt had begun to reserve that was cut off."""
-    with suppress(FileNotFoundError), os.scandir(layout.names / state.folder) as entries:
-        for entry in entries:
-            path = Path(entry)
-            if entry.is_file() and (
-                path.name.startswith(f".{state.job_id}") or _holder(path) == state.job_id
-            ):
-                path.unlink()
+    (layout.names / f".{state.job_id}").unlink(missing_ok=True)
+    # The folders of formats are one level above.
+    for folder in (layout.names / state.folder, *layout.names.glob(f"*/{glob.escape(state.folder)}")):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_file() and _holder(Path(entry)) == state.job_id:
+                    Path(entry).unlink()

@@ -170,15 +170,14 @@ class Spool:
     # Ways out
 
     def reserve(self, job_id: str, suffixes: Sequence[str]) -> str:
-        """The stem under which this job, and no other, publishes files of these suffixes; or OutputExists."""
+        """The path under which this job, and no other, publishes files of these suffixes; or OutputExists."""
         sync = self._durability is Durability.FILE
         claim = results.reserve(self._layout, self._open[job_id], suffixes, self._naming, sync=sync)
         self._opened(claim)
-        assert claim.state.stem is not None
-        return claim.state.stem
+        return claim.state.published_path
 
     def published_path(self, job_id: str) -> str:
-        """Where this job's results go: the stem that was reserved for it, with its folder."""
+        """Where this job's results go: what was reserved for it."""
         return self._open[job_id].state.published_path
 
     def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> None:

@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+from sampoll.naming import result_path
+
 FIRST_DELAY_SECONDS = 2.0
 LONGEST_DELAY_SECONDS = 600.0
 
@@ -67,6 +69,10 @@ class JobState:
         """The same for the results."""
         stem = self.stem or self.name
         return f"{self.folder}/{stem}" if self.folder else stem
+
+    def result(self, suffix: str) -> str:
+        """Where the result's file of this suffix lies below the output."""
+        return result_path(self.published_path, suffix)
 
     def begun(self, in_flight: int) -> Self:
         """About to be tried, as one of `in_flight` jobs."""

@@ -28,11 +28,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support import names_in
+from support import files_below, names_in
 
 from sampoll.errors import BadPrompt, OutOfMemory, OutputExists
 from sampoll.events import Events
 from sampoll.jobs import Submission
+from sampoll.naming import result_path, result_suffix
 from sampoll.results import Artifact, Delivery
 from sampoll.spool import files
 from sampoll.spool.dead_letters import dead_letters, retry
@@ -278,7 +279,7 @@ class SpoolMachine(RuleBasedStateMachine):
         for path in self.layout.output.glob("*.json"):
             record = json.loads(path.read_text())
             jobs[record["job_id"]] += 1
-            for name, digest in record["masks"].items():
+            for name, digest in record["files"].items():
                 assert _digest((self.layout.output / name).read_bytes()) == digest
         assert max(jobs.values(), default=1) == 1
 
@@ -308,16 +309,18 @@ class SpoolMachine(RuleBasedStateMachine):
             self.each_file_is_somewhere()
             self.each_record_has_its_masks_and_no_job_has_two()
             records = [json.loads(path.read_text()) for path in self.layout.output.glob("*.json")]
-            listed = sorted(name for record in records for name in record["masks"])
-            assert listed == sorted(path.name for path in self.layout.output.glob("*.png"))
+            listed = sorted(name for record in records for name in record["files"])
+            published = [name for name in files_below(self.layout.output) if name.endswith(".png")]
+            assert listed == published
             for report in self.layout.failed.glob("*.error.json"):
                 name = report.name.removesuffix(".error.json")
                 assert list(self.layout.failed.glob(f"{name}.j*")), "a report without its pair"
             waiting = {p.rpartition(".")[0] for p in names_in(self.layout.input) if "." in p}
             for name in waiting:  # halves only
                 assert len(list(self.layout.input.glob(f"{name}.j*"))) == 1
-            for private in (self.layout.work, self.layout.deferred, self.layout.stage, self.layout.names):
+            for private in (self.layout.work, self.layout.deferred, self.layout.stage):
                 assert names_in(private) == []
+            assert files_below(self.layout.names) == []
             assert [p.name for p in self.layout.input.rglob(STATE)] == []
         finally:
             self.patches.close()
@@ -326,21 +329,20 @@ class SpoolMachine(RuleBasedStateMachine):
 
 def _deliver(transport: DirectoryTransport, submission: Submission, masks: int) -> None:
     # One of two masks of "a" would be called like the only one of "a.0".
-    suffixes = [".0.png", ".1.png"] if masks == 2 else [".png"]
-    stem = transport.reserve(submission, [*suffixes, ".json"])
+    suffixes = [".0.png", ".1.png"] if masks == 2 else [".png", "png8/.png"]
+    name = transport.reserve(submission, [*suffixes, ".json"])
     artifacts = [Artifact(suffix, f"{submission.id}{suffix}".encode()) for suffix in suffixes]
     record = {
-        "stem": stem,
         "job_id": submission.id,
-        "masks": {f"{stem}{artifact.suffix}": artifact.sha256 for artifact in artifacts},
+        "files": {result_path(name, artifact.suffix): artifact.sha256 for artifact in artifacts},
     }
     artifacts.append(Artifact(".json", json.dumps(record).encode()))
     transport.deliver([Delivery(submission, tuple(artifacts))])
 
 
-def _listed_suffixes(record: bytes) -> list[str]:
-    document = json.loads(record)
-    return [name.removeprefix(document["stem"]) for name in document["masks"]]
+def _listed_suffixes(record: bytes, name: str) -> list[str]:
+    suffixes = [result_suffix(path, name) for path in json.loads(record)["files"]]
+    return [suffix for suffix in suffixes if suffix is not None]
 
 
 def _digest(content: bytes) -> str:

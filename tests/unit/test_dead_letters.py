@@ -13,6 +13,7 @@ from support import names_in
 
 from sampoll.errors import BadPrompt
 from sampoll.formats.records import listed_suffixes
+from sampoll.naming import result_path, result_suffix
 from sampoll.spool.dead_letters import DeadLetter, dead_letters, purge, retry
 from sampoll.spool.files import Durability, subdirectories
 from sampoll.spool.layout import Layout
@@ -73,7 +74,7 @@ def test_a_name_in_a_report_that_does_not_fit_its_place_is_ignored(name: object)
 )
 def test_anything_else_is_no_report_and_no_record(content: bytes) -> None:
     assert refused_job(content, "", "a") is None
-    assert listed_suffixes(content) is None
+    assert listed_suffixes(content, "a") is None
 
 
 @pytest.mark.parametrize("job_id", ["../x", "", "x" * 32, 5])
@@ -82,12 +83,29 @@ def test_an_id_that_was_never_ours_is_no_report(job_id: object) -> None:
     assert refused_job(json.dumps({**report, "job_id": job_id}).encode(), "", "a") is None
 
 
-@pytest.mark.parametrize("listed", ['{"../x.png": ""}', '{"a/../../x.png": ""}', '{"b.png": ""}', "[7]", "7"])
+@pytest.mark.parametrize(
+    "listed",
+    [
+        '{"../x.png": ""}',
+        '{"a/../../x.png": ""}',
+        '{"../a.png": ""}',
+        '{"b.png": ""}',
+        '{"a": ""}',
+        "[7]",
+        "7",
+    ],
+)
 def test_a_record_can_list_files_of_its_own_name_only(listed: str) -> None:
-    record = {"id": "a", "meta": {"job_id": JOB, "masks": listed}}
-    assert listed_suffixes(json.dumps(record).encode()) is None
-    record["meta"] = {"job_id": JOB, "masks": '{"a.png": "", "a.0.png": ""}'}
-    assert listed_suffixes(json.dumps(record).encode()) == (".png", ".0.png")
+    record = {"id": "a", "meta": {"job_id": JOB, "files": listed}}
+    assert listed_suffixes(json.dumps(record).encode(), "a") is None
+    record["meta"] = {"job_id": JOB, "files": '{"a.png": "", "a.0.png": "", "png8/a.png": ""}'}
+    assert listed_suffixes(json.dumps(record).encode(), "a") == (".png", ".0.png", "png8/.png")
+
+
+@pytest.mark.parametrize("name", ["a", "sub/a", "png8/a"])
+@pytest.mark.parametrize("suffix", [".png", ".0.png", "png8/.png"])
+def test_a_suffix_is_found_again_in_the_path_that_was_made_with_it(name: str, suffix: str) -> None:
+    assert result_suffix(result_path(name, suffix), name) == suffix
 
 
 def test_a_prompt_that_is_called_like_a_report_is_a_prompt(layout: Layout) -> None:

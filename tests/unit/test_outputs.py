@@ -89,7 +89,7 @@ def test_meta_is_all_strings_and_says_where_a_mask_comes_from() -> None:
     assert (meta["job_id"], meta["model"], meta["device"]) == ("job1", "vit_b", "cuda:0")
     assert (meta["checkpoint_sha256"], meta["image_sha256"]) == ("ab" * 32, "cd" * 32)
     assert meta["sampoll"]
-    assert json.loads(meta["masks"]) == {
+    assert json.loads(meta["files"]) == {
         "cat.0.png": hashlib.sha256(b"one").hexdigest(),
         "cat.1.png": hashlib.sha256(b"two").hexdigest(),
     }
