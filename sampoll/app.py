@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 
 from sampoll.assembly import LoadedModel, decoding_options, format_options, load_model, service_of
@@ -19,10 +20,11 @@ from sampoll.errors import (
     StorageTrouble,
 )
 from sampoll.events import Broadcast, Events
+from sampoll.export import write_datasets
 from sampoll.formats.records import listed_suffixes
-from sampoll.interfaces import Format
+from sampoll.interfaces import DatasetFormat, Format
 from sampoll.listeners import Tally, progress_bar
-from sampoll.registry import Factory, find_factory, load_format
+from sampoll.registry import RECORD, Factory, find_factory, load_format, load_formats
 from sampoll.service import Service
 from sampoll.settings import Settings
 from sampoll.signals import STOPPING, outside_the_main_thread, stopping_on_signals
@@ -37,27 +39,35 @@ from sampoll.transports.pairs import SizeLimits
 
 log = logging.getLogger(__name__)
 
-FORMATS = ("png", "opex")
-"""The last one is the commit record."""
 LONGEST_PAUSE_SECONDS = 30.0
 """Between two looks at directories that could not be used; a session that lasted longer was a good one."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run over directories is made of. The last format is the commit record."""
+    """What a run over directories is made of. The last format is the commit record; data sets are written
+    once the run is over."""
 
     settings: Settings
     layout: Layout
     transport: DirectoryOptions
     decoding: DecodingOptions
     formats: Sequence[Format]
+    datasets: Sequence[DatasetFormat] = ()
 
 
 def plan_of(settings: Settings, layout: Layout) -> Plan:
     """The run that the settings ask for."""
-    formats = [load_format(name, format_options(settings)) for name in FORMATS]
-    return Plan(settings, layout, _transport_options(settings), decoding_options(settings), formats)
+    options = format_options(settings, layout.output, layout.done)
+    chosen = load_formats(settings.outputs.formats, options)
+    return Plan(
+        settings,
+        layout,
+        _transport_options(settings),
+        decoding_options(settings),
+        [*chosen.of_results, load_format(RECORD, options)],
+        chosen.of_datasets,
+    )
 
 
 def run_plan(plan: Plan, listeners: Sequence[Events], *, show_progress: bool) -> tuple[int, str]:
@@ -75,6 +85,8 @@ def run_plan(plan: Plan, listeners: Sequence[Events], *, show_progress: bool) ->
         application = _Application(plan, factory, Broadcast(everyone))
         stack.enter_context(stopping_on_signals(application.stop))
         outside_the_main_thread(application.run)
+        if tally.done:
+            outside_the_main_thread(partial(write_datasets, plan.layout.output, plan.datasets))
     return _exit_code(plan.settings, tally, stopped=application.is_stopped), tally.summary()
 
 

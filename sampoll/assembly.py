@@ -1,8 +1,10 @@
 """A model and a service made from settings, for every command that runs jobs."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sampoll.cleaning import Cleaning
@@ -50,10 +52,18 @@ def decoding_options(settings: Settings, *, ignores_unknown_keys: bool = False) 
     )
 
 
-def format_options(settings: Settings) -> FormatOptions:
+def format_options(
+    settings: Settings, output: Path | None = None, kept_images: Path | None = None
+) -> FormatOptions:
+    """What formats are made with; if there is an output, and images are kept, they can tell where."""
     model = settings.model.model_dump(by_alias=True, include=set(MASKS_DEPEND_ON))
     masks = settings.masks.model_dump(by_alias=True)
-    return FormatOptions(settings.masks.simplify_pixels, {**model, **masks})
+    return FormatOptions(
+        simplify_pixels=settings.masks.simplify_pixels,
+        settings={**model, **masks},
+        kept_images=os.path.relpath(kept_images, output) if output and kept_images else None,
+        polygons=settings.outputs.coco_polygons,
+    )
 
 
 def cleaning(settings: MaskSettings) -> Cleaning:

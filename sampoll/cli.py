@@ -55,7 +55,7 @@ def _common(
 
 
 @app.command()
-@with_settings("spool", "model", "masks", "limits", "operations")
+@with_settings("spool", "model", "masks", "outputs", "limits", "operations")
 def run(
     flags: dict[str, Any],
     config: ConfigOption = None,
@@ -92,6 +92,34 @@ def embed(
     from sampoll.embed import embed_images
 
     exit_code, summary = embed_images(resolved.settings, images, show_progress=show_progress)
+    typer.echo(summary)
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("outputs", "simplify", "operations")
+def export(
+    flags: dict[str, Any],
+    output: Annotated[Path, typer.Argument(help="The output directory of a run.", metavar="OUTPUT")],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Where the images are now; labelme files will point there.", metavar="DIR"),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write results that are there already in further formats."""
+    resolved = resolve(flags, os.environ, config)
+    show_progress = sys.stderr.isatty()
+    set_up_logging(resolved, show_progress=show_progress)
+
+    from sampoll.assembly import format_options
+    from sampoll.export import export_results
+
+    settings = resolved.settings
+    options = format_options(settings, output, images)
+    exit_code, summary = export_results(
+        output, settings.outputs.formats, options, show_progress=show_progress
+    )
     typer.echo(summary)
     raise typer.Exit(exit_code)
 

@@ -1,6 +1,7 @@
 """The seams: what a segmenter, a transport and a format owe. The contract tests check these sentences."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from threading import Event
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -83,6 +84,28 @@ class Transport(Protocol):
     def close(self) -> None:
         """Hands back, uncharged, every submission that was neither delivered nor rejected; where there is no
         place for them, tells their senders."""
+
+
+class Results(Protocol):
+    """Committed results, in the order of their names; they can be gone through several times."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """All labels of their prompts, sorted."""
+
+    def __iter__(self) -> Iterator[Segmentation]: ...
+
+
+class DatasetFormat(Protocol):
+    """Makes files about many results, after the event."""
+
+    @property
+    def folder(self) -> str:
+        """The folder below the output that is all its own."""
+
+    def write(self, results: Results, directory: Path) -> None:
+        """Writes the files of `results` into `directory`, over those of an earlier call; each file is there
+        whole, or as it was before."""
 
 
 class Format(Protocol):

@@ -27,6 +27,13 @@ def result_path(name: str, suffix: str) -> str:
     return f"{folder}{slash}{name}{ending}"
 
 
+def kept_image(name: str, image_file: str) -> str:
+    """Where the image of a result lies below the directory for finished inputs, which are kept under the
+    names of their results: ("sub/cat~2", "cat.JPG") -> "sub/cat~2.JPG"."""
+    dot = image_file.rfind(".")
+    return name + image_file[dot:] if dot > 0 else name
+
+
 def result_suffix(path: str, name: str) -> str | None:
     """The suffix of a path that `result_path` has made; None if it is not one of `name`."""
     folder, slash, rest = path.partition("/")

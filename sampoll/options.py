@@ -43,7 +43,9 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
     def decorated(command: Command) -> Command:
         @functools.wraps(command)
         def wrapped(*args: Any, **values: Any) -> None:
-            flags = {key: value for name, key in keys.items() if (value := values.pop(name)) is not None}
+            flags = {
+                key: value for name, key in keys.items() if (value := values.pop(name)) not in (None, [])
+            }
             command(*args, flags=flags, **values)
 
         own = [
@@ -64,14 +66,13 @@ def _parameters(settings: Iterable[Setting]) -> list[inspect.Parameter]:
     for setting in settings:
         is_flag = setting.field.annotation is bool
         names = [f"{setting.flag}/--no-{setting.key}" if is_flag else setting.flag, setting.extra("short")]
-        default = setting.field.default
         option = typer.Option(
             None,
             *(name for name in names if name),
             # Text here and everywhere: the settings check it, whichever way it came.
             metavar=None if is_flag else setting.extra("metavar"),
             help=f"{setting.field.description}"
-            + ("" if is_flag or default is None else f" (default: {default})"),
+            + ("" if is_flag or not setting.default else f" (default: {setting.default})"),
             rich_help_panel=setting.section.capitalize(),
             show_default=False,
         )
@@ -80,7 +81,13 @@ def _parameters(settings: Iterable[Setting]) -> list[inspect.Parameter]:
                 setting.key.replace("-", "_"),
                 inspect.Parameter.KEYWORD_ONLY,
                 default=option,
-                annotation=(bool | None) if is_flag else (str | None),
+                annotation=_kind_of(setting),
             )
         )
     return parameters
+
+
+def _kind_of(setting: Setting) -> Any:
+    if setting.field.annotation is bool:
+        return bool | None
+    return list[str] | None if setting.is_list else str | None

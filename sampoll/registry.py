@@ -1,7 +1,8 @@
 """Models and formats by name: built-ins, other packages' entry points, and a user's own factory."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -9,16 +10,18 @@ from typing import Any, TypeAlias
 
 from sampoll.errors import ModelUnavailable, SampollError, UsageError
 from sampoll.formats.options import FormatOptions
-from sampoll.interfaces import Format, Segmenter
+from sampoll.interfaces import DatasetFormat, Format, Segmenter
 from sampoll.settings import ModelSettings
 
 SEGMENTERS = "sampoll.segmenters"
 FORMATS = "sampoll.formats"
+DATASETS = "sampoll.datasets"
+RECORD = "opex"
+"""The format that is always written, and last."""
 
 
 Factory: TypeAlias = Callable[[ModelSettings], Segmenter[Any]]
 """Makes a segmenter that is ready to work, which may take long."""
-FormatFactory: TypeAlias = Callable[[FormatOptions], Format]
 
 
 def find_factory(options: ModelSettings) -> Factory:
@@ -45,13 +48,34 @@ def load_segmenter(options: ModelSettings, factory: Factory) -> Segmenter[Any]:
         ) from error
 
 
+@dataclass(frozen=True)
+class Formats:
+    """What is written for each result, and what for all of them together."""
+
+    of_results: Sequence[Format]
+    of_datasets: Sequence[DatasetFormat]
+
+
 def load_format(name: str, options: FormatOptions) -> Format:
-    """The output format of this name; UsageError if there is none."""
-    known = {point.name: point for point in entry_points(group=FORMATS)}
-    if name not in known:
-        raise UsageError(f"no {name!r} among formats: {', '.join(sorted(known))}")
-    build: FormatFactory = known[name].load()
-    return build(options)
+    """The format of this name for single results."""
+    (point,) = entry_points(group=FORMATS, name=name)
+    rendering: Format = point.load()(options)
+    return rendering
+
+
+def load_formats(names: Sequence[str], options: FormatOptions) -> Formats:
+    """The formats of these names, but for the record, which is not to be chosen; UsageError for a name that
+    is none."""
+    of_results = {point.name: point for point in entry_points(group=FORMATS)}
+    of_datasets = {point.name: point for point in entry_points(group=DATASETS)}
+    for name in names:
+        if name not in of_results and name not in of_datasets:
+            known = ", ".join(sorted({*of_results, *of_datasets}))
+            raise UsageError(f"no {name!r} among formats (--format): {known}")
+    return Formats(
+        [of_results[name].load()(options) for name in names if name in of_results and name != RECORD],
+        [of_datasets[name].load()(options) for name in names if name in of_datasets],
+    )
 
 
 def _imported(name: str) -> Factory:

@@ -95,7 +95,7 @@ def describe(resolved: Resolved) -> str:
     return "\n".join(lines)
 
 
-def _toml_value(value: bool | float | str) -> str:
+def _toml_value(value: bool | float | str | Sequence[str]) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -103,6 +103,8 @@ def _toml_value(value: bool | float | str) -> str:
             f"\\u{ord(c):04x}" if c < " " or c == "\x7f" else f"\\{c}" if c in '"\\' else c for c in value
         )
         return f'"{escaped}"'
+    if isinstance(value, Sequence):
+        return f"[{', '.join(map(_toml_value, value))}]"
     return str(value)
 
 

@@ -63,6 +63,11 @@ class Mask:
         """The mask of these bits; `size` is (H, W)."""
         return cls(packed, size, _box_around_bits(packed), float(score))
 
+    @property
+    def area(self) -> int:
+        """How many pixels it has."""
+        return int(np.count_nonzero(np.unpackbits(self.packed)))
+
     def pixels(self) -> BoolMask:
         """The mask unpacked, shape (H, W)."""
         return np.unpackbits(self.packed, axis=1, count=self.size[1]).view(np.bool_)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -54,6 +54,15 @@ def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ValueError("must be auto, cpu, cuda or cuda:N")
     return name
+
+
+def _listed(value: Any) -> Any:
+    """Names as they stand in a variable, or one by one; each counts once."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        return value
+    names = [name.strip() for text in texts for name in text.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 NamedPath = Annotated[Path, BeforeValidator(_named)]
@@ -265,6 +274,20 @@ class MaskSettings(_Section):
         return most
 
 
+class OutputSettings(_Section):
+    """Which files are written beside the records."""
+
+    formats: Annotated[tuple[str, ...], BeforeValidator(_listed)] = _setting(
+        ("png",),
+        "format",
+        "Write this too, besides OPEX: png, png8, indexed, labelme, yolo, coco. May be repeated.",
+        metavar="NAME",
+    )
+    coco_polygons: bool = _setting(
+        False, "coco-polygons", "COCO: outlines without holes, in the place of exact run-length encodings."
+    )
+
+
 class LimitSettings(_Section):
     """What a pair may cost before it is refused."""
 
@@ -361,6 +384,7 @@ class Settings(_Section):
     spool: SpoolSettings = SpoolSettings()
     model: ModelSettings = ModelSettings()
     masks: MaskSettings = MaskSettings()
+    outputs: OutputSettings = OutputSettings()
     limits: LimitSettings = LimitSettings()
     redis: RedisSettings = RedisSettings()
     requests: RequestSettings = RequestSettings()
@@ -391,6 +415,18 @@ class Setting:
         if NamedPath not in kinds or not isinstance(value, str) or value in words or not value:
             return value
         return directory / Path(value).expanduser()
+
+    @property
+    def default(self) -> str:
+        """As people write it; "" for none."""
+        default = self.field.default
+        if isinstance(default, bool):
+            return str(default).lower()
+        return "" if default is None else ", ".join(default) if self.is_list else str(default)
+
+    @property
+    def is_list(self) -> bool:
+        return get_origin(self.field.annotation) is tuple
 
     @property
     def is_flag(self) -> bool:

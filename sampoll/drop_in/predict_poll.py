@@ -131,6 +131,7 @@ def _plan(arguments: Namespace, plan: Plan) -> Plan:
             PngMask(),
             Opex(format_options(plan.settings), partial(opex_meta, arguments=arguments)),
         ],
+        datasets=(),
     )
 
 

@@ -12,13 +12,13 @@ from sampoll.formats.simplification import simplified
 from sampoll.results import Mask, PixelBox
 
 Polygon: TypeAlias = NDArray[np.int32]
-"""Shape (N, 2), x and y in image pixels, at least three, implicitly closed: the first is not repeated at the
-end."""
+"""Shape (N, 2), x and y in image pixels, implicitly closed: the first is not repeated at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class OuterContour:
-    """The outline of one connected part of a mask, through the centres of its border pixels."""
+    """The outline of one connected part of a mask, through the centres of its border pixels; at least three
+    points."""
 
     polygon: Polygon
     box: PixelBox
@@ -31,6 +31,15 @@ def outer_contours(mask: Mask, simplify_pixels: float = 0.0) -> Iterator[OuterCo
     `simplify_pixels`, points are left out, and no point of the exact outline is farther than that from what
     stays; boxes stay exact.
     """
+    height, width = mask.size
+    for points, *_ in rings_of_parts(mask):
+        polygon = at_least_three(simplified(points, simplify_pixels))
+        yield OuterContour(polygon, _box_around(points, width, height))
+
+
+def rings_of_parts(mask: Mask) -> Iterator[list[Polygon]]:
+    """For each 8-connected part of a mask its outline, and then those of its holes, all of them through the
+    centres of the part's own pixels."""
     if mask.box is None:
         return
     pixels = mask.pixels_in(mask.box).view(np.uint8)
@@ -38,16 +47,16 @@ def outer_contours(mask: Mask, simplify_pixels: float = 0.0) -> Iterator[OuterCo
     contours, hierarchy = cv2.findContours(
         pixels, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(mask.box.left, mask.box.top)
     )
-    height, width = mask.size
-    parents = hierarchy.reshape(-1, 4)[:, 3]
-    for contour, parent in zip(contours, parents, strict=True):
-        if parent == -1:  # a hole has the part around it as its parent
-            points = contour.reshape(-1, 2).astype(np.int32, copy=False)
-            polygon = simplified(points, simplify_pixels) if simplify_pixels > 0 else points
-            yield OuterContour(_at_least_three(polygon), _box_around(points, width, height))
+    rings = [contour.reshape(-1, 2).astype(np.int32, copy=False) for contour in contours]
+    parents = hierarchy.reshape(-1, 4)[:, 3].tolist()  # a hole has the part around it as its parent
+    parts = {index: [ring] for index, ring in enumerate(rings) if parents[index] == -1}
+    for ring, parent in zip(rings, parents, strict=True):
+        if parent != -1:
+            parts[parent].append(ring)
+    yield from parts.values()
 
 
-def _at_least_three(points: Polygon) -> Polygon:
+def at_least_three(points: Polygon) -> Polygon:
     """A single pixel or a straight line, the first point repeated: what it fills stays the same."""
     return points if len(points) >= 3 else np.resize(points, (3, 2))
 

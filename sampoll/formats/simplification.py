@@ -10,13 +10,13 @@ Points: TypeAlias = NDArray[Any]
 
 
 def simplified(ring: Points, tolerance: float) -> Points:
-    """Some of the points of a closed ring; no point of the ring is farther than `tolerance` from what is
-    left, which has three points at least where the ring has area.
+    """Some of the points of a closed ring, all for a `tolerance` of 0; no point of the ring is farther than
+    that from what is left, which has three points at least where the ring has.
 
     Douglas and Peucker (1973), between the first point and the one farthest from it. cv2.approxPolyDP, which
     does the same, cleans up afterwards, and is then up to 1.4 tolerances off.
     """
-    if len(ring) <= 3:
+    if tolerance <= 0 or len(ring) <= 3:
         return ring
     opposite = int(np.argmax(_distances(ring, ring[0], ring[0])))
     closed = np.concatenate([ring, ring[:1]])

@@ -1,12 +1,15 @@
 """What every output format owes."""
 
+from importlib.metadata import entry_points
+
 import numpy as np
 import pytest
 
-from sampoll.formats.opex import Opex
-from sampoll.formats.png_mask import PngMask
+from sampoll.formats.options import FormatOptions
 from sampoll.interfaces import Format
 from sampoll.jobs import Box, Prompt
+from sampoll.naming import result_path, result_suffix
+from sampoll.registry import FORMATS, load_format
 from sampoll.results import Artifact, Mask, ModelInfo, Segmentation
 
 
@@ -28,10 +31,9 @@ MASK = Mask.from_array(np.eye(4, 5, dtype=np.bool_), 0.5)
 EMPTY = Mask.from_array(np.zeros((4, 5), np.bool_), 0.0)
 
 
-@pytest.fixture(params=[PngMask, Opex])
+@pytest.fixture(params=[point.name for point in entry_points(group=FORMATS)])
 def rendering(request: pytest.FixtureRequest) -> Format:
-    rendering: Format = request.param()
-    return rendering
+    return load_format(request.param, FormatOptions(simplify_pixels=0.5, kept_images="../in/done"))
 
 
 @pytest.mark.parametrize("masks", [(MASK,), (MASK, MASK), (EMPTY,), (EMPTY, MASK)])
@@ -44,6 +46,7 @@ def test_the_suffixes_are_known_before_anything_is_rendered(
 
     assert [artifact.suffix for artifact in rendered] == list(rendering.suffixes(job))
     assert len(set(rendering.suffixes(job))) == len(rendered)
+    assert all(result_suffix(result_path(job.name, a.suffix), job.name) == a.suffix for a in rendered)
 
 
 def test_what_is_rendered_has_content(rendering: Format) -> None:

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -8,6 +9,7 @@ from opex import ObjectPredictions
 from PIL import Image
 from pycocotools import mask as coco
 
+from sampoll.formats.indexed import build as build_indexed
 from sampoll.formats.opex import Opex
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.png_mask import PngMask
@@ -50,6 +52,30 @@ def test_a_png_is_one_bit_grayscale_of_the_images_size_as_another_library_reads_
 def test_one_mask_is_name_png_and_several_are_numbered() -> None:
     assert PngMask().suffixes(segmentation(0.5)) == [".png"]
     assert PngMask().suffixes(segmentation(0.5, 0.6, 0.7)) == [".0.png", ".1.png", ".2.png"]
+
+
+def test_more_than_255_masks_need_16_bits_in_a_label_image() -> None:
+    pixels = [np.arange(300 * 2).reshape(300, 2) // 2 == number for number in range(300)]
+    job = segmentation(*[0.5] * 300)
+    masks = tuple((Mask.from_array(mask, 0.5),) for mask in pixels)
+
+    [artifact] = build_indexed(FormatOptions()).render(replace(job, masks=masks, size=(300, 2)), [])
+
+    with Image.open(io.BytesIO(artifact.content)) as image:
+        assert image.mode == "I;16"
+        assert np.array_equal(np.asarray(image)[:, 0], np.arange(1, 301))
+
+
+def test_of_overlapping_masks_the_smaller_lies_above_whatever_their_order() -> None:
+    small, large = np.zeros((4, 4), np.bool_), np.ones((4, 4), np.bool_)
+    small[1, 1] = True
+    job = segmentation(0.5, 0.5, pixels=large)
+    masks = ((Mask.from_array(small, 0.5),), (Mask.from_array(large, 0.5),))
+
+    [artifact] = build_indexed(FormatOptions()).render(replace(job, masks=masks), [])
+
+    with Image.open(io.BytesIO(artifact.content)) as image:
+        assert np.array_equal(np.asarray(image), np.where(small, 1, 2))
 
 
 def test_an_object_has_score_label_box_and_polygon() -> None:

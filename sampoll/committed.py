@@ -1,0 +1,76 @@
+"""The results that lie in an output, found by their records."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from sampoll.formats.reading import segmentation_of
+from sampoll.naming import printable
+from sampoll.results import Segmentation
+from sampoll.spool.files import read_regular
+from sampoll.spool.layout import is_ignored
+
+log = logging.getLogger(__name__)
+
+RECORD = ".json"
+OPEX_BEGINS_WITH = b'{"id":'
+"""But for whitespace; other JSON, which may be large, is not read."""
+FIRST_BYTES = 16
+
+
+class CommittedResults:
+    """Every committed result below `output`, in the order of their names: those that were there when this was
+    made."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._names = list(_names(output))
+        self.unreadable = 0
+        """Records that could not be read, by the last iteration."""
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @cached_property
+    def labels(self) -> Sequence[str]:
+        """All labels of prompts, sorted."""
+        return sorted({prompt.label for segmentation in self._read() for prompt in segmentation.prompts})
+
+    def __iter__(self) -> Iterator[Segmentation]:
+        known = frozenset(self.labels)
+        for segmentation in self._read():
+            # A result that was replaced since may have others.
+            if known.issuperset(prompt.label for prompt in segmentation.prompts):
+                yield segmentation
+
+    def _read(self) -> Iterator[Segmentation]:
+        self.unreadable = 0
+        for name in self._names:
+            path = self._output / (name + RECORD)
+            try:
+                yield segmentation_of(read_regular(path), name)
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as error:
+                log.warning("%s is left out: %s", printable(str(path)), error)
+                self.unreadable += 1
+
+
+def _names(output: Path) -> Iterator[str]:
+    """The paths of records relative to the output, without their suffix, sorted."""
+    for directory, subdirectories, files in os.walk(output):
+        subdirectories[:] = sorted(name for name in subdirectories if not is_ignored(name))
+        for file in sorted(files):
+            path = Path(directory, file)
+            if file.endswith(RECORD) and not is_ignored(file) and _begins_like_opex(path):
+                yield path.relative_to(output).as_posix().removesuffix(RECORD)
+
+
+def _begins_like_opex(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"".join(file.read(FIRST_BYTES).split()).startswith(OPEX_BEGINS_WITH)
+    except OSError:
+        return False

@@ -1,0 +1,58 @@
+"""Results in further formats, made from their records."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sampoll.committed import CommittedResults
+from sampoll.datasets.writing import replaced_file
+from sampoll.errors import InputUnavailable, JobError, translated_os_errors
+from sampoll.formats.options import FormatOptions
+from sampoll.interfaces import DatasetFormat, Format
+from sampoll.naming import result_path
+from sampoll.registry import load_formats
+from sampoll.results import Segmentation
+
+log = logging.getLogger(__name__)
+
+
+def export_results(
+    output: Path, names: Sequence[str], options: FormatOptions, *, show_progress: bool
+) -> tuple[int, str]:
+    """Writes every committed result of `output` in further formats, beside what is there; returns the exit
+    code and a summary in one line."""
+    formats = load_formats(names, options)
+    if not output.is_dir():
+        raise InputUnavailable(f"no output directory {output}")
+    results = CommittedResults(output)
+    with translated_os_errors("export to", output), logging_redirect_tqdm():
+        if formats.of_results:
+            for segmentation in tqdm(results, total=len(results), unit="result", disable=not show_progress):
+                _write(output, formats.of_results, segmentation)
+        _write_datasets(output, formats.of_datasets, results)
+    failed = results.unreadable
+    summary = f"{len(results) - failed} exported as {', '.join(names)}, {failed} failed"
+    return (JobError.exit_code if failed else 0), summary
+
+
+def write_datasets(output: Path, formats: Sequence[DatasetFormat]) -> None:
+    """Writes what is made of all committed results of an output."""
+    if formats:
+        with translated_os_errors("write data sets to", output):
+            _write_datasets(output, formats, CommittedResults(output))
+
+
+def _write_datasets(output: Path, formats: Sequence[DatasetFormat], results: CommittedResults) -> None:
+    for form in formats:
+        form.write(results, output / form.folder)
+        log.info("%s has %d results", output / form.folder, len(results) - results.unreadable)
+
+
+def _write(output: Path, formats: Sequence[Format], segmentation: Segmentation) -> None:
+    for form in formats:
+        for artifact in form.render(segmentation, ()):
+            with replaced_file(output / result_path(segmentation.name, artifact.suffix)) as file:
+                file.write(artifact.content)

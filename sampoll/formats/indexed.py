@@ -1,0 +1,46 @@
+"""All masks of an image as one image of labels: indexed/NAME.png."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampoll.formats.options import FormatOptions
+from sampoll.formats.png import encode_grayscale
+from sampoll.results import Artifact, Mask, Segmentation
+
+MOST_MASKS = 2**16 - 1
+
+
+def build(options: FormatOptions) -> "IndexedMask":
+    return IndexedMask()
+
+
+class IndexedMask:
+    """A grayscale PNG, 0 where nothing is and k on the k-th mask, counted from 1 over all prompts: 8 bits a
+    pixel for up to 255 masks, 16 for more.
+
+    Where masks overlap, the smaller one lies on top, and of two of one size the later.
+    """
+
+    def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
+        return ["indexed/.png"]
+
+    def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
+        masks = [mask for masks in segmentation.masks for mask in masks]
+        if len(masks) > MOST_MASKS:
+            raise ValueError(f"an indexed PNG holds at most {MOST_MASKS} masks, and these are {len(masks)}")
+        bit_depth = 8 if len(masks) <= 255 else 16
+        labels = np.zeros(segmentation.size, ">u2")
+        for label, mask in sorted(enumerate(masks, start=1), key=lambda numbered: -numbered[1].area):
+            _paint(labels, mask, label)
+        rows = labels.astype(np.uint8) if bit_depth == 8 else labels.view(np.uint8)
+        content = encode_grayscale(rows, segmentation.size[1], bit_depth)
+        return [Artifact("indexed/.png", content)]
+
+
+def _paint(labels: NDArray[np.uint16], mask: Mask, label: int) -> None:
+    if mask.box is not None:
+        box = mask.box
+        part = labels[box.top : box.bottom + 1, box.left : box.right + 1]
+        part[mask.pixels_in(box)] = label

@@ -1,0 +1,312 @@
+"""Every format, as somebody else's program reads it."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from globox import AnnotationSet
+from PIL import Image, ImageDraw
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from support import (
+    Folders,
+    drop_pair,
+    files_below,
+    image_of,
+    names_in,
+    read_mask,
+    read_opex,
+    running_sampoll,
+    sampoll,
+    until,
+)
+
+BOXES = ("--model", "fakes:boxes")
+EVERYTHING = tuple(
+    flag for name in ("png", "png8", "indexed", "labelme", "yolo", "coco") for flag in ("--format", name)
+)
+PLAIN = {"box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16}, "label": "plain"}
+HOLED = {
+    "box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16},
+    "points": [{"x": x, "y": y, "label": 0} for x in (8, 9, 10) for y in (8, 9, 10)],
+    "label": "holed",
+}
+APART = {
+    "box": {"x0": 2, "y0": 2, "x1": 8, "y1": 8},
+    "points": [{"x": x, "y": y, "label": 1} for x in (20, 21, 22) for y in (10, 11, 12)],
+    "label": "plain",
+}
+EMPTY = {"points": [{"x": 1, "y": 1, "label": 0}], "label": "nothing"}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """A finished run with every format, folders below the input included."""
+    root = tmp_path_factory.mktemp("formats")
+    made = Folders(root / "in", root / "out")
+    (made.input / "sub").mkdir(parents=True)
+    drop_pair(made.input, "cat", {"prompts": [PLAIN, HOLED, EMPTY]})
+    drop_pair(made.input / "sub", "dog", APART, suffix=".png", image=image_of(20, 30))
+    run = sampoll("run", *made.flags, *BOXES, *EVERYTHING, "--recursive")
+    assert run.returncode == 0, run.stderr
+    return made
+
+
+def masks_of(folders: Folders) -> dict[str, list[np.ndarray]]:
+    """The masks as the plain PNG files have them, by result."""
+    return {
+        "cat": [read_mask(folders.output / f"cat.{k}.png") for k in range(3)],
+        "sub/dog": [read_mask(folders.output / "sub/dog.png")],
+    }
+
+
+def test_every_file_is_where_its_kind_is_and_no_image_is_among_the_results(folders: Folders) -> None:
+    assert files_below(folders.output) == [
+        "cat.0.png",
+        "cat.1.png",
+        "cat.2.png",
+        "cat.json",
+        "coco/instances.json",
+        "indexed/cat.png",
+        "indexed/sub/dog.png",
+        "labelme/cat.json",
+        "labelme/sub/dog.json",
+        "png8/cat.0.png",
+        "png8/cat.1.png",
+        "png8/cat.2.png",
+        "png8/sub/dog.png",
+        "sub/dog.json",
+        "sub/dog.png",
+        "yolo/data.yaml",
+        "yolo/labels/cat.txt",
+        "yolo/labels/sub/dog.txt",
+    ]
+
+
+def test_the_record_lists_the_files_of_its_result_by_their_paths(folders: Folders) -> None:
+    listed = json.loads(read_opex(folders.output / "sub/dog.json").meta["files"])
+
+    assert list(listed) == ["sub/dog.png", "png8/sub/dog.png", "indexed/sub/dog.png", "labelme/sub/dog.json"]
+
+
+def test_8_bit_masks_have_0_and_255(folders: Folders) -> None:
+    for name, masks in masks_of(folders).items():
+        for k, mask in enumerate(masks):
+            with Image.open(
+                folders.output / "png8" / (f"{name}.{k}.png" if len(masks) > 1 else f"{name}.png")
+            ) as image:
+                assert image.mode == "L"
+                assert np.array_equal(np.asarray(image), np.where(mask, 255, 0))
+
+
+def test_the_label_image_has_each_mask_by_its_number_the_smaller_above(folders: Folders) -> None:
+    plain, holed, _ = masks_of(folders)["cat"]
+
+    with Image.open(folders.output / "indexed/cat.png") as image:
+        assert image.mode == "L"
+        labels = np.asarray(image)
+
+    assert np.array_equal(labels == 2, holed)
+    assert np.array_equal(labels == 1, plain & ~holed)
+
+
+def test_labelme_polygons_fill_to_the_masks_and_the_image_is_found(folders: Folders) -> None:
+    read = AnnotationSet.from_labelme(folders.output / "labelme", include_poly=True)
+    assert sorted(len(annotation.boxes) for annotation in read) == [2]  # globox does not look into folders
+    for name, masks in masks_of(folders).items():
+        path = folders.output / "labelme" / f"{name}.json"
+        document = json.loads(path.read_text())
+        with Image.open(path.parent / document["imagePath"]) as image:
+            assert image.size == (document["imageWidth"], document["imageHeight"])
+        assert set(document) == {
+            "version",
+            "flags",
+            "shapes",
+            "imagePath",
+            "imageData",
+            "imageHeight",
+            "imageWidth",
+        }
+        by_group: dict[int, np.ndarray] = {}
+        for shape in document["shapes"]:
+            assert set(shape) == {"label", "points", "group_id", "description", "shape_type", "flags", "mask"}
+            canvas = Image.new("1", image.size)
+            ImageDraw.Draw(canvas).polygon([tuple(p) for p in shape["points"]], fill=1, outline=1)
+            drawn = by_group.get(shape["group_id"], np.zeros(canvas.size[::-1], np.bool_))
+            by_group[shape["group_id"]] = drawn | np.asarray(canvas)
+        for number, mask in enumerate(masks, start=1):
+            assert np.array_equal(by_group.get(number, np.zeros_like(mask)), mask)
+
+
+def test_yolo_lines_have_the_classes_of_data_yaml_and_polygons_that_fill_to_the_masks(
+    folders: Folders,
+) -> None:
+    yolo = folders.output / "yolo"
+    assert (yolo / "data.yaml").read_text() == (
+        'train: images\nval: images\nnames:\n  0: "holed"\n  1: "nothing"\n  2: "plain"\n'
+    )
+    read = AnnotationSet.from_yolo_seg(yolo / "labels", image_folder=folders.input / "done")
+    [cat] = list(read)
+    assert [box.label for box in cat.boxes] == ["2", "0"]
+    for box in cat.boxes:
+        assert (box.xmin, box.ymin, box.xmax, box.ymax) == pytest.approx((4.5, 4.5, 19.5, 15.5), abs=1e-3)
+    classes = {"cat": [2, 0], "sub/dog": [2]}
+    for name, masks in masks_of(folders).items():
+        lines = (yolo / "labels" / f"{name}.txt").read_text().splitlines()
+        assert [int(line.split()[0]) for line in lines] == classes[name]
+        for line, mask in zip(lines, masks, strict=False):
+            height, width = mask.shape
+            places = np.array(line.split()[1:], float).reshape(-1, 2) * (width, height)
+            filled = cv2.fillPoly(np.zeros(mask.shape, np.uint8), [places.astype(np.int32)], 1)
+            missing, added = mask & (filled == 0), (filled == 1) & ~mask
+            assert not missing.any()
+            # Parts that do not hang together are reached over a line of one pixel.
+            assert added.sum() == 0 if name == "cat" else added.sum() < 15
+
+
+def test_pycocotools_reads_the_exact_masks_with_their_boxes_and_areas(folders: Folders) -> None:
+    read = COCO(str(folders.output / "coco/instances.json"))
+
+    files = {image["file_name"]: image for image in read.dataset["images"]}
+    assert sorted(files) == ["cat.jpg", "sub/dog.png"]
+    assert [category["name"] for category in read.dataset["categories"]] == ["holed", "nothing", "plain"]
+    for name, file in (("cat", "cat.jpg"), ("sub/dog", "sub/dog.png")):
+        masks = [mask for mask in masks_of(folders)[name] if mask.any()]
+        annotations = read.loadAnns(read.getAnnIds(imgIds=files[file]["id"]))
+        assert len(annotations) == len(masks)
+        for annotation, mask in zip(annotations, masks, strict=True):
+            assert np.array_equal(read.annToMask(annotation), mask)
+            assert annotation["area"] == mask.sum() == coco_mask.area(annotation["segmentation"])
+            assert annotation["bbox"] == coco_mask.toBbox(annotation["segmentation"]).tolist()
+            assert annotation["iscrowd"] == 0
+            assert annotation["score"] == 0.5
+
+
+def test_coco_polygons_have_the_area_that_pycocotools_finds(folders: Folders, tmp_path: Path) -> None:
+    run = sampoll("export", "--format", "coco", "--coco-polygons", folders.output)
+
+    assert (run.returncode, run.stdout) == (0, "2 exported as coco, 0 failed\n")
+    read = COCO(str(folders.output / "coco/instances.json"))
+    for annotation in read.dataset["annotations"]:
+        mask = read.annToMask(annotation)
+        assert isinstance(annotation["segmentation"], list)
+        assert annotation["area"] == mask.sum()
+        assert annotation["bbox"] == coco_mask.toBbox(read.annToRLE(annotation)).tolist()
+    areas = [annotation["area"] for annotation in read.dataset["annotations"]]
+    assert areas == [16 * 12, 16 * 12, 36 + 9]  # the hole is filled
+
+
+def test_what_is_exported_is_what_a_run_writes(folders: Folders, tmp_path: Path) -> None:
+    copied = tmp_path / "out"
+    (copied / "sub").mkdir(parents=True)
+    for name in ("cat.json", "sub/dog.json"):
+        (copied / name).write_bytes((folders.output / name).read_bytes())
+
+    run = sampoll("export", *EVERYTHING, "--images", folders.input / "done", copied)
+
+    assert run.returncode == 0, run.stderr
+    assert files_below(copied) == files_below(folders.output)
+    for name in files_below(copied):
+        if name.endswith((".png", ".txt", ".yaml")):
+            assert (copied / name).read_bytes() == (folders.output / name).read_bytes(), name
+    ours = json.loads((copied / "labelme/sub/dog.json").read_text())
+    assert (copied / "labelme/sub" / ours["imagePath"]).resolve() == folders.input / "done/sub/dog.png"
+
+
+def test_a_record_that_cannot_be_read_is_named_and_the_others_are_exported(
+    folders: Folders, tmp_path: Path
+) -> None:
+    good, bad = (folders.output / "cat.json").read_bytes(), b'{"id": "bad", "objects": []}'
+    (tmp_path / "good.json").write_bytes(good)
+    (tmp_path / "bad.json").write_bytes(bad)
+    (tmp_path / "somebodys.json").write_bytes(b"{}")
+
+    run = sampoll("export", "--format", "coco", tmp_path)
+
+    assert (run.returncode, run.stdout) == (1, "1 exported as coco, 1 failed\n")
+    assert "bad.json is left out: no record of a result" in run.stderr
+    assert len(json.loads((tmp_path / "coco/instances.json").read_text())["images"]) == 1
+
+
+def test_a_format_that_is_none_is_refused_before_anything_is_taken(folders: Folders, tmp_path: Path) -> None:
+    run = sampoll("run", "-i", folders.input, "-o", tmp_path, *BOXES, "--format", "gif")
+
+    assert run.returncode == 2
+    assert run.stderr == (
+        "sampoll: no 'gif' among formats (--format): coco, indexed, labelme, opex, png, png8, yolo\n"
+    )
+
+
+@pytest.mark.parametrize("given", ["flags", "variable", "file"])
+def test_formats_are_chosen_by_flags_a_variable_or_a_file(tmp_path: Path, given: str) -> None:
+    made = Folders(tmp_path / "in", tmp_path / "out")
+    made.input.mkdir()
+    drop_pair(made.input, "a")
+    config = tmp_path / "formats.toml"
+    config.write_text('[outputs]\nformat = ["png8", "indexed"]\n')
+    flags, env = {
+        "flags": (("--format", "png8", "--format", "indexed"), {}),
+        "variable": ((), {"SAMPOLL_FORMAT": "png8, indexed"}),
+        "file": (("--config", config), {}),
+    }[given]
+
+    assert sampoll("run", *made.flags, *BOXES, *flags, env=env).returncode == 0
+    assert files_below(made.output) == ["a.json", "indexed/a.png", "png8/a.png"]
+
+
+def test_a_replaced_result_takes_its_files_of_every_kind_with_it(tmp_path: Path) -> None:
+    made = Folders(tmp_path / "in", tmp_path / "out")
+    made.input.mkdir()
+    for prompts in (2, 1):
+        drop_pair(made.input, "a", {"prompts": [PLAIN] * prompts})
+        kinds = ("--format", "png8", "--format", "labelme") if prompts == 2 else ("--format", "png8")
+        run = sampoll("run", *made.flags, *BOXES, *kinds, "--on-exist", "replace")
+        assert run.returncode == 0, run.stderr
+
+    assert files_below(made.output) == ["a.json", "png8/a.png"]
+
+
+def test_a_daemon_writes_data_sets_when_it_ends(tmp_path: Path) -> None:
+    made = Folders(tmp_path / "in", tmp_path / "out")
+    made.input.mkdir()
+    with running_sampoll("run", *made.flags, *BOXES, "--format", "coco", "--continuous") as process:
+        drop_pair(made.input, "a")
+        until(lambda: names_in(made.output) == ["a.json"], "the result")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+    assert len(COCO(str(made.output / "coco/instances.json")).dataset["annotations"]) == 1
+
+
+STRICT_READER = """
+import sys
+from opex import ObjectPredictions
+for path in sys.argv[1:]:
+    read = ObjectPredictions.load_json_from_file(path)
+    assert read.objects is not None
+    print(read.id, [len(found.polygon.points) for found in read.objects])
+"""
+
+
+def test_the_strict_reader_of_opex_takes_every_record(
+    folders: Folders, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It has the name of the faster one, so it needs a place of its own."""
+    place = tmp_path_factory.mktemp("strict")
+    install = (sys.executable, "-m", "pip", "install", "--quiet", "--target", place, "opex==0.0.3")
+    subprocess.run(install, check=True, timeout=120)
+    read = subprocess.run(
+        [sys.executable, "-c", STRICT_READER, folders.output / "cat.json", folders.output / "sub/dog.json"],
+        env={"PYTHONPATH": str(place)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert read.returncode == 0, read.stderr
+    assert read.stdout == "cat [4, 4]\ndog [4, 4]\n"
