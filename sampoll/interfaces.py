@@ -30,7 +30,8 @@ class Segmenter(Protocol[E]):
         """One embedding an image, in the same order."""
 
     def decode(self, work: Sequence[tuple[E, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        """Per image, per prompt, its masks, each of the image's size; an empty mask is a valid answer."""
+        """Per image, per prompt, its masks, each of the image's size; an empty mask is a valid answer. A
+        BadPrompt for a kind of prompt that this model does not know."""
 
 
 @runtime_checkable

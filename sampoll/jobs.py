@@ -49,20 +49,69 @@ class Box:
             raise ValueError(f"y0 must be less than y1, got {self.y0} and {self.y1}")
 
 
+LOW_RES_SIDE = 256
+"""Rows, and columns, of a mask prompt."""
+
+LowResLogits: TypeAlias = NDArray[np.float32]
+"""Shape (256, 256), float32: above 0 on the object. It covers the square of the image's longer side, as SAM
+sees it: the image at the top left, what is left over below or to the right of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LowResMask:
+    """A mask as a prompt: `content` is the file in which it came."""
+
+    content: bytes = field(repr=False)
+    logits: LowResLogits = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """All objects that a grid of points finds, in the words of segment_anything's SamAutomaticMaskGenerator.
+
+    Masks are kept whose predicted IoU is above `pred_iou_thresh`, and whose area stays the same by the share
+    `stability_score_thresh` while the threshold of the logits moves by `stability_score_offset` up and down.
+    Of those whose boxes overlap by an IoU of more than `box_nms_thresh`, the best one is kept. Holes and
+    islands of less than `min_mask_region_area` pixels are removed.
+    """
+
+    points_per_side: int = 32
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    min_mask_region_area: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What to segment: points, a box, or both. `label` names the object; `id` is the sender's own."""
+    """What to segment: points, a box, a mask, any of them together; or everything. `label` names the object;
+    `id` is the sender's own.
+
+    So many times as `refine` says, the answer itself is the next mask prompt, besides the points and the box.
+    """
 
     points: tuple[Point, ...] = ()
     box: Box | None = None
     label: str = DEFAULT_LABEL
     id: str | None = None
+    mask: LowResMask | None = None
+    refine: int = 0
+    everything: Everything | None = None
 
     def __post_init__(self) -> None:
-        if not self.points and self.box is None:
-            raise ValueError("a prompt needs at least one point or a box")
+        if self.everything is not None:
+            if self.points or self.box or self.mask or self.refine:
+                raise ValueError("everything cannot be combined with points, a box, a mask or refine")
+        elif not self.points and self.box is None and self.mask is None:
+            raise ValueError("a prompt needs at least one point, a box or a mask")
         if not self.label:
             raise ValueError("label must not be empty")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is made of points and a box alone."""
+        return self.mask is None and self.refine == 0 and self.everything is None
 
 
 @dataclass(frozen=True, slots=True)

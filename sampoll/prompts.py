@@ -1,21 +1,24 @@
 """The prompt file: JSON in, prompts out, or one sentence that names the field at fault."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
 from sampoll.errors import BadPrompt
-from sampoll.jobs import DEFAULT_LABEL, Box, Point, Prompt
+from sampoll.jobs import DEFAULT_LABEL, Box, Everything, LowResMask, Point, Prompt
+from sampoll.mask_prompts import decode_mask_prompt, encode_mask_prompt
 
 _UTF8_BOM = b"\xef\xbb\xbf"
 
@@ -29,19 +32,37 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _label(value: int) -> int:
-    if value not in (0, 1):
+def _label(value: object) -> object:
+    if isinstance(value, bool) or value not in (0, 1):
         raise ValueError("must be 0 (background) or 1 (foreground)")
-    return value
+    return _whole(value)
 
 
+def _mask(value: object) -> LowResMask:
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    return decode_mask_prompt(value)
+
+
+_MaskInBase64 = Annotated[
+    InstanceOf[LowResMask],
+    BeforeValidator(_mask),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "A grayscale PNG of 256x256 pixels, or an .npy file of logits of that shape.",
+        }
+    ),
+]
 Coordinate = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
+Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class _WirePoint(_Wire):
     x: Coordinate
     y: Coordinate
-    label: Annotated[int, BeforeValidator(_whole), AfterValidator(_label)]
+    label: Annotated[int, BeforeValidator(_label)]
 
     def value(self) -> Point:
         return Point(self.x, self.y, self.label)
@@ -62,16 +83,41 @@ class _WireBox(_Wire):
         return Box(self.x0, self.y0, self.x1, self.y1)
 
 
+class _WireEverything(_Wire):
+    """Segment whatever a grid of points finds; the words are segment_anything's."""
+
+    points_per_side: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=256)] = 32
+    pred_iou_thresh: Threshold = 0.88
+    stability_score_thresh: Threshold = 0.95
+    stability_score_offset: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 1.0
+    box_nms_thresh: Threshold = 0.7
+    min_mask_region_area: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10**9)] = 0
+
+    def value(self) -> Everything:
+        return Everything(**self.model_dump())
+
+
 class _WirePrompt(_Wire):
-    points: list[_WirePoint] = []
-    box: _WireBox | None = None
-    label: Annotated[str, Field(min_length=1)] = DEFAULT_LABEL
-    id: str | None = None
+    """What to segment."""
+
+    points: list[_WirePoint] = Field([], description="Points on the object, and beside it.")
+    box: _WireBox | None = Field(None, description="A box around the object.")
+    mask: _MaskInBase64 | None = Field(None, description="A first guess at the mask.")
+    refine: Annotated[int, BeforeValidator(_whole)] = Field(
+        0, ge=0, le=10, description="How many times the answer is given back to the model as a mask."
+    )
+    everything: _WireEverything | None = Field(
+        None, description="All objects in the image, in the place of all of the above."
+    )
+    label: str = Field(DEFAULT_LABEL, min_length=1, description="What the object is called.")
+    id: str | None = Field(None, description="The sender's own name for this prompt.")
 
     @model_validator(mode="after")
     def _something_to_segment(self) -> "_WirePrompt":
-        if not self.points and self.box is None:
-            raise ValueError('needs "points" (at least one), a "box", or both')
+        if self.everything is None and not self.points and self.box is None and self.mask is None:
+            raise ValueError('needs "points" (at least one), a "box", a "mask", or "everything"')
+        if self.everything is not None and (self.points or self.box or self.mask or self.refine):
+            raise ValueError('"everything" cannot be combined with "points", "box", "mask" or "refine"')
         return self
 
     def value(self) -> Prompt:
@@ -80,10 +126,15 @@ class _WirePrompt(_Wire):
             box=self.box.value() if self.box else None,
             label=self.label,
             id=self.id,
+            mask=self.mask,
+            refine=self.refine,
+            everything=self.everything.value() if self.everything else None,
         )
 
 
 class _WirePrompts(_Wire):
+    """Many prompts for one image."""
+
     prompts: Annotated[list[_WirePrompt], Field(min_length=1)]
 
 
@@ -126,6 +177,12 @@ def _prompt_document(prompt: Prompt) -> dict[str, Any]:
     if prompt.box:
         box = prompt.box
         document["box"] = {"x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1}
+    if prompt.mask:
+        document["mask"] = encode_mask_prompt(prompt.mask)
+    if prompt.refine:
+        document["refine"] = prompt.refine
+    if prompt.everything:
+        document["everything"] = asdict(prompt.everything)
     if prompt.label != DEFAULT_LABEL:
         document["label"] = prompt.label
     if prompt.id is not None:
@@ -155,7 +212,7 @@ _MESSAGES = {
     "missing": "is missing",
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
-    "int_type": "must be 0 (background) or 1 (foreground)",
+    "int_type": "must be a whole number",
     "model_type": "must be a JSON object",
     "list_type": "must be a list",
     "string_type": "must be a string",

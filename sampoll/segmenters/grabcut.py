@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sampoll.errors import BadPrompt
 from sampoll.jobs import Box, Prompt, RgbImage
 from sampoll.results import BoolMask, Mask, ModelInfo
 from sampoll.settings import ModelSettings
@@ -51,6 +52,8 @@ class GrabCutSegmenter:
         return list(images)
 
     def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        if not all(prompt.is_plain for _, prompts in work for prompt in prompts):
+            raise BadPrompt('grabcut takes points and boxes; "mask", "refine" and "everything" need SAM')
         return [[[segment(image, prompt)] for prompt in prompts] for image, prompts in work]
 
 

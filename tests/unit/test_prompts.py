@@ -58,7 +58,7 @@ def test_a_byte_order_mark_is_skipped() -> None:
         (b'{"box": {"x0": 1e999, "y0": 0, "x1": 1, "y1": 1}}', "cat.json: is not JSON"),
         (b"[" * 5000 + b"]" * 5000, "cat.json: is not JSON"),
         ([POINT], "cat.json: must be a JSON object such as"),
-        ({}, 'cat.json: needs "points" (at least one), a "box", or both'),
+        ({}, 'cat.json: needs "points" (at least one), a "box", a "mask", or'),
         ({"points": []}, 'cat.json: needs "points"'),
         ({"prompts": []}, "cat.json: prompts: must not be empty"),
         ({"prompts": [{"box": BOX}], "label": "x"}, "cat.json: label: is not a known key"),

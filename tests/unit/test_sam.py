@@ -4,6 +4,7 @@ import copy
 import itertools
 import pickle
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from segment_anything import SamPredictor, sam_model_registry
+import torch.nn.functional as F  # noqa: N812  as everywhere
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 from segment_anything.modeling import Sam
 from skimage import data
 from support import image_of, job_of
@@ -19,7 +21,7 @@ from tiny import tiny_sam
 
 from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.executor import Executor
-from sampoll.jobs import Box, Point, Prompt, RgbImage
+from sampoll.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt, RgbImage
 from sampoll.registry import find_factory, load_segmenter
 from sampoll.results import ModelInfo, Segmentation
 from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
@@ -38,7 +40,7 @@ PROMPTS = {
 
 
 def predicted(
-    sam: Sam, image: RgbImage, prompt: Prompt, policy: MaskPolicy
+    sam: Sam, image: RgbImage, prompt: Prompt, policy: MaskPolicy, mask_input: np.ndarray | None = None
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """Mask, score and low-res logits as SamPredictor gives them, the index chosen by `policy`."""
     predictor = SamPredictor(sam)
@@ -47,6 +49,7 @@ def predicted(
         point_coords=np.array([[p.x, p.y] for p in prompt.points]) if prompt.points else None,
         point_labels=np.array([p.label for p in prompt.points]) if prompt.points else None,
         box=np.array([prompt.box.x0, prompt.box.y0, prompt.box.x1, prompt.box.y1]) if prompt.box else None,
+        mask_input=mask_input,
         multimask_output=policy != "single",
     )
     index = int(np.argmax(scores)) if policy == "best" else 0
@@ -76,6 +79,111 @@ def assert_parity(sam: Sam, image: RgbImage, prompt: Prompt, policy: MaskPolicy)
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 def test_a_tiny_sam_answers_as_sam_predictor_does(prompt: Prompt, policy: MaskPolicy) -> None:
     assert_parity(tiny_sam(), image_of(40, 57), prompt, policy)
+
+
+LOGITS = np.random.default_rng(3).normal(0, 5, (LOW_RES_SIDE, LOW_RES_SIDE)).astype(np.float32)
+MASK = LowResMask(b"", LOGITS)
+
+
+ASKED = {
+    **PROMPTS,
+    "mask": Prompt(mask=MASK),
+    **{f"{name} and mask": replace(prompt, mask=MASK) for name, prompt in PROMPTS.items()},
+}
+
+
+@pytest.mark.parametrize("refine", [0, 1, 3])
+@pytest.mark.parametrize("prompt", ASKED.values(), ids=ASKED)
+def test_masks_are_prompts_as_for_sam_predictor_and_answers_are_refined_as_with_it(
+    prompt: Prompt, refine: int
+) -> None:
+    asked = replace(prompt, refine=refine)
+    sam, image = tiny_sam(), image_of(40, 57)
+    segmenter = SamSegmenter("sam", sam, CPU)
+    # A tiny model has tiny masks.
+    small = F.interpolate(torch.tensor(LOGITS[None, None]), (16, 16), mode="bilinear", antialias=True)[0]
+    expected, score, logits = predicted(sam, image, asked, "best", small.numpy() if asked.mask else None)
+    for _ in range(refine):
+        expected, score, logits = predicted(sam, image, asked, "single", logits[None])
+
+    [embedding] = segmenter.embed([image])
+    our_logits, _ = segmenter.low_res_logits(embedding, asked)
+    [[[ours]]] = segmenter.decode([(embedding, [asked])])
+
+    assert np.linalg.norm(our_logits.numpy() - logits) / np.linalg.norm(logits) <= 1e-4
+    assert ours.score == pytest.approx(score, abs=1e-4)
+    assert (ours.pixels() != expected).mean() < 1e-3
+
+
+def test_prompts_of_all_kinds_for_several_images_keep_their_answers_in_one_call() -> None:
+    kinds = [
+        *PROMPTS.values(),
+        replace(PROMPTS["box"], mask=MASK),
+        replace(PROMPTS["point"], refine=2),
+        Prompt(mask=MASK),
+        Prompt(everything=Everything(points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0)),
+    ]
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU, prompt_batch=3)
+    embeddings = segmenter.embed([image_of(40, 57), image_of(30, 30, seed=1)])
+
+    together = segmenter.decode([(embedding, kinds) for embedding in embeddings])
+
+    for embedding, answers in zip(embeddings, together, strict=True):
+        for prompt, masks in zip(kinds, answers, strict=True):
+            [[alone]] = segmenter.decode([(embedding, [prompt])])
+            assert [mask.score for mask in masks] == pytest.approx([mask.score for mask in alone], abs=1e-5)
+            for ours, theirs in zip(masks, alone, strict=True):
+                assert (ours.pixels() != theirs.pixels()).mean() < 1e-3
+
+
+ANYTHING = Everything(
+    points_per_side=6, pred_iou_thresh=0, stability_score_thresh=0, stability_score_offset=0.003
+)
+EVERYTHINGS = {
+    "all": ANYTHING,
+    "overlapping less": replace(ANYTHING, box_nms_thresh=0.3),
+    "overlapping more": replace(ANYTHING, box_nms_thresh=0.95),
+    "good": replace(ANYTHING, pred_iou_thresh=0.06),
+    "stable": replace(ANYTHING, stability_score_thresh=0.6),
+    "stable for longer": replace(ANYTHING, stability_score_thresh=0.6, stability_score_offset=0.01),
+    "clean": replace(ANYTHING, min_mask_region_area=40),
+    "none": replace(ANYTHING, pred_iou_thresh=1),
+}
+
+
+def finding_sam() -> Sam:
+    """A tiny SAM that finds many small things: only the highest of its random logits are objects."""
+    sam = tiny_sam()
+    sam.mask_threshold = 0.05
+    return sam
+
+
+@pytest.mark.parametrize("everything", EVERYTHINGS.values(), ids=EVERYTHINGS)
+def test_everything_is_what_sam_automatic_mask_generator_finds(everything: Everything) -> None:
+    sam, image = finding_sam(), image_of(40, 57)
+    generator = SamAutomaticMaskGenerator(sam, **asdict(everything))
+    expected = generator.generate(image)
+
+    segmenter = SamSegmenter("sam", sam, CPU, prompt_batch=7)
+    [[masks]] = segmenter.decode([(segmenter.embed([image])[0], [Prompt(everything=everything)])])
+
+    assert len(masks) == len(expected)
+    assert [mask.score for mask in masks] == pytest.approx([e["predicted_iou"] for e in expected], abs=1e-4)
+    for mask, theirs in zip(masks, expected, strict=True):
+        assert (mask.pixels() != theirs["segmentation"]).mean() < 1e-3
+
+
+def test_the_thresholds_above_tell_masks_apart() -> None:
+    segmenter = SamSegmenter("sam", finding_sam(), CPU)
+    [embedding] = segmenter.embed([image_of(40, 57)])
+
+    counts = {
+        name: len(segmenter.decode([(embedding, [Prompt(everything=everything)])])[0][0])
+        for name, everything in EVERYTHINGS.items()
+    }
+
+    assert counts["none"] == 0
+    assert len(set(counts.values())) == len(counts), counts
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (57, 200), (200, 31), (17, 9)])

@@ -36,6 +36,7 @@ class Decoder(nn.Module):
         kinds = [prompts.not_a_point_embed, *prompts.point_embeddings]
         self.kinds = nn.Parameter(torch.cat([kind.weight for kind in kinds]), requires_grad=False)  # (5, D)
         self.no_mask: nn.Embedding = prompts.no_mask_embed
+        self.mask_downscaling: nn.Module = prompts.mask_downscaling
 
         self.output_tokens = nn.Parameter(
             torch.cat([original.iou_token.weight, original.mask_tokens.weight]), requires_grad=False
@@ -57,25 +58,50 @@ class Decoder(nn.Module):
         return ImageSide(tokens, self.first.projected(tokens))
 
     def forward(
-        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, candidates: slice
+        self,
+        images: ImageSide,
+        image_of: Tensor,
+        places: Tensor,
+        kinds: Tensor,
+        candidates: slice,
+        masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Logits (P, 4 S, 4 S) and predicted IoUs (P,), of the best of the masks among `candidates` of four.
 
         `image_of` (P,) says whose image is which; `places` (P, T, 2) are in pixels of the resized image, with
-        `kinds` (P, T).
+        `kinds` (P, T); `masks` (P, 4 S, 4 S) are logits too.
         """
-        prompts = self._prompt_embeddings(places, kinds)  # (P, T, D)
-        tokens = torch.cat([self.output_tokens.expand(len(prompts), -1, -1), prompts], dim=1)  # (P, 5 + T, D)
-        queries, image = self.first(tokens, tokens, images.tokens[image_of], images.projected[image_of])
-        for block in self.rest:
-            queries, image = block(queries, tokens, image)
-        queries = self.final_norm(queries + self.final(queries + tokens, image))
-
+        queries, image = self._attended(images, image_of, places, kinds, masks)
         scores = self.iou_head(queries[:, 0])[:, candidates]  # (P, C)
         best = scores.argmax(dim=1)
         weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[candidates]  # (C, P, D / 8)
         rows = torch.arange(len(queries), device=best.device)
-        return self.upscaling(image, weights[best, rows]), scores[rows, best]
+        return self.upscaling(image, weights[best, rows][:, None])[:, 0], scores[rows, best]
+
+    def every_candidate(
+        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, candidates: slice
+    ) -> tuple[Tensor, Tensor]:
+        """The same, of each of the C candidates: (P, C, 4 S, 4 S) and (P, C)."""
+        queries, image = self._attended(images, image_of, places, kinds)
+        weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[candidates]  # (C, P, D / 8)
+        return self.upscaling(image, weights.transpose(0, 1)), self.iou_head(queries[:, 0])[:, candidates]
+
+    def _attended(
+        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, masks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The tokens of the output and the prompts (P, 5 + T, D), and the image's (P, L, D), after they have
+        seen each other."""
+        prompts = self._prompt_embeddings(places, kinds)  # (P, T, D)
+        tokens = torch.cat([self.output_tokens.expand(len(prompts), -1, -1), prompts], dim=1)  # (P, 5 + T, D)
+        image, projected = images.tokens[image_of], images.projected[image_of]
+        if masks is not None:
+            dense = self.mask_downscaling(masks[:, None])  # (P, D, S, S)
+            image = image - self.no_mask.weight + dense.flatten(2).transpose(1, 2)
+            projected = self.first.projected(image)
+        queries, image = self.first(tokens, tokens, image, projected)
+        for block in self.rest:
+            queries, image = block(queries, tokens, image)
+        return self.final_norm(queries + self.final(queries + tokens, image)), image
 
     def _prompt_embeddings(self, places: Tensor, kinds: Tensor) -> Tensor:
         encoded = self.places.forward_with_coords(places + 0.5, self.input_size)  # centres of pixels
@@ -142,8 +168,8 @@ class _TwoWayBlock(nn.Module):
 
 
 class _Upscaling(nn.Module):
-    """The image tokens four times finer, as one mask: transposed convolutions whose stride is their size are
-    products, and channels stay last until only one is left."""
+    """The image tokens four times finer, as masks: transposed convolutions whose stride is their size are
+    products, and channels stay last until only masks are left."""
 
     def __init__(self, original: nn.Sequential) -> None:
         super().__init__()
@@ -153,15 +179,15 @@ class _Upscaling(nn.Module):
         self.second, self.second_bias = _as_product(original[3])
 
     def forward(self, image: Tensor, weights: Tensor) -> Tensor:
-        """(P, L, D) and the mask's weights (P, D / 8) to (P, 4 S, 4 S)."""
+        """(P, L, D) and the weights of C masks (P, C, D / 8) to (P, C, 4 S, 4 S)."""
         count, tokens, _ = image.shape
         side = round(tokens**0.5)
         x = F.linear(image, self.first, self.first_bias).view(count, tokens, 4, -1)  # (P, L, 2·2, D / 4)
         x = F.layer_norm(x, x.shape[-1:], self.norm.weight, self.norm.bias, self.norm.eps)
         x = self.activation(F.linear(self.activation(x), self.second, self.second_bias))
-        x = x.view(count, tokens * 16, -1) @ weights[..., None]  # (P, L · 2·2 · 2·2, 1)
-        finer: Tensor = x.view(count, side, side, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
-        return finer.reshape(count, 4 * side, 4 * side)
+        x = x.view(count, tokens * 16, -1) @ weights.transpose(1, 2)  # (P, L · 2·2 · 2·2, C)
+        finer: Tensor = x.view(count, side, side, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
+        return finer.reshape(count, -1, 4 * side, 4 * side)
 
 
 class _StackedMlps(nn.Module):

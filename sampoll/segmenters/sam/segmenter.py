@@ -18,12 +18,13 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from sampoll.errors import ModelUnavailable, OutOfMemory
-from sampoll.jobs import Prompt, RgbImage
+from sampoll.jobs import Everything, Prompt, RgbImage
 from sampoll.results import Mask, ModelInfo
 from sampoll.segmenters.sam.bits import packed_bits
 from sampoll.segmenters.sam.decoder import Decoder, ImageSide
 from sampoll.segmenters.sam.device import PRECISIONS
 from sampoll.segmenters.sam.encoder import Encoder
+from sampoll.segmenters.sam.everything import chosen_masks, grid_prompts, is_good, stable_masks
 from sampoll.segmenters.sam.tokens import Task, batches
 
 P = ParamSpec("P")
@@ -155,12 +156,33 @@ class SamSegmenter:
                 on_host.append((tasks, _to_host(scores), [_to_host(bits) for bits in packed]))
             if self._device.type == "cuda":
                 torch.cuda.current_stream().synchronize()
+        for image, (embedding, prompts) in enumerate(work):
+            for number, prompt in enumerate(prompts):
+                if prompt.everything is not None:
+                    with _translated_torch_errors():
+                        answers[image][number] = self._everything(embedding, prompt.everything)
         for tasks, scores, packed in on_host:
             rows = (bits for several in packed for bits in several.numpy())
             for task, score, bits in zip(tasks, scores.tolist(), rows, strict=True):
                 size = embeddings[task.image].original_size
                 answers[task.image][task.prompt].append(Mask.from_packed(bits, size, score))
         return answers
+
+    def _everything(self, embedding: SamEmbedding, everything: Everything) -> list[Mask]:
+        """The masks of all objects that a grid of points finds."""
+        size, threshold = embedding.original_size, self._sam.mask_threshold
+        images = self._image_side([embedding])
+        found: list[tuple[NDArray[np.uint8], float]] = []
+        for tasks in batches([grid_prompts(everything, size)], self._prompt_batch):
+            tokens = self._tokens([embedding], tasks)
+            logits, scores = self._decoder.every_candidate(images, *tokens, CANDIDATES["best"])
+            logits, scores = logits.flatten(0, 1), scores.flatten()  # (3 P, 256, 256), (3 P,)
+            good = is_good(scores, everything)
+            logits, scores = logits[good], scores[good]
+            for some, rows in self._upsampled(logits, embedding):
+                stable = stable_masks(some, scores[rows], everything, threshold)
+                found += zip(stable.bits.cpu().numpy(), stable.scores.tolist(), strict=True)
+        return chosen_masks(found, everything, size)
 
     @property
     def embedding_key(self) -> str:
@@ -201,10 +223,10 @@ class SamSegmenter:
     def candidates(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
         """All three masks that SAM gives for a prompt, in host memory: low-res logits (3, 256, 256),
         predicted IoUs (3,), and pixels (3, H, W)."""
-        [[task]] = batches([[prompt]], 1)
+        [tasks] = batches([[prompt]], 1)
         images = self._image_side([embedding])
-        answers = [self._logits([embedding], images, [task], slice(i, i + 1)) for i in (1, 2, 3)]
-        logits, scores = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        answers = self._decoder.every_candidate(images, *self._tokens([embedding], tasks), CANDIDATES["best"])
+        logits, scores = (answer[0] for answer in answers)
         full = self._sam.postprocess_masks(logits[:, None], embedding.input_size, embedding.original_size)
         pixels = (full[:, 0] > self._sam.mask_threshold).cpu().numpy()
         return logits.cpu(), scores.cpu(), pixels
@@ -219,19 +241,37 @@ class SamSegmenter:
         tasks: Sequence[Task],
         candidates: slice,
     ) -> tuple[Tensor, Tensor]:
-        """Low-res logits (P, 256, 256) and predicted IoUs (P,) of the best of `candidates`, for tasks of
-        equally many tokens."""
+        """Low-res logits (P, 256, 256) and predicted IoUs (P,) of the best of `candidates`, for tasks of one
+        batch."""
+        tokens = self._tokens(embeddings, tasks)
+        logits, scores = self._decoder(images, *tokens, candidates, self._mask_inputs(tasks))
+        for _ in range(tasks[0].refine):
+            logits, scores = self._decoder(images, *tokens, CANDIDATES["single"], logits)
+        return logits, scores
+
+    def _tokens(
+        self, embeddings: Sequence[SamEmbedding], tasks: Sequence[Task]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The images' numbers (P,), places (P, T, 2) and kinds (P, T) of tasks of equally many tokens."""
         places = [
             self._resize.apply_coords(task.places, embeddings[task.image].original_size) for task in tasks
         ]
-        logits, scores = self._decoder(
-            images,
+        return (
             torch.tensor([task.image for task in tasks], device=self._device),
             torch.tensor(np.stack(places), dtype=torch.float32, device=self._device),
             torch.tensor(np.stack([task.kinds for task in tasks]), device=self._device),
-            candidates,
         )
-        return logits, scores
+
+    def _mask_inputs(self, tasks: Sequence[Task]) -> Tensor | None:
+        """The masks of the prompts as the decoder takes them, (P, 4 S, 4 S); None if they have none."""
+        masks = [task.mask for task in tasks if task.mask is not None]
+        if not masks:
+            return None
+        logits = torch.tensor(np.stack(masks), device=self._device)
+        size = self._sam.prompt_encoder.mask_input_size
+        if logits.shape[1:] != size:
+            logits = F.interpolate(logits[:, None], size, mode="bilinear", antialias=True)[:, 0]
+        return logits
 
     def _packed_masks(
         self, embeddings: Sequence[SamEmbedding], images: ImageSide, tasks: Sequence[Task]
@@ -241,16 +281,22 @@ class SamSegmenter:
         logits, scores = self._logits(embeddings, images, tasks, CANDIDATES[self._mask_policy])
         parts = []
         for image, group in itertools.groupby(range(len(tasks)), lambda index: tasks[index].image):
-            embedding, rows = embeddings[image], list(group)
-            height, width = embedding.original_size
-            at_once = max(1, UPSAMPLED_BYTES // (4 * height * width))
-            for start in range(rows[0], rows[-1] + 1, at_once):
-                some = logits[start : min(start + at_once, rows[-1] + 1), None]
-                full = self._sam.postprocess_masks(
-                    some, embedding.input_size, embedding.original_size
-                )  # (some, 1, H, W)
-                parts.append(packed_bits(full[:, 0] > self._sam.mask_threshold))
+            rows = list(group)
+            for full, _ in self._upsampled(logits[rows[0] : rows[-1] + 1], embeddings[image]):
+                parts.append(packed_bits(full > self._sam.mask_threshold))
         return scores, parts
+
+    def _upsampled(self, logits: Tensor, embedding: SamEmbedding) -> Iterator[tuple[Tensor, slice]]:
+        """Low-res logits (K, 256, 256) at the size of the image, (some, H, W), and which of them: no more
+        than fit into UPSAMPLED_BYTES at a time."""
+        height, width = embedding.original_size
+        at_once = max(1, UPSAMPLED_BYTES // (4 * height * width))
+        for start in range(0, len(logits), at_once):
+            rows = slice(start, start + at_once)
+            full = self._sam.postprocess_masks(
+                logits[rows, None], embedding.input_size, embedding.original_size
+            )  # (some, 1, H, W)
+            yield full[:, 0], rows
 
     def check(self) -> None:
         """ModelUnavailable if the precision is too small for these weights: in float16, activations can grow
