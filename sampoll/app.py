@@ -11,6 +11,8 @@ from threading import Event
 from sampoll.assembly import LoadedModel, decoding_options, format_options, load_model, service_of
 from sampoll.decoding import DecodingOptions
 from sampoll.errors import (
+    BadPrompt,
+    ConfigurationError,
     CutShort,
     Fenced,
     InputUnavailable,
@@ -24,6 +26,7 @@ from sampoll.export import write_datasets
 from sampoll.formats.records import listed_suffixes
 from sampoll.interfaces import DatasetFormat, Format
 from sampoll.listeners import Tally, progress_bar
+from sampoll.prompts import parse_prompts
 from sampoll.registry import RECORD, Factory, find_factory, load_format, load_formats
 from sampoll.service import Service
 from sampoll.settings import Settings
@@ -35,7 +38,7 @@ from sampoll.spool.results import Naming, OnExist
 from sampoll.spool.scan import Readiness
 from sampoll.spool.writers import ignore_lease_breaks
 from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
-from sampoll.transports.pairs import SizeLimits
+from sampoll.transports.pairs import CommonPrompt, SizeLimits
 
 log = logging.getLogger(__name__)
 
@@ -193,11 +196,32 @@ def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
     return JobError.exit_code if tally.failures else 0
 
 
+def _common_prompt(settings: Settings) -> CommonPrompt | None:
+    """The prompt for all images, if there is one; ConfigurationError if it cannot be that."""
+    path, limits = settings.spool.prompt, settings.limits
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+        parse_prompts(content, str(path), limits.max_prompts)
+    except OSError as error:
+        raise ConfigurationError(f"--prompt {path} cannot be read: {error.strerror}") from error
+    except BadPrompt as error:
+        raise ConfigurationError(f"--prompt {error}") from error
+    return CommonPrompt(path.name, content)
+
+
 def _transport_options(settings: Settings) -> DirectoryOptions:
     spool, limits = settings.spool, settings.limits
     return DirectoryOptions(
         continuous=spool.continuous,
-        readiness=Readiness(spool.settle_seconds, spool.ready_suffix, spool.pair_timeout_seconds),
+        readiness=Readiness(
+            spool.settle_seconds,
+            spool.ready_suffix,
+            spool.pair_timeout_seconds,
+            needs_prompt=spool.prompt is None,
+        ),
+        prompt=_common_prompt(settings),
         rescan_seconds=spool.rescan_seconds,
         give_up_seconds=spool.give_up_seconds,
         max_attempts=spool.max_attempts,

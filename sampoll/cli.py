@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sampoll import clients, failed, models, serve
+from sampoll import clients, failed, models, prompt_commands, serve
 from sampoll.ending import end_with
 from sampoll.logs import set_up_logging
 from sampoll.options import ConfigOption, ImagesArgument, PrintConfigOption, resolve_or_print, with_settings
@@ -25,6 +25,7 @@ app = typer.Typer(
 
 app.add_typer(failed.app)
 app.add_typer(models.app)
+app.add_typer(prompt_commands.app)
 app.add_typer(serve.app)
 app.add_typer(clients.app)
 

@@ -77,7 +77,7 @@ def decode(
         exif=options.exif,
     )
     for place, prompt in placed.items():
-        _check_inside(prompt, job.size, submission.prompt_name, place)
+        check_inside(prompt, job.size, submission.prompt_name, place)
     return job
 
 
@@ -140,7 +140,7 @@ def _rgb(image: Image.Image, content: bytes, orientation: int) -> RgbImage:
     return np.asarray(image.convert("RGB"))
 
 
-def _check_inside(prompt: Prompt, size: tuple[int, int], file: str, place: str) -> None:
+def check_inside(prompt: Prompt, size: tuple[int, int], file: str, place: str) -> None:
     """Refuses points outside the image, and a box that does not touch it."""
     height, width = size
     outside = f"lies outside the image of {width}x{height} pixels"

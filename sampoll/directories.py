@@ -12,7 +12,7 @@ from sampoll.errors import (
 )
 from sampoll.resolution import default_config_files
 from sampoll.settings import SpoolSettings
-from sampoll.spool.layout import DONE, Layout
+from sampoll.spool.layout import DONE, IMAGE_SUFFIXES, PAIR_SUFFIXES, Layout
 
 
 def layout_of(settings: SpoolSettings) -> Layout:
@@ -31,7 +31,8 @@ def layout_of(settings: SpoolSettings) -> Layout:
         )
     _create(output)
     done = _done_directory(settings, input_directory, output)
-    return Layout(input_directory, output, done, settings.recursive)
+    suffixes = PAIR_SUFFIXES if settings.prompt is None else IMAGE_SUFFIXES
+    return Layout(input_directory, output, done, settings.recursive, suffixes)
 
 
 def _done_directory(settings: SpoolSettings, input_directory: Path, output: Path) -> Path | None:

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     InstanceOf,
+    TypeAdapter,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -59,23 +60,23 @@ Coordinate = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
 Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class _WirePoint(_Wire):
+class WirePoint(_Wire):
     x: Coordinate
     y: Coordinate
-    label: Annotated[int, BeforeValidator(_label)]
+    label: Annotated[int, BeforeValidator(_label), Field(json_schema_extra={"enum": [0, 1]})]
 
     def value(self) -> Point:
         return Point(self.x, self.y, self.label)
 
 
-class _WireBox(_Wire):
+class WireBox(_Wire):
     x0: Coordinate
     y0: Coordinate
     x1: Coordinate
     y1: Coordinate
 
     @model_validator(mode="after")
-    def _corners_in_order(self) -> "_WireBox":
+    def _corners_in_order(self) -> "WireBox":
         self.value()
         return self
 
@@ -83,37 +84,51 @@ class _WireBox(_Wire):
         return Box(self.x0, self.y0, self.x1, self.y1)
 
 
-class _WireEverything(_Wire):
+class WireEverything(_Wire):
     """Segment whatever a grid of points finds; the words are segment_anything's."""
 
-    points_per_side: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=256)] = 32
+    points_per_side: Annotated[int, Field(ge=1, le=256), BeforeValidator(_whole)] = 32
     pred_iou_thresh: Threshold = 0.88
     stability_score_thresh: Threshold = 0.95
     stability_score_offset: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 1.0
     box_nms_thresh: Threshold = 0.7
-    min_mask_region_area: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10**9)] = 0
+    min_mask_region_area: Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_whole)] = 0
 
     def value(self) -> Everything:
         return Everything(**self.model_dump())
 
 
-class _WirePrompt(_Wire):
+class WirePrompt(_Wire):
     """What to segment."""
 
-    points: list[_WirePoint] = Field([], description="Points on the object, and beside it.")
-    box: _WireBox | None = Field(None, description="A box around the object.")
-    mask: _MaskInBase64 | None = Field(None, description="A first guess at the mask.")
-    refine: Annotated[int, BeforeValidator(_whole)] = Field(
-        0, ge=0, le=10, description="How many times the answer is given back to the model as a mask."
+    model_config = ConfigDict(
+        title="Prompt",
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["points"], "properties": {"points": {"minItems": 1}}},
+                {"required": ["box"]},
+                {"required": ["mask"]},
+                {"required": ["everything"]},
+            ],
+            "if": {"required": ["everything"]},
+            "then": {"properties": {"points": False, "box": False, "mask": False, "refine": False}},
+        },
     )
-    everything: _WireEverything | None = Field(
+
+    points: list[WirePoint] = Field([], description="Points on the object, and beside it.")
+    box: WireBox | None = Field(None, description="A box around the object.")
+    mask: _MaskInBase64 | None = Field(None, description="A first guess at the mask.")
+    refine: Annotated[int, Field(ge=0, le=10), BeforeValidator(_whole)] = Field(
+        0, description="How many times the answer is given back to the model as a mask."
+    )
+    everything: WireEverything | None = Field(
         None, description="All objects in the image, in the place of all of the above."
     )
     label: str = Field(DEFAULT_LABEL, min_length=1, description="What the object is called.")
     id: str | None = Field(None, description="The sender's own name for this prompt.")
 
     @model_validator(mode="after")
-    def _something_to_segment(self) -> "_WirePrompt":
+    def _something_to_segment(self) -> "WirePrompt":
         if self.everything is None and not self.points and self.box is None and self.mask is None:
             raise ValueError('needs "points" (at least one), a "box", a "mask", or "everything"')
         if self.everything is not None and (self.points or self.box or self.mask or self.refine):
@@ -132,10 +147,12 @@ class _WirePrompt(_Wire):
         )
 
 
-class _WirePrompts(_Wire):
+class WirePrompts(_Wire):
     """Many prompts for one image."""
 
-    prompts: Annotated[list[_WirePrompt], Field(min_length=1)]
+    model_config = ConfigDict(title="Prompts")
+
+    prompts: Annotated[list[WirePrompt], Field(min_length=1)]
 
 
 def parse_prompts(
@@ -156,13 +173,24 @@ def parse_prompts(
         raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
     try:
         if "prompts" not in document:
-            return {"": _WirePrompt.model_validate(document, extra=extra).value()}
-        wire = _WirePrompts.model_validate(document, extra=extra).prompts
+            return {"": WirePrompt.model_validate(document, extra=extra).value()}
+        wire = WirePrompts.model_validate(document, extra=extra).prompts
     except ValidationError as error:
         raise _first_of(error, file) from error
     if len(wire) > at_most:
         raise BadPrompt(f"has {len(wire)} prompts, at most {at_most} are allowed", file=file, field="prompts")
     return {f"prompts[{index}].": prompt.value() for index, prompt in enumerate(wire)}
+
+
+def prompt_file_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a prompt file. That corners are in order, and what is inside a mask, it
+    cannot say."""
+    either: TypeAdapter[WirePrompt | WirePrompts] = TypeAdapter(WirePrompt | WirePrompts)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Prompt file of sampoll",
+        **either.json_schema(ref_template="#/$defs/{model}"),
+    }
 
 
 def prompts_document(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:

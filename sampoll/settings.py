@@ -89,6 +89,12 @@ class SpoolSettings(_Section):
     output: NamedPath | None = _setting(
         None, "output", "Directory for masks and OPEX; created where absent.", metavar="DIR", short="-o"
     )
+    prompt: NamedPath | None = _setting(
+        None,
+        "prompt",
+        "One prompt file for all images: each image is taken alone, and prompts in the input are left there.",
+        metavar="FILE",
+    )
     continuous: bool = _setting(False, "continuous", "Keep watching until a signal or the stop file.")
     done: Literal["keep", "delete"] | NamedPath = _setting(
         "keep",

@@ -89,7 +89,8 @@ class Folders:
 
 
 class BoxSegmenter:
-    """Its masks are the prompts' boxes, or the pixels under their points; it remembers what it was asked."""
+    """Its masks are the prompts' boxes, or the pixels under their points; everything is the parts of a grid.
+    It remembers what it was asked."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -103,7 +104,7 @@ class BoxSegmenter:
         return list(images)
 
     def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        return [[[_drawn(image, prompt)] for prompt in prompts] for image, prompts in work]
+        return [[_answer(image, prompt) for prompt in prompts] for image, prompts in work]
 
 
 class KeptBoxes(BoxSegmenter):
@@ -124,6 +125,15 @@ class KeptBoxes(BoxSegmenter):
 
     def unpacked(self, arrays: Mapping[str, NDArray[Any]]) -> RgbImage:
         return arrays["image"]
+
+
+def _answer(image: RgbImage, prompt: Prompt) -> list[Mask]:
+    if prompt.everything is None:
+        return [_drawn(image, prompt)]
+    side = prompt.everything.points_per_side
+    rows, columns = (np.arange(length) * side // length for length in image.shape[:2])
+    parts = rows[:, None] * side + columns
+    return [Mask.from_array(parts == number, 0.5) for number in range(side**2)]
 
 
 def _drawn(image: RgbImage, prompt: Prompt) -> Mask:

@@ -65,12 +65,13 @@ class Readiness:
 
     `settle_seconds`: once none of its files has changed for so long; with a `ready_suffix`, once a file of
     that suffix lies beside it, and then at once. A half that waits for longer than `pair_timeout_seconds` is
-    ready too, to be failed.
+    ready too, to be failed. An image alone is whole if it `needs_prompt` no more.
     """
 
     settle_seconds: float
     ready_suffix: str | None = None
     pair_timeout_seconds: float | None = None
+    needs_prompt: bool = True
 
 
 def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) -> Scan:
@@ -87,7 +88,7 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
     half = 0
     for stem, names in by_stem.items():
         files = {name: sightings[name] for name in sorted(names)}
-        if _is_whole(names, readiness.ready_suffix):
+        if _is_whole(names, readiness):
             wait = _settling_seconds(files.values(), now, readiness)
             if wait > 0:
                 waits.append(wait)
@@ -101,10 +102,12 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
     return Scan(tuple(group for *_, group in ready), len(waits), half, min(waits, default=None))
 
 
-def _is_whole(names: Sequence[str], ready_suffix: str | None) -> bool:
-    """Whether there is an image and a prompt, and the marker, if one is needed."""
-    marked = ready_suffix is None or any(is_marker(name, ready_suffix) for name in names)
-    return marked and any(map(is_image, names)) and any(map(is_prompt, names))
+def _is_whole(names: Sequence[str], readiness: Readiness) -> bool:
+    """Whether there is an image, and a prompt and the marker, if they are needed."""
+    marker = readiness.ready_suffix
+    marked = marker is None or any(is_marker(name, marker) for name in names)
+    prompted = not readiness.needs_prompt or any(map(is_prompt, names))
+    return marked and prompted and any(map(is_image, names))
 
 
 def _settling_seconds(files: Iterable[Sighting], now: float, readiness: Readiness) -> float:

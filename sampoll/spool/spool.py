@@ -14,7 +14,7 @@ from sampoll.naming import printable
 from sampoll.spool import claims, endings, recovery, results
 from sampoll.spool.claims import Claim
 from sampoll.spool.files import Durability, identity_of, listing, subdirectories, sync_filesystem
-from sampoll.spool.layout import Layout
+from sampoll.spool.layout import Layout, is_prompt
 from sampoll.spool.nodes import Listener, Machine, Node, joined
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.results import VERSIONED, Naming, OnExist
@@ -151,10 +151,16 @@ class Spool:
         """What a recovered or deferred job needs next."""
         return next_step(
             claim.state,
-            is_complete=claim.is_complete,
+            is_complete=claim.is_complete and self._has_what_it_needs(claim),
             is_committed=results.is_committed(self._layout, claim),
             max_attempts=self._max_attempts,
         )
+
+    def _has_what_it_needs(self, claim: Claim) -> bool:
+        """Not so for an image that was taken while one prompt was for all, and now none is: unless something
+        has come of it, its own may still come."""
+        needs_prompt = self._readiness.needs_prompt and not claim.state.has_history
+        return not needs_prompt or any(map(is_prompt, claim.state.files))
 
     def begin(self, job_ids: Sequence[str]) -> None:
         """Records, durably, that these jobs are about to be tried."""

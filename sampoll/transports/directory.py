@@ -28,7 +28,7 @@ from sampoll.spool.recovery import Step
 from sampoll.spool.results import VERSIONED, Naming
 from sampoll.spool.scan import Readiness, Scan
 from sampoll.spool.spool import DEFAULT_LEASE_SECONDS, Deferral, Spool, opened
-from sampoll.transports.pairs import SizeLimits, read_submission
+from sampoll.transports.pairs import CommonPrompt, SizeLimits, read_submission
 from sampoll.transports.watching import Watch, WatchMode, watches_natively
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ LONGEST_DEAFNESS_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class DirectoryOptions:
-    """How the input is watched. `stop_file` is a name in the input."""
+    """How the input is watched. `stop_file` is a name in the input; `prompt` is for all images."""
 
     continuous: bool
     readiness: Readiness
@@ -59,6 +59,7 @@ class DirectoryOptions:
     exclusive: bool = False
     min_free_bytes: int = 0
     stop_file: str | None = None
+    prompt: CommonPrompt | None = None
 
 
 class DirectoryTransport:
@@ -228,7 +229,7 @@ class DirectoryTransport:
     def _submission(self, claim: Claim) -> Submission | None:
         """The submission of a claim; None if its files cannot be one, in which case it is rejected."""
         try:
-            return read_submission(claim, self._options.size_limits)
+            return read_submission(claim, self._options.size_limits, self._options.prompt)
         except JobError as error:
             self._fail(claim.state.path, claim.state.job_id, error)
             return None

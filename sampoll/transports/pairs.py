@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampoll.errors import AmbiguousPair, BadImage, BadPrompt, IncompletePair, OutOfMemory, UnreadableInput
@@ -21,28 +21,41 @@ class SizeLimits:
     max_prompt_bytes: int
 
 
-def read_submission(claim: Claim, limits: SizeLimits) -> Submission:
+@dataclass(frozen=True)
+class CommonPrompt:
+    """The prompt for images that have none of their own."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+def read_submission(claim: Claim, limits: SizeLimits, common: CommonPrompt | None = None) -> Submission:
     """The submission that a claim's files make; a JobError if they cannot be one, or cannot be read."""
-    image, prompt = _pair_of(claim)
-    prompt_content = _read(prompt, limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
+    image, prompt = _pair_of(claim, has_common_prompt=common is not None)
+    if prompt is not None:
+        prompt_content = _read(prompt, limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
+        common = CommonPrompt(prompt.name, prompt_content)
+    assert common is not None
     image_content = _read(image, limits.max_image_bytes, "--max-image-bytes", BadImage)
     return Submission(
         id=claim.state.job_id,
         name=claim.state.path,
         image_name=image.name,
-        prompt_name=prompt.name,
+        prompt_name=common.name,
         image=image_content,
-        prompt=prompt_content,
+        prompt=common.content,
         image_sha256=hashlib.sha256(image_content).hexdigest(),
         alone=claim.state.suspect,
     )
 
 
-def _pair_of(claim: Claim) -> tuple[Path, Path]:
-    """The image and the prompt; AmbiguousPair or IncompletePair if there are more, or fewer."""
+def _pair_of(claim: Claim, *, has_common_prompt: bool) -> tuple[Path, Path | None]:
+    """The image and its own prompt; AmbiguousPair or IncompletePair if there are more, or not enough."""
     files = [claim.directory / name for name in claim.state.files]
     images = [path for path in files if is_image(path.name)]
     prompts = [path for path in files if is_prompt(path.name)]
+    if len(images) == 1 and not prompts and has_common_prompt:
+        return images[0], None
     if not images or not prompts:
         missing, came = ("image", prompts) if not images else ("prompt", images)
         raise IncompletePair(f"no {missing} came for {printable(came[0].name)} in time (--pair-timeout)")

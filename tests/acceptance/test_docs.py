@@ -11,7 +11,7 @@ from support import Folders, drop_pair, iou, read_mask, sampoll
 
 from sampoll.demo import demo_pairs
 from sampoll.errors import JobError, SampollError
-from sampoll.prompts import parse_prompts
+from sampoll.prompts import parse_prompts, prompt_file_schema
 from sampoll.settings import Settings, all_settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,9 +45,13 @@ def test_the_segmenter_of_ones_own_works_as_it_stands(folders: Folders, tmp_path
     assert json.loads((folders.output / "ball.json").read_text())["meta"]["model"] == "same-colour"
 
 
-@pytest.mark.parametrize("prompt", blocks(DOCS / "formats.md", "json"))
+@pytest.mark.parametrize("prompt", blocks(DOCS / "prompts.md", "json"))
 def test_the_prompts_that_are_shown_are_prompts(prompt: str) -> None:
     assert parse_prompts(prompt.encode(), "shown.json", 10)
+
+
+def test_the_schema_that_is_shown_is_the_one_that_is_printed() -> None:
+    assert json.loads((DOCS / "prompt.schema.json").read_text()) == prompt_file_schema()
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

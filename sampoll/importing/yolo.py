@@ -1,0 +1,89 @@
+"""YOLO: boxes of detection labels, and the boxes around the polygons of segmentation labels.
+
+https://docs.ultralytics.com/datasets/detect/
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from sampoll.decoding import image_size
+from sampoll.errors import BadPrompt, InputUnavailable
+from sampoll.importing.annotated import AnnotatedImage, box_prompt, files_of, image_beside, number
+from sampoll.jobs import Prompt
+
+LABELS, IMAGES = "labels", "images"
+CLASSES = "classes.txt"
+"""Names of classes, one a line, as some tools write them beside the labels."""
+
+
+def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
+    """A data set's folder, or its data.yaml. The image of .../labels/NAME.txt is .../images/NAME, or lies
+    beside it, or below `images`."""
+    root = source.parent if source.suffix in (".yaml", ".yml") else source
+    classes = _classes(source, root)
+    for path in files_of(root, ".txt"):
+        if path.name == CLASSES or (root.is_dir() and not _is_label(path, root)):
+            continue
+        where = path.relative_to(root).as_posix() if root.is_dir() else path.name
+        image = image_beside(_place_of_image(path, root, images))
+        size = None if image is None else image_size(image.read_bytes())
+        if image is None or size is None:
+            yield BadPrompt("has no image that can be read", file=str(path))
+            continue
+        prompts = []
+        for line_number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), start=1):
+            try:
+                if words := line.split():
+                    prompts.append(_prompt(words, size, classes))
+            except ValueError as error:
+                yield BadPrompt(str(error), file=str(path), field=f"line {line_number}")
+        if prompts:
+            name = Path(where.replace(f"{LABELS}/", "", 1)).with_suffix(image.suffix).as_posix()
+            yield AnnotatedImage(name, image, tuple(prompts))
+
+
+def _is_label(path: Path, root: Path) -> bool:
+    """Of a data set with folders called labels, only files in those."""
+    return LABELS in path.relative_to(root).parts or not any(root.rglob(LABELS))
+
+
+def _place_of_image(label: Path, root: Path, images: Path | None) -> Path:
+    if images is not None:
+        below = label.relative_to(root) if root.is_dir() else Path(label.name)
+        return images.joinpath(*(part for part in below.parts if part != LABELS))
+    parts = list(label.parts)
+    if LABELS in parts:
+        parts[len(parts) - 1 - parts[::-1].index(LABELS)] = IMAGES
+    return Path(*parts)
+
+
+def _classes(source: Path, root: Path) -> Mapping[int, str]:
+    """Names of classes, from data.yaml or classes.txt; without them, classes are called by their numbers."""
+    given = source if source.suffix in (".yaml", ".yml") else root / "data.yaml"
+    if given.is_file():
+        try:
+            names = yaml.safe_load(given.read_text("utf-8"))["names"]
+        except (yaml.YAMLError, OSError, TypeError, KeyError, UnicodeDecodeError) as error:
+            raise InputUnavailable(f'{given} has no "names" of classes: {error}') from error
+        pairs = names.items() if isinstance(names, dict) else enumerate(names)
+        return {int(number): str(name) for number, name in pairs}
+    found = sorted(root.rglob(CLASSES)) if root.is_dir() else []
+    return dict(enumerate(found[0].read_text("utf-8").splitlines())) if found else {}
+
+
+def _prompt(words: list[str], size: tuple[int, int], classes: Mapping[int, str]) -> Prompt:
+    label = classes.get(int(number(words[0])), words[0])
+    places, (height, width) = [number(word) for word in words[1:]], size
+    if len(places) in (4, 5):  # the fifth is a confidence
+        x, y, w, h = places[:4]
+        corners = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+    elif len(places) >= 6 and len(places) % 2 == 0:
+        polygon = np.array(places).reshape(-1, 2)
+        corners = [*polygon.min(axis=0).tolist(), *polygon.max(axis=0).tolist()]
+    else:
+        raise ValueError("must be a class and x y width height, or a class and x y x y x y ...")
+    x0, y0, x1, y1 = corners
+    return box_prompt(x0 * width, y0 * height, x1 * width, y1 * height, label)

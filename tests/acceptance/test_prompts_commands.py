@@ -1,0 +1,473 @@
+"""Prompts from what people have: data sets, tables, one file for a folder; and what is wrong with them."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from support import BOX, Folders, drop_pair, encoded, files_below, image_of, read_mask, read_opex, sampoll
+
+from sampoll.errors import BadPrompt
+from sampoll.prompts import parse_prompts
+
+BOXES = ("--model", "fakes:boxes")
+COCO = {
+    "images": [
+        {"id": 7, "file_name": "cat.jpg", "width": 32, "height": 24},
+        {"id": 8, "file_name": "sub/dog.png"},
+        {"id": 9, "file_name": "nothing.jpg"},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 3, "bbox": [4, 4, 16, 12], "iscrowd": 0},
+        {"id": 2, "image_id": 7, "category_id": 4, "bbox": [1, 2, 3, 4.5]},
+        {"id": 3, "image_id": 8, "category_id": 3, "keypoints": [5, 6, 2, 0, 0, 0, 7, 8, 1]},
+        {"id": 4, "image_id": 8, "category_id": 3, "bbox": [0, 0, 30, 20], "iscrowd": 1},
+    ],
+    "categories": [{"id": 3, "name": "cat"}, {"id": 4, "name": "ear"}],
+}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A folder with two photographs."""
+    root = tmp_path / "dataset"
+    (root / "sub").mkdir(parents=True)
+    (root / "cat.jpg").write_bytes(encoded(image_of(), "JPEG"))
+    (root / "sub" / "dog.png").write_bytes(encoded(image_of(20, 30)))
+    return root
+
+
+def imported(to: Path) -> dict[str, list[dict[str, Any]]]:
+    """The prompts of every prompt file, by its path."""
+    found = {}
+    for name in files_below(to):
+        if name.endswith(".json"):
+            document = json.loads((to / name).read_text())
+            found[name] = document.get("prompts", [document])
+    return found
+
+
+def box(x0: float, y0: float, x1: float, y1: float) -> dict[str, float]:
+    return {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
+
+
+def test_boxes_become_masks_in_two_commands_and_the_data_set_stays(dataset: Path, tmp_path: Path) -> None:
+    (dataset / "instances.json").write_text(json.dumps(COCO))
+    before = {name: (dataset / name).read_bytes() for name in files_below(dataset)}
+    folders = Folders(tmp_path / "in", tmp_path / "out")
+
+    first = sampoll("prompts", "import", "--from", "coco", dataset / "instances.json", "--to", folders.input)
+    second = sampoll("run", *folders.flags, *BOXES, "--recursive")
+
+    assert (
+        first.stdout == f"2 pairs in {folders.input}, 0 failed; they are in folders: run with --recursive\n"
+    )
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert second.stdout.startswith("2 done, 0 failed")
+    assert read_mask(folders.output / "cat.0.png").sum() == 16 * 12
+    assert [found.label for found in read_opex(folders.output / "cat.json").objects] == ["cat", "ear"]
+    assert {name: (dataset / name).read_bytes() for name in files_below(dataset)} == before
+
+
+def test_coco_boxes_are_corners_and_keypoints_points_and_crowds_are_passed_over(
+    dataset: Path, tmp_path: Path
+) -> None:
+    annotations = tmp_path / "annotations.json"
+    annotations.write_text(json.dumps(COCO))
+
+    run = sampoll(
+        "prompts", "import", "--from", "coco", annotations, "--images", dataset, "--to", tmp_path / "in"
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert imported(tmp_path / "in") == {
+        "cat.json": [
+            {"box": box(4, 4, 20, 16), "label": "cat", "id": "1"},
+            {"box": box(1, 2, 4, 6.5), "label": "ear", "id": "2"},
+        ],
+        "sub/dog.json": [
+            {
+                "points": [{"x": 5, "y": 6, "label": 1}, {"x": 7, "y": 8, "label": 1}],
+                "label": "cat",
+                "id": "3",
+            }
+        ],
+    }
+    assert (tmp_path / "in/cat.jpg").samefile(dataset / "cat.jpg")
+
+
+def test_copies_are_files_of_their_own(dataset: Path, tmp_path: Path) -> None:
+    (dataset / "instances.json").write_text(json.dumps(COCO))
+
+    sampoll(
+        "prompts", "import", "--from", "coco", dataset / "instances.json", "--to", tmp_path / "in", "--copy"
+    )
+
+    assert not (tmp_path / "in/cat.jpg").samefile(dataset / "cat.jpg")
+    assert (tmp_path / "in/cat.jpg").read_bytes() == (dataset / "cat.jpg").read_bytes()
+
+
+def write_yolo(root: Path) -> Path:
+    (root / "images").mkdir()
+    (root / "labels/sub").mkdir(parents=True)
+    shutil.move(root / "cat.jpg", root / "images/cat.jpg")
+    shutil.move(root / "sub", root / "images/sub")
+    (root / "labels/cat.txt").write_text("0 0.375 0.416666666 0.5 0.5\n1 0.5 0.5 0.25 0.25 0.99\n")
+    (root / "labels/sub/dog.txt").write_text("1 0.1 0.1 0.9 0.1 0.5 0.8\n")
+    (root / "data.yaml").write_text("train: images\nnames: {0: cat, 1: ear}\n")
+    return root
+
+
+def write_labelme(root: Path) -> Path:
+    shapes = [
+        {"label": "cat", "shape_type": "rectangle", "points": [[20, 16], [4, 4]]},
+        {"label": "ear", "shape_type": "polygon", "points": [[1, 2], [4, 2], [4, 6.5]]},
+        {"label": "eye", "shape_type": "circle", "points": [[10, 10], [13, 14]]},
+        {"label": "nose", "shape_type": "point", "points": [[3, 4]], "group_id": 1},
+        {"label": "nose", "shape_type": "point", "points": [[5, 6]], "group_id": 1},
+        {"label": "nose", "shape_type": "point", "points": [[7, 8]], "group_id": None},
+    ]
+    (root / "cat.json").write_text(json.dumps({"shapes": shapes, "imagePath": "cat.jpg"}))
+    return root
+
+
+def write_opex(root: Path) -> Path:
+    found = {"score": 0.5, "label": "cat", "bbox": {"left": 4, "top": 4, "right": 19, "bottom": 15}}
+    (root / "cat.json").write_text(json.dumps({"id": "cat", "objects": [found]}))
+    return root
+
+
+def write_csv(root: Path) -> Path:
+    table = root / "table.csv"
+    table.write_text(
+        "image,x0,y0,x1,y1,x,y,point,label,id\n"
+        "cat.jpg,4,4,20,16,,,,cat,a\n"
+        "cat.jpg,,,,,10,11.5,0,cat,a\n"
+        "cat.jpg,,,,,1,2,,ear,\n"
+        "sub/dog.png,,,,,3,4,1,,\n"
+    )
+    return table
+
+
+@pytest.mark.parametrize(
+    ("kind", "write", "expected"),
+    [
+        (
+            "yolo",
+            write_yolo,
+            {
+                "cat.json": [
+                    {"box": box(4, 4, 20, 16), "label": "cat"},
+                    {"box": box(12, 9, 20, 15), "label": "ear"},
+                ],
+                "sub/dog.json": [{"box": box(3, 2, 27, 16), "label": "ear"}],
+            },
+        ),
+        (
+            "labelme",
+            write_labelme,
+            {
+                "cat.json": [
+                    {"box": box(4, 4, 20, 16), "label": "cat"},
+                    {"box": box(1, 2, 4, 6.5), "label": "ear"},
+                    {"box": box(5, 5, 15, 15), "label": "eye"},
+                    {
+                        "points": [{"x": 3, "y": 4, "label": 1}, {"x": 5, "y": 6, "label": 1}],
+                        "label": "nose",
+                    },
+                    {"points": [{"x": 7, "y": 8, "label": 1}], "label": "nose"},
+                ]
+            },
+        ),
+        ("opex", write_opex, {"cat.json": [{"box": box(4, 4, 20, 16), "label": "cat"}]}),
+        (
+            "csv",
+            write_csv,
+            {
+                "cat.json": [
+                    {
+                        "points": [{"x": 10, "y": 11.5, "label": 0}],
+                        "box": box(4, 4, 20, 16),
+                        "label": "cat",
+                        "id": "a",
+                    },
+                    {"points": [{"x": 1, "y": 2, "label": 1}], "label": "ear"},
+                ],
+                "sub/dog.json": [{"points": [{"x": 3, "y": 4, "label": 1}]}],
+            },
+        ),
+    ],
+)
+def test_every_kind_of_data_set_gives_its_boxes_and_points(
+    dataset: Path,
+    tmp_path: Path,
+    kind: str,
+    write: Callable[[Path], Path],
+    expected: dict[str, list[dict[str, Any]]],
+) -> None:
+    source = write(dataset)
+
+    run = sampoll("prompts", "import", "--from", kind, source, "--to", tmp_path / "in")
+
+    assert run.returncode == 0, run.stderr
+    found = imported(tmp_path / "in")
+    assert list(found) == list(expected)
+    for name, prompts in expected.items():
+        for ours, theirs in zip(found[name], prompts, strict=True):
+            assert {key: value for key, value in ours.items() if key != "box"} == {
+                key: value for key, value in theirs.items() if key != "box"
+            }
+            assert ours.get("box", {}) == pytest.approx(theirs.get("box", {}), abs=1e-4)
+    check = sampoll("prompts", "check", tmp_path / "in")
+    assert (check.returncode, check.stdout) == (0, f"{len(expected)} fine, 0 bad\n")
+
+
+@pytest.mark.parametrize("kind", ["yolo", "labelme", "opex", "coco"])
+def test_what_a_run_has_written_can_be_its_next_prompts(folders: Folders, tmp_path: Path, kind: str) -> None:
+    drop_pair(folders.input, "cat", {**BOX, "label": "thing"})
+    formats = [flag for name in ("labelme", "yolo", "coco") for flag in ("--format", name)]
+    assert sampoll("run", *folders.flags, *BOXES, *formats).returncode == 0
+    done = folders.input / "done"
+    source, images = {
+        "yolo": (folders.output / "yolo", ("--images", done)),
+        "labelme": (folders.output / "labelme", ()),
+        "opex": (folders.output / "cat.json", ("--images", done)),
+        "coco": (folders.output / "coco/instances.json", ("--images", done)),
+    }[kind]
+
+    run = sampoll("prompts", "import", "--from", kind, source, *images, "--to", tmp_path / "again")
+
+    assert run.returncode == 0, run.stderr
+    [prompt] = imported(tmp_path / "again")["cat.json"]
+    assert prompt["label"] == "thing"
+    # LabelMe and YOLO give the centres of pixels.
+    assert prompt["box"] == pytest.approx(box(4, 4, 20, 16), abs=1.01)
+
+
+def test_what_is_wrong_with_one_annotation_is_said_and_the_others_go_on(
+    dataset: Path, tmp_path: Path
+) -> None:
+    wrong = json.loads(json.dumps(COCO))
+    wrong["annotations"][1]["bbox"] = [1, 2, 0, 4]
+    wrong["annotations"].append({"id": 5, "image_id": 9, "category_id": 3, "bbox": [1, 2, 3, 4]})
+    wrong["annotations"].append({"id": 6, "image_id": 10, "category_id": 3, "bbox": ["a", 2, 3, 4]})
+    wrong["images"].append({"id": 10, "file_name": "../../etc/passwd"})
+    wrong["annotations"].append({"id": 7, "image_id": 10, "category_id": 3, "bbox": [1, 2, 3, 4]})
+    source = dataset / "instances.json"
+    source.write_text(json.dumps(wrong))
+
+    run = sampoll("prompts", "import", "--from", "coco", source, "--to", tmp_path / "in")
+
+    assert (run.returncode, run.stdout.split(";")[0]) == (1, f"2 pairs in {tmp_path / 'in'}, 4 failed")
+    assert run.stderr.splitlines() == [
+        f"{source}: annotations[1]: x0 must be less than x1, got 1.0 and 1.0",
+        f"{source}: annotations[5]: must be a number, got 'a'",
+        f"nothing.jpg: is not there: no file {dataset / 'nothing.jpg'}",
+        f"{source}: images[3].file_name: must be a path below the folder of the images",
+    ]
+    assert imported(tmp_path / "in")["cat.json"] == [{"box": box(4, 4, 20, 16), "label": "cat", "id": "1"}]
+
+
+def test_pairs_that_are_there_are_left_as_they_are(dataset: Path, tmp_path: Path) -> None:
+    source = write_opex(dataset)
+    sampoll("prompts", "import", "--from", "opex", source, "--to", tmp_path / "in")
+    (tmp_path / "in/cat.json").write_text("mine")
+
+    run = sampoll("prompts", "import", "--from", "opex", source, "--to", tmp_path / "in")
+
+    assert run.returncode == 1
+    assert "cat.jpg is there already: the pair was left as it is" in run.stderr
+    assert (tmp_path / "in/cat.json").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "message"),
+    [
+        ("coco", "{}", "is no COCO file"),
+        ("coco", "{", "is not JSON in UTF-8"),
+        ("csv", "name,x\n", "needs a first line that names the columns"),
+    ],
+)
+def test_a_source_that_is_none_is_refused(tmp_path: Path, kind: str, content: str, message: str) -> None:
+    (tmp_path / "source").write_text(content)
+
+    run = sampoll("prompts", "import", "--from", kind, tmp_path / "source", "--to", tmp_path / "in")
+
+    assert run.returncode == 66
+    assert message in run.stderr
+
+
+def test_check_names_file_and_field_of_every_bad_prompt(folders: Folders) -> None:
+    drop_pair(folders.input, "good")
+    drop_pair(folders.input, "outside", {"points": [{"x": 99, "y": 1, "label": 1}]})
+    drop_pair(folders.input, "unknown", {"prompts": [BOX, {**BOX, "bx": 1}]})
+    (folders.input / "broken.json").write_text("{")
+    (folders.input / "later.prompt").write_text(json.dumps(BOX))
+    (folders.input / "bad.jpg").write_bytes(b"no image")
+    (folders.input / "bad.json").write_text(json.dumps(BOX))
+
+    run = sampoll("prompts", "check", folders.input)
+
+    assert (run.returncode, run.stdout) == (1, "2 fine, 4 bad; 1 of the fine without an image\n")
+    at = str(folders.input)
+    assert run.stderr.splitlines() == [
+        f"{at}/bad.jpg: is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)",
+        f"{at}/broken.json: is not JSON in UTF-8: unexpected end of data: line 1 column 2 (char 1)",
+        f"{at}/outside.json: points[0]: (99, 1) lies outside the image of 32x24 pixels",
+        f"{at}/unknown.json: prompts[1].bx: is not a known key",
+    ]
+    assert sampoll("prompts", "check", folders.input / "good.json").stdout == "1 fine, 0 bad\n"
+
+
+SCHEMA_CASES = [
+    ({"box": box(0, 0, 4, 4)}, True),
+    ({"points": [{"x": 1, "y": 2, "label": 0}], "box": box(0, 0, 4, 4), "label": "a", "id": "b"}, True),
+    ({"prompts": [{"box": box(0, 0, 4, 4)}, {"everything": {}}]}, True),
+    ({"everything": {"points_per_side": 16, "pred_iou_thresh": 0.5}, "label": "a"}, True),
+    ({"box": box(0, 0, 4, 4), "refine": 2}, True),
+    ({}, False),
+    ({"prompts": []}, False),
+    ({"points": []}, False),
+    ({"points": [{"x": 1, "y": 2}]}, False),
+    ({"points": [{"x": "1", "y": 2, "label": 1}]}, False),
+    ({"points": [{"x": 1, "y": 2, "label": 7}]}, False),
+    ({"box": box(0, 0, 4, 4), "refine": 11}, False),
+    ({"box": box(0, 0, 4, 4), "everything": {}}, False),
+    ({"everything": {"points_per_side": 0}}, False),
+    ({"everything": {"side": 3}}, False),
+    ({"bx": 1}, False),
+    ({"box": box(0, 0, 4, 4), "label": ""}, False),
+    ([], False),
+]
+
+
+@pytest.mark.parametrize(("document", "is_valid"), SCHEMA_CASES)
+def test_the_schema_and_the_reader_agree(document: Any, is_valid: bool) -> None:
+    schema = json.loads(sampoll("prompts", "schema").stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+    assert jsonschema.Draft202012Validator(schema).is_valid(document) is is_valid
+    try:
+        parse_prompts(json.dumps(document).encode(), "a.json", 99)
+        is_read = True
+    except BadPrompt:
+        is_read = False
+    assert is_read is is_valid
+
+
+# One prompt for a folder
+
+
+@pytest.fixture
+def common(tmp_path: Path) -> Path:
+    path = tmp_path / "common.json"
+    path.write_text(json.dumps({**BOX, "label": "common"}))
+    return path
+
+
+def test_one_prompt_is_for_every_image_and_prompts_in_the_input_stay_there(
+    folders: Folders, common: Path
+) -> None:
+    for name in ("a", "b"):
+        (folders.input / f"{name}.jpg").write_bytes(encoded(image_of(), "JPEG"))
+    (folders.input / "b.json").write_text('{"points": [{"x": 1, "y": 1, "label": 1}]}')
+
+    run = sampoll("run", *folders.flags, *BOXES, "--prompt", common)
+
+    assert run.stdout.startswith("2 done, 0 failed")
+    assert [read_opex(folders.output / f"{name}.json").objects[0].label for name in "ab"] == ["common"] * 2
+    assert folders.done == ["a.jpg", "b.jpg"]
+    assert folders.waiting == ["b.json"]
+
+
+def test_an_image_that_the_prompt_does_not_fit_fails_alone(folders: Folders, tmp_path: Path) -> None:
+    common = tmp_path / "point.json"
+    common.write_text(json.dumps({"points": [{"x": 30, "y": 2, "label": 1}]}))
+    (folders.input / "wide.png").write_bytes(encoded(image_of(20, 40)))
+    (folders.input / "narrow.png").write_bytes(encoded(image_of(20, 25)))
+
+    run = sampoll("run", *folders.flags, *BOXES, "--prompt", common)
+
+    assert run.stdout.startswith("1 done, 1 failed")
+    assert folders.failed == ["narrow.error.json", "narrow.png"]
+    assert "point.json: points[0]: (30, 2) lies outside the image of 25x20 pixels" in run.stderr
+
+
+def test_a_prompt_for_all_that_is_none_is_refused_before_anything_is_taken(
+    folders: Folders, tmp_path: Path
+) -> None:
+    common = tmp_path / "bad.json"
+    common.write_text("{}")
+    (folders.input / "a.jpg").write_bytes(encoded(image_of(), "JPEG"))
+
+    bad = sampoll("run", *folders.flags, *BOXES, "--prompt", common)
+    missing = sampoll("run", *folders.flags, *BOXES, "--prompt", tmp_path / "no.json")
+
+    assert (bad.returncode, missing.returncode) == (78, 78)
+    assert bad.stderr.startswith(f'sampoll: --prompt {common}: needs "points"')
+    assert (
+        missing.stderr
+        == f"sampoll: --prompt {tmp_path / 'no.json'} cannot be read: No such file or directory\n"
+    )
+    assert folders.waiting == ["a.jpg"]
+
+
+def test_an_image_that_was_taken_for_the_common_prompt_goes_back_when_there_is_none_any_more(
+    folders: Folders, common: Path
+) -> None:
+    (folders.input / "a.jpg").write_bytes(encoded(image_of(13), "JPEG"))
+    killed = sampoll("run", *folders.flags, "--model", "fakes:killing", "--prompt", common)
+    assert killed.returncode == -9
+    [job] = (folders.input / ".sampoll/work").glob("*/*")
+    state = job / ".state.jsonl"
+    state.write_bytes(state.read_bytes().splitlines()[1])  # as if it had been killed before the job was begun
+
+    run = sampoll("run", *folders.flags, *BOXES)
+
+    assert run.stdout.startswith("0 done, 0 failed, 1 half pair left")
+    assert folders.waiting == ["a.jpg"]
+
+
+def test_everything_is_a_prompt_for_a_folder_and_its_masks_are_files_like_others(
+    folders: Folders, tmp_path: Path
+) -> None:
+    common = tmp_path / "everything.json"
+    common.write_text(json.dumps({"everything": {"points_per_side": 2}, "label": "part"}))
+    (folders.input / "a.png").write_bytes(encoded(image_of()))
+
+    run = sampoll("run", *folders.flags, *BOXES, "--prompt", common, "--format", "png", "--format", "indexed")
+
+    assert run.returncode == 0, run.stderr
+    assert files_below(folders.output) == [*(f"a.{k}.png" for k in range(4)), "a.json", "indexed/a.png"]
+    opex = read_opex(folders.output / "a.json")
+    assert [found.meta["mask"] for found in opex.objects] == ["0", "1", "2", "3"]
+    assert np.sum([read_mask(folders.output / f"a.{k}.png") for k in range(4)]) == 24 * 32
+
+
+def test_a_model_that_does_not_know_a_kind_of_prompt_says_so(folders: Folders) -> None:
+    drop_pair(folders.input, "a", {"everything": {}})
+    drop_pair(folders.input, "b")
+
+    run = sampoll("run", *folders.flags, "--model", "grabcut")
+
+    assert run.stdout.startswith("1 done, 1 failed")
+    assert 'grabcut takes points and boxes; "mask", "refine" and "everything" need SAM' in run.stderr
+
+
+def test_links_are_made_across_no_file_system(dataset: Path, tmp_path: Path) -> None:
+    """A hard link is impossible between two of them; then the image is copied."""
+    if not Path("/dev/shm").is_dir() or Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system")
+    source = write_opex(dataset)
+    target = Path("/dev/shm") / f"sampoll-{os.getpid()}"
+    try:
+        run = sampoll("prompts", "import", "--from", "opex", source, "--to", target)
+        assert run.returncode == 0, run.stderr
+        assert (target / "cat.jpg").read_bytes() == (dataset / "cat.jpg").read_bytes()
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
