@@ -86,7 +86,7 @@ def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply
     what is wrong.
 
     Alpha is dropped, of 16 bits the upper 8 are kept, palettes and CMYK are converted; a truncated file is
-    refused.
+    refused, and one with several pages, but for the pictures that phones add to a JPEG.
     """
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
@@ -95,6 +95,10 @@ def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply
                 raise BadImage(
                     f"is {width}x{height}, more than {max_pixels} pixels (--max-pixels)", file=file
                 )
+            pages = getattr(image, "n_frames", 1)
+            # The other pictures in a phone's JPEG are previews and the like of the first one.
+            if pages > 1 and image.format != "MPO":
+                raise BadImage(f"has {pages} pages: save each as an image of its own", file=file)
             if image.mode in ("I", "F"):
                 raise BadImage("has 32 bits a pixel: convert it to 8 or 16 bits first", file=file)
             orientation = _orientation(image) if exif == "apply" else UPRIGHT

@@ -24,6 +24,7 @@ from support import (
     read_opex,
     running_sampoll,
     sampoll,
+    turned_image,
     until,
 )
 
@@ -75,6 +76,21 @@ def test_a_name_that_is_no_unicode_is_done_and_shown_escaped(folders: Folders) -
     assert run.returncode == 0
     assert r"caf\xe9\n: done" in run.stderr
     assert os.fsdecode(b"caf\xe9\n.png") in folders.results
+
+
+@pytest.mark.parametrize(("exif", "shape"), [("apply", (32, 24)), ("ignore", (24, 32))])
+def test_prompts_and_masks_are_in_the_upright_frame_unless_exif_is_ignored(
+    folders: Folders, exif: str, shape: tuple[int, int]
+) -> None:
+    drop_pair(folders.input, "a")
+    (folders.input / "a.jpg").write_bytes(turned_image(24, 32))
+
+    run = sampoll("run", *folders.flags, *BOXES, "--exif", exif)
+
+    assert run.returncode == 0
+    assert read_mask(folders.output / "a.png").shape == shape
+    meta = read_opex(folders.output / "a.json").meta
+    assert (meta["exif"], json.loads(meta["settings"])["exif"]) == (exif, exif)
 
 
 def test_a_bad_pair_among_good_ones_fails_alone_and_says_why(folders: Folders) -> None:
