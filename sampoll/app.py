@@ -62,7 +62,7 @@ class Plan:
 def plan_of(settings: Settings, layout: Layout) -> Plan:
     """The run that the settings ask for."""
     options = format_options(settings, layout.output, layout.done)
-    chosen = load_formats(settings.outputs.formats, options)
+    chosen = load_formats(settings.outputs.names, options)
     return Plan(
         settings,
         layout,

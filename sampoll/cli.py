@@ -118,9 +118,26 @@ def export(
 
     settings = resolved.settings
     options = format_options(settings, output, images)
-    exit_code, summary = export_results(
-        output, settings.outputs.formats, options, show_progress=show_progress
-    )
+    names = settings.outputs.names
+    exit_code, summary = export_results(output, names, options, show_progress=show_progress)
+    typer.echo(summary)
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("input")
+def report(
+    flags: dict[str, Any],
+    output: Annotated[Path, typer.Argument(help="The output directory of a run.", metavar="OUTPUT")],
+    config: ConfigOption = None,
+) -> None:
+    """Write OUTPUT/report.html, a page of all results; with --input, of failed pairs too."""
+    resolved = resolve(flags, os.environ, config)
+    set_up_logging(resolved, show_progress=False)
+
+    from sampoll.report.writing import write_report
+
+    exit_code, summary = write_report(output, resolved.settings.spool.input)
     typer.echo(summary)
     raise typer.Exit(exit_code)
 

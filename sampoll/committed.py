@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -45,16 +46,19 @@ class CommittedResults:
             if known.issuperset(prompt.label for prompt in segmentation.prompts):
                 yield segmentation
 
+    def records(self) -> Iterator[tuple[str, bytes]]:
+        """The name of each result, and the content of its record; what has gone since is passed over."""
+        for name in self._names:
+            with suppress(FileNotFoundError):
+                yield name, read_regular(self._output / (name + RECORD))
+
     def _read(self) -> Iterator[Segmentation]:
         self.unreadable = 0
-        for name in self._names:
-            path = self._output / (name + RECORD)
+        for name, record in self.records():
             try:
-                yield segmentation_of(read_regular(path), name)
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError) as error:
-                log.warning("%s is left out: %s", printable(str(path)), error)
+                yield segmentation_of(record, name)
+            except ValueError as error:
+                log.warning("%s is left out: %s", printable(name + RECORD), error)
                 self.unreadable += 1
 
 

@@ -9,7 +9,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.committed import CommittedResults
 from sampoll.datasets.writing import replaced_file
-from sampoll.errors import InputUnavailable, JobError, translated_os_errors
+from sampoll.errors import InputUnavailable, JobError, UsageError, translated_os_errors
 from sampoll.formats.options import FormatOptions
 from sampoll.interfaces import DatasetFormat, Format
 from sampoll.naming import result_path
@@ -18,12 +18,16 @@ from sampoll.results import Segmentation
 
 log = logging.getLogger(__name__)
 
+OVERLAY = "overlay"
+
 
 def export_results(
     output: Path, names: Sequence[str], options: FormatOptions, *, show_progress: bool
 ) -> tuple[int, str]:
     """Writes every committed result of `output` in further formats, beside what is there; returns the exit
     code and a summary in one line."""
+    if OVERLAY in names:
+        raise UsageError("overlays are drawn while the image is at hand: use sampoll run --overlay")
     formats = load_formats(names, options)
     if not output.is_dir():
         raise InputUnavailable(f"no output directory {output}")

@@ -104,9 +104,9 @@ class ModelInfo:
 class Segmentation:
     """The masks of one job: `masks[k]` are those of `prompts[k]`.
 
-    `name` is the result's path below the output, without a suffix, and `image_file` the name of the image as
-    it came. `size` is the image's (H, W); `seconds` maps a stage to what it took, a batch's stages divided by
-    its images.
+    `name` is the result's path below the output, without a suffix, `image_file` the name of the image as it
+    came, and `image` its content. `size` is the image's (H, W); `seconds` maps a stage to what it took, a
+    batch's stages divided by its images.
     """
 
     job_id: str
@@ -119,6 +119,7 @@ class Segmentation:
     seconds: Mapping[str, float]
     exif: Exif = "apply"
     image_file: str = ""
+    image: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,8 @@ class _Run:
             raise outcome
         suffixes = [suffix for form in self._service.formats for suffix in form.suffixes(outcome)]
         name = self._transport.reserve(submission, suffixes)
-        return replace(outcome, name=name, image_file=base_name(submission.image_name))
+        image_file = base_name(submission.image_name)
+        return replace(outcome, name=name, image_file=image_file, image=submission.image)
 
 
 @contextmanager

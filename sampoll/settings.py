@@ -289,9 +289,19 @@ class OutputSettings(_Section):
         "Write this too, besides OPEX: png, png8, indexed, labelme, yolo, coco. May be repeated.",
         metavar="NAME",
     )
+    overlay: bool = _setting(
+        False,
+        "overlay",
+        "Write a small picture of each image with its masks, prompts and scores to overlay/.",
+    )
     coco_polygons: bool = _setting(
         False, "coco-polygons", "COCO: outlines without holes, in the place of exact run-length encodings."
     )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the formats, the overlay included."""
+        return tuple(dict.fromkeys((*self.formats, "overlay"))) if self.overlay else self.formats
 
 
 class LimitSettings(_Section):

@@ -4,6 +4,7 @@ from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
+from support import encoded, image_of
 
 from sampoll.formats.options import FormatOptions
 from sampoll.interfaces import Format
@@ -24,6 +25,7 @@ def segmentation(*masks: Mask, name: str = "a") -> Segmentation:
         (4, 5),
         "0" * 64,
         {"embedding": 1},
+        image=encoded(image_of(4, 5)),
     )
 
 

@@ -1,0 +1,126 @@
+"""A picture for people: the image with its masks, prompts and scores: overlay/NAME.jpg."""
+
+import colorsys
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sampoll.decoding import decode_image
+from sampoll.formats.options import FormatOptions
+from sampoll.jobs import Prompt, RgbImage
+from sampoll.naming import printable
+from sampoll.results import Artifact, Mask, Segmentation
+
+LONGEST_SIDE = 1024
+JPEG_QUALITY = 85
+MASK_SHARE = 0.45
+"""How much of a mask's colour there is over its pixels."""
+FIRST_HUE = 0.55
+"""Blue: points are red and green."""
+GOLDEN_RATIO = 0.618034
+"""Hues this far apart, around the circle, stay far apart however many there are."""
+MOST_CAPTIONS = 40
+LONGEST_CAPTION = 40
+ANY_SIZE = 2**62
+"""An image that was segmented is not too large to be shown."""
+
+FOREGROUND, BACKGROUND, FRAME = (64, 220, 96), (240, 64, 64), (255, 255, 255)
+
+
+def build(options: FormatOptions) -> "Overlay":
+    return Overlay()
+
+
+class Overlay:
+    """A JPEG of at most 1024 pixels a side. Points on the object are green, beside it red; boxes white."""
+
+    def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
+        return ["overlay/.jpg"]
+
+    def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
+        image = decode_image(segmentation.image, segmentation.image_file, ANY_SIZE, segmentation.exif)
+        scale = min(1.0, LONGEST_SIDE / max(segmentation.size))
+        pixels = _scaled(image, scale)
+        numbered = list(enumerate(_masks(segmentation)))
+        for number, (_, mask) in numbered:
+            _tint(pixels, mask, scale, _colour(number))
+        drawn = Image.fromarray(pixels)
+        draw = ImageDraw.Draw(drawn)
+        for prompt in segmentation.prompts:
+            _draw_prompt(draw, prompt, scale)
+        for number, (prompt, mask) in numbered[:MOST_CAPTIONS]:
+            _draw_caption(draw, prompt, mask, scale, _colour(number))
+        _, content = cv2.imencode(
+            ".jpg", np.asarray(drawn)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        )
+        return [Artifact("overlay/.jpg", content.tobytes())]
+
+
+def _masks(segmentation: Segmentation) -> Iterator[tuple[Prompt, Mask]]:
+    for prompt, masks in zip(segmentation.prompts, segmentation.masks, strict=True):
+        for mask in masks:
+            yield prompt, mask
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb((FIRST_HUE + number * GOLDEN_RATIO) % 1, 0.85, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _scaled(image: RgbImage, scale: float) -> RgbImage:
+    if scale == 1:
+        return image.copy()
+    size = [max(1, round(side * scale)) for side in (image.shape[1], image.shape[0])]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def _tint(pixels: RgbImage, mask: Mask, scale: float, colour: tuple[int, int, int]) -> None:
+    """Colours the mask's part of a scaled image, in place, its edge fully."""
+    if mask.box is None:
+        return
+    box = mask.box
+    height, width = pixels.shape[:2]
+    left, top = min(width - 1, int(box.left * scale)), min(height - 1, int(box.top * scale))
+    right = min(width, max(left + 1, round((box.right + 1) * scale)))
+    bottom = min(height, max(top + 1, round((box.bottom + 1) * scale)))
+    cover = mask.pixels_in(box).view(np.uint8) * np.uint8(255)
+    cover = cv2.resize(cover, (right - left, bottom - top), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    inside = cv2.erode(cover, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    share = (np.where(inside > 127, MASK_SHARE, 1.0) * cover / 255)[:, :, None]
+    part = pixels[top:bottom, left:right]
+    part[:] = np.rint(part * (1 - share) + np.array(colour) * share).astype(np.uint8)
+
+
+def _draw_prompt(draw: ImageDraw.ImageDraw, prompt: Prompt, scale: float) -> None:
+    if prompt.box is not None:
+        box = prompt.box
+        draw.rectangle(
+            [box.x0 * scale, box.y0 * scale, box.x1 * scale, box.y1 * scale], outline=FRAME, width=2
+        )
+    for point in prompt.points:
+        x, y = point.x * scale, point.y * scale
+        fill = FOREGROUND if point.label == 1 else BACKGROUND
+        draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=fill, outline=FRAME, width=1)
+
+
+def _draw_caption(
+    draw: ImageDraw.ImageDraw, prompt: Prompt, mask: Mask, scale: float, colour: tuple[int, int, int]
+) -> None:
+    """The label and the score, above the mask where there is room."""
+    if mask.box is None:
+        return
+    text = f"{printable(prompt.label)[:LONGEST_CAPTION]} {mask.score:.2f}"
+    font = _font()
+    _, _, width, height = draw.textbbox((0, 0), text, font=font)
+    x = max(0.0, min(mask.box.left * scale, draw.im.size[0] - width - 6))
+    y = max(0.0, mask.box.top * scale - height - 4)
+    draw.rectangle([x, y, x + width + 6, y + height + 4], fill=colour)
+    draw.text((x + 3, y + 1), text, fill=(0, 0, 0), font=font)
+
+
+@lru_cache(1)
+def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(14)

@@ -1,0 +1,1 @@
+"""OUTPUT/report.html: what a run has made, for people."""

@@ -1,0 +1,43 @@
+"""A real browser for tests of pages."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+WIDTHS = {"phone": 390, "desktop": 1440}
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's chromium, without a window. Without it, a test fails on CI and is skipped elsewhere."""
+    path = shutil.which("chromium")
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def page_of(browser: Browser, url: str, width: int) -> Iterator[Page]:
+    """A page that has been loaded without a word of complaint, and asks for nothing but files."""
+    trouble: list[str] = []
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.on("console", lambda message: trouble.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("dialog", lambda dialog: trouble.append(dialog.message))
+    page.on("request", lambda request: trouble.append(request.url) if _is_foreign(request.url) else None)
+    page.goto(url)
+    yield page
+    page.close()
+    assert trouble == []
+
+
+def _is_foreign(url: str) -> bool:
+    return not url.startswith("file://")
