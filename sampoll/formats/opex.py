@@ -15,7 +15,7 @@ from opex import Polygon as OpexPolygon
 from sampoll.formats.contours import outer_contours
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.rle import rle_of
-from sampoll.naming import base_name, printable, result_path
+from sampoll.naming import printable, result_path
 from sampoll.prompts import prompts_document
 from sampoll.results import Artifact, Mask, Segmentation
 
@@ -42,7 +42,7 @@ class Opex:
         predictions = ObjectPredictions(
             # Always with microseconds: strict readers know only this form.
             timestamp=datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
-            id=printable(base_name(segmentation.name)),
+            id=printable(segmentation.name),
             objects=list(_objects(segmentation, self._options.simplify_pixels)),
             meta={
                 **_meta(segmentation, earlier),

@@ -309,4 +309,4 @@ def test_the_strict_reader_of_opex_takes_every_record(
     )
 
     assert read.returncode == 0, read.stderr
-    assert read.stdout == "cat [4, 4]\ndog [4, 4]\n"
+    assert read.stdout == "cat [4, 4]\nsub/dog [4, 4]\n"
