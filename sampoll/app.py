@@ -28,6 +28,9 @@ from sampoll.interfaces import DatasetFormat, Format
 from sampoll.listeners import Tally, progress_bar
 from sampoll.prompts import parse_prompts
 from sampoll.registry import RECORD, Factory, find_factory, load_format, load_formats
+from sampoll.rerun import Before
+from sampoll.results import ModelInfo
+from sampoll.run_report import run_report
 from sampoll.service import Service
 from sampoll.settings import Settings
 from sampoll.signals import STOPPING, outside_the_main_thread, stopping_on_signals
@@ -58,6 +61,11 @@ class Plan:
     formats: Sequence[Format]
     datasets: Sequence[DatasetFormat] = ()
 
+    def before(self, model: ModelInfo) -> Before:
+        """What was done before by such a run with this model."""
+        settings = format_options(self.settings).settings
+        return Before(self.layout.output, settings, self.decoding.max_prompts, model)
+
 
 def plan_of(settings: Settings, layout: Layout) -> Plan:
     """The run that the settings ask for."""
@@ -82,6 +90,9 @@ def run_plan(plan: Plan, listeners: Sequence[Events], *, show_progress: bool) ->
     tally = Tally()
     with ExitStack() as stack:
         everyone: list[Events] = [*listeners, tally]
+        if plan.settings.operations.report is not None:
+            report = run_report(plan.settings.operations.report, plan.layout.output)
+            everyone.append(stack.enter_context(report))
         if show_progress:
             everyone.append(stack.enter_context(progress_bar()))
         ignore_lease_breaks()
@@ -184,6 +195,8 @@ class _Application:
         if self._model is None:
             self._model = load_model(self._settings.model, self._factory)
         log.info("%s: ready", self._layout.input)
+        if self._settings.spool.skip_done:
+            transport.skip(self._plan.before(self._model.segmenter.info).has)
         decode = self._model.decode_with(self._plan.decoding)
         return service_of(self._settings, transport, self._model, decode, self._plan.formats)
 

@@ -12,12 +12,13 @@ from sampoll.decoding import DecodingOptions, decode
 from sampoll.embedding_cache import EmbeddingCache
 from sampoll.formats.options import FormatOptions
 from sampoll.interfaces import Format, KeepingSegmenter, Segmenter, Transport
-from sampoll.registry import Factory, find_factory, load_segmenter
+from sampoll.registry import Factory, find_factory, load_segmenter, result_formats
+from sampoll.rerun import FORMATS
 from sampoll.service import Decode, Service, default_io_threads, executors_on
 from sampoll.settings import MaskSettings, ModelSettings, Settings
 
-MASKS_DEPEND_ON = ("model", "precision", "engine", "mask_policy", "exif")
-"""Of the model's settings."""
+MASKS_DEPEND_ON = ("mask_policy", "exif")
+"""Of the model's settings; what model it was, and in which precision, stands in records beside them."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def format_options(
     masks = settings.masks.model_dump(by_alias=True)
     return FormatOptions(
         simplify_pixels=settings.masks.simplify_pixels,
-        settings={**model, **masks},
+        settings={**model, **masks, FORMATS: result_formats(settings.outputs.names)},
         kept_images=os.path.relpath(kept_images, output) if output and kept_images else None,
         polygons=settings.outputs.coco_polygons,
     )

@@ -59,10 +59,19 @@ def _common(
 @with_settings("spool", "model", "masks", "outputs", "limits", "operations")
 def run(
     flags: dict[str, Any],
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Do again what was done: no --skip-done, and --on-exist replace."),
+    ] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be done with what is there now; do nothing.")
+    ] = False,
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
     """Process the pairs in a directory: once, or --continuous."""
+    if force:
+        flags = {**flags, "skip-done": False, "on-exist": "replace"}
     resolved = resolve_or_print(flags, config, print_config=print_config)
     settings = resolved.settings
     show_progress = sys.stderr.isatty() and not settings.spool.continuous
@@ -72,6 +81,12 @@ def run(
     from sampoll.directories import layout_of
     from sampoll.listeners import Log
 
+    if dry:
+        from sampoll.dry_run import dry_run
+
+        for line in dry_run(plan_of(settings, layout_of(settings.spool, creates=False))):
+            typer.echo(line)
+        return
     plan = plan_of(settings, layout_of(settings.spool))
     exit_code, summary = run_plan(plan, [Log()], show_progress=show_progress)
     typer.echo(summary)

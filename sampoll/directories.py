@@ -15,8 +15,9 @@ from sampoll.settings import SpoolSettings
 from sampoll.spool.layout import DONE, IMAGE_SUFFIXES, PAIR_SUFFIXES, Layout
 
 
-def layout_of(settings: SpoolSettings) -> Layout:
-    """The directories of a run, which exist when this returns and do not get in each other's way."""
+def layout_of(settings: SpoolSettings, *, creates: bool = True) -> Layout:
+    """The directories of a run, which do not get in each other's way, and exist when this returns if it
+    `creates` them."""
     if settings.input is None or settings.output is None:
         raise UsageError(_missing_directories(settings))
     input_directory = settings.input.resolve()
@@ -29,8 +30,11 @@ def layout_of(settings: SpoolSettings) -> Layout:
             f"the output {output} and the input {input_directory} must not be equal or inside one another: "
             "results would be taken for new pairs"
         )
-    _create(output)
     done = _done_directory(settings, input_directory, output)
+    if creates:
+        _create(output)
+        if done is not None and not done.is_relative_to(input_directory):
+            _create(done)
     suffixes = PAIR_SUFFIXES if settings.prompt is None else IMAGE_SUFFIXES
     return Layout(input_directory, output, done, settings.recursive, suffixes)
 
@@ -52,7 +56,6 @@ def _done_directory(settings: SpoolSettings, input_directory: Path, output: Path
         raise ConfigurationError(
             f"--done {done} must not be the output, where prompts would look like results"
         )
-    _create(done)
     return done
 
 

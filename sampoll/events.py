@@ -32,6 +32,9 @@ class Events:
     def delivered(self, name: str, job_id: str, stem: str) -> None:
         """The results of `name` are published under `stem`."""
 
+    def skipped(self, name: str, job_id: str, stem: str) -> None:
+        """`name` was done before: its results are published under `stem`."""
+
     def failed(self, name: str, job_id: str, error: JobError) -> None:
         """`name` failed for good."""
 
@@ -56,6 +59,10 @@ class Broadcast(Events):
     def delivered(self, name: str, job_id: str, stem: str) -> None:
         for listener in self._listeners:
             listener.delivered(name, job_id, stem)
+
+    def skipped(self, name: str, job_id: str, stem: str) -> None:
+        for listener in self._listeners:
+            listener.skipped(name, job_id, stem)
 
     def failed(self, name: str, job_id: str, error: JobError) -> None:
         for listener in self._listeners:

@@ -23,6 +23,9 @@ class Log(Events):
     def delivered(self, name: str, job_id: str, stem: str) -> None:
         log.info("%s: done%s [%s]", printable(name), _as(name, stem), job_id)
 
+    def skipped(self, name: str, job_id: str, stem: str) -> None:
+        log.info("%s: done before%s [%s]", printable(name), _as(name, stem), job_id)
+
     def failed(self, name: str, job_id: str, error: JobError) -> None:
         log.error("%s: failed: %s [%s]", printable(name), error, job_id)
 
@@ -37,6 +40,7 @@ class Tally(Events):
         self._lock = Lock()
         self._started = time.monotonic()
         self.done = 0
+        self.skips = 0
         self.failures = 0
         self.last_backlog = Backlog()
 
@@ -47,6 +51,10 @@ class Tally(Events):
         with self._lock:
             self.done += 1
 
+    def skipped(self, name: str, job_id: str, stem: str) -> None:
+        with self._lock:
+            self.skips += 1
+
     def failed(self, name: str, job_id: str, error: JobError) -> None:
         with self._lock:
             self.failures += 1
@@ -55,6 +63,8 @@ class Tally(Events):
         """One line for people."""
         backlog = self.last_backlog
         parts = [f"{self.done} done", f"{self.failures} failed"]
+        if self.skips:
+            parts.insert(1, f"{self.skips} done before")
         if backlog.deferred:
             parts.append(f"{backlog.deferred} to be tried again")
         if backlog.half:
@@ -74,6 +84,9 @@ class ProgressBar(Events):
         self._bar.refresh()
 
     def delivered(self, name: str, job_id: str, stem: str) -> None:
+        self._bar.update()
+
+    def skipped(self, name: str, job_id: str, stem: str) -> None:
         self._bar.update()
 
     def failed(self, name: str, job_id: str, error: JobError) -> None:

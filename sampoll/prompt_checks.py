@@ -39,20 +39,36 @@ def _is_prompt_file(path: Path) -> bool:
     return is_prompt(path.name) and not is_ignored(path.name) and path.is_file()
 
 
+def check_pair(
+    prompt: bytes, prompt_file: str, image: bytes | None, image_file: str, options: DecodingOptions
+) -> int:
+    """The number of prompts; the JobError that a run would meet, as far as that can be told without decoding
+    the image, if there is one."""
+    placed = parse_prompts(prompt, prompt_file, options.max_prompts)
+    if image is None:
+        return len(placed)
+    size = image_size(image, options.exif)
+    if size is None:
+        raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=image_file)
+    height, width = size
+    if height * width > options.max_pixels:
+        raise BadImage(
+            f"is {width}x{height}, more than {options.max_pixels} pixels (--max-pixels)", file=image_file
+        )
+    for place, one in placed.items():
+        check_inside(one, size, prompt_file, place)
+    return len(placed)
+
+
 def _checked(path: Path, options: DecodingOptions) -> Checked:
-    try:
-        placed = parse_prompts(path.read_bytes(), str(path), options.max_prompts)
-    except OSError as error:
-        raise BadPrompt(f"cannot be read: {error.strerror or error}", file=str(path)) from error
     stem = split_name(path.name)[0]
     beside = sorted(p for p in path.parent.glob("*") if split_name(p.name)[0] == stem)
     images = [p for p in beside if is_image(p.name)]
     if len(images) > 1 or sum(is_prompt(p.name) for p in beside) > 1:
         raise AmbiguousPair(f"{', '.join(p.name for p in beside)} share one stem", file=str(path))
-    if images:
-        size = image_size(images[0].read_bytes(), options.exif)
-        if size is None:
-            raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=str(images[0]))
-        for place, prompt in placed.items():
-            check_inside(prompt, size, str(path), place)
-    return Checked(path, len(placed), images[0] if images else None)
+    image = images[0] if images else None
+    try:
+        prompt, content = path.read_bytes(), None if image is None else image.read_bytes()
+    except OSError as error:
+        raise BadPrompt(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+    return Checked(path, check_pair(prompt, str(path), content, str(image), options), image)

@@ -63,6 +63,12 @@ def load_format(name: str, options: FormatOptions) -> Format:
     return rendering
 
 
+def result_formats(names: Sequence[str]) -> list[str]:
+    """Of these names, those of formats for single results, but for the record."""
+    known = {point.name for point in entry_points(group=FORMATS)}
+    return [name for name in names if name in known and name != RECORD]
+
+
 def load_formats(names: Sequence[str], options: FormatOptions) -> Formats:
     """The formats of these names, but for the record, which is not to be chosen; UsageError for a name that
     is none."""
@@ -73,7 +79,7 @@ def load_formats(names: Sequence[str], options: FormatOptions) -> Formats:
             known = ", ".join(sorted({*of_results, *of_datasets}))
             raise UsageError(f"no {name!r} among formats (--format): {known}")
     return Formats(
-        [of_results[name].load()(options) for name in names if name in of_results and name != RECORD],
+        [of_results[name].load()(options) for name in result_formats(names)],
         [of_datasets[name].load()(options) for name in names if name in of_datasets],
     )
 

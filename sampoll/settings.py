@@ -108,6 +108,11 @@ class SpoolSettings(_Section):
         "Where the output has a result of this name: write NAME~2, replace it, or fail the pair.",
         metavar="version|replace|fail",
     )
+    skip_done: bool = _setting(
+        False,
+        "skip-done",
+        "Pass over pairs whose image, prompts, model and settings match the result that is there.",
+    )
     settle_seconds: Seconds = _setting(
         1.0, "settle", "A file is complete once unchanged for this long.", metavar="SECONDS"
     )
@@ -388,6 +393,12 @@ class OperationSettings(_Section):
         "io-threads",
         "Threads that decode images, and as many that encode results; half the cores, at most 8, if not set.",
         metavar="N",
+    )
+    report: NamedPath | None = _setting(
+        None,
+        "report",
+        "Add a line of JSON to this file for each job: its outcome, seconds a stage, and files.",
+        metavar="FILE",
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "log-level", "How much is logged to standard error.", metavar="debug|info|warning|error"

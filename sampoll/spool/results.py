@@ -24,6 +24,8 @@ from sampoll.spool.layout import Layout, versioned
 from sampoll.spool.nodes import Node
 from sampoll.spool.state import JobState
 
+RECORD_SUFFIX = ".json"
+
 
 class OnExist(Enum):
     """What a job does whose names are taken in the output.
@@ -220,6 +222,20 @@ def is_committed(layout: Layout, claim: Claim) -> bool:
     except FileNotFoundError:
         return False
     return state.job_id.encode() in record
+
+
+def done_before(layout: Layout, path: str, is_it: Callable[[bytes, str], bool]) -> str | None:
+    """Of the results that are published as `path` and its versions, the first whose record `is_it`, given its
+    content and its name."""
+    for version in itertools.count(1):
+        name = versioned(path, version)
+        try:
+            content = read_regular(layout.output / f"{name}{RECORD_SUFFIX}")
+        except OSError:  # there are no more; or what is there is no record of ours
+            return None
+        if is_it(content, name):
+            return name
+    raise AssertionError("there are infinitely many versions")
 
 
 def free_names(layout: Layout, state: JobState) -> None:

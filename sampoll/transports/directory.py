@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 
 from sampoll.errors import (
@@ -19,13 +20,14 @@ from sampoll.errors import (
 from sampoll.events import Backlog, Events
 from sampoll.jobs import Submission
 from sampoll.naming import printable
+from sampoll.rerun import IsDone
 from sampoll.results import Delivery
 from sampoll.spool.claims import Claim
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import Layout
 from sampoll.spool.probing import check_room
 from sampoll.spool.recovery import Step
-from sampoll.spool.results import VERSIONED, Naming
+from sampoll.spool.results import VERSIONED, Naming, done_before
 from sampoll.spool.scan import Readiness, Scan
 from sampoll.spool.spool import DEFAULT_LEASE_SECONDS, Deferral, Spool, opened
 from sampoll.transports.pairs import CommonPrompt, SizeLimits, read_submission
@@ -72,6 +74,7 @@ class DirectoryTransport:
         self._events = events
         self._changed = Event()
         self._recovered: list[Claim] = []
+        self._is_done: IsDone | None = None
 
     # Transport
 
@@ -130,6 +133,10 @@ class DirectoryTransport:
 
     def close(self) -> None:
         self._spool.close()
+
+    def skip(self, is_done: IsDone) -> None:
+        """From here on, what was done before goes the way of finished inputs at once."""
+        self._is_done = is_done
 
     def note_stopping(self) -> None:
         """From here on, no job is blamed if the process is killed: somebody wants it to end."""
@@ -227,12 +234,28 @@ class DirectoryTransport:
                 yield submission
 
     def _submission(self, claim: Claim) -> Submission | None:
-        """The submission of a claim; None if its files cannot be one, in which case it is rejected."""
+        """The submission of a claim; None if it has come to its end: its files cannot be one, or it was done
+        before."""
         try:
-            return read_submission(claim, self._options.size_limits, self._options.prompt)
+            submission = read_submission(claim, self._options.size_limits, self._options.prompt)
         except JobError as error:
             self._fail(claim.state.path, claim.state.job_id, error)
             return None
+        return None if self._was_done(submission, claim) else submission
+
+    def _was_done(self, submission: Submission, claim: Claim) -> bool:
+        """Whether a result of this name makes it needless; then it is brought to its end here."""
+        is_done = self._is_done
+        if is_done is None:
+            return False
+        stem = done_before(self._layout, submission.name, partial(is_done, submission))
+        if stem is None:
+            return False
+        with translated_os_errors("clear up", claim.directory):
+            self._spool.finish(claim)
+        self._events.skipped(submission.name, submission.id, stem)
+        self._changed.set()
+        return True
 
     def _fail(self, name: str, job_id: str, error: JobError) -> None:
         with translated_os_errors("move a failed pair to", self._layout.failed):
