@@ -3,9 +3,10 @@
 https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.h
 """
 
-from typing import TypeAlias, TypedDict
+from typing import TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from sampoll.results import Mask
@@ -18,13 +19,33 @@ class Rle(TypedDict):
     counts: str
 
 
-Rles: TypeAlias = list[list[Rle]]
-"""For each prompt, one for each of its masks."""
-
-
 def rle_of(mask: Mask) -> Rle:
-    encoded = coco.encode(np.asfortranarray(mask.pixels().view(np.uint8)))
-    return {"size": list(mask.size), "counts": encoded["counts"].decode("ascii")}
+    height, width = mask.size
+    runs = np.diff(_changes(mask), prepend=0, append=height * width).tolist()
+    # The first run is one of background, be it of no pixels.
+    starts_on_object = mask.packed[0, 0] & 0x80
+    counts = [0, *runs] if starts_on_object else runs
+    compressed = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}
+
+
+def _changes(mask: Mask) -> NDArray[np.int64]:
+    """Where, counted down the columns, pixels differ from the one before; sorted.
+
+    Eight pixels at a time: a row differs from the one above in few bytes.
+    """
+    height, width = mask.size
+    packed = mask.packed
+    differences = (packed[1:] ^ packed[:-1]).ravel()
+    where = np.flatnonzero(differences != 0)
+    bits = np.flatnonzero(np.unpackbits(differences[where]).view(np.bool_))
+    rows, bytes_ = np.divmod(where[bits >> 3], packed.shape[1])
+    down = (8 * bytes_ + (bits & 7)) * height + rows + 1
+    top, bottom = (np.unpackbits(packed[row], count=width) for row in (0, -1))
+    across = (np.flatnonzero(top[1:] != bottom[:-1]) + 1) * height
+    changes = np.concatenate([down, across])
+    changes.sort()
+    return changes
 
 
 def mask_of(rle: Rle, score: float) -> Mask:

@@ -238,7 +238,7 @@ def test_a_format_that_is_none_is_refused_before_anything_is_taken(folders: Fold
 
     assert run.returncode == 2
     assert run.stderr == (
-        "sampoll: no 'gif' among formats (--format): coco, indexed, labelme, opex, png, png8, yolo\n"
+        "sampoll: no 'gif' among formats (--format): coco, indexed, labelme, opex, overlay, png, png8, yolo\n"
     )
 
 

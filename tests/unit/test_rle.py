@@ -16,6 +16,7 @@ def test_pycocotools_reads_the_mask_and_its_area(pixels: BoolMask) -> None:
     rle = rle_of(Mask.from_array(pixels, 0.5))
 
     assert np.array_equal(coco.decode(rle), pixels)
+    assert rle["counts"].encode() == coco.encode(np.asfortranarray(pixels.view(np.uint8)))["counts"]
     assert coco.area(rle) == pixels.sum()
 
 
