@@ -134,10 +134,10 @@ def test_a_model_that_fails_on_one_image_fails_that_one(folders: Folders) -> Non
 def test_an_output_that_cannot_be_made_fails_its_own_pair(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sampoll.formats.png_mask as p\n"
-        "def encode(mask):\n"
-        "    assert mask.size != (13, 32), 'unlucky'\n"
+        "def encode_grayscale(rows, width, bit_depth):\n"
+        "    assert len(rows) != 13, 'unlucky'\n"
         "    return b'png'\n"
-        "p.encode = encode\n"
+        "p.encode_grayscale = encode_grayscale\n"
     )
     drop_pair(folders.input, "good")
     drop_pair(folders.input, "bad", image=image_of(13, 32), prompt={"points": [{"x": 1, "y": 1, "label": 1}]})
