@@ -2,18 +2,21 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
-from sampoll.formats.reading import segmentation_of
+from sampoll.formats.reading import labels_of, segmentation_of
 from sampoll.naming import printable
 from sampoll.results import Segmentation
 from sampoll.spool.files import read_regular
 from sampoll.spool.layout import is_ignored
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 RECORD = ".json"
 OPEX_BEGINS_WITH = b'{"id":'
@@ -28,8 +31,8 @@ class CommittedResults:
     def __init__(self, output: Path) -> None:
         self._output = output
         self._names = list(_names(output))
-        self.unreadable = 0
-        """Records that could not be read, by the last iteration."""
+        self.unreadable: set[str] = set()
+        """The names of those whose records could not be read."""
 
     def __len__(self) -> int:
         return len(self._names)
@@ -37,11 +40,11 @@ class CommittedResults:
     @cached_property
     def labels(self) -> Sequence[str]:
         """All labels of prompts, sorted."""
-        return sorted({prompt.label for segmentation in self._read() for prompt in segmentation.prompts})
+        return sorted(set().union(*self._read(lambda record, _: labels_of(record))))
 
     def __iter__(self) -> Iterator[Segmentation]:
         known = frozenset(self.labels)
-        for segmentation in self._read():
+        for segmentation in self._read(segmentation_of):
             # A result that was replaced since may have others.
             if known.issuperset(prompt.label for prompt in segmentation.prompts):
                 yield segmentation
@@ -52,14 +55,14 @@ class CommittedResults:
             with suppress(FileNotFoundError):
                 yield name, read_regular(self._output / (name + RECORD))
 
-    def _read(self) -> Iterator[Segmentation]:
-        self.unreadable = 0
+    def _read(self, reading: Callable[[bytes, str], T]) -> Iterator[T]:
         for name, record in self.records():
             try:
-                yield segmentation_of(record, name)
+                yield reading(record, name)
             except ValueError as error:
-                log.warning("%s is left out: %s", printable(name + RECORD), error)
-                self.unreadable += 1
+                if name not in self.unreadable:
+                    log.warning("%s is left out: %s", printable(name + RECORD), error)
+                    self.unreadable.add(name)
 
 
 def _names(output: Path) -> Iterator[str]:

@@ -11,10 +11,11 @@ from sampoll.committed import CommittedResults
 from sampoll.datasets.writing import replaced_file
 from sampoll.errors import InputUnavailable, JobError, UsageError, translated_os_errors
 from sampoll.formats.options import FormatOptions
-from sampoll.interfaces import DatasetFormat, Format
-from sampoll.naming import result_path
+from sampoll.interfaces import DatasetFormat
+from sampoll.naming import printable, result_path
 from sampoll.registry import load_formats
-from sampoll.results import Segmentation
+from sampoll.rendering import rendered
+from sampoll.results import Artifact, Segmentation
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,17 @@ def export_results(
     if not output.is_dir():
         raise InputUnavailable(f"no output directory {output}")
     results = CommittedResults(output)
+    failed = 0
     with translated_os_errors("export to", output), logging_redirect_tqdm():
         if formats.of_results:
             for segmentation in tqdm(results, total=len(results), unit="result", disable=not show_progress):
-                _write(output, formats.of_results, segmentation)
+                try:
+                    _write(output, segmentation, rendered(formats.of_results, segmentation))
+                except JobError as error:
+                    log.error("%s: %s", printable(segmentation.name), error)
+                    failed += 1
         _write_datasets(output, formats.of_datasets, results)
-    failed = results.unreadable
+    failed += len(results.unreadable)
     summary = f"{len(results) - failed} exported as {', '.join(names)}, {failed} failed"
     return (JobError.exit_code if failed else 0), summary
 
@@ -52,11 +58,10 @@ def write_datasets(output: Path, formats: Sequence[DatasetFormat]) -> None:
 def _write_datasets(output: Path, formats: Sequence[DatasetFormat], results: CommittedResults) -> None:
     for form in formats:
         form.write(results, output / form.folder)
-        log.info("%s has %d results", output / form.folder, len(results) - results.unreadable)
+        log.info("%s has %d results", output / form.folder, len(results) - len(results.unreadable))
 
 
-def _write(output: Path, formats: Sequence[Format], segmentation: Segmentation) -> None:
-    for form in formats:
-        for artifact in form.render(segmentation, ()):
-            with replaced_file(output / result_path(segmentation.name, artifact.suffix)) as file:
-                file.write(artifact.content)
+def _write(output: Path, segmentation: Segmentation, artifacts: Sequence[Artifact]) -> None:
+    for artifact in artifacts:
+        with replaced_file(output / result_path(segmentation.name, artifact.suffix)) as file:
+            file.write(artifact.content)

@@ -21,11 +21,12 @@ from typing import Any, TypeAlias
 
 from sampoll.channel import Channel
 from sampoll.embedding_cache import EmbeddingCache
-from sampoll.errors import JobError, OutputFailed
+from sampoll.errors import JobError
 from sampoll.executor import Executor, Outcome
 from sampoll.interfaces import Format, Segmenter, Transport
 from sampoll.jobs import Job, KnownImage, Submission
 from sampoll.naming import base_name
+from sampoll.rendering import rendered
 from sampoll.results import Artifact, Delivery, Segmentation
 
 log = logging.getLogger(__name__)
@@ -226,15 +227,7 @@ def _pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
 
 
 def _rendered(service: Service, segmentation: Segmentation) -> tuple[Artifact, ...]:
-    """The files of every format, in order; OutputFailed if one cannot be made."""
-    artifacts: list[Artifact] = []
-    try:
-        clean = service.clean(segmentation)
-        for form in service.formats:
-            artifacts.extend(form.render(clean, tuple(artifacts)))
-    except Exception as error:
-        raise OutputFailed(f"no output could be made: {type(error).__name__}: {error}") from error
-    return tuple(artifacts)
+    return rendered(service.formats, service.clean(segmentation))
 
 
 class _InFlight:

@@ -6,6 +6,7 @@ import orjson
 
 from sampoll.errors import BadPrompt
 from sampoll.formats.rle import mask_of
+from sampoll.jobs import DEFAULT_LABEL
 from sampoll.prompts import parse_prompts
 from sampoll.results import ModelInfo, Segmentation
 
@@ -17,6 +18,15 @@ def segmentation_of(record: bytes, name: str) -> Segmentation:
     try:
         return _segmentation(orjson.loads(record)["meta"], name)
     except (ValueError, TypeError, KeyError, AttributeError, BadPrompt) as error:
+        raise ValueError(f"no record of a result: {type(error).__name__}: {error}") from error
+
+
+def labels_of(record: bytes) -> set[str]:
+    """The labels of a record's prompts, without its masks; ValueError for any other content."""
+    try:
+        prompts = orjson.loads(orjson.loads(record)["meta"]["prompts"])
+        return {str(prompt.get("label", DEFAULT_LABEL)) for prompt in prompts}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no record of a result: {type(error).__name__}: {error}") from error
 
 

@@ -5,6 +5,7 @@ https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.h
 
 from typing import TypedDict
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
@@ -52,4 +53,5 @@ def mask_of(rle: Rle, score: float) -> Mask:
     """The mask that was encoded; ValueError or KeyError for what is no encoding."""
     height, width = rle["size"]
     pixels = coco.decode({"size": [height, width], "counts": rle["counts"].encode("ascii")})
-    return Mask.from_array(np.ascontiguousarray(pixels).view(np.bool_), score)
+    by_rows = cv2.transpose(pixels.T)  # it comes by columns; several times faster than numpy's copy
+    return Mask.from_array(by_rows.view(np.bool_), score)

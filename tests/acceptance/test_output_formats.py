@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from support import (
+    TESTS,
     Folders,
     drop_pair,
     files_below,
@@ -231,6 +232,28 @@ def test_a_record_that_cannot_be_read_is_named_and_the_others_are_exported(
     assert (run.returncode, run.stdout) == (1, "1 exported as coco, 1 failed\n")
     assert "bad.json is left out: no record of a result" in run.stderr
     assert len(json.loads((tmp_path / "coco/instances.json").read_text())["images"]) == 1
+
+
+def test_a_result_that_a_format_cannot_hold_is_named_and_the_others_are_exported(
+    folders: Folders, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sampoll.formats.indexed as i\n"
+        "def encode_grayscale(rows, width, bit_depth):\n"
+        "    assert len(rows) != 20, 'unlucky'\n"
+        "    return b'png'\n"
+        "i.encode_grayscale = encode_grayscale\n"
+    )
+    for name in ("cat.json", "sub/dog.json"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_bytes((folders.output / name).read_bytes())
+
+    run = sampoll(
+        "export", "--format", "indexed", tmp_path / "out", env={"PYTHONPATH": f"{tmp_path}:{TESTS}"}
+    )
+
+    assert (run.returncode, run.stdout) == (1, "1 exported as indexed, 1 failed\n")
+    assert "sub/dog: no output could be made: AssertionError: unlucky" in run.stderr
 
 
 def test_a_format_that_is_none_is_refused_before_anything_is_taken(folders: Folders, tmp_path: Path) -> None:
