@@ -44,7 +44,7 @@ def quantize_encoder(settings: Settings, paths: Sequence[Path]) -> Path:
         return array
 
     original = load_sam(options.model, options.checkpoint).image_encoder
-    sha256, cache = segmenter.info.checkpoint_sha256, openvino_cache()
+    sha256, cache = segmenter.info.checkpoint_sha256, openvino_cache(settings.model)
     model = quantized(cached_model(original, sha256, cache), images, preprocessed)
     place = quantized_place(sha256, cache)
     try:

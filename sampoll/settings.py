@@ -177,6 +177,21 @@ class ModelSettings(_Section):
     checkpoint: NamedPath | None = _setting(
         None, "checkpoint", "Weights of the model: an official .pth, or .safetensors.", metavar="FILE"
     )
+    pull: bool = _setting(
+        False, "pull", "Download the official checkpoint of the model first, if it is not there yet."
+    )
+    mirror: str | None = _setting(
+        None,
+        "mirror",
+        "URL of a folder that has the official checkpoints too, by their file names.",
+        metavar="URL",
+    )
+    home: NamedPath | None = _setting(
+        None,
+        "home",
+        "Directory for checkpoints and converted models; the user's cache if not set.",
+        metavar="DIR",
+    )
     device: Annotated[str, AfterValidator(_device)] = _setting(
         "auto",
         "device",

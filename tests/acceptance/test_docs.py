@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support import Folders, drop_pair, iou, read_mask, sampoll
 
+from sampoll.checkpoints import OFFICIAL
 from sampoll.demo import demo_pairs
 from sampoll.errors import JobError, SampollError
 from sampoll.prompts import parse_prompts, prompt_file_schema
@@ -52,6 +53,15 @@ def test_the_prompts_that_are_shown_are_prompts(prompt: str) -> None:
 
 def test_the_schema_that_is_shown_is_the_one_that_is_printed() -> None:
     assert json.loads((DOCS / "prompt.schema.json").read_text()) == prompt_file_schema()
+
+
+def test_every_official_checkpoint_is_documented_as_it_is_checked() -> None:
+    page = (DOCS / "how-to" / "models.md").read_text()
+
+    for checkpoint in OFFICIAL.values():
+        size = f"{checkpoint.size / 1e6:,.0f}"
+        assert f"| `{checkpoint.model}` | `{checkpoint.file}` | {size} | `{checkpoint.sha256}` |" in page
+        assert checkpoint.url.removesuffix(checkpoint.file) in page
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

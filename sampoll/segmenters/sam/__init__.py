@@ -1,11 +1,11 @@
 """The Segment Anything Model in its three official sizes, by Kirillov et al., https://arxiv.org/abs/2304.02643."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
+from sampoll.checkpoints import OFFICIAL, home_of, kept_at
 from sampoll.errors import ModelUnavailable
 from sampoll.settings import ModelSettings
 
@@ -30,16 +30,7 @@ def build_vit_h(options: ModelSettings) -> "SamSegmenter":
 
 def _build(name: str, options: ModelSettings) -> "SamSegmenter":
     """ModelUnavailable if the checkpoint or the device cannot be used."""
-    if options.checkpoint is None:
-        raise ModelUnavailable(
-            f"{name} needs its weights: give --checkpoint FILE (the official .pth, or .safetensors), "
-            "or use --model grabcut, which needs none"
-        )
-    if not os.path.isfile(options.checkpoint):  # noqa: PTH113  False, too, where we may not look
-        raise ModelUnavailable(
-            f"no checkpoint at {options.checkpoint}: correct --checkpoint, or use --model grabcut, "
-            "which needs none"
-        )
+    checkpoint = checkpoint_of(name, options)
     # Here, because torch takes seconds to import and the checks above should not.
     from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
     from sampoll.segmenters.sam.device import chosen_engine, chosen_precision, torch_device
@@ -48,8 +39,8 @@ def _build(name: str, options: ModelSettings) -> "SamSegmenter":
     device = torch_device(options.device)
     precision = chosen_precision(options.precision, device)
     engine = chosen_engine(options.engine, device, precision)
-    sam, sha256 = load_sam(name, options.checkpoint), sha256_of(options.checkpoint)
-    encoder = _openvino_encoder(sam, sha256, precision) if engine == "openvino" else None
+    sam, sha256 = load_sam(name, checkpoint), sha256_of(checkpoint)
+    encoder = _openvino_encoder(sam, sha256, precision, options) if engine == "openvino" else None
     segmenter = SamSegmenter(
         name,
         sam,
@@ -66,17 +57,42 @@ def _build(name: str, options: ModelSettings) -> "SamSegmenter":
     return segmenter
 
 
-def _openvino_encoder(sam: "Sam", checkpoint_sha256: str, precision: str) -> "OpenVinoEncoder":
+def checkpoint_of(name: str, options: ModelSettings) -> Path:
+    """The file of weights: the one that was named, or the official one, fetched if that was asked for."""
+    if options.checkpoint is not None:
+        if os.path.isfile(options.checkpoint):  # noqa: PTH113  False, too, where we may not look
+            return options.checkpoint
+        raise ModelUnavailable(
+            f"no checkpoint at {options.checkpoint}: correct --checkpoint, or use --model grabcut, "
+            "which needs none"
+        )
+    official = OFFICIAL[name]
+    path = kept_at(official, options.home)
+    if not os.path.isfile(path):  # noqa: PTH113
+        if not options.pull:
+            raise ModelUnavailable(
+                f"{name} needs its weights: run `sampoll models pull {name}`, or add --pull, or give "
+                "--checkpoint FILE; --model grabcut needs none"
+            )
+        from sampoll.downloading import download, wanted_of
+
+        download(wanted_of(official, options.mirror), path, show_progress=sys.stderr.isatty())
+    return path
+
+
+def _openvino_encoder(
+    sam: "Sam", checkpoint_sha256: str, precision: str, options: ModelSettings
+) -> "OpenVinoEncoder":
     """From the user's cache, where it is put the first time; in int8, by `sampoll models quantize`."""
     from sampoll.segmenters.sam.openvino_encoder import OpenVinoEncoder, cached_model, quantized_model
 
     if precision == "int8":
-        model = quantized_model(checkpoint_sha256, openvino_cache())
+        model = quantized_model(checkpoint_sha256, openvino_cache(options))
     else:
-        model = cached_model(sam.image_encoder, checkpoint_sha256, openvino_cache())
+        model = cached_model(sam.image_encoder, checkpoint_sha256, openvino_cache(options))
     return OpenVinoEncoder(model, sam.image_encoder.img_size, precision)
 
 
-def openvino_cache() -> Path:
+def openvino_cache(options: ModelSettings) -> Path:
     """Where converted encoders are kept."""
-    return platformdirs.user_cache_path("sampoll") / "openvino"
+    return home_of(options.home) / "openvino"

@@ -1,0 +1,136 @@
+"""`sampoll models list, pull, verify, path`, and models without --checkpoint: weights from our own server."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from segment_anything import sam_model_registry
+from support import TESTS, Folders, drop_pair, image_of, read_opex, sampoll
+
+FILE = "sam_vit_b_01ec64.pth"
+PUBLISHED = """
+import sampoll.checkpoints as c
+from dataclasses import replace
+c.OFFICIAL["vit_b"] = replace(c.OFFICIAL["vit_b"], size={size}, sha256="{sha256}")
+"""
+"""Makes sampoll believe that the file on our server is the official one."""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A server with a checkpoint of vit_b, and an environment in which that one is official."""
+
+    url: str
+    file: Path
+    env: dict[str, str]
+
+    def run(self, home: Path, *arguments: object) -> tuple[int, str, str]:
+        done = sampoll("models", *arguments, env={**self.env, "SAMPOLL_HOME": str(home)})
+        return done.returncode, done.stdout, done.stderr
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
+    folder, patches = tmp_path_factory.mktemp("mirror"), tmp_path_factory.mktemp("patches")
+    torch.manual_seed(0)
+    torch.save(sam_model_registry["vit_b"]().state_dict(), folder / FILE)
+    with (folder / FILE).open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    published = PUBLISHED.format(size=(folder / FILE).stat().st_size, sha256=sha256)
+    (patches / "sitecustomize.py").write_text(published)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Mirror(
+        f"http://127.0.0.1:{server.server_port}", folder / FILE, {"PYTHONPATH": f"{patches}:{TESTS}"}
+    )
+    server.shutdown()
+    server.server_close()
+    (folder / FILE).unlink()
+
+
+def test_pulled_once_a_checkpoint_is_listed_verified_found_and_used(
+    mirror: Mirror, folders: Folders, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    kept = home / "checkpoints" / FILE
+    drop_pair(folders.input, "a", image=image_of(64, 64))
+
+    assert mirror.run(home, "path", "vit_b") == (
+        69,
+        "",
+        f"sampoll: {kept} is not there: run `sampoll models pull vit_b`\n",
+    )
+    code, out, err = mirror.run(home, "pull", "vit_b", "--mirror", mirror.url)
+    assert (code, out) == (0, f"{kept}\n"), err
+    assert kept.read_bytes() == mirror.file.read_bytes()
+    assert mirror.run(home, "path", "vit_b")[:2] == (0, f"{kept}\n")
+    assert mirror.run(home, "verify")[:2] == (0, f"{kept}: as published\n")
+    listed = mirror.run(home, "list")[1].splitlines()
+    assert listed[0] == f"vit_b  here: {kept}"
+    assert [line.split()[0] for line in listed if "here" in line] == ["vit_b", "vit_l", "vit_h"]
+
+    # It is there, so nobody is asked.
+    assert mirror.run(home, "pull", "vit_b", "--mirror", "http://127.0.0.1:9")[:2] == (0, f"{kept}\n")
+    run = sampoll("run", *folders.flags, "--device", "cpu", env={**mirror.env, "SAMPOLL_HOME": str(home)})
+    assert run.stdout.startswith("1 done, 0 failed"), run.stderr
+    assert read_opex(folders.output / "a.json").meta["model"] == "vit_b"
+
+    with kept.open("r+b") as file:
+        file.write(b"spoilt")
+    assert mirror.run(home, "verify", "vit_b")[:2] == (
+        69,
+        f"{kept}: NOT as published: delete it, and pull again\n",
+    )
+
+
+def test_a_run_can_pull_its_model(mirror: Mirror, folders: Folders, tmp_path: Path) -> None:
+    drop_pair(folders.input, "a", image=image_of(64, 64))
+    flags = ("--pull", "--mirror", mirror.url, "--home", tmp_path / "home", "--device", "cpu")
+
+    run = sampoll("run", *folders.flags, *flags, env=mirror.env)
+
+    assert run.stdout.startswith("1 done, 0 failed"), run.stderr
+    assert (tmp_path / "home/checkpoints" / FILE).is_file()
+
+
+def test_without_weights_a_run_says_the_command_that_gets_them(folders: Folders, tmp_path: Path) -> None:
+    drop_pair(folders.input, "a")
+
+    run = sampoll("run", *folders.flags, "--model", "vit_l", "--home", tmp_path)
+
+    assert run.returncode == 69
+    assert run.stderr.splitlines()[-1] == (
+        "sampoll: vit_l needs its weights: run `sampoll models pull vit_l`, or add --pull, or give "
+        "--checkpoint FILE; --model grabcut needs none"
+    )
+    assert folders.waiting == ["a.jpg", "a.json"]
+
+
+def test_a_file_that_is_not_the_official_one_is_refused(mirror: Mirror, tmp_path: Path) -> None:
+    home = {"SAMPOLL_HOME": str(tmp_path)}
+
+    run = sampoll("models", "pull", "vit_b", "--mirror", mirror.url, env=home)
+
+    assert run.returncode == 69
+    assert "has another file" in run.stderr
+    assert not (tmp_path / "checkpoints" / FILE).exists()
+
+
+def test_a_model_that_nobody_publishes_is_a_wrong_word(tmp_path: Path) -> None:
+    run = sampoll("models", "pull", "vit_x")
+
+    assert (run.returncode, run.stderr) == (
+        2,
+        "sampoll: no official checkpoint for 'vit_x': there are vit_b, vit_l, vit_h\n",
+    )
