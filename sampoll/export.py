@@ -8,7 +8,6 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.committed import CommittedResults
-from sampoll.datasets.writing import replaced_file
 from sampoll.errors import InputUnavailable, JobError, UsageError, translated_os_errors
 from sampoll.formats.options import FormatOptions
 from sampoll.interfaces import DatasetFormat
@@ -16,6 +15,7 @@ from sampoll.naming import printable, result_path
 from sampoll.registry import load_formats
 from sampoll.rendering import rendered
 from sampoll.results import Artifact, Segmentation
+from sampoll.writing import replaced_file
 
 log = logging.getLogger(__name__)
 

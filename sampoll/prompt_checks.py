@@ -1,7 +1,8 @@
 """`sampoll prompts check`: prompt files before a run, as a run would see them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sampoll.decoding import DecodingOptions, check_inside, image_size
@@ -60,9 +61,17 @@ def check_pair(
     return len(placed)
 
 
+@lru_cache(16)
+def _by_stem(directory: Path) -> Mapping[str, Sequence[Path]]:
+    """What lies in a directory, by stem and name, looked through once."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(directory.glob("*")):
+        found.setdefault(split_name(path.name)[0], []).append(path)
+    return found
+
+
 def _checked(path: Path, options: DecodingOptions) -> Checked:
-    stem = split_name(path.name)[0]
-    beside = sorted(p for p in path.parent.glob("*") if split_name(p.name)[0] == stem)
+    beside = _by_stem(path.parent)[split_name(path.name)[0]]
     images = [p for p in beside if is_image(p.name)]
     if len(images) > 1 or sum(is_prompt(p.name) for p in beside) > 1:
         raise AmbiguousPair(f"{', '.join(p.name for p in beside)} share one stem", file=str(path))

@@ -12,13 +12,13 @@ import numpy as np
 import orjson
 from pycocotools import mask as coco
 
-from sampoll.datasets.writing import replaced_file
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.rings import edge_polygons
 from sampoll.formats.rle import rle_of
 from sampoll.interfaces import Results
 from sampoll.naming import kept_image, printable
 from sampoll.results import Mask, Segmentation
+from sampoll.writing import replaced_file
 
 
 class Coco:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import orjson
 
-from sampoll.datasets.writing import replaced_file
 from sampoll.formats.contours import Polygon, at_least_three, rings_of_parts
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.rings import joined
@@ -16,6 +15,7 @@ from sampoll.formats.simplification import simplified
 from sampoll.interfaces import Results
 from sampoll.naming import printable
 from sampoll.results import Mask, Segmentation
+from sampoll.writing import replaced_file
 
 
 class Yolo:

@@ -1,7 +1,8 @@
 """What every kind of data set comes down to, and what reading one needs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,12 +45,29 @@ def files_of(source: Path, suffix: str) -> Iterator[Path]:
     yield from (path for path in found if path.is_file() and not path.name.startswith("."))
 
 
+def documents_of(source: Path) -> Iterator[tuple[Path, Any] | BadPrompt]:
+    """The JSON files of a source, and what is in them; a BadPrompt in the place of one that is broken."""
+    for path in files_of(source, ".json"):
+        try:
+            yield path, json_of(path)
+        except InputUnavailable as error:
+            yield BadPrompt(str(error))
+
+
 def image_beside(path: Path) -> Path | None:
     """The image that has the name of `path` but for the extension; None if there is not exactly one."""
-    stem = split_name(path.name)[0]
-    siblings = path.parent.glob("*") if path.parent.is_dir() else ()
-    found = [p for p in siblings if is_image(p.name) and split_name(p.name)[0] == stem]
+    found = images_in(path.parent).get(split_name(path.name)[0], ())
     return found[0] if len(found) == 1 else None
+
+
+@lru_cache(16)
+def images_in(directory: Path) -> Mapping[str, Sequence[Path]]:
+    """The images of a directory by their stems, looked through once."""
+    by_stem: dict[str, list[Path]] = {}
+    for path in directory.glob("*") if directory.is_dir() else ():
+        if is_image(path.name):
+            by_stem.setdefault(split_name(path.name)[0], []).append(path)
+    return by_stem
 
 
 def box_prompt(x0: Any, y0: Any, x1: Any, y1: Any, label: str, id: str | None = None) -> Prompt:

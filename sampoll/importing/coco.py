@@ -20,19 +20,19 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
     boxes are around no single object."""
     document = json_of(source)
     listed, annotations = (_list(document, key, source) for key in ("images", "annotations"))
-    labels = {c.get("id"): str(c.get("name", "")) for c in _objects(document.get("categories") or [])}
-    by_image: dict[Any, list[Prompt]] = {}
+    labels = {str(c.get("id")): str(c.get("name", "")) for c in _objects(document.get("categories") or [])}
+    by_image: dict[str, list[Prompt]] = {}
     for index, annotation in enumerate(annotations):
         try:
             if not isinstance(annotation, dict):
                 raise ValueError("must be a JSON object")
             if not annotation.get("iscrowd"):
                 prompt = _prompt(annotation, labels)
-                by_image.setdefault(annotation.get("image_id"), []).append(prompt)
+                by_image.setdefault(str(annotation.get("image_id")), []).append(prompt)
         except ValueError as error:
             yield BadPrompt(str(error), file=str(source), field=f"annotations[{index}]")
     for index, image in enumerate(listed):
-        prompts = by_image.get(image.get("id")) if isinstance(image, dict) else None
+        prompts = by_image.get(str(image.get("id"))) if isinstance(image, dict) else None
         if prompts:
             name = PurePosixPath(str(image.get("file_name", "")))
             if not name.name or name.is_absolute() or ".." in name.parts:
@@ -53,8 +53,8 @@ def _objects(values: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
     return (value for value in values if isinstance(value, dict))
 
 
-def _prompt(annotation: Mapping[str, Any], labels: Mapping[Any, str]) -> Prompt:
-    label = labels.get(annotation.get("category_id"), "")
+def _prompt(annotation: Mapping[str, Any], labels: Mapping[str, str]) -> Prompt:
+    label = labels.get(str(annotation.get("category_id")), "")
     id = None if annotation.get("id") is None else str(annotation["id"])
     box, keypoints = annotation.get("bbox"), annotation.get("keypoints")
     if isinstance(box, list) and len(box) == 4:

@@ -56,6 +56,8 @@ def _prompt(line: Mapping[str, str]) -> Prompt:
     if not all(line.get(column) for column in POINT):
         raise ValueError("must have x0, y0, x1 and y1, or x and y")
     kind = number(line.get("point") or 1)
+    if kind not in (0, 1):
+        raise ValueError(f"point must be 1 (on the object) or 0 (beside it), got {line['point']!r}")
     return Prompt(points=(Point(number(line["x"]), number(line["y"]), int(kind)),), **named(label, id))
 
 

@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 
 from sampoll.errors import BadPrompt
-from sampoll.importing.annotated import AnnotatedImage, box_prompt, files_of, json_of, named, number
+from sampoll.importing.annotated import AnnotatedImage, box_prompt, documents_of, named, number
 from sampoll.jobs import Point, Prompt
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
     """A file, or a folder of them. Points of one label and one `group_id` are one prompt."""
-    for path in files_of(source, ".json"):
-        document = json_of(path)
+    for found in documents_of(source):
+        if isinstance(found, BadPrompt):
+            yield found
+            continue
+        path, document = found
         if not (isinstance(document, dict) and isinstance(document.get("shapes"), list)):
             yield BadPrompt('is no LabelMe file: it has no list of "shapes"', file=str(path))
             continue

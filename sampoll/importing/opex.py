@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from sampoll.errors import BadPrompt
-from sampoll.importing.annotated import AnnotatedImage, box_prompt, files_of, image_beside, json_of
+from sampoll.importing.annotated import AnnotatedImage, box_prompt, documents_of, image_beside
 from sampoll.jobs import Prompt
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
     """A file, or a folder of them; the image of NAME.json is NAME beside it, or below `images`."""
     root = source if source.is_dir() else source.parent
-    for path in files_of(source, ".json"):
-        document = json_of(path)
+    for read_one in documents_of(source):
+        if isinstance(read_one, BadPrompt):
+            yield read_one
+            continue
+        path, document = read_one
         if not (isinstance(document, dict) and isinstance(document.get("objects"), list)):
             yield BadPrompt('is no OPEX file: it has no list of "objects"', file=str(path))
             continue

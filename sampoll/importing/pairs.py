@@ -8,11 +8,11 @@ from pathlib import Path
 
 import orjson
 
-from sampoll.datasets.writing import replaced_file
 from sampoll.errors import AmbiguousPair, BadImage, JobError, OutputExists, translated_os_errors
 from sampoll.importing.annotated import AnnotatedImage
 from sampoll.prompts import prompts_document
 from sampoll.spool.layout import PROMPT_SUFFIXES, is_image, split_name
+from sampoll.writing import replaced_file
 
 PROMPT_SUFFIX = ".json"
 UNLINKABLE = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)

@@ -24,8 +24,9 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
     beside it, or below `images`."""
     root = source.parent if source.suffix in (".yaml", ".yml") else source
     classes = _classes(source, root)
+    has_folders = root.is_dir() and any(path.is_dir() for path in root.rglob(LABELS))
     for path in files_of(root, ".txt"):
-        if path.name == CLASSES or (root.is_dir() and not _is_label(path, root)):
+        if path.name == CLASSES or (has_folders and LABELS not in path.relative_to(root).parts):
             continue
         where = path.relative_to(root).as_posix() if root.is_dir() else path.name
         image = image_beside(_place_of_image(path, root, images))
@@ -43,11 +44,6 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
         if prompts:
             name = Path(where.replace(f"{LABELS}/", "", 1)).with_suffix(image.suffix).as_posix()
             yield AnnotatedImage(name, image, tuple(prompts))
-
-
-def _is_label(path: Path, root: Path) -> bool:
-    """Of a data set with folders called labels, only files in those."""
-    return LABELS in path.relative_to(root).parts or not any(root.rglob(LABELS))
 
 
 def _place_of_image(label: Path, root: Path, images: Path | None) -> Path:

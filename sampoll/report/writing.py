@@ -8,11 +8,11 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sampoll.committed import CommittedResults
-from sampoll.datasets.writing import replaced_file
 from sampoll.errors import InputUnavailable, JobError, translated_os_errors
 from sampoll.failed_pairs import FailedPair, failed_in_folder, local_time
 from sampoll.naming import printable
 from sampoll.report.summaries import Summary, stages_of, summary_of
+from sampoll.writing import replaced_file
 
 log = logging.getLogger(__name__)
 

@@ -273,6 +273,60 @@ def test_what_is_wrong_with_one_annotation_is_said_and_the_others_go_on(
     assert imported(tmp_path / "in")["cat.json"] == [{"box": box(4, 4, 20, 16), "label": "cat", "id": "1"}]
 
 
+def test_a_broken_file_among_good_ones_is_said_and_the_others_go_on(dataset: Path, tmp_path: Path) -> None:
+    write_opex(dataset)
+    (dataset / "broken.json").write_text("{")
+    (dataset / "other.json").write_text("[]")
+
+    run = sampoll("prompts", "import", "--from", "opex", dataset, "--to", tmp_path / "in")
+
+    assert (run.returncode, run.stdout) == (1, f"1 pairs in {tmp_path / 'in'}, 2 failed\n")
+    assert "broken.json is not JSON in UTF-8" in run.stderr
+    assert 'other.json: is no OPEX file: it has no list of "objects"' in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("cat.jpg,1,1,9,9,,,,,", None),
+        ("cat.jpg,,,,,1,1,0.5,,", "line 2: point must be 1 (on the object) or 0 (beside it), got '0.5'"),
+        ("cat.jpg,,,,,1,nan,1,,", "line 2: x and y must be finite"),
+        ("cat.jpg,1,1,9,,,,,,", "line 2: must have x0, y0, x1 and y1, or x and y"),
+        ("../cat.jpg,1,1,9,9,,,,,", "line 2: image must be a path below the folder of the images"),
+    ],
+)
+def test_a_line_of_a_table_is_right_or_said_to_be_wrong(
+    dataset: Path, tmp_path: Path, line: str, message: str | None
+) -> None:
+    table = dataset / "table.csv"
+    table.write_text(f"image,x0,y0,x1,y1,x,y,point,label,id\n{line}\n")
+
+    run = sampoll("prompts", "import", "--from", "csv", table, "--to", tmp_path / "in")
+
+    assert run.returncode == (0 if message is None else 1)
+    assert message is None or message in run.stderr
+
+
+def test_odd_values_in_a_coco_file_are_said_and_no_crash(dataset: Path, tmp_path: Path) -> None:
+    odd = {
+        "images": [{"id": [7], "file_name": "cat.jpg"}, 5, {"id": 8}],
+        "annotations": [
+            {"image_id": [7], "category_id": {}, "bbox": [1, 1, 5, 5]},
+            {"image_id": 8, "category_id": 1, "bbox": [1, 1, 5, 5]},
+            "annotation",
+            {"image_id": 7, "bbox": [1, 1, True, 5]},
+        ],
+        "categories": [{"id": [1]}, 3],
+    }
+    (dataset / "odd.json").write_text(json.dumps(odd))
+
+    run = sampoll("prompts", "import", "--from", "coco", dataset / "odd.json", "--to", tmp_path / "in")
+
+    assert (run.returncode, run.stdout) == (1, f"1 pairs in {tmp_path / 'in'}, 3 failed\n")
+    assert "annotations[2]: must be a JSON object" in run.stderr
+    assert "annotations[3]: must be a number, got True" in run.stderr
+
+
 def test_pairs_that_are_there_are_left_as_they_are(dataset: Path, tmp_path: Path) -> None:
     source = write_opex(dataset)
     sampoll("prompts", "import", "--from", "opex", source, "--to", tmp_path / "in")
