@@ -1,16 +1,27 @@
 """Segmentations as files in memory, whatever a format does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from sampoll.errors import OutputFailed
 from sampoll.interfaces import Format
 from sampoll.results import Artifact, Segmentation
 
+Clean: TypeAlias = Callable[[Segmentation], Segmentation]
+"""What is done to masks before they are rendered; there are as many afterwards."""
 
-def rendered(formats: Sequence[Format], segmentation: Segmentation) -> tuple[Artifact, ...]:
+
+def unchanged(segmentation: Segmentation) -> Segmentation:
+    return segmentation
+
+
+def rendered(
+    formats: Sequence[Format], segmentation: Segmentation, clean: Clean = unchanged
+) -> tuple[Artifact, ...]:
     """The files of every format, in order; OutputFailed if one cannot be made."""
     artifacts: list[Artifact] = []
     try:
+        segmentation = clean(segmentation)
         for form in formats:
             artifacts.extend(form.render(segmentation, tuple(artifacts)))
     except Exception as error:

@@ -26,15 +26,13 @@ from sampoll.executor import Executor, Outcome
 from sampoll.interfaces import Format, Segmenter, Transport
 from sampoll.jobs import Job, KnownImage, Submission
 from sampoll.naming import base_name
-from sampoll.rendering import rendered
-from sampoll.results import Artifact, Delivery, Segmentation
+from sampoll.rendering import Clean, rendered, unchanged
+from sampoll.results import Delivery, Segmentation
 
 log = logging.getLogger(__name__)
 
 Decode: TypeAlias = Callable[[Submission], Job]
 """Raises JobError for a submission that cannot become a job."""
-Clean: TypeAlias = Callable[[Segmentation], Segmentation]
-"""What is done to masks before they are rendered; there are as many afterwards."""
 
 DECODED_BYTES = 512 * 2**20
 """Decoded images that may wait for the executor; one always may."""
@@ -65,7 +63,7 @@ class Service:
     segmenter: Segmenter[Any]
     formats: Sequence[Format]
     batch_size: int
-    clean: Clean = lambda segmentation: segmentation
+    clean: Clean = unchanged
     max_wait_seconds: float = 0.0
     io_threads: int = 1
     executors: int = 1
@@ -196,7 +194,9 @@ class _Run:
                 except JobError as error:
                     self._transport.reject(submission, error)
                 else:
-                    rendering.append((submission, renderers.submit(_rendered, self._service, named)))
+                    service = self._service
+                    future = renderers.submit(rendered, service.formats, named, service.clean)
+                    rendering.append((submission, future))
             deliveries = []
             for submission, future in rendering:
                 try:
@@ -224,10 +224,6 @@ def _pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _rendered(service: Service, segmentation: Segmentation) -> tuple[Artifact, ...]:
-    return rendered(service.formats, service.clean(segmentation))
 
 
 class _InFlight:

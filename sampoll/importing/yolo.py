@@ -28,7 +28,7 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
     for path in files_of(root, ".txt"):
         if path.name == CLASSES or (has_folders and LABELS not in path.relative_to(root).parts):
             continue
-        where = path.relative_to(root).as_posix() if root.is_dir() else path.name
+        where = path.relative_to(root) if root.is_dir() else Path(path.name)
         image = image_beside(_place_of_image(path, root, images))
         size = None if image is None else image_size(image.read_bytes())
         if image is None or size is None:
@@ -42,8 +42,9 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
             except ValueError as error:
                 yield BadPrompt(str(error), file=str(path), field=f"line {line_number}")
         if prompts:
-            name = Path(where.replace(f"{LABELS}/", "", 1)).with_suffix(image.suffix).as_posix()
-            yield AnnotatedImage(name, image, tuple(prompts))
+            parts = [part for part in where.parts if part != LABELS]
+            name = Path(*parts).with_suffix(image.suffix)
+            yield AnnotatedImage(name.as_posix(), image, tuple(prompts))
 
 
 def _place_of_image(label: Path, root: Path, images: Path | None) -> Path:
@@ -56,22 +57,23 @@ def _place_of_image(label: Path, root: Path, images: Path | None) -> Path:
     return Path(*parts)
 
 
-def _classes(source: Path, root: Path) -> Mapping[int, str]:
+def _classes(source: Path, root: Path) -> Mapping[str, str]:
     """Names of classes, from data.yaml or classes.txt; without them, classes are called by their numbers."""
     given = source if source.suffix in (".yaml", ".yml") else root / "data.yaml"
-    if given.is_file():
-        try:
+    lists = sorted(root.rglob(CLASSES)) if root.is_dir() else []
+    try:
+        if given.is_file():
             names = yaml.safe_load(given.read_text("utf-8"))["names"]
-        except (yaml.YAMLError, OSError, TypeError, KeyError, UnicodeDecodeError) as error:
-            raise InputUnavailable(f'{given} has no "names" of classes: {error}') from error
+        else:
+            names = lists[0].read_text("utf-8").splitlines() if lists else []
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
-        return {int(number): str(name) for number, name in pairs}
-    found = sorted(root.rglob(CLASSES)) if root.is_dir() else []
-    return dict(enumerate(found[0].read_text("utf-8").splitlines())) if found else {}
+        return {str(number): str(name) for number, name in pairs}
+    except (yaml.YAMLError, OSError, TypeError, KeyError, UnicodeDecodeError) as error:
+        raise InputUnavailable(f'{given} has no "names" of classes: {error}') from error
 
 
-def _prompt(words: list[str], size: tuple[int, int], classes: Mapping[int, str]) -> Prompt:
-    label = classes.get(int(number(words[0])), words[0])
+def _prompt(words: list[str], size: tuple[int, int], classes: Mapping[str, str]) -> Prompt:
+    label = classes.get(words[0], words[0])
     places, (height, width) = [number(word) for word in words[1:]], size
     if len(places) in (4, 5):  # the fifth is a confidence
         x, y, w, h = places[:4]

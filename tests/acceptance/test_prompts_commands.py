@@ -307,6 +307,17 @@ def test_a_line_of_a_table_is_right_or_said_to_be_wrong(
     assert message is None or message in run.stderr
 
 
+@pytest.mark.parametrize("names", ["names: 5\n", "nc: 2\n", "names: [unclosed\n"])
+def test_a_data_yaml_without_names_is_refused(dataset: Path, tmp_path: Path, names: str) -> None:
+    write_yolo(dataset)
+    (dataset / "data.yaml").write_text(names)
+
+    run = sampoll("prompts", "import", "--from", "yolo", dataset, "--to", tmp_path / "in")
+
+    assert run.returncode == 66
+    assert 'data.yaml has no "names" of classes' in run.stderr
+
+
 def test_odd_values_in_a_coco_file_are_said_and_no_crash(dataset: Path, tmp_path: Path) -> None:
     odd = {
         "images": [{"id": [7], "file_name": "cat.jpg"}, 5, {"id": 8}],
