@@ -56,6 +56,8 @@ def download(
     with translated_os_errors("download to", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path) as part:
+            if path.is_file():  # another process was faster
+                return
             _check_room(wanted, part)
             with tqdm(
                 total=wanted.size, unit="B", unit_scale=True, desc=path.name, disable=not show_progress

@@ -248,6 +248,15 @@ def test_two_downloads_of_one_file_do_not_mix(serve: Serve, tmp_path: Path) -> N
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
 
 
+def test_what_somebody_else_has_just_fetched_is_not_fetched_again(serve: Serve, tmp_path: Path) -> None:
+    server = serve(honest)
+    fetch(server, tmp_path / "weights.pth")
+
+    fetch(server, tmp_path / "weights.pth")
+
+    assert len(server.ranges) == 1
+
+
 def test_without_room_nothing_is_begun(tmp_path: Path) -> None:
     wanted = Wanted("http://127.0.0.1:9/weights.pth", 2**60, SHA256)
 
