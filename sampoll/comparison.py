@@ -10,6 +10,7 @@ from sampoll.decoding import decode_image
 from sampoll.errors import UsageError
 from sampoll.images import image_files, read_image
 from sampoll.registry import find_factory, load_segmenter
+from sampoll.segmenters.sam import checkpoint_of
 from sampoll.segmenters.sam.checkpoint import MODELS, load_sam
 from sampoll.segmenters.sam.device import chosen_engine, torch_device, variants
 from sampoll.segmenters.sam.fidelity import GATES, Fidelity, compare
@@ -95,8 +96,7 @@ def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
     segmenters = {
         f"{engine}, {precision}": _segmenter(model, engine, precision) for engine, precision in _chosen(model)
     }
-    assert model.checkpoint is not None  # without one, there are no segmenters
-    original = load_sam(model.model, model.checkpoint).to(torch_device(model.device))
+    original = load_sam(model.model, checkpoint_of(model.model, model)).to(torch_device(model.device))
     seconds, found = compare(original, segmenters, images)
     return Comparison(model.model, seconds, found)
 

@@ -12,7 +12,7 @@ from sampoll.decoding import decode_image
 from sampoll.errors import StorageTrouble, UsageError
 from sampoll.images import image_files, read_image
 from sampoll.registry import find_factory, load_segmenter
-from sampoll.segmenters.sam import openvino_cache
+from sampoll.segmenters.sam import checkpoint_of, openvino_cache
 from sampoll.segmenters.sam.checkpoint import MODELS, load_sam
 from sampoll.segmenters.sam.openvino_encoder import cached_model, quantized_place, save
 from sampoll.segmenters.sam.quantization import imported_nncf, quantized
@@ -34,7 +34,6 @@ def quantize_encoder(settings: Settings, paths: Sequence[Path]) -> Path:
     options = settings.model.model_copy(update={"device": "cpu", "engine": "torch", "precision": "bf16"})
     segmenter = load_segmenter(options, find_factory(options))
     assert isinstance(segmenter, SamSegmenter)
-    assert options.checkpoint is not None  # without one, there is no segmenter
     assert segmenter.info.checkpoint_sha256 is not None
 
     def preprocessed(path: Path) -> NDArray[np.float32]:
@@ -43,7 +42,7 @@ def quantize_encoder(settings: Settings, paths: Sequence[Path]) -> Path:
         array: NDArray[Any] = segmenter.preprocessed(image)[None].numpy()
         return array
 
-    original = load_sam(options.model, options.checkpoint).image_encoder
+    original = load_sam(options.model, checkpoint_of(options.model, options)).image_encoder
     sha256, cache = segmenter.info.checkpoint_sha256, openvino_cache(settings.model)
     model = quantized(cached_model(original, sha256, cache), images, preprocessed)
     place = quantized_place(sha256, cache)

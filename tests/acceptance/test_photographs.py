@@ -110,7 +110,7 @@ def test_a_faster_way_is_compared_with_the_original(checkpoint: Path, tmp_path: 
     ("arguments", "code", "message"),
     [
         (("--model", "grabcut"), 2, "--model grabcut is none of vit_b, vit_l, vit_h"),
-        ((), 69, "vit_b needs its weights: give --checkpoint FILE"),
+        ((), 69, "vit_b needs its weights: run `sampoll models pull vit_b`"),
     ],
 )
 def test_what_cannot_be_compared_is_one_clear_error(

@@ -19,11 +19,13 @@ from skimage import data
 from support import image_of, job_of
 from tiny import tiny_sam
 
+from sampoll.checkpoints import OFFICIAL
 from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.executor import Executor
 from sampoll.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt, RgbImage
 from sampoll.registry import find_factory, load_segmenter
 from sampoll.results import ModelInfo, Segmentation
+from sampoll.segmenters.sam import checkpoint_of
 from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
 from sampoll.segmenters.sam.device import PRECISIONS, torch_device
 from sampoll.segmenters.sam.encoder import Encoder
@@ -225,6 +227,19 @@ def test_the_image_is_encoded_once_however_many_prompts_there_are(monkeypatch: p
 
 
 # Checkpoints
+
+
+def test_the_checkpoint_is_the_one_that_was_named_or_else_the_one_that_was_pulled(tmp_path: Path) -> None:
+    named, pulled = tmp_path / "named.pth", tmp_path / "checkpoints" / OFFICIAL["vit_b"].file
+    pulled.parent.mkdir()
+    for path in (named, pulled):
+        path.touch()
+    options = {"model": "vit_b", "home": tmp_path}
+
+    assert checkpoint_of("vit_b", ModelSettings.model_validate(options)) == pulled
+    assert checkpoint_of("vit_b", ModelSettings.model_validate({**options, "checkpoint": named})) == named
+    with pytest.raises(ModelUnavailable, match="vit_l needs its weights: run `sampoll models pull vit_l`"):
+        checkpoint_of("vit_l", ModelSettings.model_validate(options))
 
 
 @pytest.fixture(scope="module")
