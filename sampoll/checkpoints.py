@@ -73,5 +73,9 @@ def is_official(path: Path, checkpoint: Checkpoint) -> bool:
     """Whether a file is the checkpoint, bit by bit."""
     if path.stat().st_size != checkpoint.size:
         return False
+    return sha256_of(path) == checkpoint.sha256
+
+
+def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == checkpoint.sha256
+        return hashlib.file_digest(file, "sha256").hexdigest()

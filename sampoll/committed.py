@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sampoll.formats.reading import labels_of, segmentation_of
-from sampoll.naming import printable
+from sampoll.naming import RECORD_SUFFIX, printable
 from sampoll.results import Segmentation
 from sampoll.spool.files import read_regular
 from sampoll.spool.layout import is_ignored
@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-RECORD = ".json"
 OPEX_BEGINS_WITH = b'{"id":'
 """But for whitespace; other JSON, which may be large, is not read."""
 FIRST_BYTES = 16
@@ -53,7 +52,7 @@ class CommittedResults:
         """The name of each result, and the content of its record; what has gone since is passed over."""
         for name in self._names:
             with suppress(FileNotFoundError):
-                yield name, read_regular(self._output / (name + RECORD))
+                yield name, read_regular(self._output / (name + RECORD_SUFFIX))
 
     def _read(self, reading: Callable[[bytes, str], T]) -> Iterator[T]:
         for name, record in self.records():
@@ -61,7 +60,7 @@ class CommittedResults:
                 yield reading(record, name)
             except ValueError as error:
                 if name not in self.unreadable:
-                    log.warning("%s is left out: %s", printable(name + RECORD), error)
+                    log.warning("%s is left out: %s", printable(name + RECORD_SUFFIX), error)
                     self.unreadable.add(name)
 
 
@@ -71,8 +70,8 @@ def _names(output: Path) -> Iterator[str]:
         subdirectories[:] = sorted(name for name in subdirectories if not is_ignored(name))
         for file in sorted(files):
             path = Path(directory, file)
-            if file.endswith(RECORD) and not is_ignored(file) and _begins_like_opex(path):
-                yield path.relative_to(output).as_posix().removesuffix(RECORD)
+            if file.endswith(RECORD_SUFFIX) and not is_ignored(file) and _begins_like_opex(path):
+                yield path.relative_to(output).as_posix().removesuffix(RECORD_SUFFIX)
 
 
 def _begins_like_opex(path: Path) -> bool:

@@ -1,7 +1,6 @@
 """Large files over HTTP: resumed where they broke off, checked, and there whole or not at all."""
 
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
@@ -15,7 +14,7 @@ from typing import IO, Any
 import requests
 from tqdm import tqdm
 
-from sampoll.checkpoints import Checkpoint
+from sampoll.checkpoints import Checkpoint, sha256_of
 from sampoll.errors import CutShort, ModelUnavailable, StorageTrouble, translated_os_errors
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ def download(
                 total=wanted.size, unit="B", unit_scale=True, desc=path.name, disable=not show_progress
             ) as bar:
                 _fetch(wanted, part, bar, stalled_seconds)
-            if _sha256_of(part) != wanted.sha256:
+            if sha256_of(part) != wanted.sha256:
                 part.unlink()
                 raise ModelUnavailable(
                     f"{wanted.url} gave a file of the right size and with another sha256: it was deleted. "
@@ -170,8 +169,3 @@ def _size_of(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

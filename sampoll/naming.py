@@ -2,6 +2,9 @@
 
 from urllib.parse import urlsplit
 
+RECORD_SUFFIX = ".json"
+"""Of the file that commits a result: NAME.json."""
+
 
 def printable(text: str) -> str:
     r"""`text` with control and direction characters, and bytes that are no UTF-8, as \x, \u escapes.

@@ -11,9 +11,7 @@ import orjson
 
 from sampoll.errors import JobError, translated_os_errors
 from sampoll.events import Events
-from sampoll.naming import printable
-
-RECORD = ".json"
+from sampoll.naming import RECORD_SUFFIX, printable
 
 
 class RunReport(Events):
@@ -45,7 +43,7 @@ class RunReport(Events):
 
     def _result(self, stem: str) -> dict[str, Any]:
         """What the record of a result says, as far as it can be read by now."""
-        path = stem + RECORD
+        path = stem + RECORD_SUFFIX
         try:
             meta = orjson.loads((self._output / path).read_bytes())["meta"]
             files, seconds = orjson.loads(meta["files"]), orjson.loads(meta["seconds"])

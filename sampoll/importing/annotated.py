@@ -45,13 +45,19 @@ def files_of(source: Path, suffix: str) -> Iterator[Path]:
     yield from (path for path in found if path.is_file() and not path.name.startswith("."))
 
 
-def documents_of(source: Path) -> Iterator[tuple[Path, Any] | BadPrompt]:
-    """The JSON files of a source, and what is in them; a BadPrompt in the place of one that is broken."""
+def documents_of(source: Path, kind: str, key: str) -> Iterator[tuple[Path, Mapping[str, Any]] | BadPrompt]:
+    """The JSON files of a source that have a list under `key`, as all of that kind do; a BadPrompt in the
+    place of one that is broken or something else."""
     for path in files_of(source, ".json"):
         try:
-            yield path, json_of(path)
+            document = json_of(path)
         except InputUnavailable as error:
             yield BadPrompt(str(error))
+            continue
+        if isinstance(document, dict) and isinstance(document.get(key), list):
+            yield path, document
+        else:
+            yield BadPrompt(f'is no {kind} file: it has no list of "{key}"', file=str(path))
 
 
 def image_beside(path: Path) -> Path | None:

@@ -17,14 +17,11 @@ from sampoll.jobs import Point, Prompt
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
     """A file, or a folder of them. Points of one label and one `group_id` are one prompt."""
-    for found in documents_of(source):
+    for found in documents_of(source, "LabelMe", "shapes"):
         if isinstance(found, BadPrompt):
             yield found
             continue
         path, document = found
-        if not (isinstance(document, dict) and isinstance(document.get("shapes"), list)):
-            yield BadPrompt('is no LabelMe file: it has no list of "shapes"', file=str(path))
-            continue
         # As it was written, perhaps under Windows; LabelMe's own files are beside their images.
         image_name = PureWindowsPath(str(document.get("imagePath", ""))).as_posix()
         folder = path.parent if images is None else images / path.parent.relative_to(_root(source))

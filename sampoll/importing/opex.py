@@ -15,14 +15,11 @@ from sampoll.jobs import Prompt
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
     """A file, or a folder of them; the image of NAME.json is NAME beside it, or below `images`."""
     root = source if source.is_dir() else source.parent
-    for read_one in documents_of(source):
+    for read_one in documents_of(source, "OPEX", "objects"):
         if isinstance(read_one, BadPrompt):
             yield read_one
             continue
         path, document = read_one
-        if not (isinstance(document, dict) and isinstance(document.get("objects"), list)):
-            yield BadPrompt('is no OPEX file: it has no list of "objects"', file=str(path))
-            continue
         place = path if images is None else images / path.relative_to(root)
         image = image_beside(place)
         if image is None:

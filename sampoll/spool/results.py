@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sampoll.errors import OutputExists
-from sampoll.naming import printable
+from sampoll.naming import RECORD_SUFFIX, printable
 from sampoll.spool.claims import Claim
 from sampoll.spool.files import (
     create_anew,
@@ -23,8 +23,6 @@ from sampoll.spool.files import (
 from sampoll.spool.layout import Layout, versioned
 from sampoll.spool.nodes import Node
 from sampoll.spool.state import JobState
-
-RECORD_SUFFIX = ".json"
 
 
 class OnExist(Enum):

@@ -19,14 +19,14 @@ from skimage import data
 from support import image_of, job_of
 from tiny import tiny_sam
 
-from sampoll.checkpoints import OFFICIAL
+from sampoll.checkpoints import OFFICIAL, sha256_of
 from sampoll.errors import ModelUnavailable, OutOfMemory
 from sampoll.executor import Executor
 from sampoll.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt, RgbImage
 from sampoll.registry import find_factory, load_segmenter
 from sampoll.results import ModelInfo, Segmentation
 from sampoll.segmenters.sam import checkpoint_of
-from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
+from sampoll.segmenters.sam.checkpoint import load_sam
 from sampoll.segmenters.sam.device import PRECISIONS, torch_device
 from sampoll.segmenters.sam.encoder import Encoder
 from sampoll.segmenters.sam.segmenter import MaskPolicy, SamSegmenter

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sampoll.checkpoints import OFFICIAL, home_of, kept_at
+from sampoll.checkpoints import OFFICIAL, home_of, kept_at, sha256_of
 from sampoll.errors import ModelUnavailable
 from sampoll.settings import ModelSettings
 
@@ -32,7 +32,7 @@ def _build(name: str, options: ModelSettings) -> "SamSegmenter":
     """ModelUnavailable if the checkpoint or the device cannot be used."""
     checkpoint = checkpoint_of(name, options)
     # Here, because torch takes seconds to import and the checks above should not.
-    from sampoll.segmenters.sam.checkpoint import load_sam, sha256_of
+    from sampoll.segmenters.sam.checkpoint import load_sam
     from sampoll.segmenters.sam.device import chosen_engine, chosen_precision, torch_device
     from sampoll.segmenters.sam.segmenter import SamSegmenter
 

@@ -1,6 +1,5 @@
 """Official weights into segment_anything's own modules, without copying them through memory."""
 
-import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,11 +30,6 @@ def load_sam(name: str, path: Path) -> Sam:
     sam.load_state_dict({key: weight.float() for key, weight in weights.items()}, assign=True)
     sam.requires_grad_(False)
     return sam.eval()
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _empty(name: str) -> Sam:
