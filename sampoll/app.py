@@ -10,6 +10,7 @@ from threading import Event
 
 from sampoll.assembly import LoadedModel, decoding_options, format_options, load_model, service_of
 from sampoll.decoding import DecodingOptions
+from sampoll.directories import readiness_of
 from sampoll.errors import (
     BadPrompt,
     ConfigurationError,
@@ -32,16 +33,17 @@ from sampoll.rerun import Before
 from sampoll.results import ModelInfo
 from sampoll.run_report import run_report
 from sampoll.service import Service
+from sampoll.services import registered
 from sampoll.settings import Settings
 from sampoll.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import Layout
 from sampoll.spool.probing import probe
 from sampoll.spool.results import Naming, OnExist
-from sampoll.spool.scan import Readiness
 from sampoll.spool.writers import ignore_lease_breaks
 from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
 from sampoll.transports.pairs import CommonPrompt, SizeLimits
+from sampoll.vitals import Vitals
 
 log = logging.getLogger(__name__)
 
@@ -87,16 +89,17 @@ def run_plan(plan: Plan, listeners: Sequence[Events], *, show_progress: bool) ->
     Raises SampollError for whatever keeps the run from working at all.
     """
     factory = find_factory(plan.settings.model)
-    tally = Tally()
+    tally, vitals = Tally(), _vitals(plan)
     with ExitStack() as stack:
-        everyone: list[Events] = [*listeners, tally]
+        everyone: list[Events] = [*listeners, tally, vitals]
         if plan.settings.operations.report is not None:
             report = run_report(plan.settings.operations.report, plan.layout.output)
             everyone.append(stack.enter_context(report))
         if show_progress:
             everyone.append(stack.enter_context(progress_bar()))
         ignore_lease_breaks()
-        application = _Application(plan, factory, Broadcast(everyone))
+        stack.enter_context(registered(vitals.document))
+        application = _Application(plan, factory, Broadcast(everyone), vitals)
         stack.enter_context(stopping_on_signals(application.stop))
         outside_the_main_thread(application.run)
         if tally.done:
@@ -109,12 +112,13 @@ class _Application:
     input went away, storage failed, others took our jobs. A service then waits until the directories can be
     used again, and begins a new session, as a new node that recovers what the last one left."""
 
-    def __init__(self, plan: Plan, factory: Factory, events: Events) -> None:
+    def __init__(self, plan: Plan, factory: Factory, events: Events, vitals: Vitals) -> None:
         self._plan = plan
         self._settings = plan.settings
         self._layout = plan.layout
         self._factory = factory
         self._events = events
+        self._vitals = vitals
         self._stop = Event()
         self._session: tuple[DirectoryTransport, Event] | None = None
         self._former_nodes: set[str] = set()
@@ -127,6 +131,7 @@ class _Application:
     def stop(self) -> None:
         """Asks for an orderly end, from any thread."""
         log.info(STOPPING)
+        self._vitals.stopping()
         self._stop.set()
         if self._session is not None:
             transport, session_stop = self._session
@@ -150,6 +155,7 @@ class _Application:
                 # Said once, not at each try.
                 is_new = pause_seconds == first_pause_seconds
                 log.log(logging.ERROR if is_new else logging.DEBUG, "paused: %s", trouble)
+                self._vitals.paused(str(trouble))
             if not self._wait_until_usable(pause_seconds, is_mount=is_mount):
                 return
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
@@ -174,7 +180,7 @@ class _Application:
         session_stop = Event()
         probe(self._layout, self._settings.spool.min_free_bytes)
         with directory_transport(
-            self._layout, self._plan.transport, self._events, self._former_nodes
+            self._layout, self._plan.transport, self._events, self._former_nodes, self._vitals.document
         ) as transport:
             self._session = transport, session_stop
             if self._stop.is_set():
@@ -195,6 +201,7 @@ class _Application:
         if self._model is None:
             self._model = load_model(self._settings.model, self._factory)
         log.info("%s: ready", self._layout.input)
+        self._vitals.working(self._model.segmenter.info)
         if self._settings.spool.skip_done:
             transport.skip(self._plan.before(self._model.segmenter.info).has)
         decode = self._model.decode_with(self._plan.decoding)
@@ -207,6 +214,11 @@ def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
     if stopped or tally.last_backlog.deferred:
         return CutShort.exit_code
     return JobError.exit_code if tally.failures else 0
+
+
+def _vitals(plan: Plan) -> Vitals:
+    about = {"service": "run", "input": str(plan.layout.input), "output": str(plan.layout.output)}
+    return Vitals(about, stall_seconds=plan.settings.operations.stall_seconds, looks_around=True)
 
 
 def _common_prompt(settings: Settings) -> CommonPrompt | None:
@@ -228,12 +240,7 @@ def _transport_options(settings: Settings) -> DirectoryOptions:
     spool, limits = settings.spool, settings.limits
     return DirectoryOptions(
         continuous=spool.continuous,
-        readiness=Readiness(
-            spool.settle_seconds,
-            spool.ready_suffix,
-            spool.pair_timeout_seconds,
-            needs_prompt=spool.prompt is None,
-        ),
+        readiness=readiness_of(spool),
         prompt=_common_prompt(settings),
         rescan_seconds=spool.rescan_seconds,
         give_up_seconds=spool.give_up_seconds,

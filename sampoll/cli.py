@@ -1,8 +1,9 @@
 """The command line: parse -> settings -> app -> exit code."""
 
+import json
+import logging
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -10,7 +11,7 @@ import typer
 
 from sampoll import clients, failed, models, prompt_commands, serve
 from sampoll.ending import end_with
-from sampoll.logs import set_up_logging
+from sampoll.logs import log_last_words, set_up_logging
 from sampoll.options import ConfigOption, ImagesArgument, PrintConfigOption, resolve_or_print, with_settings
 from sampoll.resolution import resolve
 
@@ -42,14 +43,23 @@ def _run_app() -> int:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"sampoll {version('sampoll')}")
+        from sampoll.versions import versions
+
+        for line in versions():
+            typer.echo(line)
         raise typer.Exit
 
 
 @app.callback()
 def _common(
     show_version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Print the versions of sampoll and what it computes with.",
+        ),
     ] = False,
 ) -> None:
     pass
@@ -90,6 +100,7 @@ def run(
     plan = plan_of(settings, layout_of(settings.spool))
     exit_code, summary = run_plan(plan, [Log()], show_progress=show_progress)
     typer.echo(summary)
+    log_last_words(logging.INFO, summary, "summary")
     raise typer.Exit(exit_code)
 
 
@@ -155,6 +166,56 @@ def report(
     exit_code, summary = write_report(output, resolved.settings.spool.input)
     typer.echo(summary)
     raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("spool", "model", "masks", "outputs", "limits", "redis", "operations")
+def doctor(
+    flags: dict[str, Any],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Find out whether `sampoll run` with these flags would work here, and say what to do if not.
+
+    Redis is looked at if a setting names it. Exits with what the run would.
+    """
+    from sampoll.doctor.examination import examine
+    from sampoll.doctor.findings import exit_code_of
+
+    findings = []
+    for finding in examine(flags, os.environ, config):
+        findings.append(finding)
+        if not as_json:
+            typer.echo(finding.line())
+    exit_code = exit_code_of(findings)
+    if as_json:
+        document = {"exit_code": exit_code, "findings": [finding.document() for finding in findings]}
+        typer.echo(json.dumps(document, indent=2))
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("input", "prompt", "recursive", "ready-suffix")
+def status(
+    flags: dict[str, Any],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Say how the services on an input are, or without one all of yours on this machine.
+
+    Exits with 0 if they are well, 1 if one should be restarted, 3 if none runs.
+    """
+    settings = resolve(flags, os.environ, config).settings.spool
+
+    from sampoll.status import status_of_input, status_of_machine
+
+    found = status_of_machine() if settings.input is None else status_of_input(settings, settings.input)
+    if as_json:
+        typer.echo(json.dumps(found.document(), indent=2))
+    else:
+        for line in found.lines():
+            typer.echo(line)
+    raise typer.Exit(found.verdict)
 
 
 @app.command()

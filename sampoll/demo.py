@@ -53,19 +53,24 @@ def write_demo(directory: Path) -> int:
         for part in ("in", "truth"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         for pair in pairs:
-            _write(pair, directory)
+            write_pair(pair, directory / "in")
+            _write_truths(pair, directory / "truth")
     return len(pairs)
 
 
-def _write(pair: DemoPair, directory: Path) -> None:
+def write_pair(pair: DemoPair, directory: Path) -> None:
+    """Writes the image and the prompt file into `directory`."""
     _, content = cv2.imencode(".jpg", pair.image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-    _write_file(directory / "in" / f"{pair.name}.jpg", content.tobytes())
+    _write_file(directory / f"{pair.name}.jpg", content.tobytes())
     prompts: Any = prompts_document(pair.prompts)
     document = prompts[0] if len(prompts) == 1 else {"prompts": prompts}
-    _write_file(directory / "in" / f"{pair.name}.json", json.dumps(document, indent=2).encode() + b"\n")
+    _write_file(directory / f"{pair.name}.json", json.dumps(document, indent=2).encode() + b"\n")
+
+
+def _write_truths(pair: DemoPair, directory: Path) -> None:
     for index, truth in enumerate(pair.truths):
         suffix = f".{index}.png" if len(pair.truths) > 1 else ".png"
-        _write_file(directory / "truth" / f"{pair.name}{suffix}", encode(Mask.from_array(truth, 1.0)))
+        _write_file(directory / f"{pair.name}{suffix}", encode(Mask.from_array(truth, 1.0)))
 
 
 def _write_file(path: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ from sampoll.errors import (
 from sampoll.resolution import default_config_files
 from sampoll.settings import SpoolSettings
 from sampoll.spool.layout import DONE, IMAGE_SUFFIXES, PAIR_SUFFIXES, Layout
+from sampoll.spool.scan import Readiness
 
 
 def layout_of(settings: SpoolSettings, *, creates: bool = True) -> Layout:
@@ -35,8 +36,22 @@ def layout_of(settings: SpoolSettings, *, creates: bool = True) -> Layout:
         _create(output)
         if done is not None and not done.is_relative_to(input_directory):
             _create(done)
-    suffixes = PAIR_SUFFIXES if settings.prompt is None else IMAGE_SUFFIXES
-    return Layout(input_directory, output, done, settings.recursive, suffixes)
+    return Layout(input_directory, output, done, settings.recursive, suffixes_of(settings))
+
+
+def suffixes_of(settings: SpoolSettings) -> frozenset[str]:
+    """Of the files that take part."""
+    return PAIR_SUFFIXES if settings.prompt is None else IMAGE_SUFFIXES
+
+
+def readiness_of(settings: SpoolSettings) -> Readiness:
+    """When pairs are complete."""
+    return Readiness(
+        settings.settle_seconds,
+        settings.ready_suffix,
+        settings.pair_timeout_seconds,
+        needs_prompt=settings.prompt is None,
+    )
 
 
 def _done_directory(settings: SpoolSettings, input_directory: Path, output: Path) -> Path | None:

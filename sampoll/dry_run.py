@@ -2,22 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from enum import Enum
 from functools import partial
 
 from sampoll.app import Plan
 from sampoll.assembly import load_model
-from sampoll.errors import InputUnavailable, JobError
+from sampoll.errors import JobError
 from sampoll.jobs import Submission
 from sampoll.naming import base_name, folder_of, printable
 from sampoll.prompt_checks import check_pair
 from sampoll.rerun import IsDone
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import listing
 from sampoll.spool.results import done_before
-from sampoll.spool.scan import Group, Scan, observe, scan
+from sampoll.spool.scan import Group
 from sampoll.spool.state import JobState
+from sampoll.spool.survey import survey
 from sampoll.transports.pairs import read_submission
 
 
@@ -34,7 +33,10 @@ def dry_run(plan: Plan) -> Iterator[str]:
     is_done: IsDone | None = None
     if plan.settings.spool.skip_done:
         is_done = plan.before(load_model(plan.settings.model).segmenter.info).has
-    found = _look(plan)
+    layout = plan.layout
+    found = survey(
+        layout.input, plan.transport.readiness, recursive=layout.recursive, suffixes=layout.suffixes
+    )
     counts: Counter[Fate] = Counter()
     for group in found.ready:
         fate, line = _fate(plan, group, is_done)
@@ -44,21 +46,6 @@ def dry_run(plan: Plan) -> Iterator[str]:
     if found.half:
         parts.append(f"{found.half} half pair{'s' * (found.half > 1)}")
     yield ", ".join(parts)
-
-
-def _look(plan: Plan) -> Scan:
-    """What is there, as if all of it had settled."""
-    layout, readiness = plan.layout, replace(plan.transport.readiness, settle_seconds=0.0)
-    try:
-        files = listing(
-            layout.input,
-            recursive=layout.recursive,
-            suffixes=layout.suffixes,
-            ready_suffix=readiness.ready_suffix,
-        )
-        return scan(observe(files, {}, 0.0), 0.0, readiness)
-    except OSError as error:
-        raise InputUnavailable(f"the input {layout.input}: {error.strerror}") from error
 
 
 def _fate(plan: Plan, group: Group, is_done: IsDone | None) -> tuple[Fate, str]:

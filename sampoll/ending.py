@@ -1,5 +1,6 @@
 """How every command of ours ends: with its exit code, and one sentence about what went wrong."""
 
+import logging
 import signal
 import sys
 import traceback
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from sampoll.errors import SampollError
+from sampoll.logs import log_last_words
 
 
 def end_with(command: Callable[[], int], name: str) -> NoReturn:
@@ -14,13 +16,16 @@ def end_with(command: Callable[[], int], name: str) -> NoReturn:
     try:
         sys.exit(command())
     except SampollError as error:
-        _say(name, str(error))
+        if not log_last_words(logging.ERROR, str(error), "end"):
+            _say(name, str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception:  # noqa: BLE001  the top of the process
-        traceback.print_exc()
-        _say(name, "this is a bug in sampoll; nothing is lost. Please report it with the lines above")
+        message = "this is a bug in sampoll; nothing is lost. Please report it with all that was logged"
+        if not log_last_words(logging.CRITICAL, message, "end", with_traceback=True):
+            traceback.print_exc()
+            _say(name, message)
         sys.exit(SampollError.exit_code)
 
 

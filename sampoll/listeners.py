@@ -21,16 +21,21 @@ class Log(Events):
     """One line a job."""
 
     def delivered(self, name: str, job_id: str, stem: str) -> None:
-        log.info("%s: done%s [%s]", printable(name), _as(name, stem), job_id)
+        more = _about("done", name, job_id, result=stem)
+        log.info("%s: done%s [%s]", printable(name), _as(name, stem), job_id, extra=more)
 
     def skipped(self, name: str, job_id: str, stem: str) -> None:
-        log.info("%s: done before%s [%s]", printable(name), _as(name, stem), job_id)
+        more = _about("skipped", name, job_id, result=stem)
+        log.info("%s: done before%s [%s]", printable(name), _as(name, stem), job_id, extra=more)
 
     def failed(self, name: str, job_id: str, error: JobError) -> None:
-        log.error("%s: failed: %s [%s]", printable(name), error, job_id)
+        more = _about("failed", name, job_id, code=error.code)
+        log.error("%s: failed: %s [%s]", printable(name), error, job_id, extra=more)
 
     def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
-        log.warning("%s: %s; trying again in %.1f s [%s]", printable(name), error, delay_seconds, job_id)
+        more = _about("deferred", name, job_id, code=error.code)
+        message = "%s: %s; trying again in %.1f s [%s]"
+        log.warning(message, printable(name), error, delay_seconds, job_id, extra=more)
 
 
 class Tally(Events):
@@ -98,6 +103,13 @@ def progress_bar() -> Iterator[ProgressBar]:
     bar: tqdm[Any] = tqdm(total=0, unit="pair", dynamic_ncols=True, delay=1e-3)
     with bar, logging_redirect_tqdm():
         yield ProgressBar(bar)
+
+
+def _about(event: str, name: str, job_id: str, **more: str) -> dict[str, str]:
+    """What a line of JSON has besides the message."""
+    return {"event": event, "job": job_id, "pair": printable(name)} | {
+        key: printable(value) for key, value in more.items()
+    }
 
 
 def _as(name: str, stem: str) -> str:

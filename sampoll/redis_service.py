@@ -17,11 +17,13 @@ from sampoll.interfaces import Transport
 from sampoll.listeners import Tally
 from sampoll.redis_settings import server_of
 from sampoll.registry import Factory, find_factory, load_format
+from sampoll.services import registered
 from sampoll.settings import ModelSettings, RedisSettings, Settings
 from sampoll.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.transports.pubsub.transport import PubSubOptions, pubsub_transport
 from sampoll.transports.streams.transport import StreamOptions, stream_transport
 from sampoll.transports.streams.worker import Worker
+from sampoll.vitals import Vitals
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +52,8 @@ def serve_redis(
     factory = find_factory(settings.model)
     decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
     server = server_of(settings.redis)
-    tally, stop = Tally(), Event()
-    events = Broadcast([*listeners, tally])
+    tally, stop, vitals = Tally(), Event(), _vitals("serve redis", settings)
+    events = Broadcast([*listeners, tally, vitals])
     options = PubSubOptions(
         redis_in=settings.redis.redis_in,
         redis_out=settings.redis.redis_out,
@@ -61,14 +63,15 @@ def serve_redis(
         segmenter=segmenter or segmenter_meta(settings.model),
     )
     with ExitStack() as stack:
-        stack.enter_context(stopping_on_signals(partial(_stop, stop)))
+        stack.enter_context(stopping_on_signals(partial(_stop, stop, vitals)))
+        stack.enter_context(registered(vitals.document))
         stack.enter_context(embedded_server(server.port) if embedded else nullcontext())
         # Whatever comes while the model is loading waits for it.
         transport = stack.enter_context(
             pubsub_transport(server, options, events, partial(_black_mask, decoding))
         )
         outside_the_main_thread(
-            partial(_serve, settings, factory, decoding, lambda _: nullcontext(transport), stop)
+            partial(_serve, settings, factory, decoding, lambda _: nullcontext(transport), stop, vitals)
         )
     gaps = transport.gaps
     return (
@@ -84,14 +87,14 @@ def serve_stream(settings: Settings, listeners: Sequence[Events]) -> str:
     """
     factory = find_factory(settings.model)
     decoding = decoding_options(settings)
-    tally, stop = Tally(), Event()
+    tally, stop, vitals = Tally(), Event(), _vitals("serve stream", settings)
     worker = Worker(
         server_of(settings.redis),
         settings.streams.stream,
         settings.streams.group,
         settings.spool.lease_seconds,
     )
-    events = Broadcast([*listeners, tally])
+    events = Broadcast([*listeners, tally, vitals])
 
     def transport(device: str) -> AbstractContextManager[Transport]:
         options = StreamOptions(
@@ -104,8 +107,8 @@ def serve_stream(settings: Settings, listeners: Sequence[Events]) -> str:
         )
         return stream_transport(worker, options, events, partial(_black_mask, decoding), stop)
 
-    with stopping_on_signals(partial(_stop, stop)):
-        outside_the_main_thread(partial(_serve, settings, factory, decoding, transport, stop))
+    with stopping_on_signals(partial(_stop, stop, vitals)), registered(vitals.document):
+        outside_the_main_thread(partial(_serve, settings, factory, decoding, transport, stop, vitals))
     counts = worker.counts
     return f"{tally.summary()}; {counts.lost} taken by others, {counts.trimmed} deleted before they were done"
 
@@ -116,6 +119,7 @@ def _serve(
     decoding: DecodingOptions,
     transport_for: Callable[[str], AbstractContextManager[Transport]],
     stop: Event,
+    vitals: Vitals,
 ) -> None:
     """Loads the model, and serves the transport for the device on which it is."""
     model = load_model(settings.model, factory)
@@ -128,6 +132,7 @@ def _serve(
     ]
     with transport_for(model.segmenter.info.device) as transport:
         log.info("%s: ready", server_of(settings.redis))
+        vitals.working(model.segmenter.info)
         service_of(settings, transport, model, model.decode_with(decoding), formats).run(stop)
 
 
@@ -145,6 +150,12 @@ def _black_mask(decoding: DecodingOptions, image: bytes) -> bytes:
     return blank(BLACK_PIXEL if size is None or size[0] * size[1] > decoding.max_pixels else size)
 
 
-def _stop(stop: Event) -> None:
+def _vitals(service: str, settings: Settings) -> Vitals:
+    about = {"service": service, "server": str(server_of(settings.redis))}
+    return Vitals(about, stall_seconds=settings.operations.stall_seconds, looks_around=False)
+
+
+def _stop(stop: Event, vitals: Vitals) -> None:
     log.info(STOPPING)
+    vitals.stopping()
     stop.set()

@@ -161,15 +161,20 @@ def _unknown(path: Path, place: str, name: str, known: Sequence[str] | Mapping[s
     return f"{path}: {place} is not known{hint}"
 
 
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Those that look like settings of ours, and are none."""
+    known = {CONFIG_VARIABLE, *(setting.variable for setting in all_settings())}
+    return [name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in known]
+
+
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
-    known = {setting.variable: setting for setting in all_settings()}
-    given = {}
-    for variable, value in environment.items():
-        if variable in known and value:
-            given[known[variable].key] = _Given(value, variable)
-        elif variable.startswith(ENVIRONMENT_PREFIX) and variable not in (*known, CONFIG_VARIABLE):
-            log.warning("%s is no setting of sampoll and is ignored", variable)
-    return given
+    for variable in unknown_variables(environment):
+        log.warning("%s is no setting of sampoll and is ignored", variable)
+    return {
+        setting.key: _Given(value, setting.variable)
+        for setting in all_settings()
+        if (value := environment.get(setting.variable))
+    }
 
 
 def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError | ConfigurationError:

@@ -1,10 +1,11 @@
 """`sampoll serve`: prompts answered over a network."""
 
+import logging
 from typing import Annotated, Any
 
 import typer
 
-from sampoll.logs import set_up_logging
+from sampoll.logs import log_last_words, set_up_logging
 from sampoll.options import ConfigOption, PrintConfigOption, resolve_or_print, with_settings
 
 app = typer.Typer(name="serve", help="Answer prompts over a network.", no_args_is_help=True)
@@ -33,7 +34,7 @@ def redis(
     from sampoll.listeners import Log
     from sampoll.redis_service import serve_redis
 
-    typer.echo(serve_redis(resolved.settings, [Log()], embedded=embedded))
+    _say_summary(serve_redis(resolved.settings, [Log()], embedded=embedded))
 
 
 @app.command()
@@ -50,4 +51,9 @@ def stream(
     from sampoll.listeners import Log
     from sampoll.redis_service import serve_stream
 
-    typer.echo(serve_stream(resolved.settings, [Log()]))
+    _say_summary(serve_stream(resolved.settings, [Log()]))
+
+
+def _say_summary(summary: str) -> None:
+    typer.echo(summary)
+    log_last_words(logging.INFO, summary, "summary")

@@ -415,8 +415,20 @@ class OperationSettings(_Section):
         "Add a line of JSON to this file for each job: its outcome, seconds a stage, and files.",
         metavar="FILE",
     )
+    stall_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
+        600.0,
+        "stall",
+        "A service is not healthy once its work has stood still for this long.",
+        metavar="SECONDS",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info", "log-level", "How much is logged to standard error.", metavar="debug|info|warning|error"
+    )
+    log_format: Literal["auto", "text", "json"] = _setting(
+        "auto",
+        "log-format",
+        "Lines of text, or of JSON; auto is text on a terminal.",
+        metavar="auto|text|json",
     )
 
 

@@ -18,9 +18,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is kept between runs is kept for these tests only."""
+    """What is kept between runs, and said of them, is kept and said for these tests only."""
     cache = tmp_path_factory.mktemp("cache")
     os.environ["XDG_CACHE_HOME"] = os.fspath(cache)
+    os.environ["XDG_RUNTIME_DIR"] = os.fspath(cache / "runtime")
     yield
     shutil.rmtree(cache)
 

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from mutants import MUTANTS
 from support import BoxSegmenter, KeptBoxes
 
 from sampoll.errors import ModelUnavailable, OutOfMemory
-from sampoll.jobs import RgbImage
+from sampoll.jobs import Prompt, RgbImage
+from sampoll.results import Mask
 from sampoll.settings import ModelSettings
 
 if "MUTANT" in os.environ:
@@ -127,3 +129,24 @@ def slow(_: ModelSettings) -> BoxSegmenter:
 
 def counted(_: ModelSettings) -> BoxSegmenter:
     return _Counted()
+
+
+class _Blind(BoxSegmenter):
+    def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        return [
+            [[Mask.from_array(np.zeros(image.shape[:2], np.bool_), 0.9)] for _ in prompts]
+            for image, prompts in work
+        ]
+
+
+class _Broken(BoxSegmenter):
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        raise ArithmeticError("the model is broken")
+
+
+def blind(_: ModelSettings) -> BoxSegmenter:
+    return _Blind()
+
+
+def broken(_: ModelSettings) -> BoxSegmenter:
+    return _Broken()

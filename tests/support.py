@@ -182,7 +182,8 @@ def until(condition: Callable[[], object], what: str, seconds: float | None = No
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without settings of sampoll's, with the tests' own modules importable."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SAMPOLL_")}
-    return {**clean, "PYTHONPATH": str(TESTS), "XDG_CONFIG_HOME": "/nonexistent", **(extra or {})}
+    fixed = {"PYTHONPATH": str(TESTS), "XDG_CONFIG_HOME": "/nonexistent", "SAMPOLL_LOG_FORMAT": "text"}
+    return {**clean, **fixed, **(extra or {})}
 
 
 # Root may write anywhere unless these are taken away; setpriv is part of every Debian and Ubuntu.

@@ -10,7 +10,7 @@ from sampoll.results import Segmentation
 
 MODEL_TYPES = {"default": "vit_h", "vit_h": "vit_h", "vit_l": "vit_l", "vit_b": "vit_b"}
 
-DEFAULTS: dict[str, Any] = {"exif": "ignore", "log-level": "warning"}
+DEFAULTS: dict[str, Any] = {"exif": "ignore", "log-level": "warning", "log-format": "text"}
 """Where the commands differ from sampoll, and nobody has said otherwise."""
 
 

@@ -7,7 +7,8 @@ from enum import Enum, auto
 from sampoll.spool.claims import Claim, load
 from sampoll.spool.files import remove_tree, subdirectories
 from sampoll.spool.layout import Layout
-from sampoll.spool.nodes import Listener, Machine, Node, held_if_dead, leave, was_stopping
+from sampoll.spool.nodes import Listener, Node, leave, was_stopping
+from sampoll.spool.presence import Machine, held_if_dead
 from sampoll.spool.results import free_forgotten_names
 from sampoll.spool.state import JobState, was_alone
 
@@ -54,7 +55,7 @@ def take_over_the_dead(
     """
     claims: list[Claim] = []
     for name in _other_nodes(layout, node):
-        with held_if_dead(layout, name, machine) as dead:
+        with held_if_dead(layout.nodes / name, machine) as dead:
             if dead or listener.is_silent(name, monotonic):
                 _fence(layout, node, name)
                 blameless = name in former_nodes or was_stopping(layout, name)

@@ -15,7 +15,8 @@ from sampoll.spool import claims, endings, recovery, results
 from sampoll.spool.claims import Claim
 from sampoll.spool.files import Durability, identity_of, listing, subdirectories, sync_filesystem
 from sampoll.spool.layout import Layout, is_prompt
-from sampoll.spool.nodes import Listener, Machine, Node, joined
+from sampoll.spool.nodes import Listener, Node, joined
+from sampoll.spool.presence import Describe, Machine, nothing_to_say
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.results import VERSIONED, Naming, OnExist
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
@@ -289,16 +290,18 @@ def opened(
     lease_seconds: float = DEFAULT_LEASE_SECONDS,
     exclusive: bool = False,
     former_nodes: set[str] | None = None,
+    describe: Describe = nothing_to_say,
 ) -> Iterator[Spool]:
     """The spool of a new node, which leaves at the end; CutShort if the input is somebody's alone.
 
-    What the `former_nodes` of this process left in flight has crashed nothing. The new node is added to them.
+    The node says what `describe` does. What the `former_nodes` of this process left in flight has crashed
+    nothing; the new node is added to them.
     """
     input_identity = identity_of(layout.input)
     directories = [layout.nodes, layout.work, layout.deferred, layout.stage, layout.names]
     for directory in (*directories, *([layout.done] if layout.done else [])):
         directory.mkdir(parents=True, exist_ok=True)
-    with joined(layout, lease_seconds=lease_seconds, exclusive=exclusive) as node:
+    with joined(layout, lease_seconds=lease_seconds, exclusive=exclusive, describe=describe) as node:
         former_nodes = set() if former_nodes is None else former_nodes
         former_nodes.add(node.name)
         yield Spool(

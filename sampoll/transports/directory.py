@@ -25,6 +25,7 @@ from sampoll.results import Delivery
 from sampoll.spool.claims import Claim
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import Layout
+from sampoll.spool.presence import Describe, nothing_to_say
 from sampoll.spool.probing import check_room
 from sampoll.spool.recovery import Step
 from sampoll.spool.results import VERSIONED, Naming, done_before
@@ -310,11 +311,16 @@ def _grouped(submissions: Iterable[Submission]) -> Iterator[list[Submission]]:
 
 @contextmanager
 def directory_transport(
-    layout: Layout, options: DirectoryOptions, events: Events, former_nodes: set[str]
+    layout: Layout,
+    options: DirectoryOptions,
+    events: Events,
+    former_nodes: set[str],
+    describe: Describe = nothing_to_say,
 ) -> Iterator[DirectoryTransport]:
     """A transport on a spool of its own, closed at the end.
 
-    `former_nodes` are those that this process has been before; the new one is added.
+    `former_nodes` are those that this process has been before; the new one, which says what `describe` does,
+    is added.
     """
     with ExitStack() as stack:
         with translated_os_errors("prepare the spool in", layout.input):
@@ -328,6 +334,7 @@ def directory_transport(
                     lease_seconds=options.lease_seconds,
                     exclusive=options.exclusive,
                     former_nodes=former_nodes,
+                    describe=describe,
                 )
             )
             spool.sweep()  # files begin to settle now, while a model may still be loading

@@ -21,7 +21,8 @@ from sampoll.spool.files import (
     subdirectories,
 )
 from sampoll.spool.layout import STATE, Layout
-from sampoll.spool.nodes import Machine, held_if_dead, joined
+from sampoll.spool.nodes import joined
+from sampoll.spool.presence import Machine, held_if_dead
 from sampoll.spool.recovery import Step
 from sampoll.spool.scan import Readiness
 from sampoll.spool.spool import Spool, opened
@@ -225,10 +226,10 @@ def test_a_node_is_dead_once_its_process_has_ended_and_not_before(layout: Layout
     machine = Machine.this()
     with (
         joined(layout, lease_seconds=30, exclusive=False) as node,
-        held_if_dead(layout, node.name, machine) as dead,
+        held_if_dead(node.lock, machine) as dead,
     ):
         assert not dead
-    with held_if_dead(layout, node.name, machine) as dead:
+    with held_if_dead(node.lock, machine) as dead:
         assert dead
 
 
@@ -238,9 +239,9 @@ def test_of_a_node_of_another_machine_nothing_is_known_and_one_of_an_earlier_boo
     layout.nodes.mkdir(parents=True)
     (layout.nodes / "n").write_text(json.dumps({"host": "here", "boot": "earlier", "pid": 1}))
 
-    with held_if_dead(layout, "n", Machine("elsewhere", "now")) as dead:
+    with held_if_dead(layout.nodes / "n", Machine("elsewhere", "now")) as dead:
         assert dead is None
-    with held_if_dead(layout, "n", Machine("here", "now")) as dead:
+    with held_if_dead(layout.nodes / "n", Machine("here", "now")) as dead:
         assert dead
 
 

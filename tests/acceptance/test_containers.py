@@ -1,0 +1,230 @@
+"""The Dockerfile and the Compose files: everything they name is there, and works without an engine too."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support import SAMPOLL, Folders, drop_pair, environment, image_of, running_sampoll, until
+
+from sampoll.resolution import resolve
+from sampoll.settings import ENVIRONMENT_PREFIX, all_settings
+
+REPOSITORY = Path(__file__).parents[2]
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
+COMPOSE = sorted((REPOSITORY / "configs" / "compose").glob("*.yaml"))
+INSTRUCTIONS = re.sub(r"\\\n", "", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)).splitlines()
+VARIABLES = {"USER": None, "HOME": "/nonexistent", "SAMPOLL_HOME": "/nonexistent/cache"}
+AS_A_NUMBER = ("unshare", "-U", "--map-user=12345", "--map-group=12345")
+
+
+def of_kind(instruction: str) -> list[str]:
+    return [line.partition(" ")[2].strip() for line in INSTRUCTIONS if line.startswith(f"{instruction} ")]
+
+
+def commands() -> set[str]:
+    """All that the package installs."""
+    return set(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"])
+
+
+def ran(*arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
+    """A command in an environment in which some variables are other, or missing."""
+    changed = {**environment(), **variables}
+    return subprocess.run(
+        arguments,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={key: value for key, value in changed.items() if value is not None},
+    )
+
+
+def test_every_file_that_is_copied_is_there_and_in_the_context() -> None:
+    context = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    copies = [line for line in of_kind("COPY") if not line.startswith("--from")]
+
+    assert copies
+    for line in copies:
+        for source in line.split()[:-1]:
+            assert (REPOSITORY / source).exists(), source
+            assert f"!{source}" in context
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it is installed from nothing but what the Dockerfile copies."""
+    context, target = tmp_path_factory.mktemp("context"), tmp_path_factory.mktemp("installed")
+    for line in of_kind("COPY"):
+        for source in () if line.startswith("--from") else line.split()[:-1]:
+            path = REPOSITORY / source
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, context / source)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
+    subprocess.run([*install, str(context)], check=True, capture_output=True, timeout=240)
+    return target
+
+
+def test_what_is_copied_is_all_that_the_package_needs(installed: Path, tmp_path: Path) -> None:
+    version = ran(str(installed / "bin" / "sampoll"), "--version", PYTHONPATH=str(installed))
+    demo = ran(str(installed / "bin" / "sampoll"), "demo", str(tmp_path), PYTHONPATH=str(installed))
+
+    assert version.returncode == demo.returncode == 0, version.stderr + demo.stderr
+    assert {path.name for path in (installed / "bin").iterdir()} >= commands()
+    assert (installed / "sampoll" / "report" / "report.html.jinja").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "installs"),
+    [
+        ({}, ["pip install torch torchvision", "pip install ."]),
+        (
+            {"DEVICE": "cpu"},
+            [
+                "pip install --index-url https://download.pytorch.org/whl/cpu torch torchvision",
+                "pip install .[openvino]",
+            ],
+        ),
+        (
+            {"DEVICE": "cpu", "TORCH_INDEX": "https://here", "TORCH_VERSION": "2.9.1", "EXTRAS": "embedded"},
+            [
+                "pip install --index-url https://here torch==2.9.1 torchvision",
+                "pip install .[openvino,embedded]",
+            ],
+        ),
+        ({"EXTRAS": "embedded"}, ["pip install torch torchvision", "pip install .[embedded]"]),
+        ({"DEVICE": "tpu"}, []),
+    ],
+)
+def test_the_build_installs_what_its_arguments_say(variables: Mapping[str, str], installs: list[str]) -> None:
+    defaults = dict(line.split("=", 1) for line in of_kind("ARG") if "=" in line)
+    [shell] = of_kind("SHELL")
+    said = []
+    for step in of_kind("RUN"):
+        if "pip install" not in step:
+            continue
+        body = re.sub(r"^--mount=\S+", "", step)
+        shown = f'pip() {{ echo "pip $*"; }}; {body}'
+        result = ran(*json.loads(shell), shown, **{**defaults, **variables})
+        said += result.stdout.splitlines()
+        if result.returncode:
+            assert "DEVICE must be cpu or cuda, got tpu" in result.stderr
+            break
+
+    assert said == installs
+
+
+def test_the_image_is_what_its_users_expect() -> None:
+    assert not of_kind("ENTRYPOINT")
+    assert of_kind("CMD") == ['["bash"]']
+    assert of_kind("USER") == ["999"]
+    assert of_kind("STOPSIGNAL") == ["SIGTERM"]
+    assert not re.search(r"\.pth|models pull|VOLUME", "\n".join(INSTRUCTIONS))
+    [labels] = of_kind("LABEL")
+    labelled = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', labels))
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert (labelled["title"], labelled["licenses"]) == (project["name"], project["license"])
+    assert (labelled["version"], labelled["revision"]) == ("$VERSION", "$REVISION")
+    [final] = [line for line in of_kind("ENV") if "SAMPOLL_HOME" in line]
+    set_there = {assignment.partition("=")[0] for assignment in final.split()}
+    settings = {setting.variable for setting in all_settings()}
+    assert {name for name in set_there if name.startswith(ENVIRONMENT_PREFIX)} <= settings
+
+
+def health(**variables: str) -> int:
+    [check] = of_kind("HEALTHCHECK")
+    path = f"{SAMPOLL.parent}:{os.environ['PATH']}"
+    return ran(*json.loads(check.partition("CMD ")[2]), PATH=path, **variables).returncode
+
+
+def test_the_health_check_is_red_only_for_a_service_that_should_be_restarted(
+    folders: Folders, tmp_path: Path, gate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, _ = gate
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    assert health() == 0  # nobody is there: a shell
+    drop_pair(folders.input, "a", image=image_of(height=13))
+    hangs = ("--continuous", "--model", "fakes:waiting", "--stall", 3)
+    with running_sampoll("run", *folders.flags, *hangs):
+        until(started.exists, "the model to work")
+        assert health() == 0
+        until(lambda: health() == 1, "the verdict")
+    assert health() == 0
+
+
+def test_a_run_needs_no_name_no_home_and_no_cache(folders: Folders, namespaces: None) -> None:
+    drop_pair(folders.input, "a")
+
+    run = ran(*AS_A_NUMBER, str(SAMPOLL), "run", *map(str, folders.flags), "--model", "grabcut", **VARIABLES)
+    missing = ran(
+        *AS_A_NUMBER, str(SAMPOLL), "run", *map(str, folders.flags), "--skip-done", "--dry-run", **VARIABLES
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert folders.results == ["a.json", "a.png"]
+    assert missing.returncode == 69
+    assert "sampoll models pull vit_b" in missing.stderr
+
+
+def test_as_the_first_process_of_a_container_it_hears_sigterm(folders: Folders, namespaces: None) -> None:
+    flags = [*map(str, folders.flags), "--continuous", "--model", "fakes:boxes"]
+    container = ["unshare", "-Urpf", "--mount-proc", "--kill-child", str(SAMPOLL), "run", *flags]
+    with subprocess.Popen(container, env=environment()) as outside:
+        children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
+        until(lambda: (folders.input / "done").exists(), "the service")
+        drop_pair(folders.input, "a")
+        until(lambda: folders.results == ["a.json", "a.png"], "the pair")
+        [first] = children.read_text().split()
+
+        os.kill(int(first), signal.SIGTERM)
+
+        assert outside.wait(30) == 0
+
+
+def interpolated(text: str) -> str:
+    """As Compose fills in variables that nobody has set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+def services() -> list[Any]:
+    return [
+        pytest.param(service, id=f"{path.stem}-{name}")
+        for path in COMPOSE
+        for name, service in yaml.safe_load(interpolated(path.read_text()))["services"].items()
+        if str(service["image"]).startswith("sampoll")
+    ]
+
+
+@pytest.mark.parametrize("service", services())
+def test_every_service_is_a_command_with_settings_that_exist(service: Mapping[str, Any]) -> None:
+    variables = service["environment"]
+    shown = ran(str(SAMPOLL), *service["command"][1:], "--print-config", **variables)
+
+    assert service["command"][0] in commands()
+    assert shown.returncode == 0, shown.stderr
+    assert "no setting of sampoll" not in shown.stderr
+    for variable in variables:
+        assert f"# {variable}" in shown.stdout
+    inside = {volume.rpartition(":")[2] for volume in service["volumes"]}
+    spool = resolve({}, variables).settings.spool
+    assert {str(path) for path in (spool.input, spool.output) if path} | {"/cache"} == inside
+    assert service["image"] == f"sampoll:{'cpu' if 'deploy' not in service else 'cuda'}"
+
+
+@pytest.mark.parametrize("path", COMPOSE, ids=lambda path: path.stem)
+def test_compose_files_name_volumes_that_they_declare(path: Path) -> None:
+    document = yaml.safe_load(path.read_text())
+
+    used = {volume.partition(":")[0] for s in document["services"].values() for volume in s["volumes"]}
+    named = {volume for volume in used if not volume.startswith((".", "/", "$"))}
+    assert named == set(document["volumes"])
+    for needed in (name for s in document["services"].values() for name in s.get("depends_on", ())):
+        assert "healthcheck" in document["services"][needed]

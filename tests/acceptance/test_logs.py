@@ -1,0 +1,175 @@
+"""What a command says on standard error: text for people, JSON lines for programs."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from support import SAMPOLL, Folders, drop_pair, environment, running_sampoll, sampoll, until
+
+BOXES = ("--model", "fakes:boxes")
+NOT_SET = {"SAMPOLL_LOG_FORMAT": ""}
+ODD = "a\nb\x1b[31m\u202e"
+
+
+def lines(stderr: str) -> list[Mapping[str, Any]]:
+    return [json.loads(line) for line in stderr.splitlines()]
+
+
+def on_a_terminal(*arguments: object) -> str:
+    """What is seen there."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [SAMPOLL, *map(str, arguments)],
+        stderr=theirs,
+        stdout=subprocess.DEVNULL,
+        env=environment(NOT_SET),
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            seen += part
+        process.wait()
+    os.close(ours)
+    return seen.decode()
+
+
+def test_a_program_reads_a_line_of_json_for_each_job_and_a_summary(folders: Folders) -> None:
+    drop_pair(folders.input, "good")
+    drop_pair(folders.input, "bad", prompt={})
+
+    run = sampoll("run", *folders.flags, *BOXES, env=NOT_SET)
+
+    said = lines(run.stderr)
+    by_pair = {line["pair"]: line for line in said if "pair" in line}
+    assert set(by_pair) == {"good", "bad"}
+    assert (by_pair["good"]["event"], by_pair["good"]["level"], by_pair["good"]["result"]) == (
+        "done",
+        "INFO",
+        "good",
+    )
+    assert (by_pair["bad"]["event"], by_pair["bad"]["level"], by_pair["bad"]["code"]) == (
+        "failed",
+        "ERROR",
+        "bad-prompt",
+    )
+    record = json.loads((folders.output / "good.json").read_text())
+    assert by_pair["good"]["job"] == record["meta"]["job_id"]
+    assert all(line["timestamp"].endswith("+00:00") for line in said)
+    assert said[-1]["event"] == "summary"
+    assert said[-1]["message"] == run.stdout.strip()
+
+
+def test_a_service_says_a_summary_when_it_is_stopped(folders: Folders) -> None:
+    log = folders.input.parent / "log"
+    with (
+        log.open("wb") as file,
+        running_sampoll("run", *folders.flags, *BOXES, "--continuous", log=file, env=NOT_SET) as process,
+    ):
+        until(lambda: "ready" in log.read_text(), "the service")
+        process.terminate()
+        assert process.wait(30) == 0
+
+    last = [line for line in log.read_text().splitlines() if line.startswith("{")][-1]
+    assert json.loads(last)["event"] == "summary"
+
+
+def test_the_reason_of_an_end_is_json_too(folders: Folders) -> None:
+    run = sampoll("run", *folders.flags, "--model", "vit_b", "--dry-run", "--skip-done", env=NOT_SET)
+
+    assert run.returncode == 69
+    assert lines(run.stderr)[-1]["event"] == "end"
+    assert "sampoll models pull vit_b" in lines(run.stderr)[-1]["message"]
+
+
+BUG = """
+from sampoll.ending import end_with
+from sampoll.logs import set_up_logging
+from sampoll.resolution import resolve
+set_up_logging(resolve({"log-format": %r}, {}), show_progress=False)
+end_with(lambda: {}["missing"], "sampoll")
+"""
+
+
+def buggy(chosen: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BUG % chosen], capture_output=True, text=True, check=False, env=environment()
+    )
+
+
+def test_a_bug_is_told_with_its_traceback() -> None:
+    as_json, as_text = buggy("json"), buggy("text")
+
+    assert as_json.returncode == as_text.returncode == 70
+    [line] = lines(as_json.stderr)
+    assert "this is a bug in sampoll" in line["message"]
+    assert "KeyError: 'missing'" in line["exc_info"]
+    assert "KeyError: 'missing'" in as_text.stderr
+    assert as_text.stderr.splitlines()[-1].startswith("sampoll: this is a bug in sampoll")
+
+
+def test_people_read_text(folders: Folders) -> None:
+    drop_pair(folders.input, "a")
+
+    seen = on_a_terminal("run", *folders.flags, *BOXES, "--log-level", "info")
+
+    assert "INFO a: done [" in seen
+    assert '"message"' not in seen
+
+
+@pytest.mark.parametrize(("chosen", "begins"), [("json", "{"), ("text", "20")])
+def test_whoever_names_a_format_gets_it(folders: Folders, chosen: str, begins: str) -> None:
+    drop_pair(folders.input, "a")
+
+    run = sampoll("run", *folders.flags, *BOXES, "--log-format", chosen, env=NOT_SET)
+
+    assert run.stderr.splitlines()
+    assert all(line.startswith(begins) for line in run.stderr.splitlines())
+
+
+@pytest.mark.parametrize("chosen", ["json", "text"])
+def test_a_job_is_one_line_whatever_it_is_called(folders: Folders, chosen: str) -> None:
+    drop_pair(folders.input, ODD)
+    folders.output.mkdir()
+
+    run = sampoll("run", *folders.flags, *BOXES, "--log-format", chosen)
+
+    [line] = [line for line in run.stderr.split("\n") if "done" in line and "summary" not in line]
+    assert not any(character in run.stderr for character in "\x1b\u202e")
+    if chosen == "json":
+        assert json.loads(line)["pair"] == "a\\nb\\x1b[31m\\u202e"
+
+
+def test_paths_are_harmless_in_text_wherever_they_stand(folders: Folders) -> None:
+    odd = folders.input / ODD
+    odd.mkdir()
+
+    drop_pair(odd, "a")
+    run = sampoll("run", "-i", odd, "-o", folders.output, "--settle", 0.1, *BOXES)
+
+    assert "ready" in run.stderr
+    assert "\x1b" not in run.stderr
+
+
+def test_the_versions_of_all_that_computes_are_told() -> None:
+    told = sampoll("--version").stdout.splitlines()
+
+    assert [line.split()[0] for line in told] == [
+        "sampoll",
+        "Python",
+        "torch",
+        "segment-anything",
+        "torchvision",
+        "openvino",
+    ]
+    assert "CUDA" in told[2]

@@ -1,0 +1,136 @@
+"""`sampoll status`, beside services and without them."""
+
+import json
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis_servers import free_port
+from support import Folders, drop_pair, encoded, image_of, running_sampoll, sampoll, until
+
+WATCH = ("--continuous", "--model", "fakes:boxes")
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services of this test only."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+
+
+pytestmark = pytest.mark.usefixtures("runtime")
+
+
+def told(*arguments: object) -> tuple[int, Mapping[str, Any]]:
+    status = sampoll("status", "--json", *arguments)
+    assert status.stdout, status.stderr
+    return status.returncode, json.loads(status.stdout)
+
+
+def test_a_running_service_says_what_it_does(folders: Folders) -> None:
+    drop_pair(folders.input, "a")
+    (folders.input / "half.jpg").write_bytes(encoded(image_of(), "JPEG"))
+    with running_sampoll("run", *folders.flags, *WATCH) as process:
+
+        def has_done_one() -> bool:
+            _, document = told()
+            return any(service["done"] == 1 for service in document["services"])
+
+        until(has_done_one, "the pair")
+        code, here = told("-i", folders.input)
+        people = sampoll("status", "-i", folders.input)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+    assert code == people.returncode == 0
+    [service] = here["services"]
+    assert service["state"] == "working"
+    assert (service["service"], service["pid"], service["model"]) == ("run", process.pid, "boxes")
+    assert here["waiting"] == {"pairs": 0, "halves": 1, "claimed": 0, "deferred": 0, "failed": 0}
+    assert "1 half pair" in people.stdout
+    assert f"process {process.pid}: working; up for" in people.stdout
+    code, after = told("-i", folders.input)
+    assert (code, after["services"], after["dead"]) == (3, [], [])
+
+
+def test_one_that_was_killed_is_dead_and_what_it_held_waits(
+    folders: Folders, gate: tuple[Path, Path]
+) -> None:
+    started, _ = gate
+    drop_pair(folders.input, "a", image=image_of(height=13))
+    with running_sampoll("run", *folders.flags, "--continuous", "--model", "fakes:waiting") as process:
+        until(started.exists, "the model to work")
+        process.kill()
+        process.wait()
+
+    code, document = told("-i", folders.input)
+
+    assert code == 3
+    assert (len(document["dead"]), document["waiting"]["claimed"]) == (1, 1)
+    assert "has died" in sampoll("status", "-i", folders.input).stdout
+    assert told()[0] == 3
+
+
+def test_one_that_is_paused_is_well_and_says_why(folders: Folders, tmp_path: Path) -> None:
+    with running_sampoll("run", *folders.flags, *WATCH):
+        until(lambda: told()[1]["services"], "the service")
+        until(lambda: (folders.input / "done").exists(), "the spool")
+        folders.input.rename(tmp_path / "away")
+
+        def is_paused() -> bool:
+            return any(service["state"] == "paused" for service in told()[1]["services"])
+
+        until(is_paused, "a pause")
+        people = sampoll("status")
+
+    assert people.returncode == 0
+    assert "paused (the input" in people.stdout
+    assert sampoll("status", "-i", folders.input).returncode == 66
+
+
+def test_one_whose_model_hangs_is_to_be_restarted(folders: Folders, gate: tuple[Path, Path]) -> None:
+    drop_pair(folders.input, "a", image=image_of(height=13))
+    hangs = ("--continuous", "--model", "fakes:waiting", "--stall", 3)
+    with running_sampoll("run", *folders.flags, *hangs):
+        until(lambda: told("-i", folders.input)[0] == 1, "the verdict")
+        people = sampoll("status")
+
+    assert people.returncode == 1
+    assert "stalled: nothing has happened for" in people.stdout
+    assert "restart it" in people.stdout
+
+
+def test_a_service_of_redis_is_known_too() -> None:
+    port = free_port()
+    with running_sampoll("serve", "redis", "--embedded", "--redis-port", port, "--model", "fakes:boxes"):
+
+        def works() -> bool:
+            return any(service["state"] == "working" for service in told()[1]["services"])
+
+        until(works, "the service")
+        people = sampoll("status")
+
+    assert f"serve redis redis://localhost:{port}/0" in people.stdout
+
+
+def test_what_waits_is_counted_as_a_run_would(folders: Folders) -> None:
+    below = folders.input / "deeper"
+    below.mkdir()
+    for directory in (folders.input, below):
+        drop_pair(directory, "a")
+
+    assert told("-i", folders.input)[1]["waiting"]["pairs"] == 1
+    assert told("-i", folders.input, "--recursive")[1]["waiting"]["pairs"] == 2
+    assert told("-i", folders.input, "--ready-suffix", ".ready")[1]["waiting"]["pairs"] == 0
+
+
+def test_names_are_harmless_on_a_terminal(tmp_path: Path) -> None:
+    odd = tmp_path / "in\x1b[31m"
+    odd.mkdir()
+
+    status = sampoll("status", "-i", odd)
+
+    assert status.returncode == 3
+    assert "\x1b" not in status.stdout
+    assert "in\\x1b[31m" in status.stdout
