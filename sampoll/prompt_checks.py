@@ -1,5 +1,6 @@
 """`sampoll prompts check`: prompt files before a run, as a run would see them."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +9,7 @@ from pathlib import Path
 from sampoll.decoding import DecodingOptions, check_inside, image_size
 from sampoll.errors import AmbiguousPair, BadImage, BadPrompt, InputUnavailable, JobError
 from sampoll.prompts import parse_prompts
-from sampoll.spool.layout import is_ignored, is_image, is_prompt, split_name
+from sampoll.spool.layout import is_ignored, is_image, is_prompt, is_searched, split_name
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class Checked:
 
 
 def check_prompts(paths: Iterable[Path], options: DecodingOptions) -> Iterator[Checked | JobError]:
-    """Every prompt file among `paths`, in and below folders; in its place the error that a run would meet."""
+    """Every prompt file among `paths`, in and below folders that a run would search; in its place the error
+    that it would meet."""
     for path in paths:
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if _is_prompt_file(p))
+            files = sorted(_prompt_files(path))
         elif path.exists():
             files = [path]
         else:
@@ -36,8 +38,13 @@ def check_prompts(paths: Iterable[Path], options: DecodingOptions) -> Iterator[C
                 yield error
 
 
-def _is_prompt_file(path: Path) -> bool:
-    return is_prompt(path.name) and not is_ignored(path.name) and path.is_file()
+def _prompt_files(directory: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(directory):
+        here = Path(root)
+        folders[:] = [name for name in folders if is_searched(str((here / name).relative_to(directory)))]
+        for name in names:
+            if is_prompt(name) and not is_ignored(name) and (here / name).is_file():
+                yield here / name
 
 
 def check_pair(

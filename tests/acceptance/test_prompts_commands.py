@@ -374,6 +374,9 @@ def test_check_names_file_and_field_of_every_bad_prompt(folders: Folders) -> Non
     (folders.input / "later.prompt").write_text(json.dumps(BOX))
     (folders.input / "bad.jpg").write_bytes(b"no image")
     (folders.input / "bad.json").write_text(json.dumps(BOX))
+    for folder in ("done", "failed", ".hidden"):  # where a run does not look either
+        (folders.input / folder).mkdir()
+        (folders.input / folder / "old.json").write_text("{")
 
     run = sampoll("prompts", "check", folders.input)
 
