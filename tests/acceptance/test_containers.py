@@ -20,6 +20,8 @@ from sampoll.resolution import resolve
 from sampoll.settings import ENVIRONMENT_PREFIX, all_settings
 
 REPOSITORY = Path(__file__).parents[2]
+SOURCE_TREE = Path(os.environ.get("SOURCE_TREE", REPOSITORY / "sampoll"))
+"""The package's own folder, wherever it is while the wheel is tested."""
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 COMPOSE = sorted((REPOSITORY / "configs" / "compose").glob("*.yaml"))
 INSTRUCTIONS = re.sub(r"\\\n", "", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)).splitlines()
@@ -34,6 +36,10 @@ def of_kind(instruction: str) -> list[str]:
 def commands() -> set[str]:
     """All that the package installs."""
     return set(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"])
+
+
+def copied(source: str) -> Path:
+    return SOURCE_TREE if source == "sampoll" else REPOSITORY / source
 
 
 def ran(*arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
@@ -56,7 +62,7 @@ def test_every_file_that_is_copied_is_there_and_in_the_context() -> None:
     assert copies
     for line in copies:
         for source in line.split()[:-1]:
-            assert (REPOSITORY / source).exists(), source
+            assert copied(source).exists(), source
             assert f"!{source}" in context
 
 
@@ -66,7 +72,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     context, target = tmp_path_factory.mktemp("context"), tmp_path_factory.mktemp("installed")
     for line in of_kind("COPY"):
         for source in () if line.startswith("--from") else line.split()[:-1]:
-            path = REPOSITORY / source
+            path = copied(source)
             (shutil.copytree if path.is_dir() else shutil.copy)(path, context / source)
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target)]
     subprocess.run([*install, str(context)], check=True, capture_output=True, timeout=240)

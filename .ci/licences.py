@@ -1,0 +1,75 @@
+"""The licences of all that `pip install sampoll` has brought here; 1 if one is neither allowed nor known.
+
+Needs pip-licenses and packaging: `python .ci/licences.py`.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, distribution, requires
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ALLOWED = re.compile(r"\b(MIT|0?BSD|FreeBSD|Apache|MPL)\b")
+NOT_ALLOWED = re.compile(r"GPL|Proprietary|UNKNOWN", re.IGNORECASE)
+KNOWN = {
+    "segment-anything": "Apache-2.0, says its repository; its package says nothing",
+    "isal": "PSF-2.0, as permissive as BSD",
+    "typing-extensions": "PSF-2.0, as permissive as BSD; pydantic and torch need it",
+    "shellingham": "ISC, the same terms as MIT; typer needs it",
+    "nvidia-*, cuda-*": "CUDA's runtime, free to use and pass on, not open; torch for CUDA brings it",
+}
+
+
+def closure(name: str, extras: tuple[str, ...] = ()) -> set[str]:
+    """`name` and whatever it needs here, by canonical names."""
+    found: set[str] = set()
+    waiting = [(name, extras)]
+    while waiting:
+        name, extras = waiting.pop()
+        found.add(canonicalize_name(name))
+        for requirement in map(Requirement, requires(name) or ()):
+            marker = requirement.marker
+            wanted = marker is None or any(marker.evaluate({"extra": extra}) for extra in (*extras, ""))
+            if wanted and is_here(requirement.name) and canonicalize_name(requirement.name) not in found:
+                waiting.append((requirement.name, tuple(requirement.extras)))
+    return found
+
+
+def is_here(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def verdict(name: str, licence: str) -> str:
+    for names, reason in KNOWN.items():
+        if any(re.fullmatch(known.replace("*", ".*"), name) for known in names.split(", ")):
+            return f"known: {reason}"
+    is_allowed = ALLOWED.search(licence) and not NOT_ALLOWED.search(licence)
+    return "allowed" if is_allowed else "NOT ALLOWED"
+
+
+def main() -> int:
+    packages = sorted(closure("sampoll"))
+    listing = subprocess.run(
+        ["pip-licenses", "--from=mixed", "--format=json", "--packages", *packages],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    refused = 0
+    for package in json.loads(listing.stdout):
+        said = verdict(canonicalize_name(package["Name"]), package["License"])
+        refused += said == "NOT ALLOWED"
+        sys.stdout.write(f"{package['Name']} {package['Version']}: {package['License']}: {said}\n")
+    sys.stdout.write(f"{len(packages)} packages, {refused} with a licence that is not allowed\n")
+    return int(refused > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
