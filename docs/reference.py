@@ -32,6 +32,8 @@ MORE = {
     "redis-url": "redis.md#the-server",
     "stream": "streams.md",
     "report": "spool.md#running-again",
+    "http": "operations.md#over-http",
+    "metrics-file": "operations.md#metrics",
     "stall": "operations.md#sampoll-status",
     "log-format": "operations.md#logs",
 }

@@ -27,15 +27,16 @@ from sampoll.export import write_datasets
 from sampoll.formats.records import listed_suffixes
 from sampoll.interfaces import DatasetFormat, Format
 from sampoll.listeners import Tally, progress_bar
+from sampoll.monitoring.monitor import Monitor, Place, monitored
 from sampoll.prompts import parse_prompts
 from sampoll.registry import RECORD, Factory, find_factory, load_format, load_formats
 from sampoll.rerun import Before
 from sampoll.results import ModelInfo
 from sampoll.run_report import run_report
 from sampoll.service import Service
-from sampoll.services import registered
 from sampoll.settings import Settings
 from sampoll.signals import STOPPING, outside_the_main_thread, stopping_on_signals
+from sampoll.spool.dead_letters import count_reports
 from sampoll.spool.files import Durability
 from sampoll.spool.layout import Layout
 from sampoll.spool.probing import probe
@@ -43,7 +44,6 @@ from sampoll.spool.results import Naming, OnExist
 from sampoll.spool.writers import ignore_lease_breaks
 from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
 from sampoll.transports.pairs import CommonPrompt, SizeLimits
-from sampoll.vitals import Vitals
 
 log = logging.getLogger(__name__)
 
@@ -89,17 +89,17 @@ def run_plan(plan: Plan, listeners: Sequence[Events], *, show_progress: bool) ->
     Raises SampollError for whatever keeps the run from working at all.
     """
     factory = find_factory(plan.settings.model)
-    tally, vitals = Tally(), _vitals(plan)
+    tally = Tally()
     with ExitStack() as stack:
-        everyone: list[Events] = [*listeners, tally, vitals]
+        monitor = stack.enter_context(monitored(plan.settings.operations, _place(plan)))
+        everyone: list[Events] = [*listeners, tally, *monitor.listeners]
         if plan.settings.operations.report is not None:
             report = run_report(plan.settings.operations.report, plan.layout.output)
             everyone.append(stack.enter_context(report))
         if show_progress:
             everyone.append(stack.enter_context(progress_bar()))
         ignore_lease_breaks()
-        stack.enter_context(registered(vitals.document))
-        application = _Application(plan, factory, Broadcast(everyone), vitals)
+        application = _Application(plan, factory, Broadcast(everyone), monitor)
         stack.enter_context(stopping_on_signals(application.stop))
         outside_the_main_thread(application.run)
         if tally.done:
@@ -112,13 +112,13 @@ class _Application:
     input went away, storage failed, others took our jobs. A service then waits until the directories can be
     used again, and begins a new session, as a new node that recovers what the last one left."""
 
-    def __init__(self, plan: Plan, factory: Factory, events: Events, vitals: Vitals) -> None:
+    def __init__(self, plan: Plan, factory: Factory, events: Events, monitor: Monitor) -> None:
         self._plan = plan
         self._settings = plan.settings
         self._layout = plan.layout
         self._factory = factory
         self._events = events
-        self._vitals = vitals
+        self._monitor = monitor
         self._stop = Event()
         self._session: tuple[DirectoryTransport, Event] | None = None
         self._former_nodes: set[str] = set()
@@ -131,7 +131,7 @@ class _Application:
     def stop(self) -> None:
         """Asks for an orderly end, from any thread."""
         log.info(STOPPING)
-        self._vitals.stopping()
+        self._events.stopping()
         self._stop.set()
         if self._session is not None:
             transport, session_stop = self._session
@@ -155,7 +155,7 @@ class _Application:
                 # Said once, not at each try.
                 is_new = pause_seconds == first_pause_seconds
                 log.log(logging.ERROR if is_new else logging.DEBUG, "paused: %s", trouble)
-                self._vitals.paused(str(trouble))
+                self._events.paused(trouble)
             if not self._wait_until_usable(pause_seconds, is_mount=is_mount):
                 return
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
@@ -180,7 +180,11 @@ class _Application:
         session_stop = Event()
         probe(self._layout, self._settings.spool.min_free_bytes)
         with directory_transport(
-            self._layout, self._plan.transport, self._events, self._former_nodes, self._vitals.document
+            self._layout,
+            self._plan.transport,
+            self._events,
+            self._former_nodes,
+            self._monitor.vitals.document,
         ) as transport:
             self._session = transport, session_stop
             if self._stop.is_set():
@@ -201,11 +205,19 @@ class _Application:
         if self._model is None:
             self._model = load_model(self._settings.model, self._factory)
         log.info("%s: ready", self._layout.input)
-        self._vitals.working(self._model.segmenter.info)
+        self._events.working(self._model.segmenter.info)
         if self._settings.spool.skip_done:
             transport.skip(self._plan.before(self._model.segmenter.info).has)
         decode = self._model.decode_with(self._plan.decoding)
-        return service_of(self._settings, transport, self._model, decode, self._plan.formats)
+        return service_of(
+            self._settings,
+            transport,
+            self._model,
+            decode,
+            [*self._monitor.formats, *self._plan.formats],
+            events=self._events,
+            queues=self._monitor.queues,
+        )
 
 
 def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
@@ -216,9 +228,14 @@ def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
     return JobError.exit_code if tally.failures else 0
 
 
-def _vitals(plan: Plan) -> Vitals:
-    about = {"service": "run", "input": str(plan.layout.input), "output": str(plan.layout.output)}
-    return Vitals(about, stall_seconds=plan.settings.operations.stall_seconds, looks_around=True)
+def _place(plan: Plan) -> Place:
+    layout = plan.layout
+    return Place(
+        {"service": "run", "input": str(layout.input), "output": str(layout.output)},
+        {"input": layout.input, "output": layout.output},
+        partial(count_reports, layout),
+        is_looked_through=True,
+    )
 
 
 def _common_prompt(settings: Settings) -> CommonPrompt | None:

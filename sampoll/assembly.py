@@ -10,11 +10,12 @@ from typing import Any
 from sampoll.cleaning import Cleaning
 from sampoll.decoding import DecodingOptions, decode
 from sampoll.embedding_cache import EmbeddingCache
+from sampoll.events import Events
 from sampoll.formats.options import FormatOptions
 from sampoll.interfaces import Format, KeepingSegmenter, Segmenter, Transport
 from sampoll.registry import Factory, find_factory, load_segmenter, result_formats
 from sampoll.rerun import FORMATS
-from sampoll.service import Decode, Service, default_io_threads, executors_on
+from sampoll.service import Decode, Queues, Service, default_io_threads, executors_on
 from sampoll.settings import MaskSettings, ModelSettings, Settings
 
 MASKS_DEPEND_ON = ("mask_policy", "exif")
@@ -78,8 +79,16 @@ def cleaning(settings: MaskSettings) -> Cleaning:
 
 
 def service_of(
-    settings: Settings, transport: Transport, model: LoadedModel, decode: Decode, formats: Sequence[Format]
+    settings: Settings,
+    transport: Transport,
+    model: LoadedModel,
+    decode: Decode,
+    formats: Sequence[Format],
+    *,
+    events: Events | None = None,
+    queues: Queues | None = None,
 ) -> Service:
+    """A service that tells `events` what it does, and whose `queues` can be looked into."""
     device = model.segmenter.info.device
     return Service(
         transport=transport,
@@ -92,4 +101,6 @@ def service_of(
         max_wait_seconds=settings.model.max_wait_seconds,
         io_threads=settings.operations.io_threads or default_io_threads(),
         executors=executors_on(device),
+        events=Events() if events is None else events,
+        queues={} if queues is None else queues,
     )

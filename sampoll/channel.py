@@ -93,6 +93,14 @@ class Channel(Generic[T]):
         while taken := self.take():
             yield from taken
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def cost(self) -> int:
+        """Of what is inside, all together."""
+        return self._cost
+
     @property
     def is_closed(self) -> bool:
         return self._closed

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from sampoll.embedding_cache import EmbeddingCache
 from sampoll.errors import JobError, OutOfMemory, SampollError, SegmentationFailed
+from sampoll.events import Events
 from sampoll.interfaces import Segmenter
 from sampoll.jobs import Job, KnownImage
 from sampoll.results import Mask, Segmentation
@@ -27,10 +28,15 @@ class Executor:
     """
 
     def __init__(
-        self, segmenter: Segmenter[Any], batch_size: int, embeddings: EmbeddingCache[Any] | None = None
+        self,
+        segmenter: Segmenter[Any],
+        batch_size: int,
+        embeddings: EmbeddingCache[Any] | None = None,
+        events: Events | None = None,
     ) -> None:
         """Looks for an image's embedding in `embeddings` first, and puts new ones there."""
         self.segmenter = segmenter
+        self._events = events or Events()
         self._embeddings = embeddings
         self.limit = self._batch_size = batch_size
         self._good_batches = 0
@@ -90,6 +96,7 @@ class Executor:
         embedded = time.perf_counter()
         answers = self.segmenter.decode([(embeddings[job.image_sha256], job.prompts) for job in jobs])
         decoded = time.perf_counter()
+        self._events.batched(len(jobs), sum(job.image_sha256 in known for job in jobs))
         if self._embeddings is not None:
             for image_sha256, embedding in new.items():
                 self._embeddings.put(image_sha256, embedding)

@@ -15,15 +15,14 @@ from sampoll.events import Broadcast, Events
 from sampoll.formats.wire import ContourLists, UnionMask, blank
 from sampoll.interfaces import Transport
 from sampoll.listeners import Tally
+from sampoll.monitoring.monitor import Monitor, Place, monitored
 from sampoll.redis_settings import server_of
 from sampoll.registry import Factory, find_factory, load_format
-from sampoll.services import registered
 from sampoll.settings import ModelSettings, RedisSettings, Settings
 from sampoll.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.transports.pubsub.transport import PubSubOptions, pubsub_transport
 from sampoll.transports.streams.transport import StreamOptions, stream_transport
 from sampoll.transports.streams.worker import Worker
-from sampoll.vitals import Vitals
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +51,7 @@ def serve_redis(
     factory = find_factory(settings.model)
     decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
     server = server_of(settings.redis)
-    tally, stop, vitals = Tally(), Event(), _vitals("serve redis", settings)
-    events = Broadcast([*listeners, tally, vitals])
+    tally, stop = Tally(), Event()
     options = PubSubOptions(
         redis_in=settings.redis.redis_in,
         redis_out=settings.redis.redis_out,
@@ -63,15 +61,18 @@ def serve_redis(
         segmenter=segmenter or segmenter_meta(settings.model),
     )
     with ExitStack() as stack:
-        stack.enter_context(stopping_on_signals(partial(_stop, stop, vitals)))
-        stack.enter_context(registered(vitals.document))
+        monitor = stack.enter_context(monitored(settings.operations, _place("serve redis", settings)))
+        events = Broadcast([*listeners, tally, *monitor.listeners])
+        stack.enter_context(stopping_on_signals(partial(_stop, stop, events)))
         stack.enter_context(embedded_server(server.port) if embedded else nullcontext())
         # Whatever comes while the model is loading waits for it.
         transport = stack.enter_context(
             pubsub_transport(server, options, events, partial(_black_mask, decoding))
         )
         outside_the_main_thread(
-            partial(_serve, settings, factory, decoding, lambda _: nullcontext(transport), stop, vitals)
+            partial(
+                _serve, settings, factory, decoding, lambda _: nullcontext(transport), stop, events, monitor
+            )
         )
     gaps = transport.gaps
     return (
@@ -87,14 +88,7 @@ def serve_stream(settings: Settings, listeners: Sequence[Events]) -> str:
     """
     factory = find_factory(settings.model)
     decoding = decoding_options(settings)
-    tally, stop, vitals = Tally(), Event(), _vitals("serve stream", settings)
-    worker = Worker(
-        server_of(settings.redis),
-        settings.streams.stream,
-        settings.streams.group,
-        settings.spool.lease_seconds,
-    )
-    events = Broadcast([*listeners, tally, vitals])
+    tally, stop = Tally(), Event()
 
     def transport(device: str) -> AbstractContextManager[Transport]:
         options = StreamOptions(
@@ -107,8 +101,20 @@ def serve_stream(settings: Settings, listeners: Sequence[Events]) -> str:
         )
         return stream_transport(worker, options, events, partial(_black_mask, decoding), stop)
 
-    with stopping_on_signals(partial(_stop, stop, vitals)), registered(vitals.document):
-        outside_the_main_thread(partial(_serve, settings, factory, decoding, transport, stop, vitals))
+    with monitored(settings.operations, _place("serve stream", settings)) as monitor:
+        events = Broadcast([*listeners, tally, *monitor.listeners])
+        worker = Worker(
+            server_of(settings.redis),
+            settings.streams.stream,
+            settings.streams.group,
+            settings.spool.lease_seconds,
+            events,
+            lambda: monitor.vitals.is_healthy,
+        )
+        with stopping_on_signals(partial(_stop, stop, events)):
+            outside_the_main_thread(
+                partial(_serve, settings, factory, decoding, transport, stop, events, monitor)
+            )
     counts = worker.counts
     return f"{tally.summary()}; {counts.lost} taken by others, {counts.trimmed} deleted before they were done"
 
@@ -119,7 +125,8 @@ def _serve(
     decoding: DecodingOptions,
     transport_for: Callable[[str], AbstractContextManager[Transport]],
     stop: Event,
-    vitals: Vitals,
+    events: Events,
+    monitor: Monitor,
 ) -> None:
     """Loads the model, and serves the transport for the device on which it is."""
     model = load_model(settings.model, factory)
@@ -132,8 +139,16 @@ def _serve(
     ]
     with transport_for(model.segmenter.info.device) as transport:
         log.info("%s: ready", server_of(settings.redis))
-        vitals.working(model.segmenter.info)
-        service_of(settings, transport, model, model.decode_with(decoding), formats).run(stop)
+        events.working(model.segmenter.info)
+        service_of(
+            settings,
+            transport,
+            model,
+            model.decode_with(decoding),
+            [*monitor.formats, *formats],
+            events=events,
+            queues=monitor.queues,
+        ).run(stop)
 
 
 def segmenter_meta(settings: ModelSettings) -> dict[str, str]:
@@ -150,12 +165,11 @@ def _black_mask(decoding: DecodingOptions, image: bytes) -> bytes:
     return blank(BLACK_PIXEL if size is None or size[0] * size[1] > decoding.max_pixels else size)
 
 
-def _vitals(service: str, settings: Settings) -> Vitals:
-    about = {"service": service, "server": str(server_of(settings.redis))}
-    return Vitals(about, stall_seconds=settings.operations.stall_seconds, looks_around=False)
+def _place(service: str, settings: Settings) -> Place:
+    return Place({"service": service, "server": str(server_of(settings.redis))})
 
 
-def _stop(stop: Event, vitals: Vitals) -> None:
+def _stop(stop: Event, events: Events) -> None:
     log.info(STOPPING)
-    vitals.stopping()
+    events.stopping()
     stop.set()

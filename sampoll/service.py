@@ -11,10 +11,11 @@ Whatever one stage raises closes all channels, so that the others come to rest, 
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Condition, Event, Thread
 from typing import Any, TypeAlias
@@ -22,17 +23,20 @@ from typing import Any, TypeAlias
 from sampoll.channel import Channel
 from sampoll.embedding_cache import EmbeddingCache
 from sampoll.errors import JobError
+from sampoll.events import Events
 from sampoll.executor import Executor, Outcome
 from sampoll.interfaces import Format, Segmenter, Transport
 from sampoll.jobs import Job, KnownImage, Submission
 from sampoll.naming import base_name
 from sampoll.rendering import Clean, rendered, unchanged
-from sampoll.results import Delivery, Segmentation
+from sampoll.results import Artifact, Delivery, Segmentation
 
 log = logging.getLogger(__name__)
 
 Decode: TypeAlias = Callable[[Submission], Job]
 """Raises JobError for a submission that cannot become a job."""
+
+Queues: TypeAlias = dict[str, Channel[Any]]
 
 DECODED_BYTES = 512 * 2**20
 """Decoded images that may wait for the executor; one always may."""
@@ -68,6 +72,9 @@ class Service:
     io_threads: int = 1
     executors: int = 1
     embeddings: EmbeddingCache[Any] | None = None
+    events: Events = field(default_factory=Events)
+    queues: Queues = field(default_factory=dict)
+    """What waits between the stages, while it runs."""
 
     def run(self, stop: Event) -> None:
         """Returns when the transport has no more; after `stop`, when the running batch is delivered."""
@@ -95,6 +102,7 @@ class _Run:
         self._loading: Channel[tuple[Submission, Future[Job]]] = Channel(LOADING_BYTES)
         self._decoded: Channel[tuple[Submission, Job]] = Channel(DECODED_BYTES)
         self._outcomes: Channel[tuple[Submission, Outcome]] = Channel(OUTCOMES)
+        service.queues.update(loading=self._loading, decoded=self._decoded, outcomes=self._outcomes)
         self._in_flight = _InFlight()
         self._trouble: BaseException | None = None
 
@@ -175,7 +183,7 @@ class _Run:
 
     def _execute(self) -> None:
         service = self._service
-        executor = Executor(service.segmenter, service.batch_size, service.embeddings)
+        executor = Executor(service.segmenter, service.batch_size, service.embeddings, service.events)
         while batch := self._decoded.take(executor.limit, service.max_wait_seconds):
             if self._stop.is_set():
                 self._decoded.close()
@@ -194,9 +202,7 @@ class _Run:
                 except JobError as error:
                     self._transport.reject(submission, error)
                 else:
-                    service = self._service
-                    future = renderers.submit(rendered, service.formats, named, service.clean)
-                    rendering.append((submission, future))
+                    rendering.append((submission, renderers.submit(self._rendered, named)))
             deliveries = []
             for submission, future in rendering:
                 try:
@@ -204,8 +210,19 @@ class _Run:
                 except JobError as error:
                     self._transport.reject(submission, error)
             if deliveries:
+                began = time.perf_counter()
                 self._transport.deliver(deliveries)
+                share = (time.perf_counter() - began) / len(deliveries)
+                for _ in deliveries:
+                    self._service.events.timed({"publishing": share})
             self._in_flight.leave(len(taken))
+
+    def _rendered(self, segmentation: Segmentation) -> tuple[Artifact, ...]:
+        began = time.perf_counter()
+        artifacts = rendered(self._service.formats, segmentation, self._service.clean)
+        seconds = {**segmentation.seconds, "rendering": time.perf_counter() - began}
+        self._service.events.timed(seconds)
+        return artifacts
 
     def _named(self, submission: Submission, outcome: Outcome) -> Segmentation:
         """The outcome under the name that its files will have; raises the JobError that it is."""

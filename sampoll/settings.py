@@ -27,6 +27,8 @@ from sampoll.spool.layout import PAIR_SUFFIXES
 
 ENVIRONMENT_PREFIX = "SAMPOLL_"
 
+LOOPBACK = "127.0.0.1"
+
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 
 
@@ -54,6 +56,16 @@ def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ValueError("must be auto, cpu, cuda or cuda:N")
     return name
+
+
+def _address(text: str) -> str:
+    """HOST:PORT; loopback without a host."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 2**16):
+        raise ValueError("must be HOST:PORT, or a port alone, which is then on loopback")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("must have brackets around an IPv6 address, as in [::1]:8080")
+    return f"{host or LOOPBACK}:{port}"
 
 
 def _listed(value: Any) -> Any:
@@ -415,6 +427,21 @@ class OperationSettings(_Section):
         "Add a line of JSON to this file for each job: its outcome, seconds a stage, and files.",
         metavar="FILE",
     )
+    http: Annotated[str, AfterValidator(_address)] | None = _setting(
+        None,
+        "http",
+        "Show on this address how the service is: health, metrics, and a page; loopback if no host is named.",
+        metavar="HOST:PORT",
+    )
+    http_thumbnails: bool = _setting(
+        False, "http-thumbnails", "Show small pictures of the last results on that page, too."
+    )
+    metrics_file: NamedPath | None = _setting(
+        None,
+        "metrics-file",
+        "Write the metrics to this file at the end, for Prometheus's node exporter.",
+        metavar="FILE",
+    )
     stall_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
         600.0,
         "stall",
@@ -430,6 +457,14 @@ class OperationSettings(_Section):
         "Lines of text, or of JSON; auto is text on a terminal.",
         metavar="auto|text|json",
     )
+
+    @property
+    def http_address(self) -> tuple[str, int] | None:
+        """Host and port, if there is one."""
+        if self.http is None:
+            return None
+        host, _, port = self.http.rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 class Settings(_Section):

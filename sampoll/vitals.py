@@ -12,7 +12,7 @@ from importlib.metadata import version
 from threading import Lock
 from typing import Any
 
-from sampoll.errors import JobError
+from sampoll.errors import JobError, SampollError
 from sampoll.events import Backlog, Events
 from sampoll.jobs import Submission
 from sampoll.naming import printable
@@ -52,23 +52,27 @@ class Vitals(Events):
         self._reason: str | None = None
         self._model: dict[str, Any] = {}
         self._backlog = Backlog()
-        self._in_flight: set[str] = set()
+        self._in_flight: dict[str, str] = {}
         self._done = self._skipped = self._failed = self._retries = 0
         self._last_failure: dict[str, str] | None = None
         self._started_at = self._outcome_at = self._looked_at = time.monotonic()
 
-    # What the service says of itself
+    # What happens to the service
 
     def working(self, model: ModelInfo) -> None:
         with self._lock:
             self._enter(State.WORKING)
+            self._in_flight.clear()  # of an earlier session
             self._model = {"model": model.name, "device": model.device, "precision": model.precision}
 
-    def paused(self, reason: str) -> None:
-        """Nothing is in flight any more."""
+    def paused(self, trouble: SampollError) -> None:
         with self._lock:
-            self._enter(State.PAUSED, reason)
-            self._in_flight.clear()
+            self._enter(State.PAUSED, printable(str(trouble)))
+
+    def resumed(self) -> None:
+        with self._lock:
+            if self._state is State.PAUSED:
+                self._enter(State.WORKING if self._model else State.STARTING)
 
     def stopping(self) -> None:
         with self._lock:
@@ -91,7 +95,7 @@ class Vitals(Events):
             self._looked_at = time.monotonic()
             if not self._in_flight:
                 self._outcome_at = self._looked_at
-            self._in_flight.add(submission.id)
+            self._in_flight[submission.id] = printable(submission.name)
 
     def delivered(self, name: str, job_id: str, stem: str) -> None:
         with self._lock:
@@ -120,7 +124,7 @@ class Vitals(Events):
             self._end(job_id)
 
     def _end(self, job_id: str) -> None:
-        self._in_flight.discard(job_id)
+        self._in_flight.pop(job_id, None)
         self._outcome_at = self._looked_at = time.monotonic()
 
     # What is told
@@ -130,6 +134,30 @@ class Vitals(Events):
         """False if a restart would help."""
         with self._lock:
             return self._current_state() is not State.STALLED
+
+    @property
+    def is_ready(self) -> bool:
+        """False while new jobs would have to wait for something else than other jobs."""
+        with self._lock:
+            return self._current_state() is State.WORKING
+
+    @property
+    def look_age_seconds(self) -> float:
+        """Since the input was last looked through, or a job was taken from it."""
+        with self._lock:
+            return time.monotonic() - self._looked_at
+
+    def headline(self) -> str:
+        """One line about all of it."""
+        with self._lock:
+            state = self._current_state().value + (f" ({self._reason})" if self._reason else "")
+            counts = f"{self._done} done, {self._failed} failed, {len(self._in_flight)} in flight"
+            return f"{state}; {counts}, {self._backlog.ready} waiting"
+
+    def in_flight(self) -> list[str]:
+        """The names of the jobs that the model, or what is around it, works on; the oldest first."""
+        with self._lock:
+            return list(self._in_flight.values())
 
     def document(self) -> Mapping[str, Any]:
         """All of it, for JSON."""

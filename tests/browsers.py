@@ -25,19 +25,16 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def page_of(browser: Browser, url: str, width: int) -> Iterator[Page]:
-    """A page that has been loaded without a word of complaint, and asks for nothing but files."""
+def page_of(browser: Browser, url: str, width: int, home: str = "file://") -> Iterator[Page]:
+    """A page that has been loaded without a word of complaint, and asks for nothing but what begins with
+    `home`."""
     trouble: list[str] = []
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.on("console", lambda message: trouble.append(message.text))
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("dialog", lambda dialog: trouble.append(dialog.message))
-    page.on("request", lambda request: trouble.append(request.url) if _is_foreign(request.url) else None)
+    page.on("request", lambda request: None if request.url.startswith(home) else trouble.append(request.url))
     page.goto(url)
     yield page
     page.close()
     assert trouble == []
-
-
-def _is_foreign(url: str) -> bool:
-    return not url.startswith("file://")

@@ -48,6 +48,11 @@ def dead_letters(layout: InputLayout) -> Iterator[DeadLetter]:
                 yield letter
 
 
+def count_reports(layout: InputLayout) -> int:
+    """How many pairs have failed, without a look into their reports."""
+    return sum(name.endswith(ERROR_SUFFIX) for _, _, names in os.walk(layout.failed) for name in names)
+
+
 def _dead_letter(directory: Path, path: str, names: Iterable[str]) -> DeadLetter | None:
     """The letter whose files are among `names`; None if there is no report, or only what looks like one."""
     kept_as = base_name(path)

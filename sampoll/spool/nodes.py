@@ -51,7 +51,8 @@ def joined(
 ) -> Iterator[Node]:
     """A new node, alive until the block ends; CutShort if the input is somebody's alone.
 
-    It beats a few times in every lease, and says then how it is.
+    It beats a few times in every lease, and says then how it is; unless it is not healthy, which is as good
+    as dead.
     """
     machine = Machine.this()
     name = new_name(machine)
@@ -59,7 +60,8 @@ def joined(
     with _shared_input(layout, exclusive=exclusive), announced(node.lock, machine):
         node.work.mkdir()
         node.stage.mkdir()
-        with beating(node.lock, lease_seconds / BEATS_PER_LEASE, describe):
+        interval_seconds = lease_seconds / BEATS_PER_LEASE
+        with beating(node.lock, interval_seconds, describe, only_while_healthy=True):
             try:
                 yield node
             finally:

@@ -62,17 +62,24 @@ def announced(path: Path, machine: Machine) -> Iterator[None]:
 
 
 @contextmanager
-def beating(path: Path, interval_seconds: float, describe: Describe) -> Iterator[None]:
-    """Counts in the beat file beside `path`, with what `describe` says, until the block ends."""
+def beating(
+    path: Path, interval_seconds: float, describe: Describe, *, only_while_healthy: bool = False
+) -> Iterator[None]:
+    """Counts in the beat file beside `path`, with what `describe` says, until the block ends.
+
+    `only_while_healthy`: whoever says that it is not "healthy" falls silent, so that others take over.
+    """
     stop, file = Event(), beat_file(path)
 
     def beat() -> None:
         count = 0
         while True:
             count += 1
-            content = {"beat": count, "interval_seconds": interval_seconds, **describe()}
-            with suppress(OSError):  # a full disk or a lost mount: to others we are as good as dead
-                replace_file(file, json.dumps(content).encode("ascii"), sync=False)
+            said = describe()
+            if said.get("healthy", True) or not only_while_healthy:
+                content = {"beat": count, "interval_seconds": interval_seconds, **said}
+                with suppress(OSError):  # a full disk or a lost mount: to others we are as good as dead
+                    replace_file(file, json.dumps(content).encode("ascii"), sync=False)
             if stop.wait(interval_seconds):
                 return
 

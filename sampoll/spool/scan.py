@@ -35,12 +35,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """`ready` in first-seen order. `next_ready_in` is in seconds; None if nothing settles."""
+    """`ready` in first-seen order. `next_ready_in` is in seconds; None if nothing settles.
+    `oldest_ready_seconds` is how long ago the first of the ready ones was seen whole."""
 
     ready: tuple[Group, ...]
     settling: int
     half: int
     next_ready_in: float | None
+    oldest_ready_seconds: float = 0.0
 
 
 def observe(
@@ -99,7 +101,8 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
         group = Group(stem, {name: s.signature for name, s in files.items()})
         ready.append((max(s.first_seen for s in files.values()), stem, group))
     ready.sort(key=lambda entry: entry[:2])
-    return Scan(tuple(group for *_, group in ready), len(waits), half, min(waits, default=None))
+    oldest = now - ready[0][0] if ready else 0.0
+    return Scan(tuple(group for *_, group in ready), len(waits), half, min(waits, default=None), oldest)
 
 
 def _is_whole(names: Sequence[str], readiness: Readiness) -> bool:

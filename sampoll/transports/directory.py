@@ -32,7 +32,7 @@ from sampoll.spool.results import VERSIONED, Naming, done_before
 from sampoll.spool.scan import Readiness, Scan
 from sampoll.spool.spool import DEFAULT_LEASE_SECONDS, Deferral, Spool, opened
 from sampoll.transports.pairs import CommonPrompt, SizeLimits, read_submission
-from sampoll.transports.watching import Watch, WatchMode, watches_natively
+from sampoll.transports.watching import Overflows, Watch, WatchMode, watches_natively
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,7 @@ class DirectoryTransport:
             watch = self._watch()
             if watch is not None:
                 stack.callback(watch.close)
+                stack.enter_context(Overflows(self._note_overflow).listening())
             retries_end: float | None = None
             while not (self._should_stop(stop) or self.has_lost_its_input()):
                 if self._spool.is_fenced:
@@ -92,6 +93,7 @@ class DirectoryTransport:
                     )
                 if watch is not None:
                     watch.keep_hearing()
+                    self._events.watching(watch.is_up)
                 check_room(self._layout, self._options.min_free_bytes)
                 self._changed.clear()
                 open_before = self._spool.open_claims
@@ -159,6 +161,11 @@ class DirectoryTransport:
             return None
         return Watch(self._layout.input, self._changed.set, recursive=self._layout.recursive)
 
+    def _note_overflow(self) -> None:
+        """Some files may have come without an event: look at once."""
+        self._events.overflowed()
+        self._changed.set()
+
     def has_work(self, stop: Event) -> bool:
         """Whether a one-shot run would do anything, or wait for anything; it needs no model otherwise."""
         if self._should_stop(stop):
@@ -178,7 +185,9 @@ class DirectoryTransport:
         with translated_os_errors("look through", self._layout.work):
             self._recovered += self._spool.recover()
             deferrals = self._spool.deferrals()
-        self._events.backlog(Backlog(len(scan.ready), scan.settling, scan.half, len(deferrals)))
+        self._events.backlog(
+            Backlog(len(scan.ready), scan.settling, scan.half, len(deferrals), scan.oldest_ready_seconds)
+        )
         return scan, deferrals
 
     def _claims(

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -40,6 +41,30 @@ _HINTS: list[type[FileSystemEvent]] = [
 ]
 
 
+class Overflows(logging.Handler):
+    """Hears what watchdog logs when the system has dropped events, and calls back."""
+
+    def __init__(self, on_overflow: Callable[[], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._on_overflow = on_overflow
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.getMessage():
+            self._on_overflow()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        logger = logging.getLogger("watchdog.observers.inotify_c")
+        level, logger.propagate = logger.level, False
+        logger.setLevel(logging.WARNING)
+        logger.addHandler(self)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
+            logger.setLevel(level)
+
+
 class _Hint(FileSystemEventHandler):
     """Calls back and does nothing else: an exception in here would end the observer."""
 
@@ -63,6 +88,11 @@ class Watch:
         self._recursive = recursive
         self._refused = False
         self._observer = self._started()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether events are heard."""
+        return not self._refused and self._hears()
 
     def keep_hearing(self) -> None:
         """Replaces a watch that has died."""

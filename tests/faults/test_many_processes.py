@@ -41,6 +41,33 @@ def test_a_process_that_is_stopped_loses_its_jobs_and_changes_nothing_when_it_wa
     assert folders.failed == []
 
 
+def test_a_process_whose_model_hangs_loses_its_jobs_to_another_one(
+    folders: Folders, gate: tuple[Path, Path]
+) -> None:
+    started, go = gate
+    drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
+    lease = ("--continuous", "--lease", 1)
+    wedged = ("--model", "fakes:waiting", "--stall", 1)
+    with running_sampoll("run", *folders.flags, *lease, *wedged) as hanging:
+        until(started.exists, "the job of the first process")
+        with running_sampoll("run", *folders.flags, *lease, *BOXES) as heir:
+            until(lambda: folders.results == ["a.json", "a.png"], "the result of the second process")
+            until(lambda: len(folders.done) == 2, "the end of the job")
+            assert hanging.poll() is None
+            # Of the first one, a restart would help.
+            until(lambda: sampoll("status").returncode == 1, "the verdict")
+            record = (folders.output / "a.json").read_bytes()
+            go.touch()
+            until(lambda: sampoll("status").returncode == 0, "the first process to get on")
+            assert (folders.output / "a.json").read_bytes() == record
+            heir.send_signal(signal.SIGTERM)
+            assert heir.wait(30) == 0
+        hanging.send_signal(signal.SIGTERM)
+        assert hanging.wait(30) == 0
+    assert folders.results == ["a.json", "a.png"]
+    assert folders.failed == []
+
+
 def nodes_of(folders: Folders) -> list[str]:
     return names_in(folders.input / ".sampoll" / "nodes")
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from support import encoded, image_of
 
-from sampoll.errors import BadImage, OutOfMemory
+from sampoll.errors import BadImage, OutOfMemory, StorageTrouble
 from sampoll.events import Backlog
 from sampoll.results import ModelInfo
 from sampoll.transports.memory import submission
@@ -37,7 +37,7 @@ def test_a_service_starts_works_pauses_and_stops() -> None:
     assert state(service) == "starting"
     service.working(MODEL)
     assert state(service) == "working"
-    service.paused("the disk is full")
+    service.paused(StorageTrouble("the disk is full"))
     assert (state(service), service.document()["reason"]) == ("paused", "the disk is full")
     service.working(MODEL)
     assert (state(service), service.document()["reason"]) == ("working", None)
@@ -61,7 +61,8 @@ def test_outcomes_are_counted_and_the_last_failure_is_told() -> None:
     document = service.document()
     counts = {key: document[key] for key in ("in_flight", "done", "skipped", "retries", "failed")}
     assert counts == {"in_flight": 0, "done": 1, "skipped": 1, "retries": 1, "failed": 1}
-    assert document["waiting"] == {"ready": 3, "settling": 0, "half": 1, "deferred": 0}
+    waiting = {"ready": 3, "settling": 0, "half": 1, "deferred": 0, "oldest_ready_seconds": 0.0}
+    assert document["waiting"] == waiting
     assert (document["model"], document["device"], document["precision"]) == ("vit_b", "cuda:0", "bf16")
     failure = document["last_failure"]
     assert (failure["name"], failure["code"], failure["message"]) == ("d\\n", "bad-image", "cut off")
@@ -114,7 +115,8 @@ def test_one_that_starts_or_pauses_for_long_is_healthy(pass_seconds: Callable[[f
     assert service.is_healthy
     service.working(MODEL)
     service.begun(JOB)
-    service.paused("the disk is full")
+    service.paused(StorageTrouble("the disk is full"))
     pass_seconds(1000)
     assert service.is_healthy
+    service.working(MODEL)
     assert service.document()["in_flight"] == 0

@@ -11,7 +11,8 @@ from redis.client import PubSub
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as Stalled
 
-from sampoll.errors import ConfigurationError
+from sampoll.errors import ConfigurationError, ServerUnavailable
+from sampoll.events import Events
 from sampoll.wire.link import STALL_SECONDS, Backoff, RedisServer, refusal
 
 log = logging.getLogger(__name__)
@@ -71,14 +72,21 @@ class Subscription:
     """Hands each message that is published on a channel that matches `pattern` to `receive`, which must be
     quick: a server cuts off subscribers that fall behind."""
 
-    def __init__(self, server: RedisServer, pattern: str, receive: Callable[[bytes, bytes], None]) -> None:
-        """`receive` gets the channel and the message."""
+    def __init__(
+        self,
+        server: RedisServer,
+        pattern: str,
+        receive: Callable[[bytes, bytes], None],
+        events: Events | None = None,
+    ) -> None:
+        """`receive` gets the channel and the message; `events` hear when the subscription comes and goes."""
         self.gaps = Gaps()
         self.flood = Flood()
         self.is_up = Event()
         self._server = server
         self._pattern = pattern
         self._receive = receive
+        self._events = events or Events()
         self._heard_at: float | None = None
 
     def run(self, stop: Event) -> None:
@@ -98,6 +106,9 @@ class Subscription:
                 if self.is_up.is_set():
                     self.is_up.clear()
                     is_new = True
+                if is_new:
+                    trouble = ServerUnavailable(f"no subscription to {self._server}: {error}")
+                    self._events.paused(trouble)
                 # Said once, not at each try.
                 log.log(
                     logging.ERROR if is_new else logging.DEBUG,
@@ -158,3 +169,4 @@ class Subscription:
                 seconds,
             )
         self.is_up.set()
+        self._events.resumed()

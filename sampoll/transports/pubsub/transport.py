@@ -69,7 +69,7 @@ class PubSubTransport:
         self._attempts: dict[str, int] = {}
         self._lock = Lock()
         self._trouble: BaseException | None = None
-        self._subscription = Subscription(server, options.redis_in, self._receive)
+        self._subscription = Subscription(server, options.redis_in, self._receive, events)
         self._outbox = Outbox(server)
         self._is_deaf, self._is_over = Event(), Event()
         self._threads = [

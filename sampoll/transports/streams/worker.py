@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError, ResponseError
 
 from sampoll.errors import ConfigurationError, ServerUnavailable
+from sampoll.events import Events
 from sampoll.naming import printable
 from sampoll.transports.streams import scripts
 from sampoll.transports.streams.entries import Fields
@@ -50,8 +51,19 @@ class Counts:
 class Worker:
     """A consumer of its own for each start, so that nobody's entries are taken for another's."""
 
-    def __init__(self, server: RedisServer, stream: str, group: str, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        server: RedisServer,
+        stream: str,
+        group: str,
+        lease_seconds: float,
+        events: Events | None = None,
+        is_well: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`events` hear of trouble with the server. While `is_well` says no, others may take over."""
         self.counts = Counts()
+        self._events = events or Events()
+        self._is_well = is_well
         self.stream, self.group = stream, group
         self.results, self.failed = f"{stream}:results", f"{stream}:failed"
         self._attempts = f"{stream}:attempts"
@@ -211,7 +223,7 @@ class Worker:
         client = self._server.client()
         while not self._is_over.wait(self._lease_seconds / BEATS_A_LEASE):
             entries = held()
-            if not entries:
+            if not entries or not self._is_well():
                 continue
             try:
                 lost = client.eval(scripts.BEAT, 1, self.stream, self.group, self._name, *entries)
@@ -232,7 +244,10 @@ class Worker:
         began = time.monotonic()
         while stop is None or not stop.is_set():
             try:
-                return act()
+                result = act()
+                if not is_new:
+                    self._events.resumed()
+                return result
             except RedisError as error:
                 if (refused := refusal(error, self._server)) is not None:
                     raise refused from error
@@ -245,6 +260,8 @@ class Worker:
                     raise ConfigurationError(f"{self.stream} on {self._server} is no stream") from error
                 else:
                     # Said once, not at each try.
+                    if is_new:
+                        self._events.paused(ServerUnavailable(f"{self._server}: {error}"))
                     level = logging.ERROR if is_new else logging.DEBUG
                     log.log(level, "paused: %s: %s", self._server, error)
                 is_new = False

@@ -1,0 +1,199 @@
+"""What happens, as metrics of Prometheus. Names and units: https://prometheus.io/docs/practices/naming/."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+    write_to_textfile,
+)
+
+from sampoll.errors import JobError, SampollError, translated_os_errors
+from sampoll.events import Backlog, Events
+from sampoll.results import ModelInfo
+from sampoll.service import Queues
+from sampoll.vitals import Vitals
+
+STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64)
+IN_BYTES = ("loading", "decoded")
+"""The queues whose cost is bytes; of the others it is a number."""
+NO_ERROR = "none"
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics(Events):
+    """Counts what it hears of; what can be looked at, it looks at when it is asked."""
+
+    def __init__(
+        self, vitals: Vitals, queues: Queues, roots: Mapping[str, Path], failed_pairs: Callable[[], int]
+    ) -> None:
+        """`roots` are the directories whose free space counts, by what they are."""
+        self.failed_pairs = failed_pairs
+        self.registry = registry = CollectorRegistry()
+        self._jobs = Counter("sampoll_jobs", "Jobs, by their outcome.", ["outcome"], registry=registry)
+        self._attempts = Counter(
+            "sampoll_attempts",
+            "Tries, by the code of the error; none if all went well.",
+            ["code"],
+            registry=registry,
+        )
+        self._stages = Histogram(
+            "sampoll_stage_duration_seconds",
+            "Of one image; stages of a batch are divided by its images.",
+            ["stage"],
+            buckets=STAGE_SECONDS,
+            registry=registry,
+        )
+        self._batches = Histogram(
+            "sampoll_batch_images", "Images in a batch.", buckets=BATCH_IMAGES, registry=registry
+        )
+        self._embeddings = Counter(
+            "sampoll_embeddings", "Embeddings, by where they came from.", ["source"], registry=registry
+        )
+        self._pairs = Gauge(
+            "sampoll_pairs", "Pairs in the input, by their state.", ["state"], registry=registry
+        )
+        self._oldest_ready = Gauge(
+            "sampoll_oldest_ready_age_seconds",
+            "How long the oldest ready pair had been there at the last look.",
+            registry=registry,
+        )
+        self._watcher_up = Gauge(
+            "sampoll_watcher_up",
+            "1 if events of new files are heard, 0 if one only looks.",
+            registry=registry,
+        )
+        self._overflows = Counter(
+            "sampoll_watcher_overflows", "Times that events were lost.", registry=registry
+        )
+        self._pauses = Counter("sampoll_pauses", "Pauses, by their reason.", ["reason"], registry=registry)
+        self._last_success = Gauge(
+            "sampoll_last_success_timestamp_seconds", "When a job was last done.", registry=registry
+        )
+        self._model = Info("sampoll_model", "What segments, and on what.", registry=registry)
+        build = Info("sampoll_build", "The versions of what computes.", registry=registry)
+        build.info({"version": version("sampoll"), "torch": _version("torch")})
+        self._look_at(vitals, queues, roots)
+        for outcome in ("done", "skipped", "failed", "deferred"):
+            self._jobs.labels(outcome)
+
+    def _look_at(self, vitals: Vitals, queues: Queues, roots: Mapping[str, Path]) -> None:
+        registry = self.registry
+        looks = {
+            "sampoll_healthy": ("0 if a restart would help.", lambda: float(vitals.is_healthy)),
+            "sampoll_ready": ("1 if jobs are taken.", lambda: float(vitals.is_ready)),
+            "sampoll_in_flight_jobs": ("Jobs that are begun.", lambda: float(len(vitals.in_flight()))),
+            "sampoll_sweep_age_seconds": (
+                "Since the input was looked through, or a job taken from it.",
+                lambda: vitals.look_age_seconds,
+            ),
+            "sampoll_failed_pairs": ("Pairs in failed/.", lambda: float(self.failed_pairs())),
+        }
+        for name, (text, look) in looks.items():
+            Gauge(name, text, registry=registry).set_function(look)
+        depth = Gauge("sampoll_queue_jobs", "Jobs between two stages.", ["queue"], registry=registry)
+        size = Gauge("sampoll_queue_bytes", "What they take in memory, about.", ["queue"], registry=registry)
+        for queue in ("loading", "decoded", "outcomes"):
+            depth.labels(queue).set_function(partial(_jobs_in, queues, queue))
+        for queue in IN_BYTES:
+            size.labels(queue).set_function(partial(_bytes_in, queues, queue))
+        free = Gauge("sampoll_free_bytes", "Room on the disk of a directory.", ["root"], registry=registry)
+        for root, directory in roots.items():
+            free.labels(root).set_function(partial(_free_bytes, directory))
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus reads them."""
+        return generate_latest(self.registry)
+
+    def write(self, path: Path) -> None:
+        """The same into a file, which is there whole or as it was before."""
+        with translated_os_errors("write the metrics", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_to_textfile(str(path), self.registry)
+
+    # Events
+
+    def working(self, model: ModelInfo) -> None:
+        about = {"model": model.name, "device": model.device, "precision": model.precision or ""}
+        self._model.info({**about, "engine": model.engine or ""})
+
+    def paused(self, trouble: SampollError) -> None:
+        self._pauses.labels(_snake(type(trouble).__name__)).inc()
+
+    def watching(self, is_up: bool) -> None:
+        self._watcher_up.set(is_up)
+
+    def overflowed(self) -> None:
+        self._overflows.inc()
+
+    def backlog(self, backlog: Backlog) -> None:
+        for state in ("ready", "settling", "half", "deferred"):
+            self._pairs.labels(state).set(getattr(backlog, state))
+        self._oldest_ready.set(backlog.oldest_ready_seconds)
+
+    def batched(self, images: int, known: int) -> None:
+        self._batches.observe(images)
+        self._embeddings.labels("cache").inc(known)
+        self._embeddings.labels("model").inc(images - known)
+
+    def timed(self, seconds: Mapping[str, float]) -> None:
+        for stage, took in seconds.items():
+            self._stages.labels(stage).observe(took)
+
+    def delivered(self, name: str, job_id: str, stem: str) -> None:
+        self._jobs.labels("done").inc()
+        self._attempts.labels(NO_ERROR).inc()
+        self._last_success.set_to_current_time()
+
+    def skipped(self, name: str, job_id: str, stem: str) -> None:
+        self._jobs.labels("skipped").inc()
+
+    def failed(self, name: str, job_id: str, error: JobError) -> None:
+        self._jobs.labels("failed").inc()
+        self._attempts.labels(error.code).inc()
+
+    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
+        self._jobs.labels("deferred").inc()
+        self._attempts.labels(error.code).inc()
+
+
+def _jobs_in(queues: Queues, queue: str) -> float:
+    """In a queue, which there is once the service runs."""
+    return float(len(queues[queue])) if queue in queues else 0.0
+
+
+def _bytes_in(queues: Queues, queue: str) -> float:
+    return float(queues[queue].cost) if queue in queues else 0.0
+
+
+def _free_bytes(directory: Path) -> float:
+    """NaN where there is no such directory just now."""
+    try:
+        room = os.statvfs(directory)
+    except OSError:
+        return float("nan")
+    return float(room.f_bavail * room.f_frsize)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _snake(name: str) -> str:
+    """InputUnavailable -> input_unavailable."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,47 @@
+"""The HTTP server: somebody else's, with few threads and small limits."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+from cheroot.wsgi import Server
+
+from sampoll.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+THREADS = 4
+HEADER_BYTES = 16 * 1024
+PATIENCE_SECONDS = 10
+
+
+class _Server(Server):
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        """Into our own log; what clients do wrong is not for those who only want to know of trouble."""
+        log.debug("%s", msg, exc_info=traceback)
+
+
+@contextmanager
+def serving(host: str, port: int, application: Callable[..., Any]) -> Iterator[str]:
+    """Serves a WSGI application until the block ends; its URL. ConfigurationError if it cannot listen."""
+    server = _Server(
+        (host, port), application, numthreads=THREADS, timeout=PATIENCE_SECONDS, shutdown_timeout=1
+    )
+    server.max_request_header_size = HEADER_BYTES
+    server.max_request_body_size = 1  # nothing is taken, and 0 would be no limit
+    try:
+        server.prepare()
+    except OSError as error:
+        raise ConfigurationError(f"--http {host}:{port}: nobody can listen there: {error}") from error
+    thread = Thread(target=server.serve, name="http", daemon=True)
+    thread.start()
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{server.bind_addr[1]}"
+    log.info("%s shows how this service is", url)
+    try:
+        yield url
+    finally:
+        server.stop()
+        thread.join()

@@ -1,0 +1,64 @@
+"""What systemd is told: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from sdnotify import SystemdNotifier
+
+from sampoll.events import Events
+from sampoll.results import ModelInfo
+from sampoll.vitals import Vitals
+
+LONGEST_SILENCE_SECONDS = 10.0
+
+
+class Notifications(Events):
+    """READY once the service works, STOPPING at its end, and from time to time how it is; WATCHDOG as long as
+    it gets on, so that a service that hangs is started anew."""
+
+    def __init__(self, vitals: Vitals, environment: Mapping[str, str]) -> None:
+        self._vitals = vitals
+        self._notifier = SystemdNotifier()
+        self._watchdog_seconds = _watchdog_seconds(environment)
+
+    def working(self, model: ModelInfo) -> None:
+        self._notifier.notify("READY=1")
+
+    def stopping(self) -> None:
+        self._notifier.notify("STOPPING=1")
+
+    def run(self, stop: Event) -> None:
+        """Speaks until `stop` is set."""
+        pause = min(LONGEST_SILENCE_SECONDS, (self._watchdog_seconds or LONGEST_SILENCE_SECONDS) / 2)
+        while True:
+            self._notifier.notify(f"STATUS={self._vitals.headline()}")
+            if self._watchdog_seconds is not None and self._vitals.is_healthy:
+                self._notifier.notify("WATCHDOG=1")
+            if stop.wait(pause):
+                return
+
+
+@contextmanager
+def notified(vitals: Vitals) -> Iterator[list[Events]]:
+    """The listeners that speak to systemd; none where it has not started this process."""
+    if "NOTIFY_SOCKET" not in os.environ:
+        yield []
+        return
+    notifications, stop = Notifications(vitals, os.environ), Event()
+    thread = Thread(target=notifications.run, args=(stop,), name="systemd", daemon=True)
+    thread.start()
+    try:
+        yield [notifications]
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
+    """How often systemd wants to hear of this process; None if it does not."""
+    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) else None

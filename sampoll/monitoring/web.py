@@ -1,0 +1,120 @@
+"""What is served over HTTP, as a WSGI application: health, metrics, and a page for people. Only GET."""
+
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from sampoll.monitoring.history import History
+from sampoll.monitoring.metrics import Metrics
+from sampoll.monitoring.thumbnails import Thumbnails
+from sampoll.vitals import Vitals
+
+StartResponse: TypeAlias = Callable[[str, list[tuple[str, str]]], Any]
+
+TEXT, JSON, HTML, JPEG = (
+    "text/plain; charset=utf-8",
+    "application/json",
+    "text/html; charset=utf-8",
+    "image/jpeg",
+)
+SHOWN_IN_FLIGHT = 20
+THUMBNAIL_PATH = re.compile(r"/thumbnails/([0-9]{1,12})\.jpg")
+HARDENING = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+]
+
+
+@dataclass(frozen=True)
+class Response:
+    status: str
+    kind: str
+    content: bytes
+    more: tuple[tuple[str, str], ...] = ()
+
+
+class Application:
+    """`thumbnails` is None if pictures must not be shown."""
+
+    def __init__(
+        self, vitals: Vitals, metrics: Metrics, history: History, thumbnails: Thumbnails | None
+    ) -> None:
+        self._vitals = vitals
+        self._metrics = metrics
+        self._history = history
+        self._thumbnails = thumbnails
+        self._routes: dict[str, Callable[[], Response]] = {
+            "/": self._page,
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+            "/metrics": self._all_metrics,
+        }
+        environment = Environment(
+            loader=PackageLoader("sampoll.monitoring", "."),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._template = environment.get_template("status.html.jinja")
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        response = self._response(str(environ["REQUEST_METHOD"]), str(environ["PATH_INFO"]))
+        length = ("Content-Length", str(len(response.content)))
+        start_response(response.status, [("Content-Type", response.kind), length, *HARDENING, *response.more])
+        return [response.content]
+
+    def _response(self, method: str, path: str) -> Response:
+        if method != "GET":
+            return Response("405 Method Not Allowed", TEXT, b"only GET\n", (("Allow", "GET"),))
+        if path in self._routes:
+            return self._routes[path]()
+        if self._thumbnails is not None and (named := THUMBNAIL_PATH.fullmatch(path)):
+            for thumbnail in self._thumbnails.kept():
+                if thumbnail.number == int(named[1]):
+                    return Response("200 OK", JPEG, thumbnail.jpeg)
+        return Response("404 Not Found", TEXT, b"there is /, /healthz, /readyz and /metrics\n")
+
+    def _health(self) -> Response:
+        """Red if a restart would help."""
+        return self._verdict(good=self._vitals.is_healthy)
+
+    def _readiness(self) -> Response:
+        """Red, too, while the model is loading, or the service is paused or about to end."""
+        return self._verdict(good=self._vitals.is_ready)
+
+    def _verdict(self, *, good: bool) -> Response:
+        document = self._vitals.document()
+        content = orjson.dumps({"state": document["state"], "reason": document["reason"]}) + b"\n"
+        return Response("200 OK" if good else "503 Service Unavailable", JSON, content)
+
+    def _all_metrics(self) -> Response:
+        return Response("200 OK", CONTENT_TYPE_LATEST, self._metrics.text())
+
+    def _page(self) -> Response:
+        nonce = secrets.token_urlsafe(16)
+        policy = (
+            "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; "
+            f"script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        in_flight = self._vitals.in_flight()
+        per_minute = self._history.per_minute()
+        page = self._template.render(
+            nonce=nonce,
+            now=self._vitals.document(),
+            in_flight=in_flight[:SHOWN_IN_FLIGHT],
+            more_in_flight=max(0, len(in_flight) - SHOWN_IN_FLIGHT),
+            per_minute=per_minute,
+            most=max(per_minute),
+            failures=self._history.failures(),
+            failed_pairs=self._metrics.failed_pairs(),
+            thumbnails=None if self._thumbnails is None else self._thumbnails.kept(),
+        )
+        return Response("200 OK", HTML, page.encode(), (("Content-Security-Policy", policy),))

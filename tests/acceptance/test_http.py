@@ -1,0 +1,246 @@
+"""`--http`: health, metrics and a page of the real process, for probes and for people."""
+
+import json
+import re
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from browsers import WIDTHS, chromium, page_of
+from playwright.sync_api import Browser
+from prometheus_client.parser import text_string_to_metric_families
+from redis_servers import Server, free_port
+from support import Folders, drop_pair, image_of, running_sampoll, sampoll, until
+
+WATCH = ("--continuous", "--model", "fakes:boxes")
+ODD = "<img src=x onerror=alert(2)> & 'quoted'"
+
+
+def get(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def metric(url: str, name: str, **labels: str) -> float:
+    for family in text_string_to_metric_families(get(f"{url}/metrics")[1]):
+        for sample in family.samples:
+            if sample.name == name and labels.items() <= sample.labels.items():
+                return sample.value
+    return 0.0
+
+
+@contextmanager
+def watching(folders: Folders, *flags: object) -> Iterator[str]:
+    """A service on a port of its own; the URL."""
+    log = folders.input.parent / "log"
+    with (
+        log.open("wb") as file,
+        running_sampoll("run", *folders.flags, *flags, "--http", 0, log=file) as process,
+    ):
+        until(lambda: "shows how" in log.read_text() or process.poll() is not None, "the address")
+        [url] = re.findall(r"(http://127\.0\.0\.1:\d+) shows how this service is", log.read_text())
+        yield url
+
+
+def listening(pid: int) -> set[str]:
+    """The addresses on which a process listens, as the system writes them."""
+    inodes = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            inodes.add(str(descriptor.readlink()))
+        except OSError:  # closed since
+            continue
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                addresses.add(fields[1].rpartition(":")[0])
+    return addresses
+
+
+def test_a_probe_sees_a_service_come_work_and_pause(folders: Folders, tmp_path: Path) -> None:
+    with watching(folders, *WATCH) as url:
+        assert get(f"{url}/healthz")[0] == 200
+        until(lambda: get(f"{url}/readyz")[0] == 200, "the service to be ready")
+        drop_pair(folders.input, "a")
+        drop_pair(folders.input, "bad", prompt={})
+        until(lambda: metric(url, "sampoll_jobs_total", outcome="failed") == 1, "the failure")
+        until(lambda: metric(url, "sampoll_jobs_total", outcome="done") == 1, "the result")
+        assert metric(url, "sampoll_attempts_total", code="bad-prompt") == 1
+        assert metric(url, "sampoll_stage_duration_seconds_count", stage="publishing") == 1
+        assert metric(url, "sampoll_watcher_up") == 1
+        assert metric(url, "sampoll_failed_pairs") == 1
+        assert metric(url, "sampoll_free_bytes", root="output") > 0
+        folders.input.rename(tmp_path / "away")
+        until(lambda: get(f"{url}/readyz")[0] == 503, "the pause")
+        assert "has gone or was replaced" in json.loads(get(f"{url}/readyz")[1])["reason"]
+        assert get(f"{url}/healthz")[0] == 200
+        assert metric(url, "sampoll_pauses_total", reason="input_unavailable") == 1
+        (tmp_path / "away").rename(folders.input)
+        until(lambda: get(f"{url}/readyz")[0] == 200, "the service to go on")
+
+
+def test_a_model_that_hangs_turns_health_red(folders: Folders, gate: tuple[Path, Path]) -> None:
+    _, go = gate
+    drop_pair(folders.input, "a", image=image_of(height=13))
+    with watching(folders, "--continuous", "--model", "fakes:waiting", "--stall", 1) as url:
+        until(lambda: get(f"{url}/healthz")[0] == 503, "the verdict")
+        assert json.loads(get(f"{url}/healthz")[1])["state"] == "stalled"
+        go.touch()
+        until(lambda: get(f"{url}/healthz")[0] == 200, "the service to get on")
+
+
+def test_nothing_listens_unless_asked_and_then_on_loopback(folders: Folders) -> None:
+    with running_sampoll("run", *folders.flags, *WATCH) as process:
+        until(lambda: (folders.input / "done").exists(), "the service")
+        assert listening(process.pid) == set()
+    with running_sampoll("run", *folders.flags, *WATCH, "--http", free_port()) as process:
+        until(lambda: listening(process.pid), "the port")
+        assert listening(process.pid) == {"0100007F"}
+    with running_sampoll("run", *folders.flags, *WATCH, "--http", f"0.0.0.0:{free_port()}") as process:
+        until(lambda: listening(process.pid), "the port")
+        assert listening(process.pid) == {"00000000"}
+
+
+def test_an_address_that_cannot_be_is_refused(folders: Folders) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run = sampoll("run", *folders.flags, *WATCH, "--http", port)
+    assert run.returncode == 78
+    assert f"--http 127.0.0.1:{port}: nobody can listen there" in run.stderr
+    for wrong in ("localhost", "::1:80", "70000", "host:port"):
+        assert sampoll("run", *folders.flags, *WATCH, "--http", wrong).returncode == 2
+
+
+def test_only_whole_requests_of_known_paths_are_answered(folders: Folders) -> None:
+    (folders.input / "secret.txt").write_text("secret")
+    with watching(folders, *WATCH) as url:
+        port = int(url.rpartition(":")[2])
+        for request in (
+            b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /%2e%2e/secret.txt HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET //healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+            b"\x00\xff\r\n\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+                connection.sendall(request)
+                answer = connection.recv(4096)
+            assert re.match(rb"HTTP/1\.[01] 4(00|04|05|13|14|31)", answer), (request[:60], answer)
+            assert b"secret" not in answer.replace(b"secret.txt", b"")
+        assert get(f"{url}/healthz")[0] == 200
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.mark.parametrize("device", WIDTHS)
+def test_people_see_what_runs_what_failed_and_the_last_masks(
+    browser: Browser, folders: Folders, device: str
+) -> None:
+    drop_pair(folders.input, ODD)
+    with watching(folders, *WATCH, "--http-thumbnails") as url:
+        until(lambda: metric(url, "sampoll_jobs_total", outcome="done") == 1, "the result")
+        with page_of(browser, f"{url}/", WIDTHS[device], home=url) as page:
+            assert page.title() == "working: sampoll"
+            assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[device]
+            picture = page.get_by_role("img", name=f"The masks of {ODD}")
+            assert picture.evaluate("image => image.complete && image.naturalWidth") > 0
+            plot = page.get_by_role("img", name="Jobs done in each of the last sixty minutes: 1 in all")
+            assert plot.locator("rect").count() == 1
+            headings = page.get_by_role("heading", level=2).all_text_contents()
+            assert headings == [
+                "Jobs",
+                "The last hour",
+                "What runs",
+                "What failed, and why",
+                "The last masks",
+                "About this service",
+            ]
+            assert page.get_by_role("status").first.inner_text() == "working"
+            # By itself, and without a word of what did not change.
+            page.evaluate("headline.firstChild.mark = 1")
+            drop_pair(folders.input, "<b>bad", prompt={})
+            page.get_by_role("cell", name="<b>bad", exact=True).wait_for(timeout=30_000)
+            assert "bad-prompt: <b>bad.json: needs" in page.locator("#failures").inner_text()
+            assert page.evaluate("headline.firstChild.mark") == 1
+
+
+def test_the_page_is_used_by_the_keyboard_and_can_be_held_still(browser: Browser, folders: Folders) -> None:
+    with (
+        watching(folders, *WATCH) as url,
+        page_of(browser, f"{url}/", WIDTHS["desktop"], home=url) as page,
+    ):
+        assert "The last masks" not in page.content()
+        page.keyboard.press("Tab")
+        focused = page.evaluate("document.activeElement.labels[0].innerText")
+        assert focused == "update by itself, every five seconds"
+        page.keyboard.press("Space")
+        drop_pair(folders.input, "a")
+        until(lambda: metric(url, "sampoll_jobs_total", outcome="done") == 1, "the result")
+        page.evaluate("update()")
+        assert "0 done" in page.locator("#hour").inner_text()
+        page.keyboard.press("Space")
+        page.evaluate("update()")
+        page.get_by_text("1 done, 1 in the busiest minute").wait_for()
+        assert page.evaluate("document.activeElement.id") == "live"
+
+
+def test_a_page_whose_service_has_ended_says_so(browser: Browser, folders: Folders) -> None:
+    page = browser.new_page()
+    with watching(folders, *WATCH) as url:
+        page.goto(f"{url}/")
+    page.evaluate("update()")
+    page.get_by_text("The service does not answer").wait_for()
+    page.close()
+
+
+def test_a_service_of_redis_is_seen_too_and_is_not_ready_without_its_server(tmp_path: Path) -> None:
+    server, log = Server(), tmp_path / "log"
+    server.start()
+    flags = ("--redis-port", server.port, "--model", "fakes:boxes", "--http", 0)
+    try:
+        with log.open("wb") as file, running_sampoll("serve", "redis", *flags, log=file):
+            until(lambda: "shows how" in log.read_text(), "the address")
+            [url] = re.findall(r"(http://\S+) shows how", log.read_text())
+            until(lambda: get(f"{url}/readyz")[0] == 200, "the service to be ready")
+            server.stop()
+            until(lambda: get(f"{url}/readyz")[0] == 503, "the gap")
+            assert get(f"{url}/healthz")[0] == 200
+            assert metric(url, "sampoll_pauses_total", reason="server_unavailable") == 1
+    finally:
+        server.stop()
+
+
+def test_a_run_leaves_its_metrics_for_the_node_exporter(folders: Folders, tmp_path: Path) -> None:
+    drop_pair(folders.input, "a")
+    drop_pair(folders.input, "bad", prompt={})
+    path = tmp_path / "node-exporter" / "sampoll.prom"
+
+    run = sampoll("run", *folders.flags, "--model", "fakes:boxes", "--metrics-file", path)
+
+    assert run.returncode == 1
+    values = {
+        f"{sample.name}{list(sample.labels.values())}": sample.value
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+    }
+    assert values["sampoll_jobs_total['done']"] == values["sampoll_jobs_total['failed']"] == 1
+    assert values["sampoll_last_success_timestamp_seconds[]"] > 1.7e9
+    blocked = sampoll("run", *folders.flags, "--model", "fakes:boxes", "--metrics-file", tmp_path)
+    assert blocked.returncode == 74
+    assert "cannot write the metrics" in blocked.stderr

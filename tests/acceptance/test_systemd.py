@@ -1,0 +1,174 @@
+"""Under systemd: what a service tells it, and the unit files."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import needed
+from support import SAMPOLL, Folders, drop_pair, image_of, running_sampoll, until
+
+REPOSITORY = Path(__file__).parents[2]
+UNITS = sorted((REPOSITORY / "configs" / "systemd").glob("sampoll*"))
+SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+MOST_EXPOSED = 20
+"""In tenths, on systemd's own scale from 0 to 10: below 2 it says that all is well."""
+COMMAND = "/opt/sampoll/bin/sampoll"
+
+
+class Heard(list[str]):
+    """What came on a socket so far."""
+
+    def __init__(self, notify: socket.socket) -> None:
+        super().__init__()
+        self._notify = notify
+
+    def look(self) -> "Heard":
+        """The same with what has come since."""
+        while True:
+            try:
+                self.append(self._notify.recv(4096).decode())
+            except BlockingIOError:
+                return self
+
+
+@contextmanager
+def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
+    """What is said to a socket like systemd's."""
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(path))
+        notify.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        yield Heard(notify)
+
+
+def test_a_service_says_when_it_is_ready_how_it_is_and_when_it_ends(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "400000")
+    with heard(tmp_path, monkeypatch) as said:
+        flags = (*folders.flags, "--continuous", "--model", "fakes:boxes")
+        with running_sampoll("run", *flags) as process:
+            until(lambda: "READY=1" in said.look(), "READY")
+            assert said[0].startswith("STATUS=starting; 0 done")
+            drop_pair(folders.input, "a")
+            until(lambda: any("working; 1 done" in line for line in said.look()), "the result")
+            until(lambda: said.look().count("WATCHDOG=1") > 5, "signs of life")
+            process.terminate()
+            assert process.wait(30) == 0
+        assert said.look().count("READY=1") == said.count("STOPPING=1") == 1
+        assert said.index("READY=1") < said.index("STOPPING=1")
+
+
+def test_one_that_hangs_falls_silent(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: tuple[Path, Path]
+) -> None:
+    _, go = gate
+    monkeypatch.setenv("WATCHDOG_USEC", "200000")
+    drop_pair(folders.input, "a", image=image_of(height=13))
+    flags = (*folders.flags, "--continuous", "--model", "fakes:waiting", "--stall", 1)
+    with heard(tmp_path, monkeypatch) as said, running_sampoll("run", *flags):
+        until(lambda: any("stalled" in line for line in said.look()), "the verdict")
+        said.clear()
+        until(lambda: sum("stalled" in line for line in said.look()) > 4, "more of it")
+        assert "WATCHDOG=1" not in said
+        go.touch()
+        until(lambda: "WATCHDOG=1" in said.look(), "signs of life again")
+
+
+def test_without_systemd_nothing_is_said(folders: Folders) -> None:
+    with running_sampoll("run", *folders.flags, "--continuous", "--model", "fakes:boxes") as process:
+        until(lambda: (folders.input / "done").exists(), "the service")
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+@pytest.fixture
+def analyze(tmp_path: Path) -> Path:
+    """The unit files, for this installation, where systemd-analyze looks at them."""
+    needed(shutil.which("systemd-analyze") is not None, "systemd-analyze (apt-get install systemd)")
+    for unit in UNITS:
+        (tmp_path / unit.name).write_text(unit.read_text().replace(COMMAND, str(SAMPOLL)))
+    return tmp_path
+
+
+def analyzed(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_has_nothing_to_say_against_a_unit(unit: Path, analyze: Path) -> None:
+    name = unit.name.replace("@.", "@0.")
+    if name != unit.name:
+        (analyze / name).write_text((analyze / unit.name).read_text())
+
+    verified = analyzed("verify", "--man=no", f"./{name}", cwd=analyze)
+
+    complaints = [line for line in verified.stderr.splitlines() if "sampoll" in line]
+    assert complaints == []
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_a_service_may_do_little(unit: Path, analyze: Path) -> None:
+    exposed = analyzed(
+        "security", "--offline=yes", f"--threshold={MOST_EXPOSED}", f"./{unit.name}", cwd=analyze
+    )
+
+    assert exposed.returncode == 0, exposed.stdout[-2000:]
+
+
+def test_what_is_wrong_with_a_unit_would_be_noticed(analyze: Path) -> None:
+    text = (analyze / "sampoll.service").read_text()
+    (analyze / "sampoll.service").write_text(text.replace("WatchdogSec", "WatchdogSecs"))
+    assert "sampoll" in analyzed("verify", "--man=no", "./sampoll.service", cwd=analyze).stderr
+    (analyze / "sampoll.service").write_text(re.sub(r"^(Protect|Restrict|System).*\n", "", text, flags=re.M))
+    flags = ("--offline=yes", f"--threshold={MOST_EXPOSED}")
+    assert analyzed("security", *flags, "./sampoll.service", cwd=analyze).returncode != 0
+
+
+def commands() -> list[Any]:
+    """Every command line of ours in the unit files and the crontab."""
+    files = [*UNITS, REPOSITORY / "configs" / "cron" / "sampoll"]
+    found = []
+    for file in files:
+        text = file.read_text().replace("\\\n", " ").replace("%i", "0")
+        found += [
+            pytest.param(line, id=file.name) for line in re.findall(rf"^[^#\n]*({COMMAND} .+)$", text, re.M)
+        ]
+    return found
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_names_a_file_that_lies_in_configs_and_flags_that_exist(line: str) -> None:
+    words = line.split()
+    at = words.index("--config") + 1
+    words[at] = str(REPOSITORY / "configs" / Path(words[at]).name)
+
+    shown = subprocess.run(
+        [SAMPOLL, *words[1:], "--print-config"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "XDG_CONFIG_HOME": "/nonexistent"},
+    )
+
+    assert shown.returncode == 0, shown.stderr
+
+
+def test_there_is_a_unit_for_each_way_to_run() -> None:
+    assert [unit.name for unit in UNITS] == [
+        "sampoll-once.service",
+        "sampoll-once.timer",
+        "sampoll.service",
+        "sampoll@.service",
+    ]
+    assert len(commands()) == 4
