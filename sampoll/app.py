@@ -91,7 +91,7 @@ def run_plan(plan: Plan, listeners: Sequence[Events], *, show_progress: bool) ->
     factory = find_factory(plan.settings.model)
     tally = Tally()
     with ExitStack() as stack:
-        monitor = stack.enter_context(monitored(plan.settings.operations, _place(plan)))
+        monitor = stack.enter_context(monitored(plan.settings.monitoring, _place(plan)))
         everyone: list[Events] = [*listeners, tally, *monitor.listeners]
         if plan.settings.operations.report is not None:
             report = run_report(plan.settings.operations.report, plan.layout.output)

@@ -66,7 +66,7 @@ def _common(
 
 
 @app.command()
-@with_settings("spool", "model", "masks", "outputs", "limits", "operations")
+@with_settings("spool", "model", "masks", "outputs", "limits", "monitoring", "operations")
 def run(
     flags: dict[str, Any],
     force: Annotated[
@@ -169,7 +169,7 @@ def report(
 
 
 @app.command()
-@with_settings("spool", "model", "masks", "outputs", "limits", "redis", "operations")
+@with_settings("spool", "model", "masks", "outputs", "limits", "redis", "monitoring", "operations")
 def doctor(
     flags: dict[str, Any],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,

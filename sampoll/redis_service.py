@@ -61,7 +61,7 @@ def serve_redis(
         segmenter=segmenter or segmenter_meta(settings.model),
     )
     with ExitStack() as stack:
-        monitor = stack.enter_context(monitored(settings.operations, _place("serve redis", settings)))
+        monitor = stack.enter_context(monitored(settings.monitoring, _place("serve redis", settings)))
         events = Broadcast([*listeners, tally, *monitor.listeners])
         stack.enter_context(stopping_on_signals(partial(_stop, stop, events)))
         stack.enter_context(embedded_server(server.port) if embedded else nullcontext())
@@ -101,7 +101,7 @@ def serve_stream(settings: Settings, listeners: Sequence[Events]) -> str:
         )
         return stream_transport(worker, options, events, partial(_black_mask, decoding), stop)
 
-    with monitored(settings.operations, _place("serve stream", settings)) as monitor:
+    with monitored(settings.monitoring, _place("serve stream", settings)) as monitor:
         events = Broadcast([*listeners, tally, *monitor.listeners])
         worker = Worker(
             server_of(settings.redis),

@@ -17,7 +17,7 @@ def _serve() -> None:
 
 
 @app.command()
-@with_settings("redis", "requests", "model", "masks", "limits", "operations")
+@with_settings("redis", "requests", "model", "masks", "limits", "monitoring", "operations")
 def redis(
     flags: dict[str, Any],
     embedded: Annotated[
@@ -38,7 +38,9 @@ def redis(
 
 
 @app.command()
-@with_settings("redis", "streams", "lease", "max-attempts", "model", "masks", "limits", "operations")
+@with_settings(
+    "redis", "streams", "lease", "max-attempts", "model", "masks", "limits", "monitoring", "operations"
+)
 def stream(
     flags: dict[str, Any],
     config: ConfigOption = None,

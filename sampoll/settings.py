@@ -427,6 +427,20 @@ class OperationSettings(_Section):
         "Add a line of JSON to this file for each job: its outcome, seconds a stage, and files.",
         metavar="FILE",
     )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "info", "log-level", "How much is logged to standard error.", metavar="debug|info|warning|error"
+    )
+    log_format: Literal["auto", "text", "json"] = _setting(
+        "auto",
+        "log-format",
+        "Lines of text, or of JSON; auto is text on a terminal.",
+        metavar="auto|text|json",
+    )
+
+
+class MonitoringSettings(_Section):
+    """How a service is seen from outside."""
+
     http: Annotated[str, AfterValidator(_address)] | None = _setting(
         None,
         "http",
@@ -447,15 +461,6 @@ class OperationSettings(_Section):
         "stall",
         "A service is not healthy once its work has stood still for this long.",
         metavar="SECONDS",
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "info", "log-level", "How much is logged to standard error.", metavar="debug|info|warning|error"
-    )
-    log_format: Literal["auto", "text", "json"] = _setting(
-        "auto",
-        "log-format",
-        "Lines of text, or of JSON; auto is text on a terminal.",
-        metavar="auto|text|json",
     )
 
     @property
@@ -478,6 +483,7 @@ class Settings(_Section):
     redis: RedisSettings = RedisSettings()
     requests: RequestSettings = RequestSettings()
     streams: StreamsSettings = StreamsSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
     operations: OperationSettings = OperationSettings()
 
 

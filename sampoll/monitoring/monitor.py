@@ -10,7 +10,7 @@ from sampoll.interfaces import Format
 from sampoll.monitoring.systemd import notified
 from sampoll.service import Queues
 from sampoll.services import registered
-from sampoll.settings import OperationSettings
+from sampoll.settings import MonitoringSettings
 from sampoll.vitals import Vitals
 
 
@@ -36,7 +36,7 @@ class Monitor:
 
 
 @contextmanager
-def monitored(settings: OperationSettings, place: Place) -> Iterator[Monitor]:
+def monitored(settings: MonitoringSettings, place: Place) -> Iterator[Monitor]:
     """Shows a service until the block ends, in whatever ways the settings ask for."""
     vitals = Vitals(place.about, stall_seconds=settings.stall_seconds, looks_around=place.is_looked_through)
     monitor = Monitor(vitals, [vitals])
@@ -49,7 +49,7 @@ def monitored(settings: OperationSettings, place: Place) -> Iterator[Monitor]:
 
 
 @contextmanager
-def _with_metrics(settings: OperationSettings, place: Place, monitor: Monitor) -> Iterator[None]:
+def _with_metrics(settings: MonitoringSettings, place: Place, monitor: Monitor) -> Iterator[None]:
     # Here, because a run without them need not wait for their imports.
     from sampoll.monitoring.metrics import Metrics
 

@@ -38,6 +38,9 @@ BESIDE_A_SERVICE, BESIDE_A_RUN = "while a service runs", "while a run watches th
 WITHOUT_COMMENT_BUT_NOT_RUN = ("pip install .", "pip install '.[dev]'")
 """The two lines of the README, which CI itself runs."""
 
+OF_THE_SYSTEM = ("install", "useradd", "systemctl")
+"""Commands that name sampoll as a user, a folder or a unit."""
+
 PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "sam_predict_poll": predict_poll.parser,
     "sam_predict_redis": predict_redis.parser,
@@ -86,6 +89,8 @@ def commands_in(code: str) -> Iterator[list[str]]:
     """The words of each command of ours, wherever it begins on its line."""
     for line in code.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
+        if words[:1] and words[0] in OF_THE_SYSTEM:
+            continue
         for start, word in enumerate(words):
             if word == "sampoll" and start + 1 < len(words) and words[start + 1] != "sampoll":
                 ends = [end for end in range(start, len(words)) if words[end] in ("&&", "|", ";")]

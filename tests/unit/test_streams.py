@@ -14,8 +14,8 @@ from sampoll.wire.link import RedisServer
 NEVER = Event()
 
 
-def joined(server: Server, lease_seconds: float = 30) -> Worker:
-    worker = Worker(RedisServer(port=server.port), "jobs", "group", lease_seconds)
+def joined(server: Server, lease_seconds: float = 30, *, is_well: bool = True) -> Worker:
+    worker = Worker(RedisServer(port=server.port), "jobs", "group", lease_seconds, is_well=lambda: is_well)
     worker.join(NEVER)
     return worker
 
@@ -120,6 +120,19 @@ def test_a_heartbeat_keeps_jobs_and_tells_of_those_that_are_lost(server: Server,
     until(lambda: lost, "the loss to be told")
 
     assert set(lost) == {gone}
+    worker.close()
+    other.close()
+
+
+def test_a_worker_that_is_not_well_keeps_nothing(server: Server, client: Any) -> None:
+    client.xadd("jobs", {"id": "a"})
+    worker = joined(server, lease_seconds=0.3, is_well=False)
+    other = joined(server, lease_seconds=0.3)
+    [held] = read(worker)
+    worker.keep_alive(lambda: frozenset([held]), lambda _: None)
+
+    until(lambda: read(other) == [held], "the other worker to have it")
+
     worker.close()
     other.close()
 

@@ -5,7 +5,7 @@ from threading import Event
 import pytest
 from watchdog.observers.api import BaseObserver
 
-from sampoll.transports.watching import Watch, filesystem_of, watches_natively
+from sampoll.transports.watching import Overflows, Watch, filesystem_of, watches_natively
 
 DEADLINE = 20
 
@@ -114,3 +114,16 @@ def test_our_own_reading_is_no_hint(tmp_path: Path) -> None:
 
     assert not heard.wait(0.3)
     watch.close()
+
+
+def test_events_that_the_system_has_dropped_are_told_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("watchdog.observers.inotify_c")
+    told: list[str] = []
+    with Overflows(lambda: told.append("overflow")).listening():
+        logger.warning("Inotify queue overflowed; filesystem events were lost")
+        logger.warning("something else")
+        logger.debug("overflow of words")
+    logger.warning("Inotify queue overflowed again")
+
+    assert told == ["overflow"]
+    assert "were lost" not in caplog.text
