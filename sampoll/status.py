@@ -10,7 +10,7 @@ from sampoll.directories import readiness_of, suffixes_of
 from sampoll.naming import printable
 from sampoll.services import services
 from sampoll.settings import SpoolSettings
-from sampoll.spool.dead_letters import dead_letters
+from sampoll.spool.dead_letters import count_reports
 from sampoll.spool.files import subdirectories
 from sampoll.spool.layout import InputLayout
 from sampoll.spool.presence import Presence, heard, presences
@@ -75,7 +75,7 @@ class Status:
         for service in self.services:
             yield _service_line(service)
         for name in self.dead:
-            yield f"{name} has died; what it held is taken over by whoever runs next"
+            yield f"{printable(name)} has died; what it held is taken over by whoever runs next"
         if not self.services:
             yield "no service runs here"
 
@@ -112,7 +112,7 @@ def _waiting(settings: SpoolSettings, layout: InputLayout) -> Waiting:
         found.half,
         sum(len(subdirectories(node)) for node in subdirectories(layout.work)),
         len(subdirectories(layout.deferred)),
-        sum(1 for _ in dead_letters(layout)),
+        count_reports(layout),
     )
 
 

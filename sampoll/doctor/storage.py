@@ -8,10 +8,10 @@ from pathlib import Path
 from threading import Event
 
 from sampoll.doctor.findings import Finding, error_of, in_units, ok, warning
-from sampoll.errors import OutputUnavailable, PermissionRefused, SampollError
+from sampoll.errors import PermissionRefused, SampollError
 from sampoll.settings import SpoolSettings
 from sampoll.spool.files import listing
-from sampoll.spool.layout import DONE, Layout, is_searched
+from sampoll.spool.layout import Layout, is_searched
 from sampoll.spool.probing import probe
 from sampoll.transports.watching import NETWORK_FILESYSTEMS, Watch, filesystem_of, watches_natively
 
@@ -26,34 +26,31 @@ LOST_WITH_THE_MACHINE = frozenset({"tmpfs", "ramfs"})
 
 def check_directories(settings: SpoolSettings, layout: Layout) -> Iterator[Finding]:
     """Stops at the first error: what comes after would only repeat it."""
-    if not layout.output.exists():
-        finding = _creatable(layout.output)
-        yield finding
-        if finding.exit_code:
-            return
-        yield from _mounts(layout)
-        return
     try:
-        probe(layout, settings.min_free_bytes)
+        if layout.output.exists():
+            probe(layout, settings.min_free_bytes)
+        else:
+            _check_creatable(layout)
     except SampollError as error:
         yield error_of("directories", error)
         return
-    yield ok("directories", f"files can be written, moved and removed in {layout.input} and {layout.output}")
+    if layout.output.exists():
+        done = f"files can be written, moved and removed in {layout.input} and {layout.output}"
+        yield ok("directories", done)
+    else:
+        yield ok("directories", f"the output {layout.output} is not there yet; a run will create it")
     yield from _mounts(layout)
     yield from _files(layout)
     if settings.continuous:
         yield _events(settings, layout)
 
 
-def _creatable(output: Path) -> Finding:
-    """Whether a run could create the output."""
-    parent = next(parent for parent in output.parents if parent.exists())
-    if os.access(parent, os.W_OK | os.X_OK):
-        return ok("directories", f"the output {output} is not there yet; a run will create it")
-    refused = PermissionRefused if parent.is_dir() else OutputUnavailable
-    return error_of(
-        "directories", refused(f"the output {output} cannot be created: {parent} is not writable")
-    )
+def _check_creatable(layout: Layout) -> None:
+    """PermissionRefused if a run could not create the output, or could not move what is in the input."""
+    parent = next(parent for parent in layout.output.parents if parent.exists())
+    for directory, what in ((parent, "create the output in"), (layout.input, "move files in the input")):
+        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionRefused(f"cannot {what} {directory}: user {os.geteuid()} may not write there")
 
 
 def _mounts(layout: Layout) -> Iterator[Finding]:
@@ -158,7 +155,7 @@ def _folders(layout: Layout) -> int:
     count = 0
     for directory, names, _ in os.walk(layout.input):
         here = Path(directory).relative_to(layout.input)
-        names[:] = [name for name in names if name != DONE and is_searched(str(here / name))]
+        names[:] = [name for name in names if is_searched(str(here / name))]
         count += 1
     return count
 

@@ -107,11 +107,14 @@ def test_directories_that_are_not_ours_are_found(folders: Folders) -> None:
         assert code == 77
         assert name in findings["directories"][0]["message"]
     folders.output.rmdir()
-    folders.output.parent.chmod(0o555)
-    try:
-        assert examined(*folders.flags, *GRABCUT, unprivileged=True)[0] == 77
-    finally:
-        folders.output.parent.chmod(0o755)
+    for directory in (folders.output.parent, folders.input):  # and where the output is still to be created
+        directory.chmod(0o555)
+        try:
+            code, findings = examined(*folders.flags, *GRABCUT, unprivileged=True)
+        finally:
+            directory.chmod(0o755)
+        assert code == 77
+        assert str(directory) in findings["directories"][0]["message"]
 
 
 def test_files_that_cannot_be_read_are_found_before_they_fail(folders: Folders) -> None:
