@@ -234,7 +234,7 @@ def _place(plan: Plan) -> Place:
         {"service": "run", "input": str(layout.input), "output": str(layout.output)},
         {"input": layout.input, "output": layout.output},
         partial(count_reports, layout),
-        is_looked_through=True,
+        plan.settings.spool.rescan_seconds,
     )
 
 

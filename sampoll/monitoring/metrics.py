@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -29,18 +30,25 @@ BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64)
 IN_BYTES = ("loading", "decoded")
 """The queues whose cost is bytes; of the others it is a number."""
 NO_ERROR = "none"
+DISK_SECONDS = 10.0
+"""Between two looks at disks, and at failed/, which may hold very many."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics(Events):
-    """Counts what it hears of; what can be looked at, it looks at when it is asked."""
+    """Counts what it hears of, and looks at the process when it is asked. It looks at disks in the thread
+    that reads the input: one that hangs must not hang whoever asks whether the service is well."""
 
     def __init__(
         self, vitals: Vitals, queues: Queues, roots: Mapping[str, Path], failed_pairs: Callable[[], int]
     ) -> None:
         """`roots` are the directories whose free space counts, by what they are."""
-        self.failed_pairs = failed_pairs
+        self.failed_pairs = 0
+        """In failed/, at the last look."""
+        self._count_failed_pairs = failed_pairs
+        self._roots = roots
+        self._disks_looked_at: float | None = None
         self.registry = registry = CollectorRegistry()
         self._jobs = Counter("sampoll_jobs", "Jobs, by their outcome.", ["outcome"], registry=registry)
         self._attempts = Counter(
@@ -85,11 +93,14 @@ class Metrics(Events):
         self._model = Info("sampoll_model", "What segments, and on what.", registry=registry)
         build = Info("sampoll_build", "The versions of what computes.", registry=registry)
         build.info({"version": version("sampoll"), "torch": _version("torch")})
-        self._look_at(vitals, queues, roots)
+        self._free = Gauge(
+            "sampoll_free_bytes", "Room on the disk of a directory.", ["root"], registry=registry
+        )
+        self._look_at(vitals, queues)
         for outcome in ("done", "skipped", "failed", "deferred"):
             self._jobs.labels(outcome)
 
-    def _look_at(self, vitals: Vitals, queues: Queues, roots: Mapping[str, Path]) -> None:
+    def _look_at(self, vitals: Vitals, queues: Queues) -> None:
         registry = self.registry
         looks = {
             "sampoll_healthy": ("0 if a restart would help.", lambda: float(vitals.is_healthy)),
@@ -99,7 +110,7 @@ class Metrics(Events):
                 "Since the input was looked through, or a job taken from it.",
                 lambda: vitals.look_age_seconds,
             ),
-            "sampoll_failed_pairs": ("Pairs in failed/.", lambda: float(self.failed_pairs())),
+            "sampoll_failed_pairs": ("Pairs in failed/.", lambda: float(self.failed_pairs)),
         }
         for name, (text, look) in looks.items():
             Gauge(name, text, registry=registry).set_function(look)
@@ -109,9 +120,15 @@ class Metrics(Events):
             depth.labels(queue).set_function(partial(_jobs_in, queues, queue))
         for queue in IN_BYTES:
             size.labels(queue).set_function(partial(_bytes_in, queues, queue))
-        free = Gauge("sampoll_free_bytes", "Room on the disk of a directory.", ["root"], registry=registry)
-        for root, directory in roots.items():
-            free.labels(root).set_function(partial(_free_bytes, directory))
+
+    def _look_at_disks(self, every_seconds: float = DISK_SECONDS) -> None:
+        now = time.monotonic()
+        if self._disks_looked_at is not None and now - self._disks_looked_at < every_seconds:
+            return
+        self._disks_looked_at = now
+        for root, directory in self._roots.items():
+            self._free.labels(root).set(_free_bytes(directory))
+        self.failed_pairs = self._count_failed_pairs()
 
     def text(self) -> bytes:
         """All of them, as Prometheus reads them."""
@@ -119,6 +136,7 @@ class Metrics(Events):
 
     def write(self, path: Path) -> None:
         """The same into a file, which is there whole or as it was before."""
+        self._look_at_disks(every_seconds=0.0)
         with translated_os_errors("write the metrics", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_to_textfile(str(path), self.registry)
@@ -131,6 +149,7 @@ class Metrics(Events):
 
     def paused(self, trouble: SampollError) -> None:
         self._pauses.labels(_snake(type(trouble).__name__)).inc()
+        self._look_at_disks(every_seconds=0.0)
 
     def watching(self, is_up: bool) -> None:
         self._watcher_up.set(is_up)
@@ -142,6 +161,7 @@ class Metrics(Events):
         for state in ("ready", "settling", "half", "deferred"):
             self._pairs.labels(state).set(getattr(backlog, state))
         self._oldest_ready.set(backlog.oldest_ready_seconds)
+        self._look_at_disks()
 
     def batched(self, images: int, known: int) -> None:
         self._batches.observe(images)

@@ -13,16 +13,18 @@ from sampoll.services import registered
 from sampoll.settings import MonitoringSettings
 from sampoll.vitals import Vitals
 
+LOOKS_A_STALL = 3
+
 
 @dataclass(frozen=True)
 class Place:
     """Where jobs come from, for people and for metrics: what `sampoll status` says of it, directories whose
-    free space counts, and how many pairs have failed there."""
+    free space counts, how many pairs have failed there, and how often it is looked through, if it is."""
 
     about: Mapping[str, str]
     roots: Mapping[str, Path] = field(default_factory=dict)
     failed_pairs: Callable[[], int] = lambda: 0
-    is_looked_through: bool = False
+    look_seconds: float | None = None
 
 
 @dataclass
@@ -38,7 +40,9 @@ class Monitor:
 @contextmanager
 def monitored(settings: MonitoringSettings, place: Place) -> Iterator[Monitor]:
     """Shows a service until the block ends, in whatever ways the settings ask for."""
-    vitals = Vitals(place.about, stall_seconds=settings.stall_seconds, looks_around=place.is_looked_through)
+    # Nobody is deaf for being asked to look seldom.
+    stall_seconds = max(settings.stall_seconds, LOOKS_A_STALL * (place.look_seconds or 0.0))
+    vitals = Vitals(place.about, stall_seconds=stall_seconds, looks_around=place.look_seconds is not None)
     monitor = Monitor(vitals, [vitals])
     with ExitStack() as stack:
         stack.enter_context(registered(vitals.document))

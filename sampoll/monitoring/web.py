@@ -114,7 +114,7 @@ class Application:
             per_minute=per_minute,
             most=max(per_minute),
             failures=self._history.failures(),
-            failed_pairs=self._metrics.failed_pairs(),
+            failed_pairs=self._metrics.failed_pairs,
             thumbnails=None if self._thumbnails is None else self._thumbnails.kept(),
         )
         return Response("200 OK", HTML, page.encode(), (("Content-Security-Policy", policy),))

@@ -77,7 +77,7 @@ def test_a_probe_sees_a_service_come_work_and_pause(folders: Folders, tmp_path: 
         assert metric(url, "sampoll_attempts_total", code="bad-prompt") == 1
         assert metric(url, "sampoll_stage_duration_seconds_count", stage="publishing") == 1
         assert metric(url, "sampoll_watcher_up") == 1
-        assert metric(url, "sampoll_failed_pairs") == 1
+        until(lambda: metric(url, "sampoll_failed_pairs") == 1, "a look at failed/")
         assert metric(url, "sampoll_free_bytes", root="output") > 0
         folders.input.rename(tmp_path / "away")
         until(lambda: get(f"{url}/readyz")[0] == 503, "the pause")

@@ -89,6 +89,7 @@ def segmentation(name: str = "a") -> Segmentation:
 def test_everything_that_happens_is_counted(outside: Outside) -> None:
     metrics = outside.metrics
     metrics.working(MODEL)
+    assert outside.values()["sampoll_failed_pairs"] == 0
     metrics.backlog(Backlog(ready=3, settling=2, half=1, deferred=4, oldest_ready_seconds=12.5))
     metrics.batched(8, 3)
     metrics.timed({"embedding": 0.2, "rendering": 0.01})
@@ -135,6 +136,8 @@ def test_what_can_be_looked_at_is_looked_at_when_asked(
     outside.queues["decoded"] = channel
     channel.put("an image", 600)
     pass_seconds(59)
+    assert 'sampoll_free_bytes{"root": "input"}' not in outside.values()  # disks are looked at by the reader
+    outside.metrics.backlog(Backlog())
 
     values = outside.values()
 
