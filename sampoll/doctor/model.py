@@ -9,7 +9,7 @@ from pathlib import Path
 from sampoll.assembly import LoadedModel, load_model
 from sampoll.checkpoints import OFFICIAL, Checkpoint, is_official
 from sampoll.doctor.findings import Finding, error_of, in_units, ok, warning
-from sampoll.errors import SampollError
+from sampoll.errors import ModelUnavailable, SampollError
 from sampoll.registry import find_factory
 from sampoll.settings import ModelSettings
 
@@ -37,7 +37,12 @@ def check_device(settings: ModelSettings) -> Iterator[Finding]:
             yield from _missing_cuda(built_for, has_cuda=torch.version.cuda is not None)
         return
     if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
+        try:
+            free, total = torch.cuda.mem_get_info(device)
+        except RuntimeError as error:
+            trouble = ModelUnavailable(f"{device} cannot be used: {error}")
+            yield error_of("device", trouble, "nvidia-smi says what has it, and whether it is well")
+            return
         yield ok(
             "device",
             f"{torch.cuda.get_device_name(device)} as {device}, {in_units(free)} of {in_units(total)} free; "

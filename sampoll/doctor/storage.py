@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 
 from sampoll.doctor.findings import Finding, error_of, in_units, ok, warning
-from sampoll.errors import PermissionRefused, SampollError
+from sampoll.errors import PermissionRefused, SampollError, translated_os_errors
 from sampoll.settings import SpoolSettings
 from sampoll.spool.files import listing
 from sampoll.spool.layout import Layout, is_searched
@@ -40,7 +40,12 @@ def check_directories(settings: SpoolSettings, layout: Layout) -> Iterator[Findi
     else:
         yield ok("directories", f"the output {layout.output} is not there yet; a run will create it")
     yield from _mounts(layout)
-    yield from _files(layout)
+    try:
+        with translated_os_errors("look through", layout.input):
+            yield from list(_files(layout))
+    except SampollError as error:
+        yield error_of("permissions", error)
+        return
     if settings.continuous:
         yield _events(settings, layout)
 

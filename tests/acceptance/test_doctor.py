@@ -117,6 +117,18 @@ def test_directories_that_are_not_ours_are_found(folders: Folders) -> None:
         assert str(directory) in findings["directories"][0]["message"]
 
 
+def test_an_input_that_may_not_be_looked_through_is_found(folders: Folders) -> None:
+    folders.output.mkdir()
+    folders.input.chmod(0o333)
+    try:
+        code, findings = examined(*folders.flags, *GRABCUT, unprivileged=True)
+    finally:
+        folders.input.chmod(0o755)
+
+    assert code == 77
+    assert "cannot look through" in findings["permissions"][0]["message"]
+
+
 def test_files_that_cannot_be_read_are_found_before_they_fail(folders: Folders) -> None:
     folders.output.mkdir()
     (folders.input / "secret.jpg").touch(mode=0o000)
