@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sampoll.settings import Setting, Settings, all_settings
+from sampoll.catalog import Setting, all_settings
+from sampoll.settings import Settings
 
 DOCS = Path(__file__).parent
 COMMANDS = DOCS / "commands.md"

@@ -206,6 +206,7 @@ class _Application:
             self._model = load_model(self._settings.model, self._factory)
         log.info("%s: ready", self._layout.input)
         self._events.working(self._model.segmenter.info)
+        self._events.resumed()
         if self._settings.spool.skip_done:
             transport.skip(self._plan.before(self._model.segmenter.info).has)
         decode = self._model.decode_with(self._plan.decoding)

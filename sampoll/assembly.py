@@ -10,7 +10,7 @@ from typing import Any
 from sampoll.cleaning import Cleaning
 from sampoll.decoding import DecodingOptions, decode
 from sampoll.embedding_cache import EmbeddingCache
-from sampoll.events import Events
+from sampoll.events import NOBODY, Events
 from sampoll.formats.options import FormatOptions
 from sampoll.interfaces import Format, KeepingSegmenter, Segmenter, Transport
 from sampoll.registry import Factory, find_factory, load_segmenter, result_formats
@@ -85,7 +85,7 @@ def service_of(
     decode: Decode,
     formats: Sequence[Format],
     *,
-    events: Events | None = None,
+    events: Events = NOBODY,
     queues: Queues | None = None,
 ) -> Service:
     """A service that tells `events` what it does, and whose `queues` can be looked into."""
@@ -101,6 +101,6 @@ def service_of(
         max_wait_seconds=settings.model.max_wait_seconds,
         io_threads=settings.operations.io_threads or default_io_threads(),
         executors=executors_on(device),
-        events=Events() if events is None else events,
+        events=events,
         queues={} if queues is None else queues,
     )

@@ -68,6 +68,10 @@ class Events:
         """`name` will be tried again in about `delay_seconds`."""
 
 
+NOBODY = Events()
+"""Hears everything, and does nothing."""
+
+
 class Broadcast(Events):
     """Passes everything on to several listeners, in order."""
 

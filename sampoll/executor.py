@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from sampoll.embedding_cache import EmbeddingCache
 from sampoll.errors import JobError, OutOfMemory, SampollError, SegmentationFailed
-from sampoll.events import Events
+from sampoll.events import NOBODY, Events
 from sampoll.interfaces import Segmenter
 from sampoll.jobs import Job, KnownImage
 from sampoll.results import Mask, Segmentation
@@ -32,11 +32,11 @@ class Executor:
         segmenter: Segmenter[Any],
         batch_size: int,
         embeddings: EmbeddingCache[Any] | None = None,
-        events: Events | None = None,
+        events: Events = NOBODY,
     ) -> None:
         """Looks for an image's embedding in `embeddings` first, and puts new ones there."""
         self.segmenter = segmenter
-        self._events = events or Events()
+        self._events = events
         self._embeddings = embeddings
         self.limit = self._batch_size = batch_size
         self._good_batches = 0

@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from sampoll.catalog import Setting, all_settings
 from sampoll.resolution import Resolved, describe, resolve
-from sampoll.settings import Setting, all_settings
 
 Command: TypeAlias = Callable[..., None]
 ConfigOption: TypeAlias = Annotated[

@@ -13,9 +13,10 @@ from typing import Any
 import platformdirs
 from pydantic import SecretStr, ValidationError
 
+from sampoll.catalog import ENVIRONMENT_PREFIX, Setting, all_settings
 from sampoll.errors import ConfigurationError, UsageError
 from sampoll.naming import redacted
-from sampoll.settings import ENVIRONMENT_PREFIX, Setting, Settings, all_settings
+from sampoll.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from sampoll.channel import Channel
 from sampoll.embedding_cache import EmbeddingCache
 from sampoll.errors import JobError
-from sampoll.events import Events
+from sampoll.events import NOBODY, Events
 from sampoll.executor import Executor, Outcome
 from sampoll.interfaces import Format, Segmenter, Transport
 from sampoll.jobs import Job, KnownImage, Submission
@@ -72,7 +72,7 @@ class Service:
     io_threads: int = 1
     executors: int = 1
     embeddings: EmbeddingCache[Any] | None = None
-    events: Events = field(default_factory=Events)
+    events: Events = NOBODY
     queues: Queues = field(default_factory=dict)
     """What waits between the stages, while it runs."""
 

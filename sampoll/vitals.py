@@ -4,7 +4,8 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,6 +18,8 @@ from sampoll.events import Backlog, Events
 from sampoll.jobs import Submission
 from sampoll.naming import printable
 from sampoll.results import ModelInfo
+
+KEPT_FAILURES = 20
 
 
 class State(StrEnum):
@@ -54,14 +57,15 @@ class Vitals(Events):
         self._backlog = Backlog()
         self._in_flight: dict[str, str] = {}
         self._done = self._skipped = self._failed = self._retries = 0
-        self._last_failure: dict[str, str] | None = None
+        self._failures: deque[Mapping[str, str]] = deque(maxlen=KEPT_FAILURES)
         self._started_at = self._outcome_at = self._looked_at = time.monotonic()
 
     # What happens to the service
 
     def working(self, model: ModelInfo) -> None:
         with self._lock:
-            self._enter(State.WORKING)
+            if self._state is not State.PAUSED:  # a server that is away is away for a model that is there
+                self._enter(State.WORKING)
             self._in_flight.clear()  # of an earlier session
             self._model = {"model": model.name, "device": model.device, "precision": model.precision}
 
@@ -110,12 +114,14 @@ class Vitals(Events):
     def failed(self, name: str, job_id: str, error: JobError) -> None:
         with self._lock:
             self._failed += 1
-            self._last_failure = {
-                "name": printable(name),
-                "code": error.code,
-                "message": printable(str(error)),
-                "at": _iso(time.time()),
-            }
+            self._failures.appendleft(
+                {
+                    "name": printable(name),
+                    "code": error.code,
+                    "message": printable(str(error)),
+                    "at": _iso(time.time()),
+                }
+            )
             self._end(job_id)
 
     def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
@@ -159,6 +165,11 @@ class Vitals(Events):
         with self._lock:
             return list(self._in_flight.values())
 
+    def failures(self) -> Sequence[Mapping[str, str]]:
+        """The last ones, the newest first."""
+        with self._lock:
+            return list(self._failures)
+
     def document(self) -> Mapping[str, Any]:
         """All of it, for JSON."""
         with self._lock:
@@ -177,7 +188,7 @@ class Vitals(Events):
                 "skipped": self._skipped,
                 "failed": self._failed,
                 "retries": self._retries,
-                "last_failure": self._last_failure,
+                "last_failure": self._failures[0] if self._failures else None,
             }
 
     def _current_state(self) -> State:

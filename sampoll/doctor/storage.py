@@ -12,7 +12,7 @@ from sampoll.errors import PermissionRefused, SampollError, translated_os_errors
 from sampoll.settings import SpoolSettings
 from sampoll.spool.files import listing
 from sampoll.spool.layout import Layout, is_searched
-from sampoll.spool.probing import probe
+from sampoll.spool.probing import free_bytes, probe
 from sampoll.transports.watching import NETWORK_FILESYSTEMS, Watch, filesystem_of, watches_natively
 
 LITTLE_BYTES = 2**30
@@ -65,8 +65,7 @@ def _mounts(layout: Layout) -> Iterator[Finding]:
         if directory is None or not directory.exists():
             continue
         kind = filesystem_of(str(directory), text) or "an unknown filesystem"
-        room = os.statvfs(directory)
-        free = room.f_bavail * room.f_frsize
+        free = free_bytes(os.statvfs(directory))
         where = f"{directory} is on {kind}, with {in_units(free)} free"
         if kind in LOST_WITH_THE_MACHINE:
             yield warning(check, where, "it is gone with the next restart; choose a directory on a disk")

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from prometheus_client import (
@@ -23,6 +23,7 @@ from sampoll.errors import JobError, SampollError, translated_os_errors
 from sampoll.events import Backlog, Events
 from sampoll.results import ModelInfo
 from sampoll.service import Queues
+from sampoll.spool.probing import free_bytes
 from sampoll.vitals import Vitals
 
 STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -49,7 +50,7 @@ class Metrics(Events):
         self._count_failed_pairs = failed_pairs
         self._roots = roots
         self._disks_looked_at: float | None = None
-        self.registry = registry = CollectorRegistry()
+        self._registry = registry = CollectorRegistry()
         self._jobs = Counter("sampoll_jobs", "Jobs, by their outcome.", ["outcome"], registry=registry)
         self._attempts = Counter(
             "sampoll_attempts",
@@ -92,7 +93,7 @@ class Metrics(Events):
         )
         self._model = Info("sampoll_model", "What segments, and on what.", registry=registry)
         build = Info("sampoll_build", "The versions of what computes.", registry=registry)
-        build.info({"version": version("sampoll"), "torch": _version("torch")})
+        build.info({"version": version("sampoll"), "torch": version("torch")})
         self._free = Gauge(
             "sampoll_free_bytes", "Room on the disk of a directory.", ["root"], registry=registry
         )
@@ -101,7 +102,7 @@ class Metrics(Events):
             self._jobs.labels(outcome)
 
     def _look_at(self, vitals: Vitals, queues: Queues) -> None:
-        registry = self.registry
+        registry = self._registry
         looks = {
             "sampoll_healthy": ("0 if a restart would help.", lambda: float(vitals.is_healthy)),
             "sampoll_ready": ("1 if jobs are taken.", lambda: float(vitals.is_ready)),
@@ -132,14 +133,14 @@ class Metrics(Events):
 
     def text(self) -> bytes:
         """All of them, as Prometheus reads them."""
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)
 
     def write(self, path: Path) -> None:
         """The same into a file, which is there whole or as it was before."""
         self._look_at_disks(every_seconds=0.0)
         with translated_os_errors("write the metrics", path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_to_textfile(str(path), self.registry)
+            write_to_textfile(str(path), self._registry)
 
     # Events
 
@@ -201,17 +202,9 @@ def _bytes_in(queues: Queues, queue: str) -> float:
 def _free_bytes(directory: Path) -> float:
     """NaN where there is no such directory just now."""
     try:
-        room = os.statvfs(directory)
+        return float(free_bytes(os.statvfs(directory)))
     except OSError:
         return float("nan")
-    return float(room.f_bavail * room.f_frsize)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _snake(name: str) -> str:

@@ -14,6 +14,7 @@ from sampoll.settings import MonitoringSettings
 from sampoll.vitals import Vitals
 
 LOOKS_A_STALL = 3
+"""Who has not looked for so many times --rescan may be deaf, if --stall is less than that."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from sampoll.monitoring.history import History
 from sampoll.monitoring.metrics import Metrics
 from sampoll.monitoring.thumbnails import Thumbnails
+from sampoll.pages import page_template
 from sampoll.vitals import Vitals
 
 StartResponse: TypeAlias = Callable[[str, list[tuple[str, str]]], Any]
@@ -56,14 +56,7 @@ class Application:
             "/readyz": self._readiness,
             "/metrics": self._all_metrics,
         }
-        environment = Environment(
-            loader=PackageLoader("sampoll.monitoring", "."),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._template = environment.get_template("status.html.jinja")
+        self._template = page_template("sampoll.monitoring", "status.html.jinja")
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         response = self._response(str(environ["REQUEST_METHOD"]), str(environ["PATH_INFO"]))
@@ -113,7 +106,7 @@ class Application:
             more_in_flight=max(0, len(in_flight) - SHOWN_IN_FLIGHT),
             per_minute=per_minute,
             most=max(per_minute),
-            failures=self._history.failures(),
+            failures=self._vitals.failures(),
             failed_pairs=self._metrics.failed_pairs,
             thumbnails=None if self._thumbnails is None else self._thumbnails.kept(),
         )

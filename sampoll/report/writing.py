@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sampoll.committed import CommittedResults
 from sampoll.errors import InputUnavailable, JobError, translated_os_errors
 from sampoll.failed_pairs import FailedPair, failed_in_folder, local_time
 from sampoll.naming import printable
+from sampoll.pages import page_template
 from sampoll.report.summaries import Summary, stages_of, summary_of
 from sampoll.writing import replaced_file
 
@@ -49,14 +48,7 @@ def _summaries(output: Path) -> tuple[list[Summary], int]:
 def _render(
     output: Path, summaries: Sequence[Summary], failed: Sequence[FailedPair], input_directory: Path | None
 ) -> str:
-    environment = Environment(
-        loader=PackageLoader("sampoll.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.jinja").render(
+    return page_template("sampoll.report", "report.html.jinja").render(
         output=printable(str(output.absolute())),
         made=datetime.now().strftime("%Y-%m-%d %H:%M:%S"),
         results=summaries,

@@ -38,11 +38,16 @@ def check_room(layout: Layout, min_free_bytes: int) -> None:
             room = os.statvfs(directory)
         if room.f_files and room.f_favail < SPARE_INODES:
             raise StorageTrouble(f"{directory} has room for {room.f_favail} more files only (inodes)")
-        free = room.f_bavail * room.f_frsize
+        free = free_bytes(room)
         if free < min_free_bytes:
             raise StorageTrouble(
                 f"{directory} has {free} bytes free, less than {min_free_bytes} (--min-free)"
             )
+
+
+def free_bytes(room: os.statvfs_result) -> int:
+    """What users without privileges may still write."""
+    return room.f_bavail * room.f_frsize
 
 
 def _try(source: Path, target: Path) -> None:

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from support import SAMPOLL, Folders, drop_pair, environment, image_of, running_sampoll, until
 
+from sampoll.catalog import ENVIRONMENT_PREFIX, all_settings
 from sampoll.resolution import resolve
-from sampoll.settings import ENVIRONMENT_PREFIX, all_settings
 
 REPOSITORY = Path(__file__).parents[2]
 SOURCE_TREE = Path(os.environ.get("SOURCE_TREE", REPOSITORY / "sampoll"))

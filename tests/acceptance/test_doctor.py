@@ -32,6 +32,17 @@ def examined(*arguments: object, **more: Any) -> tuple[int, dict[str, list[Mappi
     return doctor.returncode, by_check
 
 
+def examined_without_rights(
+    folders: Folders, directory: Path, mode: int
+) -> tuple[int, dict[str, list[Mapping[str, str]]]]:
+    """The same for somebody whom one of the directories gives these rights only."""
+    directory.chmod(mode)
+    try:
+        return examined(*folders.flags, *GRABCUT, unprivileged=True)
+    finally:
+        directory.chmod(0o755)
+
+
 def levels(findings: Mapping[str, list[Mapping[str, str]]]) -> set[str]:
     return {finding["level"] for of_check in findings.values() for finding in of_check}
 
@@ -99,31 +110,19 @@ def test_it_ends_like_the_run_that_it_warns_of(
 def test_directories_that_are_not_ours_are_found(folders: Folders) -> None:
     folders.output.mkdir()
     for directory, name in ((folders.input, "input"), (folders.output, "output")):
-        directory.chmod(0o555)
-        try:
-            code, findings = examined(*folders.flags, *GRABCUT, unprivileged=True)
-        finally:
-            directory.chmod(0o755)
+        code, findings = examined_without_rights(folders, directory, 0o555)
         assert code == 77
         assert name in findings["directories"][0]["message"]
     folders.output.rmdir()
     for directory in (folders.output.parent, folders.input):  # and where the output is still to be created
-        directory.chmod(0o555)
-        try:
-            code, findings = examined(*folders.flags, *GRABCUT, unprivileged=True)
-        finally:
-            directory.chmod(0o755)
+        code, findings = examined_without_rights(folders, directory, 0o555)
         assert code == 77
         assert str(directory) in findings["directories"][0]["message"]
 
 
 def test_an_input_that_may_not_be_looked_through_is_found(folders: Folders) -> None:
     folders.output.mkdir()
-    folders.input.chmod(0o333)
-    try:
-        code, findings = examined(*folders.flags, *GRABCUT, unprivileged=True)
-    finally:
-        folders.input.chmod(0o755)
+    code, findings = examined_without_rights(folders, folders.input, 0o333)
 
     assert code == 77
     assert "cannot look through" in findings["permissions"][0]["message"]

@@ -226,6 +226,17 @@ def test_a_service_of_redis_is_seen_too_and_is_not_ready_without_its_server(tmp_
         server.stop()
 
 
+def test_a_service_that_never_reached_its_server_is_not_ready(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    flags = ("--redis-port", free_port(), "--model", "fakes:boxes", "--http", 0)
+    with log.open("wb") as file, running_sampoll("serve", "redis", *flags, log=file):
+        until(lambda: ": ready" in log.read_text(), "the model")
+        until(lambda: "no subscription to" in log.read_text(), "the first try")
+        [url] = re.findall(r"(http://\S+) shows how", log.read_text())
+        until(lambda: "no subscription to" in get(f"{url}/readyz")[1], "the reason")
+        assert get(f"{url}/readyz")[0] == 503
+
+
 def test_a_run_leaves_its_metrics_for_the_node_exporter(folders: Folders, tmp_path: Path) -> None:
     drop_pair(folders.input, "a")
     drop_pair(folders.input, "bad", prompt={})

@@ -18,14 +18,14 @@ from sampoll.channel import Channel
 from sampoll.errors import BadImage, OutOfMemory, StorageTrouble
 from sampoll.events import Backlog
 from sampoll.jobs import Box, Prompt
-from sampoll.monitoring.history import FAILURES, History
+from sampoll.monitoring.history import History
 from sampoll.monitoring.metrics import Metrics
 from sampoll.monitoring.systemd import _watchdog_seconds
 from sampoll.monitoring.thumbnails import KEPT, SIDE, Thumbnails
 from sampoll.monitoring.web import Application
 from sampoll.results import Mask, ModelInfo, Segmentation
 from sampoll.transports.memory import submission
-from sampoll.vitals import Vitals
+from sampoll.vitals import KEPT_FAILURES, Vitals
 
 MODEL = ModelInfo("vit_b", "cuda:0", precision="bf16", engine="torch")
 JOB = submission("a", encoded(image_of()), b"{}")
@@ -225,6 +225,14 @@ def test_a_pause_before_the_model_is_loaded_ends_where_it_began(outside: Outside
     assert outside.vitals.document()["state"] == "starting"
 
 
+def test_a_model_that_is_loaded_while_the_server_is_away_makes_nobody_ready(outside: Outside) -> None:
+    outside.vitals.paused(StorageTrouble("no server"))
+    outside.vitals.working(MODEL)
+    assert outside.get("/readyz")[0] == 503
+    outside.vitals.resumed()
+    assert outside.get("/readyz")[0] == 200
+
+
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get"])
 def test_only_get_is_answered(outside: Outside, method: str) -> None:
     for path in ("/", "/healthz", "/metrics", "/nowhere"):
@@ -245,7 +253,7 @@ def test_no_path_leaves_the_known_routes(path: str, prefix: str) -> None:
 def test_names_are_text_on_the_page(outside: Outside) -> None:
     outside.vitals.working(replace(MODEL, name=ODD))
     outside.vitals.begun(replace(JOB, name=ODD))
-    outside.history.failed(ODD, "id", BadImage(ODD))
+    outside.vitals.failed(ODD, "id", BadImage(ODD))
     assert outside.thumbnails is not None
     outside.thumbnails.render(segmentation(ODD), ())
 
@@ -271,10 +279,13 @@ def test_the_last_hour_is_counted_by_minutes(pass_seconds: Callable[[float], Non
     assert sum(history.per_minute()) == 2
     pass_seconds(60)
     assert sum(history.per_minute()) == 0
-    for number in range(FAILURES + 5):
-        history.failed(f"bad {number}", "id", BadImage("no image"))
-    assert len(history.failures()) == FAILURES
-    assert history.failures()[0]["name"] == f"bad {FAILURES + 4}"
+
+
+def test_the_last_failures_are_kept(outside: Outside) -> None:
+    for number in range(KEPT_FAILURES + 5):
+        outside.vitals.failed(f"bad {number}", "id", BadImage("no image"))
+    assert len(outside.vitals.failures()) == KEPT_FAILURES
+    assert outside.vitals.failures()[0]["name"] == f"bad {KEPT_FAILURES + 4}"
 
 
 def test_thumbnails_are_small_few_and_not_drawn_too_often(pass_seconds: Callable[[float], None]) -> None:

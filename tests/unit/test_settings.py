@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from sampoll.catalog import all_settings
 from sampoll.errors import ConfigurationError, UsageError
 from sampoll.redis_settings import server_of
 from sampoll.resolution import Resolved, describe, resolve
-from sampoll.settings import all_settings
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -40,6 +40,7 @@ def test_a_service_starts_works_pauses_and_stops() -> None:
     service.paused(StorageTrouble("the disk is full"))
     assert (state(service), service.document()["reason"]) == ("paused", "the disk is full")
     service.working(MODEL)
+    service.resumed()
     assert (state(service), service.document()["reason"]) == ("working", None)
     service.stopping()
     assert state(service) == "stopping"

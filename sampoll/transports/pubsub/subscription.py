@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as Stalled
 
 from sampoll.errors import ConfigurationError, ServerUnavailable
-from sampoll.events import Events
+from sampoll.events import NOBODY, Events
 from sampoll.wire.link import STALL_SECONDS, Backoff, RedisServer, refusal
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Subscription:
         server: RedisServer,
         pattern: str,
         receive: Callable[[bytes, bytes], None],
-        events: Events | None = None,
+        events: Events = NOBODY,
     ) -> None:
         """`receive` gets the channel and the message; `events` hear when the subscription comes and goes."""
         self.gaps = Gaps()
@@ -86,7 +86,7 @@ class Subscription:
         self._server = server
         self._pattern = pattern
         self._receive = receive
-        self._events = events or Events()
+        self._events = events
         self._heard_at: float | None = None
 
     def run(self, stop: Event) -> None:

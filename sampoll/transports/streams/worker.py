@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError, ResponseError
 
 from sampoll.errors import ConfigurationError, ServerUnavailable
-from sampoll.events import Events
+from sampoll.events import NOBODY, Events
 from sampoll.naming import printable
 from sampoll.transports.streams import scripts
 from sampoll.transports.streams.entries import Fields
@@ -57,12 +57,12 @@ class Worker:
         stream: str,
         group: str,
         lease_seconds: float,
-        events: Events | None = None,
+        events: Events = NOBODY,
         is_well: Callable[[], bool] = lambda: True,
     ) -> None:
         """`events` hear of trouble with the server. While `is_well` says no, others may take over."""
         self.counts = Counts()
-        self._events = events or Events()
+        self._events = events
         self._is_well = is_well
         self.stream, self.group = stream, group
         self.results, self.failed = f"{stream}:results", f"{stream}:failed"

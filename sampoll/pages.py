@@ -1,0 +1,15 @@
+"""Pages of HTML, from templates that lie in packages."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+
+def page_template(package: str, name: str) -> Template:
+    """A template in which whatever is put is text, and never HTML."""
+    environment = Environment(
+        loader=PackageLoader(package, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
