@@ -30,14 +30,15 @@ from benchmarks.models import exit_if_too_far, random_sam
 from benchmarks.pipeline import photograph, write_pairs
 from benchmarks.plots import bars, write_svg
 from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
-from sampoll.decoding import decode_image
-from sampoll.embedding_cache import EmbeddingCache
-from sampoll.jobs import RgbImage
-from sampoll.segmenters.sam.device import variants
-from sampoll.segmenters.sam.fidelity import Fidelity, compare
-from sampoll.segmenters.sam.openvino_encoder import OpenVinoEncoder, converted
-from sampoll.segmenters.sam.quantization import quantized
-from sampoll.segmenters.sam.segmenter import SamSegmenter
+from sampoll.core.jobs import RgbImage
+from sampoll.engine.embedding_cache import EmbeddingCache
+from sampoll.inputs.decode import decode_image
+from sampoll.models.sam.encoder import exportable
+from sampoll.models.sam.quantize import quantized
+from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.shared.device import variants
+from sampoll.models.shared.fidelity import Fidelity, compare
+from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 
 CPU = torch.device("cpu")
 ORIGINAL = "segment_anything, fp32"
@@ -48,7 +49,7 @@ KNOWN_IMAGES = 20
 
 def segmenters(name: str, sam: Sam, image: RgbImage, *, int8: bool) -> dict[str, SamSegmenter]:
     """Every way to run the model here, by engine and precision."""
-    graph = converted(copy.deepcopy(sam).image_encoder)
+    graph = converted(exportable(copy.deepcopy(sam).image_encoder))
 
     def segmenter(engine: str, precision: str, model: Any = graph) -> SamSegmenter:
         encoder = OpenVinoEncoder(model, 1024, precision) if engine == "openvino" else None

@@ -22,12 +22,12 @@ from skimage import measure
 from benchmarks.measuring import Sample, in_turns, markdown, write_json
 from benchmarks.pipeline import ellipse, photograph
 from benchmarks.reference import opex_record
-from sampoll.decoding import decode_image
-from sampoll.formats.contours import outer_contours
+from sampoll.core.jobs import Box, Prompt
+from sampoll.core.results import BoolMask, Mask, ModelInfo, Segmentation
+from sampoll.formats.geometry.contours import outer_contours
 from sampoll.formats.opex import Opex
-from sampoll.formats.png_mask import encode
-from sampoll.jobs import Box, Prompt
-from sampoll.results import BoolMask, Mask, ModelInfo, Segmentation
+from sampoll.formats.png import encode
+from sampoll.inputs.decode import decode_image
 
 SIZES = {"1080p": (1080, 1920), "12 megapixels": (3000, 4000)}
 INPUT_SIDE = 1024

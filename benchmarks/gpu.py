@@ -22,13 +22,13 @@ from benchmarks.measuring import in_turns, markdown, write_json
 from benchmarks.models import GFLOP_AN_IMAGE, exit_if_too_far, random_sam, relative_error
 from benchmarks.pipeline import photograph
 from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
-from sampoll.decoding import decode_image
-from sampoll.jobs import Box, Prompt
-from sampoll.segmenters.sam.device import PRECISIONS
-from sampoll.segmenters.sam.encoder import Encoder
-from sampoll.segmenters.sam.fidelity import Fidelity, compare
-from sampoll.segmenters.sam.segmenter import SamSegmenter
-from sampoll.service import executors_on
+from sampoll.core.jobs import Box, Prompt
+from sampoll.engine.pipeline import executors_on
+from sampoll.inputs.decode import decode_image
+from sampoll.models.sam.encoder import Encoder
+from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.shared.device import PRECISIONS
+from sampoll.models.shared.fidelity import Fidelity, compare
 
 CUDA = torch.device("cuda")
 PROMPT = Prompt(box=Box(1, 1, WIDTH - 2, HEIGHT - 2))

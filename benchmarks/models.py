@@ -11,9 +11,9 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from benchmarks.reference import Predict
-from sampoll.jobs import RgbImage
-from sampoll.results import BoolMask
-from sampoll.segmenters.sam.fidelity import GATES, Fidelity
+from sampoll.core.jobs import RgbImage
+from sampoll.core.results import BoolMask
+from sampoll.models.shared.fidelity import GATES, Fidelity
 
 GFLOP_AN_IMAGE = {"vit_b": 942.0, "vit_l": 2851.0, "vit_h": 5666.0}
 """Of the encoder, without the padding of windows, which needs no arithmetic."""

@@ -21,20 +21,20 @@ from PIL import Image
 
 from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
 from benchmarks.reference import poll_once
-from sampoll.decoding import DecodingOptions, decode
-from sampoll.embedding_cache import EmbeddingCache
-from sampoll.events import Events
+from sampoll.core.events import Events
+from sampoll.core.jobs import Prompt, RgbImage
+from sampoll.core.protocols import Segmenter
+from sampoll.core.results import BoolMask, Mask, ModelInfo
+from sampoll.engine.embedding_cache import EmbeddingCache
+from sampoll.engine.pipeline import Service, default_io_threads
 from sampoll.formats.opex import Opex
-from sampoll.formats.png_mask import PngMask
-from sampoll.interfaces import Segmenter
-from sampoll.jobs import Prompt, RgbImage
-from sampoll.results import BoolMask, Mask, ModelInfo
-from sampoll.service import Service, default_io_threads
-from sampoll.spool.files import Durability
+from sampoll.formats.png import PngMask
+from sampoll.inputs.decode import DecodingOptions, decode
+from sampoll.spool.durability import Durability
 from sampoll.spool.layout import Layout
 from sampoll.spool.scan import Readiness
-from sampoll.transports.directory import DirectoryOptions, directory_transport
-from sampoll.transports.pairs import SizeLimits
+from sampoll.transports.directory.pair_files import SizeLimits
+from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
 
 BATCH_SIZE = 8
 

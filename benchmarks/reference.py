@@ -16,8 +16,8 @@ from opex import BBox, ObjectPrediction, ObjectPredictions, Polygon
 from PIL import Image
 from skimage import measure
 
-from sampoll.jobs import RgbImage
-from sampoll.results import BoolMask
+from sampoll.core.jobs import RgbImage
+from sampoll.core.results import BoolMask
 
 Predict = Callable[[RgbImage, dict[str, Any]], tuple[BoolMask, float]]
 """The mask of shape (H, W) and its score, for an image and a prompt document."""

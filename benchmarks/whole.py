@@ -12,10 +12,10 @@ from segment_anything.modeling import Sam
 from benchmarks.models import sam_predictor
 from benchmarks.pipeline import Ellipses, ellipse, serve_folder, write_pairs
 from benchmarks.reference import poll_once
-from sampoll.embedding_cache import EmbeddingCache
-from sampoll.jobs import Prompt, RgbImage
-from sampoll.results import BoolMask, Mask, ModelInfo
-from sampoll.segmenters.sam.segmenter import SamEmbedding, SamSegmenter
+from sampoll.core.jobs import Prompt, RgbImage
+from sampoll.core.results import BoolMask, Mask, ModelInfo
+from sampoll.engine.embedding_cache import EmbeddingCache
+from sampoll.models.sam.segmenter import SamEmbedding, SamSegmenter
 
 WIDTH, HEIGHT = 1920, 1080
 

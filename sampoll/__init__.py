@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sampoll.interfaces import Format, Segmenter, Transport
-    from sampoll.jobs import Box, Point, Prompt, RgbImage, Submission
-    from sampoll.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
+    from sampoll.core.jobs import Box, Point, Prompt, RgbImage, Submission
+    from sampoll.core.protocols import Format, Segmenter, Transport
+    from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
 
 __all__ = [
     "Artifact",
@@ -28,19 +28,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Artifact": "sampoll.results",
-    "Box": "sampoll.jobs",
-    "Delivery": "sampoll.results",
-    "Format": "sampoll.interfaces",
-    "Mask": "sampoll.results",
-    "ModelInfo": "sampoll.results",
-    "Point": "sampoll.jobs",
-    "Prompt": "sampoll.jobs",
-    "RgbImage": "sampoll.jobs",
-    "Segmentation": "sampoll.results",
-    "Segmenter": "sampoll.interfaces",
-    "Submission": "sampoll.jobs",
-    "Transport": "sampoll.interfaces",
+    "Artifact": "sampoll.core.results",
+    "Box": "sampoll.core.jobs",
+    "Delivery": "sampoll.core.results",
+    "Format": "sampoll.core.protocols",
+    "Mask": "sampoll.core.results",
+    "ModelInfo": "sampoll.core.results",
+    "Point": "sampoll.core.jobs",
+    "Prompt": "sampoll.core.jobs",
+    "RgbImage": "sampoll.core.jobs",
+    "Segmentation": "sampoll.core.results",
+    "Segmenter": "sampoll.core.protocols",
+    "Submission": "sampoll.core.jobs",
+    "Transport": "sampoll.core.protocols",
 }
 
 

@@ -1,3 +1,3 @@
-from sampoll.cli import main
+from sampoll.cli.main import main
 
 main()

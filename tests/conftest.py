@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from redis_servers import Server, running_server
-from support import Folders
+from support.folders import Folders
+from support.redis_servers import Server, running_server
 
 # No deadlines: machines are shared. On CI every run tries the same examples.
 settings.register_profile("here", deadline=None)
@@ -35,7 +35,7 @@ def folders(tmp_path: Path) -> Folders:
 
 @pytest.fixture
 def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """The files by which fakes:waiting says that it works, and is told to go on."""
+    """The files by which support.fakes:waiting says that it works, and is told to go on."""
     started, go = tmp_path / "started", tmp_path / "go"
     monkeypatch.setenv("FAKES_STARTED", str(started))
     monkeypatch.setenv("FAKES_GO", str(go))

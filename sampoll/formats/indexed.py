@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sampoll.core.results import Artifact, Mask, Segmentation
 from sampoll.formats.options import FormatOptions
-from sampoll.formats.png import encode_grayscale
-from sampoll.results import Artifact, Mask, Segmentation
+from sampoll.formats.png_encoder import encode_grayscale
 
 MOST_MASKS = 2**16 - 1
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import orjson
 
-from sampoll.formats.contours import at_least_three, rings_of_parts
+from sampoll.core.names import folder_of, kept_image, printable
+from sampoll.core.results import Artifact, Mask, Segmentation
+from sampoll.formats.geometry.contours import at_least_three, rings_of_parts
+from sampoll.formats.geometry.rings import joined
+from sampoll.formats.geometry.simplify import simplified
 from sampoll.formats.options import FormatOptions
-from sampoll.formats.rings import joined
-from sampoll.formats.simplification import simplified
-from sampoll.naming import folder_of, kept_image, printable
-from sampoll.results import Artifact, Mask, Segmentation
 
 LABELME_VERSION = "5.5.0"
 """Whose form this is; LabelMe warns of files of another major version."""

@@ -12,12 +12,12 @@ import orjson
 from opex import BBox, ObjectPrediction, ObjectPredictions
 from opex import Polygon as OpexPolygon
 
-from sampoll.formats.contours import outer_contours
+from sampoll.core.names import printable, result_path
+from sampoll.core.results import Artifact, Mask, Segmentation
+from sampoll.formats.geometry.contours import outer_contours
+from sampoll.formats.geometry.rle import rle_of
 from sampoll.formats.options import FormatOptions
-from sampoll.formats.rle import rle_of
-from sampoll.naming import printable, result_path
-from sampoll.prompts import prompts_document
-from sampoll.results import Artifact, Mask, Segmentation
+from sampoll.inputs.prompt_file import prompts_document
 
 SAMPOLL_VERSION = version("sampoll")
 

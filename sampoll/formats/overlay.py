@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sampoll.decoding import decode_image
+from sampoll.core.jobs import Prompt, RgbImage
+from sampoll.core.names import printable
+from sampoll.core.results import Artifact, Mask, Segmentation
 from sampoll.formats.options import FormatOptions
-from sampoll.jobs import Prompt, RgbImage
-from sampoll.naming import printable
-from sampoll.results import Artifact, Mask, Segmentation
+from sampoll.inputs.decode import decode_image
 
 LONGEST_SIDE = 1024
 JPEG_QUALITY = 85

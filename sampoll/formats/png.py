@@ -1,33 +1,49 @@
-"""Grayscale PNG from pixels that are packed already.
+"""Masks as PNG, one file each: NAME.png, or NAME.0.png, NAME.1.png, ... for several."""
 
-https://www.w3.org/TR/png-3/
-"""
-
-import struct
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from isal import isal_zlib
-from numpy.typing import NDArray
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GRAYSCALE = 0
-FAST = 1
-"""ISA-L's level 1 compresses masks as well as zlib's level 1, in an eighth of the time."""
+from sampoll.core.results import Artifact, Mask, Segmentation
+from sampoll.formats.options import FormatOptions
+from sampoll.formats.png_encoder import encode_grayscale
 
 
-def encode_grayscale(rows: NDArray[np.uint8], width: int, bit_depth: int) -> bytes:
-    """A PNG of `width` pixels a row of `bit_depth` 1, 8 or 16, the rows being given as their bytes: shape
-    (H, ceil(width * bit_depth / 8)), 16 bits big-endian."""
-    height, row_bytes = rows.shape
-    if not 0 < max(height, width) < 2**31:
-        raise ValueError(f"no PNG can be as large as {height, width} (H, W)")
-    lines = np.zeros((height, 1 + row_bytes), np.uint8)  # each begins with its filter: 0, none
-    lines[:, 1:] = rows
-    header = struct.pack(">IIBBBBB", width, height, bit_depth, GRAYSCALE, 0, 0, 0)
-    data = isal_zlib.compress(lines, FAST)
-    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+def build(options: FormatOptions) -> "PngMask":
+    """1 bit a pixel: 1 on the object, 0 elsewhere."""
+    return PngMask()
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = isal_zlib.crc32(content, isal_zlib.crc32(kind))
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+def build_8_bit(options: FormatOptions) -> "PngMask":
+    """In png8/, 8 bits a pixel, for readers that know no others: 255 on the object, 0 elsewhere."""
+    return PngMask("png8/", encode_8_bit)
+
+
+def encode(mask: Mask) -> bytes:
+    """A mask as a PNG of bit depth 1, whose rows are the packed bits as they are."""
+    return encode_grayscale(mask.packed, mask.size[1], bit_depth=1)
+
+
+def encode_8_bit(mask: Mask) -> bytes:
+    """A mask as a PNG of 0 and 255."""
+    return encode_grayscale(mask.pixels().view(np.uint8) * np.uint8(255), mask.size[1], bit_depth=8)
+
+
+class PngMask:
+    """One grayscale PNG a mask, of the image's size, in a folder of its own or beside the record."""
+
+    def __init__(self, folder: str = "", encode: Callable[[Mask], bytes] = encode) -> None:
+        self._folder = folder
+        self._encode = encode
+
+    def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
+        count = sum(map(len, segmentation.masks))
+        names = [".png"] if count == 1 else [f".{index}.png" for index in range(count)]
+        return [self._folder + name for name in names]
+
+    def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
+        masks = [mask for masks in segmentation.masks for mask in masks]
+        return [
+            Artifact(suffix, self._encode(mask))
+            for suffix, mask in zip(self.suffixes(segmentation), masks, strict=True)
+        ]

@@ -3,7 +3,7 @@
 import time
 from threading import Lock
 
-from sampoll.events import Events
+from sampoll.core.events import Events
 
 MINUTES = 60
 

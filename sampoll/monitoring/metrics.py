@@ -19,12 +19,12 @@ from prometheus_client import (
     write_to_textfile,
 )
 
-from sampoll.errors import JobError, SampollError, translated_os_errors
-from sampoll.events import Backlog, Events
-from sampoll.results import ModelInfo
-from sampoll.service import Queues
-from sampoll.spool.probing import free_bytes
-from sampoll.vitals import Vitals
+from sampoll.core.errors import JobError, SampollError, translated_os_errors
+from sampoll.core.events import Backlog, Events
+from sampoll.core.results import ModelInfo
+from sampoll.engine.pipeline import Queues
+from sampoll.files.space import free_bytes
+from sampoll.monitoring.health import Vitals
 
 STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64)

@@ -5,13 +5,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sampoll.events import Events
-from sampoll.interfaces import Format
+from sampoll.config.settings import MonitoringSettings
+from sampoll.core.events import Events
+from sampoll.core.protocols import Format
+from sampoll.engine.pipeline import Queues
+from sampoll.monitoring.health import Vitals
+from sampoll.monitoring.local_services import registered
 from sampoll.monitoring.systemd import notified
-from sampoll.service import Queues
-from sampoll.services import registered
-from sampoll.settings import MonitoringSettings
-from sampoll.vitals import Vitals
 
 LOOKS_A_STALL = 3
 """Who has not looked for so many times --rescan may be deaf, if --stall is less than that."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from cheroot.wsgi import Server
 
-from sampoll.errors import ConfigurationError
+from sampoll.core.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 

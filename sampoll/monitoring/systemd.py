@@ -7,9 +7,9 @@ from threading import Event, Thread
 
 from sdnotify import SystemdNotifier
 
-from sampoll.events import Events
-from sampoll.results import ModelInfo
-from sampoll.vitals import Vitals
+from sampoll.core.events import Events
+from sampoll.core.results import ModelInfo
+from sampoll.monitoring.health import Vitals
 
 LONGEST_SILENCE_SECONDS = 10.0
 

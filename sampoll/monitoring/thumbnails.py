@@ -11,9 +11,9 @@ from threading import Lock
 
 from PIL import Image
 
+from sampoll.core.names import printable
+from sampoll.core.results import Artifact, Segmentation
 from sampoll.formats.overlay import Overlay
-from sampoll.naming import printable
-from sampoll.results import Artifact, Segmentation
 
 log = logging.getLogger(__name__)
 

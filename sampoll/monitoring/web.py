@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from sampoll.monitoring.health import Vitals
 from sampoll.monitoring.history import History
 from sampoll.monitoring.metrics import Metrics
+from sampoll.monitoring.templates import page_template
 from sampoll.monitoring.thumbnails import Thumbnails
-from sampoll.pages import page_template
-from sampoll.vitals import Vitals
 
 StartResponse: TypeAlias = Callable[[str, list[tuple[str, str]]], Any]
 

@@ -7,15 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sampoll.naming import base_name, folder_of
-from sampoll.spool.files import append_line, move_unless_taken, opened_regular, signature_of
-from sampoll.spool.layout import (
-    STATE,
-    Layout,
-    is_image,
-    publishable,
-    split_name,
-)
+from sampoll.core.filenames import is_image, publishable, split_name
+from sampoll.core.names import base_name, folder_of
+from sampoll.files.files import append_line, move_unless_taken, opened_regular
+from sampoll.spool.layout import STATE, Layout
+from sampoll.spool.listing import signature_of
 from sampoll.spool.nodes import Node
 from sampoll.spool.scan import Group, Signature
 from sampoll.spool.state import JobState

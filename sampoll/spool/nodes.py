@@ -10,9 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampoll.errors import CutShort
-from sampoll.spool.layout import Layout
-from sampoll.spool.presence import (
+from sampoll.core.errors import CutShort
+from sampoll.files.presence import (
     Describe,
     Machine,
     announced,
@@ -22,6 +21,7 @@ from sampoll.spool.presence import (
     nothing_to_say,
     remove,
 )
+from sampoll.spool.layout import Layout
 
 BEATS_PER_LEASE = 5
 

@@ -4,11 +4,11 @@ import logging
 from dataclasses import replace
 from enum import Enum, auto
 
+from sampoll.files.files import remove_tree, subdirectories
+from sampoll.files.presence import Machine, held_if_dead
 from sampoll.spool.claims import Claim, load
-from sampoll.spool.files import remove_tree, subdirectories
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import Listener, Node, leave, was_stopping
-from sampoll.spool.presence import Machine, held_if_dead
 from sampoll.spool.results import free_forgotten_names
 from sampoll.spool.state import JobState, was_alone
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from sampoll.naming import printable
-from sampoll.spool.layout import is_version_of, split_name
+from sampoll.core.filenames import is_version_of, split_name
+from sampoll.core.names import printable
 from sampoll.spool.state import Failure, JobState
 
 ERROR_SUFFIX = ".error.json"

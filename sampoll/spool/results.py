@@ -10,17 +10,12 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
-from sampoll.errors import OutputExists
-from sampoll.naming import RECORD_SUFFIX, printable
+from sampoll.core.errors import OutputExists
+from sampoll.core.filenames import versioned
+from sampoll.core.names import RECORD_SUFFIX, printable
+from sampoll.files.files import create_anew, ensure_directory, link_unless_taken, read_regular, sync_directory
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import (
-    create_anew,
-    ensure_directory,
-    link_unless_taken,
-    read_regular,
-    sync_directory,
-)
-from sampoll.spool.layout import Layout, versioned
+from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import Node
 from sampoll.spool.state import JobState
 

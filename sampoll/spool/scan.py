@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sampoll.spool.layout import is_image, is_marker, is_prompt, split_name
+from sampoll.core.filenames import is_image, is_marker, is_prompt, split_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
-from sampoll.errors import AmbiguousPair, CrashedRepeatedly, JobError, TransientJobError
-from sampoll.naming import printable
-from sampoll.spool import claims, endings, recovery, results
+from sampoll.core.errors import AmbiguousPair, CrashedRepeatedly, JobError, TransientJobError
+from sampoll.core.filenames import is_prompt
+from sampoll.core.names import printable
+from sampoll.files.files import identity_of, subdirectories, sync_filesystem
+from sampoll.files.open_files import is_being_written
+from sampoll.files.presence import Describe, Machine, nothing_to_say
+from sampoll.spool import claims, recovery, results
+from sampoll.spool import finish as endings
 from sampoll.spool.claims import Claim
-from sampoll.spool.files import Durability, identity_of, listing, subdirectories, sync_filesystem
-from sampoll.spool.layout import Layout, is_prompt
+from sampoll.spool.durability import Durability
+from sampoll.spool.layout import Layout
+from sampoll.spool.listing import listing
 from sampoll.spool.nodes import Listener, Node, joined
-from sampoll.spool.presence import Describe, Machine, nothing_to_say
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.results import VERSIONED, Naming, OnExist
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
 from sampoll.spool.state import Failure, retry_delay_seconds
-from sampoll.spool.writers import is_being_written
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from sampoll.errors import InputUnavailable
-from sampoll.spool.files import listing
+from sampoll.core.errors import InputUnavailable
+from sampoll.spool.listing import listing
 from sampoll.spool.scan import Readiness, Scan, observe, scan
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Condition, Event
 
-from sampoll.errors import JobError, TransientJobError
-from sampoll.events import Events
-from sampoll.jobs import Submission
-from sampoll.results import Delivery
+from sampoll.core.errors import JobError, TransientJobError
+from sampoll.core.events import Events
+from sampoll.core.jobs import Submission
+from sampoll.core.results import Delivery
 
 
 def submission(name: str, image: bytes, prompt: bytes) -> Submission:

@@ -9,14 +9,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from support.process import REPOSITORY
 
 
 def benchmark(module: str, *arguments: object, json_file: Path) -> tuple[str, dict[str, object]]:
     run = subprocess.run(
         [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments), "--json", json_file],
-        cwd=ROOT,
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         timeout=600,
@@ -56,7 +55,7 @@ def test_workers_are_measured_beside_one_worker_and_a_folder(tmp_path: Path) -> 
 
 
 def test_ratios_are_drawn_as_bars() -> None:
-    bars = runpy.run_path(str(ROOT / "benchmarks" / "plots.py"))["bars"]
+    bars = runpy.run_path(str(REPOSITORY / "benchmarks" / "plots.py"))["bars"]
     svg = bars("times <as> fast", {"loop": 1.0, "ours & theirs": 4.0}, "x")
     root = ElementTree.fromstring(svg)
     first, second = (float(bar.attrib["width"]) for bar in root.iter("{http://www.w3.org/2000/svg}rect"))
@@ -67,7 +66,7 @@ def test_ratios_are_drawn_as_bars() -> None:
 def test_the_benchmark_for_cuda_says_so_where_there_is_no_device() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu"],
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,

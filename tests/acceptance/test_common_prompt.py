@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import BOX, Folders, drop_pair, encoded, files_below, image_of, read_mask, read_opex, sampoll
+from support.folders import BOX, Folders, drop_pair, files_below, read_opex
+from support.images import encoded, image_of, read_mask
+from support.process import sampoll
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_an_image_that_was_taken_for_the_common_prompt_goes_back_when_there_is_n
     folders: Folders, common: Path
 ) -> None:
     (folders.input / "a.jpg").write_bytes(encoded(image_of(13), "JPEG"))
-    killed = sampoll("run", *folders.flags, "--model", "fakes:killing", "--prompt", common)
+    killed = sampoll("run", *folders.flags, "--model", "support.fakes:killing", "--prompt", common)
     assert killed.returncode == -9
     [job] = (folders.input / ".sampoll/work").glob("*/*")
     state = job / ".state.jsonl"

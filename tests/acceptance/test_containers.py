@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
-from support import SAMPOLL, Folders, drop_pair, environment, image_of, running_sampoll, until
+from support.folders import Folders, drop_pair
+from support.images import image_of
+from support.process import REPOSITORY, SAMPOLL, environment, running_sampoll, until
 
-from sampoll.catalog import ENVIRONMENT_PREFIX, all_settings
-from sampoll.resolution import resolve
+from sampoll.config.fields import ENVIRONMENT_PREFIX, all_settings
+from sampoll.config.resolve import resolve
 
-REPOSITORY = Path(__file__).parents[2]
 SOURCE_TREE = Path(os.environ.get("SOURCE_TREE", REPOSITORY / "sampoll"))
 """The package's own folder, wherever it is while the wheel is tested."""
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
@@ -158,7 +159,7 @@ def test_the_health_check_is_red_only_for_a_service_that_should_be_restarted(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
     assert health() == 0  # nobody is there: a shell
     drop_pair(folders.input, "a", image=image_of(height=13))
-    hangs = ("--continuous", "--model", "fakes:waiting", "--stall", 3)
+    hangs = ("--continuous", "--model", "support.fakes:waiting", "--stall", 3)
     with running_sampoll("run", *folders.flags, *hangs):
         until(started.exists, "the model to work")
         assert health() == 0
@@ -181,7 +182,7 @@ def test_a_run_needs_no_name_no_home_and_no_cache(folders: Folders, namespaces: 
 
 
 def test_as_the_first_process_of_a_container_it_hears_sigterm(folders: Folders, namespaces: None) -> None:
-    flags = [*map(str, folders.flags), "--continuous", "--model", "fakes:boxes"]
+    flags = [*map(str, folders.flags), "--continuous", "--model", "support.fakes:boxes"]
     container = ["unshare", "-Urpf", "--mount-proc", "--kill-child", str(SAMPOLL), "run", *flags]
     with subprocess.Popen(container, env=environment()) as outside:
         children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")

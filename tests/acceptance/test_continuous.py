@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import BOX, Folders, drop_pair, encoded, image_of, running_sampoll, until
+from support.folders import BOX, Folders, drop_pair
+from support.images import encoded, image_of
+from support.process import running_sampoll, until
 
-WATCH = ("--continuous", "--model", "fakes:boxes")
+WATCH = ("--continuous", "--model", "support.fakes:boxes")
 POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
 ELSEWHERE = encoded(image_of(), "JPEG")
 
@@ -106,7 +108,9 @@ def test_the_stop_file_ends_the_service_and_is_removed(folders: Folders) -> None
 def test_sigterm_finishes_the_running_batch_and_exits_0(folders: Folders, gate: tuple[Path, Path]) -> None:
     started, go = gate
     drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
-    with running_sampoll("run", *folders.flags, "--continuous", "--model", "fakes:waiting") as process:
+    with running_sampoll(
+        "run", *folders.flags, "--continuous", "--model", "support.fakes:waiting"
+    ) as process:
         until(started.exists, "the batch")
         process.send_signal(signal.SIGTERM)
         time.sleep(0.2)
@@ -123,7 +127,15 @@ def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
 ) -> None:
     started, go = gate
     drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
-    arguments = ("run", *folders.flags, "--continuous", "--model", "fakes:waiting", "--max-attempts", 1)
+    arguments = (
+        "run",
+        *folders.flags,
+        "--continuous",
+        "--model",
+        "support.fakes:waiting",
+        "--max-attempts",
+        1,
+    )
     with running_sampoll(*arguments) as process:
         until(started.exists, "the batch")
         process.send_signal(number)

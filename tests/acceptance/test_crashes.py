@@ -5,10 +5,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from support import Folders, drop_pair, image_of, read_mask, running_sampoll, sampoll, until
+from support.folders import Folders, drop_pair
+from support.images import image_of, read_mask
+from support.process import running_sampoll, sampoll, until
 
 POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
-KILLING = ("--model", "fakes:killing")
+KILLING = ("--model", "support.fakes:killing")
 
 
 def poison(folders: Folders, name: str) -> None:
@@ -19,12 +21,14 @@ def test_a_restart_after_kill_9_finishes_what_was_claimed(folders: Folders, gate
     started, _ = gate
     for name in ("a", "b", "c"):
         poison(folders, name)
-    with running_sampoll("run", *folders.flags, "--continuous", "--model", "fakes:waiting") as process:
+    with running_sampoll(
+        "run", *folders.flags, "--continuous", "--model", "support.fakes:waiting"
+    ) as process:
         until(started.exists, "the batch")
         process.kill()
         process.wait()
 
-    run = sampoll("run", *folders.flags, "--model", "fakes:boxes")
+    run = sampoll("run", *folders.flags, "--model", "support.fakes:boxes")
 
     assert run.returncode == 0
     assert folders.results == sorted(f"{n}{s}" for n in "abc" for s in (".json", ".png"))
@@ -70,7 +74,7 @@ def test_a_device_that_is_lost_ends_the_process_with_69_and_every_pair_waits(
     drop_pair(folders.input, "b")
     flags = ("--continuous",) if continuous else ()
 
-    run = sampoll("run", *folders.flags, *flags, "--model", "fakes:lost", "--batch-size", 4)
+    run = sampoll("run", *folders.flags, *flags, "--model", "support.fakes:lost", "--batch-size", 4)
 
     assert run.returncode == 69
     assert "the CUDA device failed: an illegal memory access was encountered" in run.stderr

@@ -16,17 +16,18 @@ from typing import Any
 
 import pytest
 import typer
-from support import BOX, Folders, drop_pair, environment, iou, read_mask, sampoll
+from support.folders import BOX, Folders, drop_pair
+from support.images import iou, read_mask
+from support.process import REPOSITORY, environment, sampoll
 
 import sampoll as sampoll_package
-from sampoll.checkpoints import OFFICIAL
-from sampoll.cli import app
-from sampoll.demo import demo_pairs, write_demo
-from sampoll.errors import JobError, SampollError
-from sampoll.prompts import parse_prompts, prompt_file_schema
-from sampoll.resolution import resolve
+from sampoll.app.demo import demo_pairs, write_demo
+from sampoll.cli.main import app
+from sampoll.config.resolve import resolve
+from sampoll.core.errors import JobError, SampollError
+from sampoll.inputs.prompt_file import parse_prompts, prompt_file_schema
+from sampoll.models.checkpoints import OFFICIAL
 
-REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
 
 
@@ -141,7 +142,7 @@ def test_the_format_that_is_shown_can_be_added(folders: Folders, tmp_path: Path)
 
     path = os.pathsep.join([str(package), environment()["PYTHONPATH"]])
     run = sampoll(
-        "run", *folders.flags, "--model", "fakes:boxes", "--format", *points, env={"PYTHONPATH": path}
+        "run", *folders.flags, "--model", "support.fakes:boxes", "--format", *points, env={"PYTHONPATH": path}
     )
 
     assert run.returncode == 0, run.stderr
@@ -187,7 +188,13 @@ def test_every_exit_code_and_every_job_error_is_documented() -> None:
             assert f"`{kind.code}`" in page, kind
 
 
-PEOPLE_S_VALUES = ("settings.py", "prompts.py", "mask_prompts.py", "jobs.py", "importing/")
+PEOPLE_S_VALUES = (
+    "config/settings.py",
+    "core/jobs.py",
+    "inputs/prompt_file.py",
+    "inputs/mask_prompt.py",
+    "inputs/importers/",
+)
 """Where a ValueError is about what somebody wrote."""
 
 

@@ -21,15 +21,16 @@ from typing import Any
 
 import pytest
 import typer
-from redis_servers import Server, free_port
-from redis_serving import serving
 from skimage import data
-from support import drop_pair, encoded, environment, until
+from support.folders import drop_pair
+from support.images import encoded
+from support.process import REPOSITORY, environment, until
+from support.redis_servers import Server, free_port
+from support.redis_serving import serving
 
-from sampoll.cli import app
-from sampoll.drop_in import predict_poll, predict_redis, redis_recv, redis_send
+from sampoll.cli.main import app
+from sampoll.cli.sam_image import predict_poll, predict_redis, redis_recv, redis_send
 
-REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 MADE = "commands.md"
 BLOCK = re.compile(r"(?:<!-- (?P<comment>[^>]*) -->\n)?```sh\n(?P<code>.*?)```", re.DOTALL)
@@ -51,10 +52,10 @@ PARSERS: dict[str, Callable[[], ArgumentParser]] = {
 WITH_A_TINY_MODEL = f"""#!{sys.executable}
 # The command itself, but for the size of the model behind vit_b.
 import importlib
-import sampoll.segmenters.sam
+import sampoll.models.sam
 from sampoll.cli import main
 def build(name, options):
-    importlib.import_module("sampoll.segmenters.sam.checkpoint").load_sam = load_tiny
+    importlib.import_module("sampoll.models.sam.weights").load_sam = load_tiny
     return original(name, options)
 def load_tiny(name, path):
     return importlib.import_module("tiny").tiny_sam()

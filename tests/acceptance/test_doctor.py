@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis_servers import Server, free_port
-from support import Folders, files_below, sampoll
+from support.folders import Folders, files_below
+from support.process import sampoll
+from support.redis_servers import Server, free_port
 
-from sampoll.checkpoints import OFFICIAL
-from sampoll.doctor import model, storage
-from sampoll.doctor.findings import Finding, in_units
-from sampoll.settings import ModelSettings, SpoolSettings
+from sampoll.app.doctor import model, storage
+from sampoll.app.doctor.findings import Finding, in_units
+from sampoll.config.settings import ModelSettings, SpoolSettings
+from sampoll.files.watch import Watch
+from sampoll.models.checkpoints import OFFICIAL
 from sampoll.spool.layout import Layout
-from sampoll.transports.watching import Watch
 
 GRABCUT = ("--model", "grabcut")
 
@@ -91,7 +92,7 @@ def test_a_run_does_what_was_promised(folders: Folders) -> None:
         (("--model", "vit_b"), "model", "sampoll models pull vit_b"),
         (("--model", "vit_b", "--device", "cuda:99"), "device", "device"),
         (("--format", "nonsense"), "configuration", "among formats"),
-        (("--model", "fakes:lost_at_once"), "model", "no callable"),
+        (("--model", "support.fakes:lost_at_once"), "model", "no callable"),
     ],
 )
 def test_it_ends_like_the_run_that_it_warns_of(
@@ -142,7 +143,7 @@ def test_files_that_cannot_be_read_are_found_before_they_fail(folders: Folders) 
 
 
 def test_a_model_that_finds_something_else_is_suspicious(folders: Folders) -> None:
-    code, findings = examined(*folders.flags, "--model", "fakes:blind")
+    code, findings = examined(*folders.flags, "--model", "support.fakes:blind")
 
     assert code == 0
     assert findings["self-test"][0]["level"] == "warning"
@@ -150,7 +151,7 @@ def test_a_model_that_finds_something_else_is_suspicious(folders: Folders) -> No
 
 
 def test_a_model_that_fails_is_an_error(folders: Folders) -> None:
-    code, findings = examined(*folders.flags, "--model", "fakes:broken")
+    code, findings = examined(*folders.flags, "--model", "support.fakes:broken")
 
     assert code == 1
     assert "the model failed: ArithmeticError" in findings["self-test"][0]["message"]

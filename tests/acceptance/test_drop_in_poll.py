@@ -13,10 +13,18 @@ import numpy as np
 import pytest
 from PIL import Image
 from sfp import Poller
-from support import BoxSegmenter, encoded, image_of, names_in, read_mask, read_opex, turned_image
+from support.folders import names_in, read_opex
+from support.images import encoded, image_of, read_mask, turned_image
+from support.segmenters import BoxSegmenter
 
-from sampoll.drop_in.predict_poll import parser, predict
-from sampoll.errors import ConfigurationError, InputUnavailable, OutputUnavailable, SampollError, UsageError
+from sampoll.cli.sam_image.predict_poll import parser, predict
+from sampoll.core.errors import (
+    ConfigurationError,
+    InputUnavailable,
+    OutputUnavailable,
+    SampollError,
+    UsageError,
+)
 
 BOX = {"box": {"x0": 4.0, "y0": 4.0, "x1": 20.0, "y1": 16.0}}
 OTHER_BOX = {"box": {"x0": 1.0, "y0": 2.0, "x1": 9.0, "y1": 8.0}}
@@ -54,7 +62,7 @@ def old(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr("sampoll.app.find_factory", lambda _: lambda _: BoxSegmenter())
+    monkeypatch.setattr("sampoll.app.run.find_factory", lambda _: lambda _: BoxSegmenter())
     return place_of(tmp_path / "new")
 
 

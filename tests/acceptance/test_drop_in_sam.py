@@ -13,10 +13,12 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
-from redis_clients import LateSubscriber
-from redis_servers import running_server
 from segment_anything import SamPredictor, sam_model_registry
-from support import encoded, environment, names_in, read_mask, read_opex, until
+from support.folders import names_in, read_opex
+from support.images import encoded, read_mask
+from support.process import environment, until
+from support.redis_clients import LateSubscriber
+from support.redis_servers import running_server
 
 BIN = Path(sys.executable).parent
 AS_EVER = {"SAMPOLL_MASK_POLICY": "first", "SAMPOLL_PRECISION": "fp32", "SAMPOLL_ENGINE": "torch"}

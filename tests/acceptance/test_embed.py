@@ -4,9 +4,11 @@ import stat
 from pathlib import Path
 
 import pytest
-from support import Folders, drop_pair, encoded, image_of, names_in, read_opex, sampoll
+from support.folders import Folders, drop_pair, names_in, read_opex
+from support.images import encoded, image_of
+from support.process import sampoll
 
-MODEL = ("--model", "fakes:kept")
+MODEL = ("--model", "support.fakes:kept")
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from support import BOX, Folders, drop_pair, sampoll
+from support.folders import BOX, Folders, drop_pair
+from support.process import sampoll
 
 BAD = {"box": {"x0": 9, "y0": 0, "x1": 1, "y1": 1}}
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 
 
 def run(folders: Folders, *flags: object) -> int:

@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from browsers import WIDTHS, chromium, page_of
 from playwright.sync_api import Browser
 from prometheus_client.parser import text_string_to_metric_families
-from redis_servers import Server, free_port
-from support import Folders, drop_pair, image_of, running_sampoll, sampoll, until
+from support.browsers import WIDTHS, chromium, page_of
+from support.folders import Folders, drop_pair
+from support.images import image_of
+from support.process import running_sampoll, sampoll, until
+from support.redis_servers import Server, free_port
 
-WATCH = ("--continuous", "--model", "fakes:boxes")
+WATCH = ("--continuous", "--model", "support.fakes:boxes")
 ODD = "<img src=x onerror=alert(2)> & 'quoted'"
 
 
@@ -91,7 +93,7 @@ def test_a_probe_sees_a_service_come_work_and_pause(folders: Folders, tmp_path: 
 def test_a_model_that_hangs_turns_health_red(folders: Folders, gate: tuple[Path, Path]) -> None:
     _, go = gate
     drop_pair(folders.input, "a", image=image_of(height=13))
-    with watching(folders, "--continuous", "--model", "fakes:waiting", "--stall", 1) as url:
+    with watching(folders, "--continuous", "--model", "support.fakes:waiting", "--stall", 1) as url:
         until(lambda: get(f"{url}/healthz")[0] == 503, "the verdict")
         assert json.loads(get(f"{url}/healthz")[1])["state"] == "stalled"
         go.touch()
@@ -212,7 +214,7 @@ def test_a_page_whose_service_has_ended_says_so(browser: Browser, folders: Folde
 def test_a_service_of_redis_is_seen_too_and_is_not_ready_without_its_server(tmp_path: Path) -> None:
     server, log = Server(), tmp_path / "log"
     server.start()
-    flags = ("--redis-port", server.port, "--model", "fakes:boxes", "--http", 0)
+    flags = ("--redis-port", server.port, "--model", "support.fakes:boxes", "--http", 0)
     try:
         with log.open("wb") as file, running_sampoll("serve", "redis", *flags, log=file):
             until(lambda: "shows how" in log.read_text(), "the address")
@@ -228,7 +230,7 @@ def test_a_service_of_redis_is_seen_too_and_is_not_ready_without_its_server(tmp_
 
 def test_a_service_that_never_reached_its_server_is_not_ready(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    flags = ("--redis-port", free_port(), "--model", "fakes:boxes", "--http", 0)
+    flags = ("--redis-port", free_port(), "--model", "support.fakes:boxes", "--http", 0)
     with log.open("wb") as file, running_sampoll("serve", "redis", *flags, log=file):
         until(lambda: ": ready" in log.read_text(), "the model")
         until(lambda: "no subscription to" in log.read_text(), "the first try")
@@ -242,7 +244,7 @@ def test_a_run_leaves_its_metrics_for_the_node_exporter(folders: Folders, tmp_pa
     drop_pair(folders.input, "bad", prompt={})
     path = tmp_path / "node-exporter" / "sampoll.prom"
 
-    run = sampoll("run", *folders.flags, "--model", "fakes:boxes", "--metrics-file", path)
+    run = sampoll("run", *folders.flags, "--model", "support.fakes:boxes", "--metrics-file", path)
 
     assert run.returncode == 1
     values = {
@@ -252,6 +254,6 @@ def test_a_run_leaves_its_metrics_for_the_node_exporter(folders: Folders, tmp_pa
     }
     assert values["sampoll_jobs_total['done']"] == values["sampoll_jobs_total['failed']"] == 1
     assert values["sampoll_last_success_timestamp_seconds[]"] > 1.7e9
-    blocked = sampoll("run", *folders.flags, "--model", "fakes:boxes", "--metrics-file", tmp_path)
+    blocked = sampoll("run", *folders.flags, "--model", "support.fakes:boxes", "--metrics-file", tmp_path)
     assert blocked.returncode == 74
     assert "cannot write the metrics" in blocked.stderr

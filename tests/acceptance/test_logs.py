@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from support import SAMPOLL, Folders, drop_pair, environment, running_sampoll, sampoll, until
+from support.folders import Folders, drop_pair
+from support.process import SAMPOLL, environment, running_sampoll, sampoll, until
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 NOT_SET = {"SAMPOLL_LOG_FORMAT": ""}
 ODD = "a\nb\x1b[31m\u202e"
 
@@ -93,9 +94,9 @@ def test_the_reason_of_an_end_is_json_too(folders: Folders) -> None:
 
 
 BUG = """
-from sampoll.ending import end_with
-from sampoll.logs import set_up_logging
-from sampoll.resolution import resolve
+from sampoll.cli.exit import end_with
+from sampoll.cli.logs import set_up_logging
+from sampoll.config.resolve import resolve
 set_up_logging(resolve({"log-format": %r}, {}), show_progress=False)
 end_with(lambda: {}["missing"], "sampoll")
 """

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pycocotools import mask as coco
-from support import BOX, Folders, drop_pair, read_mask, read_opex, sampoll
+from support.folders import BOX, Folders, drop_pair, read_opex
+from support.images import read_mask
+from support.process import sampoll
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 RAGGED = {
     **BOX,
     "points": [{"x": 8, "y": 8, "label": 0}, {"x": 28, "y": 2, "label": 1}, {"x": 29, "y": 2, "label": 1}],

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from segment_anything import sam_model_registry
-from support import TESTS, Folders, drop_pair, image_of, read_opex, sampoll
+from support.folders import Folders, drop_pair, read_opex
+from support.images import image_of
+from support.process import TESTS, sampoll
 
 FILE = "sam_vit_b_01ec64.pth"
 PUBLISHED = """
-import sampoll.checkpoints as c
+import sampoll.models.checkpoints as c
 from dataclasses import replace
 c.OFFICIAL["vit_b"] = replace(c.OFFICIAL["vit_b"], size={size}, sha256="{sha256}")
 """

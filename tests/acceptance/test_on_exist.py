@@ -5,14 +5,16 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import POISON_HEIGHT
-from support import BOX, Folders, drop_pair, image_of, names_in, read_mask, running_sampoll, sampoll, until
+from support.fakes import POISON_HEIGHT
+from support.folders import BOX, Folders, drop_pair, names_in
+from support.images import image_of, read_mask
+from support.process import running_sampoll, sampoll, until
 
 TWO = {"prompts": [BOX, BOX]}
 
 
 def run(folders: Folders, *flags: object) -> int:
-    return sampoll("run", *folders.flags, "--model", "fakes:boxes", *flags).returncode
+    return sampoll("run", *folders.flags, "--model", "support.fakes:boxes", *flags).returncode
 
 
 def test_replace_takes_the_earlier_result_away_with_all_its_masks(folders: Folders) -> None:
@@ -71,7 +73,7 @@ def test_the_next_pair_of_a_name_waits_for_the_one_that_is_worked_on(
 ) -> None:
     started, go = gate
     drop_pair(folders.input, "first", BOX, image=image_of(height=POISON_HEIGHT))
-    flags = ("--on-exist", "replace", "--continuous", "--batch-size", 2, "--model", "fakes:waiting")
+    flags = ("--on-exist", "replace", "--continuous", "--batch-size", 2, "--model", "support.fakes:waiting")
     with running_sampoll("run", *folders.flags, *flags):
         until(started.exists, "the model to be busy")
         drop_pair(folders.input, "a", {"box": {"x0": 1, "y0": 1, "x1": 9, "y1": 9}})

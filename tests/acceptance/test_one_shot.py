@@ -11,24 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import (
-    BOX,
-    TESTS,
-    Folders,
-    drop_pair,
-    encoded,
-    image_of,
-    iou,
-    names_in,
-    read_mask,
-    read_opex,
-    running_sampoll,
-    sampoll,
-    turned_image,
-    until,
-)
+from support.folders import BOX, Folders, drop_pair, names_in, read_opex
+from support.images import encoded, image_of, iou, read_mask, turned_image
+from support.process import TESTS, running_sampoll, sampoll, until
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 
 
 def test_pairs_become_masks_and_opex_and_the_inputs_are_kept(folders: Folders) -> None:
@@ -124,7 +111,7 @@ def test_a_model_that_fails_on_one_image_fails_that_one(folders: Folders) -> Non
     drop_pair(folders.input, "good")
     drop_pair(folders.input, "bad", image=image_of(13, 32), prompt={"points": [{"x": 1, "y": 1, "label": 1}]})
 
-    run = sampoll("run", *folders.flags, "--model", "fakes:raising")
+    run = sampoll("run", *folders.flags, "--model", "support.fakes:raising")
 
     assert run.returncode == 1
     assert folders.results == ["good.json", "good.png"]
@@ -133,7 +120,7 @@ def test_a_model_that_fails_on_one_image_fails_that_one(folders: Folders) -> Non
 
 def test_an_output_that_cannot_be_made_fails_its_own_pair(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import sampoll.formats.png_mask as p\n"
+        "import sampoll.formats.png as p\n"
         "def encode_grayscale(rows, width, bit_depth):\n"
         "    assert len(rows) != 13, 'unlucky'\n"
         "    return b'png'\n"
@@ -243,7 +230,7 @@ def test_nothing_to_do_needs_no_model(folders: Folders) -> None:
 def test_retries_that_are_due_later_than_give_up_end_the_run_as_temporary(folders: Folders) -> None:
     drop_pair(folders.input, "a", image=image_of(13, 32), prompt={"points": [{"x": 1, "y": 1, "label": 1}]})
 
-    run = sampoll("run", *folders.flags, "--model", "fakes:out_of_memory", "--give-up", 0)
+    run = sampoll("run", *folders.flags, "--model", "support.fakes:out_of_memory", "--give-up", 0)
 
     assert run.returncode == 75
     assert "1 to be tried again" in run.stdout
@@ -254,7 +241,7 @@ def test_retries_that_are_due_later_than_give_up_end_the_run_as_temporary(folder
 def test_retries_are_waited_for_and_the_last_one_is_final(folders: Folders) -> None:
     drop_pair(folders.input, "a", image=image_of(13, 32), prompt={"points": [{"x": 1, "y": 1, "label": 1}]})
 
-    run = sampoll("run", *folders.flags, "--model", "fakes:out_of_memory", "--max-attempts", 2)
+    run = sampoll("run", *folders.flags, "--model", "support.fakes:out_of_memory", "--max-attempts", 2)
 
     assert run.returncode == 1
     assert folders.failed == ["a.error.json", "a.jpg", "a.json"]
@@ -279,7 +266,9 @@ def test_sigterm_finishes_the_running_batch_and_leaves_the_rest(
         drop_pair(
             folders.input, name, image=image_of(13, 32), prompt={"points": [{"x": 1, "y": 1, "label": 1}]}
         )
-    with running_sampoll("run", *folders.flags, "--model", "fakes:waiting", "--batch-size", 1) as process:
+    with running_sampoll(
+        "run", *folders.flags, "--model", "support.fakes:waiting", "--batch-size", 1
+    ) as process:
         until(started.exists, "the first batch")
         process.send_signal(signal.SIGTERM)
         time.sleep(0.2)
@@ -347,7 +336,7 @@ def test_a_missing_checkpoint_is_69_and_nothing_was_touched(folders: Folders) ->
     [
         ("vit_x", "no 'vit_x' among models: grabcut, vit_b, vit_h, vit_l, or package.module:factory"),
         ("nowhere:build", "importing nowhere failed: ModuleNotFoundError"),
-        ("fakes:nothing", "fakes has no callable 'nothing'"),
+        ("support.fakes:nothing", "fakes has no callable 'nothing'"),
     ],
 )
 def test_an_unknown_model_is_69(folders: Folders, model: str, message: str) -> None:
@@ -403,7 +392,9 @@ def test_settings_come_from_a_toml_file_and_are_shown_with_their_origin(
     folders: Folders, tmp_path: Path
 ) -> None:
     toml = tmp_path / "my.toml"
-    toml.write_text('[spool]\ninput = "in"\noutput = "out"\nsettle = 0.1\n[model]\nmodel = "fakes:boxes"\n')
+    toml.write_text(
+        '[spool]\ninput = "in"\noutput = "out"\nsettle = 0.1\n[model]\nmodel = "support.fakes:boxes"\n'
+    )
     drop_pair(folders.input, "a")
 
     shown = sampoll("run", "--config", toml, "--print-config", env={"SAMPOLL_RESCAN": "9"})

@@ -13,21 +13,11 @@ from globox import AnnotationSet
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from support import (
-    TESTS,
-    Folders,
-    drop_pair,
-    files_below,
-    image_of,
-    names_in,
-    read_mask,
-    read_opex,
-    running_sampoll,
-    sampoll,
-    until,
-)
+from support.folders import Folders, drop_pair, files_below, names_in, read_opex
+from support.images import image_of, read_mask
+from support.process import TESTS, running_sampoll, sampoll, until
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 EVERYTHING = tuple(
     flag for name in ("png", "png8", "indexed", "labelme", "yolo", "coco") for flag in ("--format", name)
 )

@@ -7,9 +7,11 @@ import cv2
 import numpy as np
 import pytest
 from skimage import data
-from support import Folders, drop_pair, encoded, image_of, iou, read_mask, read_opex, sampoll
+from support.folders import Folders, drop_pair, read_opex
+from support.images import encoded, image_of, iou, read_mask
+from support.process import sampoll
 
-from sampoll.results import BoolMask
+from sampoll.core.results import BoolMask
 
 ASTRONAUT_HEAD = [
     (180, 30), (200, 20), (225, 16), (255, 20), (280, 32), (296, 50), (300, 75), (294, 100), (282, 118),

@@ -9,12 +9,14 @@ from typing import Any
 
 import jsonschema
 import pytest
-from support import BOX, Folders, drop_pair, encoded, files_below, image_of, read_mask, read_opex, sampoll
+from support.folders import BOX, Folders, drop_pair, files_below, read_opex
+from support.images import encoded, image_of, read_mask
+from support.process import sampoll
 
-from sampoll.errors import BadPrompt
-from sampoll.prompts import parse_prompts
+from sampoll.core.errors import BadPrompt
+from sampoll.inputs.prompt_file import parse_prompts
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 COCO = {
     "images": [
         {"id": 7, "file_name": "cat.jpg", "width": 32, "height": 24},

@@ -11,22 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from redis_clients import classic_request, next_reply
-from redis_servers import Server, running_server
-from support import (
-    BOX,
-    Folders,
-    drop_pair,
-    encoded,
-    environment,
-    image_of,
-    names_in,
-    read_mask,
-    read_opex,
-    running_sampoll,
-    sampoll,
-    until,
-)
+from support.folders import BOX, Folders, drop_pair, names_in, read_opex
+from support.images import encoded, image_of, read_mask
+from support.process import environment, running_sampoll, sampoll, until
+from support.redis_clients import classic_request, next_reply
+from support.redis_servers import Server, running_server
 
 BIN = Path(sys.executable).parent
 IMAGE = encoded(image_of(), "JPEG")
@@ -37,7 +26,7 @@ def served() -> Iterator[Server]:
     """A server with a service on it."""
     with (
         running_server() as server,
-        running_sampoll("serve", "redis", "--redis-port", server.port, "--model", "fakes:boxes"),
+        running_sampoll("serve", "redis", "--redis-port", server.port, "--model", "support.fakes:boxes"),
         server.client() as client,
     ):
         until(lambda: client.pubsub_numpat() == 1, "the service")
@@ -59,7 +48,7 @@ def test_a_folder_comes_back_as_sampoll_run_would_have_written_it(
     shutil.copytree(photos, folders.input, dirs_exist_ok=True)
 
     sent = send(served, photos, "-o", tmp_path / "results")
-    run = sampoll("run", *folders.flags, "--model", "fakes:boxes", "--recursive")
+    run = sampoll("run", *folders.flags, "--model", "support.fakes:boxes", "--recursive")
 
     assert sent.returncode == run.returncode == 0, sent.stderr
     assert sent.stdout == "21 done, 0 failed\n"
@@ -154,7 +143,7 @@ def test_a_server_that_is_killed_while_a_folder_is_sent(tmp_path: Path) -> None:
     photos.mkdir()
     for number in range(20):
         drop_pair(photos, f"p{number}")
-    serve = ("serve", "redis", "--model", "fakes:slow", "--redis-port")
+    serve = ("serve", "redis", "--model", "support.fakes:slow", "--redis-port")
     with running_server() as server, running_sampoll(*serve, server.port):
         with server.client() as client:
             until(lambda: client.pubsub_numpat() == 1, "the service")
@@ -175,7 +164,7 @@ def test_a_service_that_is_restarted_or_full_is_asked_again(tmp_path: Path) -> N
     photos.mkdir()
     for number in range(12):
         drop_pair(photos, f"p{number}")
-    serve = ("serve", "redis", "--model", "fakes:slow", "--queue-bytes", 1, "--redis-port")
+    serve = ("serve", "redis", "--model", "support.fakes:slow", "--queue-bytes", 1, "--redis-port")
     log = tmp_path / "log"
     with running_server() as server, server.client() as client, log.open("wb") as output:
         with running_sampoll(*serve, server.port) as first:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import redis
 import trustme
-from redis_clients import Annotator, classic_request, next_reply
-from redis_servers import VALKEY, Server, proxy_to, running_server
-from redis_serving import BOX, IMAGE, request, serving
-from support import running_sampoll, sampoll, until
+from support.process import running_sampoll, sampoll, until
+from support.redis_clients import Annotator, classic_request, next_reply
+from support.redis_servers import VALKEY, Server, proxy_to, running_server
+from support.redis_serving import BOX, IMAGE, request, serving
 
 
 def test_a_password_is_needed_and_is_never_shown(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_a_password_is_needed_and_is_never_shown(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{secret}\n")
     (tmp_path / "wrong").write_text("open-barley")
     with running_server(VALKEY, "--requirepass", secret) as server:
-        flags = ("serve", "redis", "--redis-port", server.port, "--model", "fakes:boxes")
+        flags = ("serve", "redis", "--redis-port", server.port, "--model", "support.fakes:boxes")
         without = sampoll(*flags)
         wrong = sampoll(*flags, "--redis-password-file", tmp_path / "wrong")
         url = f"redis://:{secret}@127.0.0.1:{server.port}/0"
@@ -49,7 +49,7 @@ def test_the_rights_to_subscribe_and_publish_are_enough_and_less_is_fatal(tmp_pa
         env = {"SAMPOLL_REDIS_PASSWORD": "p"}
         deaf = sampoll(
             *("serve", "redis", "--redis-port", server.port, "--redis-username", "deaf"),
-            *("--model", "fakes:boxes"),
+            *("--model", "support.fakes:boxes"),
             env=env,
         )
         with serving(tmp_path, server.port, "--redis-username", "mute", env=env) as mute:
@@ -82,7 +82,9 @@ def test_tls(tmp_path: Path, server: Server, client: "redis.Redis") -> None:
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     with proxy_to(server.port, (tmp_path / "cert.pem", tmp_path / "key.pem")) as proxy:
         url = f"rediss://localhost:{proxy.port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
-        with running_sampoll("serve", "redis", "--model", "fakes:boxes", "--redis-url", url) as process:
+        with running_sampoll(
+            "serve", "redis", "--model", "support.fakes:boxes", "--redis-url", url
+        ) as process:
             until(lambda: client.pubsub_numpat() == 1, "the subscription")
             assert len(Annotator(client).ask(IMAGE, BOX)) == 1
             process.terminate()
@@ -91,7 +93,14 @@ def test_tls(tmp_path: Path, server: Server, client: "redis.Redis") -> None:
 
 def test_two_places_at_once_are_refused() -> None:
     run = sampoll(
-        "serve", "redis", "--redis-url", "redis://a:p@b/0", "--redis-port", 1, "--model", "fakes:boxes"
+        "serve",
+        "redis",
+        "--redis-url",
+        "redis://a:p@b/0",
+        "--redis-port",
+        1,
+        "--model",
+        "support.fakes:boxes",
     )
 
     assert run.returncode == 78
@@ -99,7 +108,9 @@ def test_two_places_at_once_are_refused() -> None:
 
 
 def test_an_embedded_server_is_nowhere_else() -> None:
-    run = sampoll("serve", "redis", "--embedded", "--redis-url", "redis://b", "--model", "fakes:boxes")
+    run = sampoll(
+        "serve", "redis", "--embedded", "--redis-url", "redis://b", "--model", "support.fakes:boxes"
+    )
 
     assert run.returncode == 2
     assert "leave redis-url and redis-host out" in run.stderr
@@ -116,7 +127,9 @@ def test_an_embedded_server_needs_nothing_else(tmp_path: Path) -> None:
 
 
 def test_an_embedded_server_finds_its_port_taken(server: Server) -> None:
-    run = sampoll("serve", "redis", "--embedded", "--redis-port", server.port, "--model", "fakes:boxes")
+    run = sampoll(
+        "serve", "redis", "--embedded", "--redis-port", server.port, "--model", "support.fakes:boxes"
+    )
 
     assert run.returncode == 69
     assert "perhaps another one has the port" in run.stderr

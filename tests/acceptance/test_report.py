@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from browsers import WIDTHS, chromium, page_of
 from playwright.sync_api import Browser, Page
-from support import BOX, Folders, drop_pair, sampoll
+from support.browsers import WIDTHS, chromium, page_of
+from support.folders import BOX, Folders, drop_pair
+from support.process import sampoll
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 SCRIPT = "<script>alert(1)</script>"
 RESULTS = 1000
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import BOX, Folders, drop_pair, files_below, image_of, sampoll
+from support.folders import BOX, Folders, drop_pair, files_below
+from support.images import image_of
+from support.process import sampoll
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 SKIP = (*BOXES, "--skip-done")
 
 
@@ -90,7 +92,7 @@ def test_what_changed_is_done_again(done: Folders, change: Any) -> None:
         ("--exif", "ignore"),
         ("--format", "png", "--format", "png8"),
         ("--overlay",),
-        ("--model", "fakes:kept"),
+        ("--model", "support.fakes:kept"),
     ],
 )
 def test_other_settings_another_model_and_more_formats_are_other_work(
@@ -212,7 +214,16 @@ def test_a_job_that_is_tried_again_has_a_line_for_each_try(folders: Folders, tmp
     drop_pair(folders.input, "a", image=image_of(13))
     report = tmp_path / "run.jsonl"
 
-    sampoll("run", *folders.flags, "--model", "fakes:out_of_memory", "--max-attempts", 2, "--report", report)
+    sampoll(
+        "run",
+        *folders.flags,
+        "--model",
+        "support.fakes:out_of_memory",
+        "--max-attempts",
+        2,
+        "--report",
+        report,
+    )
 
     assert [line["outcome"] for line in lines_of(report)] == ["deferred", "failed"]
     assert lines_of(report)[0]["delay_seconds"] >= 0

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import redis
-from fakes import POISON_HEIGHT
 from opex import ObjectPredictions
-from redis_clients import Annotator, LateSubscriber, classic_request, next_reply
-from redis_servers import SERVERS, Server, running_server, server_name
-from redis_serving import BOX, IMAGE, box_mask, mask_in, request, serving
-from support import encoded, image_of, turned_image, until
+from support.fakes import POISON_HEIGHT
+from support.images import encoded, image_of, turned_image
+from support.process import until
+from support.redis_clients import Annotator, LateSubscriber, classic_request, next_reply
+from support.redis_servers import SERVERS, Server, running_server, server_name
+from support.redis_serving import BOX, IMAGE, box_mask, mask_in, request, serving
 
 
 @pytest.mark.parametrize("program", SERVERS, ids=server_name)

@@ -9,19 +9,11 @@ from pathlib import Path
 
 import pytest
 import redis
-from redis_servers import SERVERS, VALKEY, Server, running_server, server_name
-from stream_working import AOF, IMAGE, POISON, assert_each_is_done_once, queue, results, worker
-from support import (
-    BOX,
-    SAMPOLL,
-    Folders,
-    drop_pair,
-    environment,
-    image_of,
-    names_in,
-    sampoll,
-    until,
-)
+from support.folders import BOX, Folders, drop_pair, names_in
+from support.images import image_of
+from support.process import SAMPOLL, environment, sampoll, until
+from support.redis_servers import SERVERS, VALKEY, Server, running_server, server_name
+from support.stream_working import AOF, IMAGE, POISON, assert_each_is_done_once, queue, results, worker
 
 
 @pytest.mark.parametrize("program", SERVERS, ids=server_name)
@@ -157,7 +149,7 @@ def test_what_the_server_refuses_ends_the_worker(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:
     client.set("sam", "no stream")
-    serve = ("serve", "stream", "--model", "fakes:boxes", "--redis-port")
+    serve = ("serve", "stream", "--model", "support.fakes:boxes", "--redis-port")
     no_stream = sampoll(*serve, server.port)
     with running_server(VALKEY, "--requirepass", "secret") as server:
         refused = sampoll(*serve, server.port)
@@ -218,7 +210,7 @@ def test_a_folder_goes_through_a_stream_and_comes_back_whatever_is_interrupted(
         some = sampoll("recv", *place, "-o", output, "--count", 10)
         rest = sampoll("recv", *place, "-o", output, "--timeout", 3)
     once_more = sampoll(*command[1:])
-    run = sampoll("run", *folders.flags, "--model", "fakes:boxes")
+    run = sampoll("run", *folders.flags, "--model", "support.fakes:boxes")
 
     assert again.stdout == "26 queued, 5 known, 0 failed\n"
     assert once_more.stdout == "0 queued, 31 known, 0 failed\n"

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis_servers import free_port
-from support import Folders, drop_pair, encoded, image_of, running_sampoll, sampoll, until
+from support.folders import Folders, drop_pair
+from support.images import encoded, image_of
+from support.process import running_sampoll, sampoll, until
+from support.redis_servers import free_port
 
-WATCH = ("--continuous", "--model", "fakes:boxes")
+WATCH = ("--continuous", "--model", "support.fakes:boxes")
 
 
 @pytest.fixture
@@ -59,7 +61,9 @@ def test_one_that_was_killed_is_dead_and_what_it_held_waits(
 ) -> None:
     started, _ = gate
     drop_pair(folders.input, "a", image=image_of(height=13))
-    with running_sampoll("run", *folders.flags, "--continuous", "--model", "fakes:waiting") as process:
+    with running_sampoll(
+        "run", *folders.flags, "--continuous", "--model", "support.fakes:waiting"
+    ) as process:
         until(started.exists, "the model to work")
         process.kill()
         process.wait()
@@ -91,7 +95,7 @@ def test_one_that_is_paused_is_well_and_says_why(folders: Folders, tmp_path: Pat
 
 def test_one_whose_model_hangs_is_to_be_restarted(folders: Folders, gate: tuple[Path, Path]) -> None:
     drop_pair(folders.input, "a", image=image_of(height=13))
-    hangs = ("--continuous", "--model", "fakes:waiting", "--stall", 3)
+    hangs = ("--continuous", "--model", "support.fakes:waiting", "--stall", 3)
     with running_sampoll("run", *folders.flags, *hangs):
         until(lambda: told("-i", folders.input)[0] == 1, "the verdict")
         people = sampoll("status")
@@ -103,7 +107,9 @@ def test_one_whose_model_hangs_is_to_be_restarted(folders: Folders, gate: tuple[
 
 def test_a_service_of_redis_is_known_too() -> None:
     port = free_port()
-    with running_sampoll("serve", "redis", "--embedded", "--redis-port", port, "--model", "fakes:boxes"):
+    with running_sampoll(
+        "serve", "redis", "--embedded", "--redis-port", port, "--model", "support.fakes:boxes"
+    ):
 
         def works() -> bool:
             return any(service["state"] == "working" for service in told()[1]["services"])

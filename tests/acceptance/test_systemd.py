@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from conftest import needed
-from support import SAMPOLL, Folders, drop_pair, image_of, running_sampoll, until
+from support.folders import Folders, drop_pair
+from support.images import image_of
+from support.process import REPOSITORY, SAMPOLL, running_sampoll, until
 
-REPOSITORY = Path(__file__).parents[2]
 UNITS = sorted((REPOSITORY / "configs" / "systemd").glob("sampoll*"))
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 MOST_EXPOSED = 20
@@ -54,7 +55,7 @@ def test_a_service_says_when_it_is_ready_how_it_is_and_when_it_ends(
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "400000")
     with heard(tmp_path, monkeypatch) as said:
-        flags = (*folders.flags, "--continuous", "--model", "fakes:boxes")
+        flags = (*folders.flags, "--continuous", "--model", "support.fakes:boxes")
         with running_sampoll("run", *flags) as process:
             until(lambda: "READY=1" in said.look(), "READY")
             assert said[0].startswith("STATUS=starting; 0 done")
@@ -73,7 +74,7 @@ def test_one_that_hangs_falls_silent(
     _, go = gate
     monkeypatch.setenv("WATCHDOG_USEC", "200000")
     drop_pair(folders.input, "a", image=image_of(height=13))
-    flags = (*folders.flags, "--continuous", "--model", "fakes:waiting", "--stall", 1)
+    flags = (*folders.flags, "--continuous", "--model", "support.fakes:waiting", "--stall", 1)
     with heard(tmp_path, monkeypatch) as said, running_sampoll("run", *flags):
         until(lambda: any("stalled" in line for line in said.look()), "the verdict")
         said.clear()
@@ -84,7 +85,7 @@ def test_one_that_hangs_falls_silent(
 
 
 def test_without_systemd_nothing_is_said(folders: Folders) -> None:
-    with running_sampoll("run", *folders.flags, "--continuous", "--model", "fakes:boxes") as process:
+    with running_sampoll("run", *folders.flags, "--continuous", "--model", "support.fakes:boxes") as process:
         until(lambda: (folders.input / "done").exists(), "the service")
         process.terminate()
         assert process.wait(30) == 0

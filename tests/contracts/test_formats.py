@@ -4,14 +4,14 @@ from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
-from support import encoded, image_of
+from support.images import encoded, image_of
 
+from sampoll.core.jobs import Box, Prompt
+from sampoll.core.names import result_path, result_suffix
+from sampoll.core.protocols import Format
+from sampoll.core.results import Artifact, Mask, ModelInfo, Segmentation
 from sampoll.formats.options import FormatOptions
-from sampoll.interfaces import Format
-from sampoll.jobs import Box, Prompt
-from sampoll.naming import result_path, result_suffix
-from sampoll.registry import FORMATS, load_format
-from sampoll.results import Artifact, Mask, ModelInfo, Segmentation
+from sampoll.formats.registry import FORMATS, load_format
 
 
 def segmentation(*masks: Mask, name: str = "a") -> Segmentation:

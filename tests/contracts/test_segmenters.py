@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support import BoxSegmenter, KeptBoxes, image_of
-from tiny import tiny_sam
+from support.images import image_of
+from support.segmenters import BoxSegmenter, KeptBoxes
+from support.tiny import tiny_sam
 
-from sampoll.interfaces import KeepingSegmenter, Segmenter
-from sampoll.jobs import Box, Point, Prompt
-from sampoll.results import Mask
-from sampoll.segmenters.grabcut import GrabCutSegmenter
-from sampoll.segmenters.sam.segmenter import SamSegmenter
+from sampoll.core.jobs import Box, Point, Prompt
+from sampoll.core.protocols import KeepingSegmenter, Segmenter
+from sampoll.core.results import Mask
+from sampoll.models.grabcut import GrabCutSegmenter
+from sampoll.models.sam.segmenter import SamSegmenter
 
 MAKERS: dict[str, Callable[[], Segmenter[Any]]] = {
     "grabcut": GrabCutSegmenter,

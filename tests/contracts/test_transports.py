@@ -10,24 +10,24 @@ from threading import Event, Thread
 from typing import Any, Protocol
 
 import pytest
-from redis_servers import Server, running_server
-from support import encoded, image_of
+from support.images import encoded, image_of
+from support.redis_servers import Server, running_server
 
-from sampoll.errors import BadPrompt, JobError, OutOfMemory
-from sampoll.events import Events
-from sampoll.interfaces import Transport
-from sampoll.jobs import Submission
-from sampoll.results import Artifact, Delivery
+from sampoll.core.errors import BadPrompt, JobError, OutOfMemory
+from sampoll.core.events import Events
+from sampoll.core.jobs import Submission
+from sampoll.core.protocols import Transport
+from sampoll.core.results import Artifact, Delivery
 from sampoll.spool.layout import Layout
 from sampoll.spool.scan import Readiness
-from sampoll.transports.directory import DirectoryOptions, directory_transport
+from sampoll.transports.directory.pair_files import SizeLimits
+from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
 from sampoll.transports.memory import MemoryTransport, submission
-from sampoll.transports.pairs import SizeLimits
-from sampoll.transports.pubsub.transport import PubSubOptions, PubSubTransport
-from sampoll.transports.streams.transport import StreamOptions, StreamTransport
-from sampoll.transports.streams.worker import Worker
-from sampoll.wire.link import RedisServer
-from sampoll.wire.messages import request_message
+from sampoll.transports.redis.connection import RedisServer
+from sampoll.transports.redis.messages import request_message
+from sampoll.transports.redis.pubsub.transport import PubSubOptions, PubSubTransport
+from sampoll.transports.redis.streams.transport import StreamOptions, StreamTransport
+from sampoll.transports.redis.streams.worker import Worker
 
 IMAGE = encoded(image_of(), "JPEG")
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import POISON_HEIGHT
-from support import BOX, Folders, drop_pair, encoded, image_of, running_sampoll, sampoll, until
+from support.fakes import POISON_HEIGHT
+from support.folders import BOX, Folders, drop_pair
+from support.images import encoded, image_of
+from support.process import running_sampoll, sampoll, until
 
-from sampoll.spool.files import listing
-from sampoll.spool.layout import PAIR_SUFFIXES
+from sampoll.core.filenames import PAIR_SUFFIXES
+from sampoll.spool.listing import listing
 from sampoll.spool.scan import Readiness, observe, scan
 
 FILES_ONE_INODE_MAY_HAVE = 30_000
@@ -58,7 +60,7 @@ def test_a_hundred_thousand_halves_do_not_hide_ten_pairs(folders: Folders) -> No
     for number in range(10):
         drop_pair(folders.input, f"whole{number}")
 
-    run = sampoll("run", "-i", folders.input, "-o", folders.output, "--model", "fakes:boxes")
+    run = sampoll("run", "-i", folders.input, "-o", folders.output, "--model", "support.fakes:boxes")
 
     assert "10 done, 0 failed, 100000 half pairs left" in run.stdout
     assert len(folders.done) == 20
@@ -71,7 +73,7 @@ def test_they_are_done_within_ten_seconds(folders: Folders) -> None:
         drop_pair(folders.input, f"whole{number}")
     begun = time.monotonic()
     with running_sampoll(
-        "run", "-i", folders.input, "-o", folders.output, "--model", "fakes:boxes", "--continuous"
+        "run", "-i", folders.input, "-o", folders.output, "--model", "support.fakes:boxes", "--continuous"
     ):
         until(lambda: len(folders.done) == 20, "ten pairs among 100,000 halves")
         assert time.monotonic() - begun < 10
@@ -83,7 +85,7 @@ def test_memory_and_open_files_stay_flat_however_many_pairs_wait(folders: Folder
 
     memory, files = [], []
     with running_sampoll(
-        "run", *folders.flags, "--model", "fakes:boxes", "--log-level", "warning"
+        "run", *folders.flags, "--model", "support.fakes:boxes", "--log-level", "warning"
     ) as process:
         for resident, open_files in watched(process):
             if len(list((folders.output).glob("*.json"))) > count // 10:  # everything is loaded by now
@@ -105,7 +107,7 @@ def test_who_came_first_is_served_first(folders: Folders, gate: tuple[Path, Path
     log_file = tmp_path / "log"
     with log_file.open("wb") as log:
         drop_pair(folders.input, "m", image=image_of(POISON_HEIGHT))
-        flags = ("--model", "fakes:waiting", "--batch-size", "1", "--continuous")
+        flags = ("--model", "support.fakes:waiting", "--batch-size", "1", "--continuous")
         with running_sampoll("run", *folders.flags, *flags, log=log):
             until(started.exists, "the first pair holds the model")
             drop_many(folders.input, [f"z{number:03d}" for number in range(40)])

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from oracle import BAD, GOOD, Dropped
-from support import SAMPOLL, Folders, drop_pair, environment, names_in, running_sampoll, until
+from support.folders import Folders, drop_pair, names_in
+from support.oracle import BAD, GOOD, Dropped
+from support.process import SAMPOLL, environment, running_sampoll, until
 
-WATCH = ("--continuous", "--model", "fakes:boxes")
+WATCH = ("--continuous", "--model", "support.fakes:boxes")
 
 
 @contextmanager
@@ -175,12 +176,12 @@ def test_one_name_in_two_folders_is_two_jobs_and_crashes_keep_them_apart(folders
         (folders.input / folder).mkdir()
         drop_pair(folders.input / folder, "a")
     with running_sampoll(
-        "run", *folders.flags, "--continuous", "--recursive", "--model", "fakes:boxes"
+        "run", *folders.flags, "--continuous", "--recursive", "--model", "support.fakes:boxes"
     ) as process:
         until((folders.output / "y" / "a.json").exists, "the results")
         process.kill()
 
-    with running_sampoll("run", *folders.flags, "--recursive", "--model", "fakes:boxes") as process:
+    with running_sampoll("run", *folders.flags, "--recursive", "--model", "support.fakes:boxes") as process:
         assert process.wait(60) == 0
     for folder in ("x", "y"):
         assert names_in(folders.output / folder) == ["a.json", "a.png"]

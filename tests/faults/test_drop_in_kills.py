@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from killing import Point, killed_at, points_of, traced
-from support import TESTS, Folders, encoded, image_of, names_in, read_mask
+from support.folders import Folders, names_in
+from support.images import encoded, image_of, read_mask
+from support.killing import Point, killed_at, points_of, traced
+from support.process import TESTS
 
 BOX = {"box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16}}
 SAMPLE = 6
@@ -18,7 +20,7 @@ def command(folders: Folders, *flags: str) -> list[str]:
     places = ("--prediction_in", str(folders.input), "--prediction_out", str(folders.output))
     return [
         sys.executable,
-        str(TESTS / "poll_boxes.py"),
+        str(TESTS / "support" / "poll_boxes.py"),
         "--model",
         "none",
         "--device",

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support import BOX, SAMPOLL, Folders, drop_pair, encoded, environment, image_of, names_in, sampoll
+from support.folders import BOX, Folders, drop_pair, names_in
+from support.images import encoded, image_of
+from support.process import SAMPOLL, environment, sampoll
 
-from sampoll.decoding import DecodingOptions, decode
-from sampoll.errors import JobError
-from sampoll.jobs import Job
-from sampoll.naming import printable
+from sampoll.core.errors import JobError
+from sampoll.core.jobs import Job
+from sampoll.core.names import printable
+from sampoll.inputs.decode import DecodingOptions, decode
 from sampoll.transports.memory import submission
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 PROMPT = json.dumps(BOX).encode()
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from killing import Point, killed_at, points_of
-from oracle import BAD, GOOD, TWO, Dropped
-from support import SAMPOLL, Folders, sampoll
+from support.folders import Folders
+from support.killing import Point, killed_at, points_of
+from support.oracle import BAD, GOOD, TWO, Dropped
+from support.process import SAMPOLL, sampoll
 
 DURABILITIES = ("batch", "file", "off")
 SAMPLE = 8
@@ -28,7 +29,7 @@ def fill(folders: Folders) -> Dropped:
 
 
 def flags(folders: Folders, durability: str) -> list[str]:
-    values = ("-i", folders.input, "-o", folders.output, "--settle", 0, "--model", "fakes:boxes")
+    values = ("-i", folders.input, "-o", folders.output, "--settle", 0, "--model", "support.fakes:boxes")
     return ["run", *map(str, values), "--durability", durability]
 
 

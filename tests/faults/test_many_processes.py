@@ -5,10 +5,12 @@ import signal
 import time
 from pathlib import Path
 
-from oracle import GOOD, TWO, Dropped
-from support import Folders, drop_pair, image_of, names_in, running_sampoll, sampoll, until
+from support.folders import Folders, drop_pair, names_in
+from support.images import image_of
+from support.oracle import GOOD, TWO, Dropped
+from support.process import running_sampoll, sampoll, until
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
 
 
@@ -18,7 +20,7 @@ def test_a_process_that_is_stopped_loses_its_jobs_and_changes_nothing_when_it_wa
     started, go = gate
     drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
     lease = ("--continuous", "--lease", 1)
-    with running_sampoll("run", *folders.flags, *lease, "--model", "fakes:waiting") as sleeper:
+    with running_sampoll("run", *folders.flags, *lease, "--model", "support.fakes:waiting") as sleeper:
         until(started.exists, "the job of the first process")
         sleeper.send_signal(signal.SIGSTOP)
         with running_sampoll("run", *folders.flags, *lease, *BOXES) as heir:
@@ -47,7 +49,7 @@ def test_a_process_whose_model_hangs_loses_its_jobs_to_another_one(
     started, go = gate
     drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
     lease = ("--continuous", "--lease", 1)
-    wedged = ("--model", "fakes:waiting", "--stall", 1)
+    wedged = ("--model", "support.fakes:waiting", "--stall", 1)
     with running_sampoll("run", *folders.flags, *lease, *wedged) as hanging:
         until(started.exists, "the job of the first process")
         with running_sampoll("run", *folders.flags, *lease, *BOXES) as heir:
@@ -77,7 +79,9 @@ def test_jobs_of_a_machine_that_is_gone_are_done_after_the_lease(
 ) -> None:
     started, _ = gate
     drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
-    with running_sampoll("run", *folders.flags, "--continuous", "--model", "fakes:waiting") as process:
+    with running_sampoll(
+        "run", *folders.flags, "--continuous", "--model", "support.fakes:waiting"
+    ) as process:
         until(started.exists, "the job")
         process.kill()
         process.wait()
@@ -98,7 +102,7 @@ def test_a_process_that_works_for_longer_than_the_lease_keeps_its_job(
     started, go = gate
     drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
     lease = ("--continuous", "--lease", 0.5)
-    with running_sampoll("run", *folders.flags, *lease, "--model", "fakes:waiting") as worker:
+    with running_sampoll("run", *folders.flags, *lease, "--model", "support.fakes:waiting") as worker:
         until(started.exists, "the job")
         with running_sampoll("run", *folders.flags, *lease, *BOXES) as other:
             until(lambda: len(nodes_of(folders)) == 2, "the other process")
@@ -117,7 +121,7 @@ def test_an_exclusive_run_refuses_to_share_and_touches_nothing(
     started, go = gate
     drop_pair(folders.input, "a", POINT, image=image_of(13, 32))
     # It looks again only when its job is done, or it would take what comes meanwhile.
-    waiting = ("--rescan", 600, "--model", "fakes:waiting", "--exclusive")
+    waiting = ("--rescan", 600, "--model", "support.fakes:waiting", "--exclusive")
     with running_sampoll("run", *folders.flags, *waiting) as first:
         until(started.exists, "the first run")
         drop_pair(folders.input, "b")

@@ -10,9 +10,9 @@ from faults.test_hostile_input import (
 )
 from faults.test_readiness import test_a_writer_that_closes_pauses_and_appends_is_waited_for as appended
 from faults.test_state_machine import test_a_kill_at_each_act_of_an_ending as every_kill
-from mutants import MUTANTS, record_before_masks, wall_clock_lease
-from support import Folders
-from unit.test_spool import test_a_living_machine_is_left_alone_when_our_clock_is_set_forward as clock
+from support.folders import Folders
+from support.mutants import MUTANTS, record_before_masks, wall_clock_lease
+from unit.spool.test_spool import test_a_living_machine_is_left_alone_when_our_clock_is_set_forward as clock
 
 from sampoll.spool.layout import Layout
 

@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-from support import BOX, Folders, drop_pair, encoded, image_of, running_sampoll, sampoll, until
+from support.folders import BOX, Folders, drop_pair
+from support.images import encoded, image_of
+from support.process import running_sampoll, sampoll, until
 
-from sampoll.spool.writers import is_being_written
+from sampoll.files.open_files import is_being_written
 
 IMAGE = encoded(image_of(64, 64), "JPEG")
-WATCH = ("--continuous", "--model", "fakes:boxes")
+WATCH = ("--continuous", "--model", "support.fakes:boxes")
 
 
 def test_a_writer_that_pauses_for_longer_than_the_settle_time_is_waited_for(folders: Folders) -> None:
@@ -70,7 +72,9 @@ def test_with_a_ready_suffix_nothing_is_taken_before_its_marker(folders: Folders
     drop_pair(folders.input, "b")
     (folders.input / "b.ready").touch()
 
-    run = sampoll("run", *folders.flags, "--settle", 60, "--ready-suffix", ".ready", "--model", "fakes:boxes")
+    run = sampoll(
+        "run", *folders.flags, "--settle", 60, "--ready-suffix", ".ready", "--model", "support.fakes:boxes"
+    )
 
     assert run.returncode == 0
     assert folders.results == ["b.json", "b.png"]

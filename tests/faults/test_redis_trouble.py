@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import redis
-from redis_clients import Annotator, next_reply
-from redis_servers import VALKEY, Server, proxy_to, running_server
-from redis_serving import BOX, IMAGE, request, serving
-from support import running_sampoll, until
+from support.process import running_sampoll, until
+from support.redis_clients import Annotator, next_reply
+from support.redis_servers import VALKEY, Server, proxy_to, running_server
+from support.redis_serving import BOX, IMAGE, request, serving
 
 
 def test_a_server_that_is_killed_is_found_again_and_the_gap_is_told(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_server_that_is_killed_is_found_again_and_the_gap_is_told(tmp_path: Pa
 def test_a_service_may_start_before_its_server(tmp_path: Path) -> None:
     with running_server() as server:
         server.kill()
-        command = ("serve", "redis", "--redis-port", server.port, "--model", "fakes:boxes")
+        command = ("serve", "redis", "--redis-port", server.port, "--model", "support.fakes:boxes")
         log_file = tmp_path / "log"
         with log_file.open("wb") as log, running_sampoll(*command, log=log) as process:
             until(lambda: "no subscription to" in log_file.read_text(), "the service to say so")

@@ -28,22 +28,22 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support import files_below, names_in
+from support.folders import files_below, names_in
 
-from sampoll.errors import BadPrompt, OutOfMemory, OutputExists
-from sampoll.events import Events
-from sampoll.jobs import Submission
-from sampoll.naming import result_path, result_suffix
-from sampoll.results import Artifact, Delivery
-from sampoll.spool import files
-from sampoll.spool.dead_letters import dead_letters, retry
-from sampoll.spool.files import Durability
+from sampoll.core.errors import BadPrompt, OutOfMemory, OutputExists
+from sampoll.core.events import Events
+from sampoll.core.jobs import Submission
+from sampoll.core.names import result_path, result_suffix
+from sampoll.core.results import Artifact, Delivery
+from sampoll.files import files
+from sampoll.spool.durability import Durability
+from sampoll.spool.failed import dead_letters, retry
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.results import Naming, OnExist
 from sampoll.spool.scan import Readiness
 from sampoll.spool.state import JobState
-from sampoll.transports.directory import DirectoryOptions, DirectoryTransport, directory_transport
-from sampoll.transports.pairs import SizeLimits
+from sampoll.transports.directory.pair_files import SizeLimits
+from sampoll.transports.directory.transport import DirectoryOptions, DirectoryTransport, directory_transport
 
 NAMES = ("a", "a.0", "b")
 MAX_ATTEMPTS = 2
@@ -256,7 +256,7 @@ class SpoolMachine(RuleBasedStateMachine):
                 retry(self.layout, letter)
 
         # What a cut-off return leaves is due at once here, and not after a while.
-        with mock.patch("sampoll.spool.dead_letters.RETURN_SECONDS", 0.0):
+        with mock.patch("sampoll.spool.failed.RETURN_SECONDS", 0.0):
             self.survives(None, act, kill_at)
 
     @invariant()

@@ -10,13 +10,9 @@ from typing import Any
 import pytest
 import redis
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
-from redis_servers import VALKEY, Server, proxy_to, running_server
-from stream_working import AOF, POISON, assert_each_is_done_once, queue, results, worker
-from support import (
-    SAMPOLL,
-    environment,
-    until,
-)
+from support.process import SAMPOLL, environment, until
+from support.redis_servers import VALKEY, Server, proxy_to, running_server
+from support.stream_working import AOF, POISON, assert_each_is_done_once, queue, results, worker
 
 
 def test_a_dead_workers_jobs_are_done_by_another(
@@ -171,7 +167,17 @@ def test_whoever_is_killed_every_job_is_answered_once(tmp_path: Path, seconds: f
     chosen = random.Random(7)
     names = [f"job {number}" for number in range(200)]
     log = tmp_path / "log"
-    serve = [SAMPOLL, "serve", "stream", "--model", "fakes:slow", "--lease", 2, "--max-attempts", 1000]
+    serve = [
+        SAMPOLL,
+        "serve",
+        "stream",
+        "--model",
+        "support.fakes:slow",
+        "--lease",
+        2,
+        "--max-attempts",
+        1000,
+    ]
 
     with running_server(VALKEY, *AOF) as server:
         command = [*map(str, [*serve, "--redis-port", server.port])]

@@ -8,12 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from oracle import GOOD, Dropped
-from support import SAMPOLL, Folders, drop_pair, environment, names_in, sampoll
+from support.folders import Folders, drop_pair, names_in
+from support.oracle import GOOD, Dropped
+from support.process import SAMPOLL, environment, sampoll
 
 pytestmark = pytest.mark.usefixtures("namespaces")
 
-BOXES = ("--model", "fakes:boxes")
+BOXES = ("--model", "support.fakes:boxes")
 
 # `await` fails the script when it waits in vain.
 PRELUDE = """

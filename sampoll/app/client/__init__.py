@@ -1,0 +1,1 @@
+"""The other side of a service on Redis: send pairs, and collect the results."""

@@ -1,0 +1,85 @@
+"""`sampoll send --stream`: pairs put into a stream, no faster than they are worked on."""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import Any
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
+from sampoll.core.errors import CutShort, JobError
+from sampoll.core.names import printable
+from sampoll.inputs.discovery import Pair, content_of
+from sampoll.transports.redis.streams.client import StreamJobs
+
+log = logging.getLogger(__name__)
+
+FULL_SECONDS = 0.2
+"""Between two looks whether there is room again."""
+
+
+@dataclass(frozen=True)
+class Queueing:
+    """How to put pairs in: while there are fewer than `at_most` jobs in the stream; those that were put in
+    during the last `known_seconds` only if they are to be done `again`."""
+
+    at_most: int
+    known_seconds: int
+    again: bool
+
+
+def queue(
+    jobs: StreamJobs, pairs: Iterable[Pair | JobError], queueing: Queueing, *, show_progress: bool
+) -> tuple[int, str]:
+    """Puts every pair in; returns the exit code and a summary in one line."""
+    stop = Event()
+    with (
+        stopping_on_signals(stop.set),
+        tqdm(unit="pair", dynamic_ncols=True, disable=not show_progress) as bar,
+        logging_redirect_tqdm(),
+    ):
+        queuer = _Queuer(jobs, queueing, bar)
+        outside_the_main_thread(partial(queuer.run, pairs, stop))
+    summary = f"{queuer.queued} queued, {queuer.known} known, {queuer.failed} failed"
+    if stop.is_set():
+        return CutShort.exit_code, f"{summary}; stopped before everything was queued: run it again"
+    return (JobError.exit_code if queuer.failed else 0), summary
+
+
+class _Queuer:
+    def __init__(self, jobs: StreamJobs, queueing: Queueing, bar: "tqdm[Any]") -> None:
+        self.queued = self.known = self.failed = 0
+        self._jobs = jobs
+        self._queueing = queueing
+        self._bar = bar
+
+    def run(self, pairs: Iterable[Pair | JobError], stop: Event) -> None:
+        for pair in pairs:
+            while self._jobs.waiting() >= self._queueing.at_most and not stop.wait(FULL_SECONDS):
+                pass
+            if stop.is_set():
+                return
+            try:
+                self._put(pair)
+            except JobError as error:
+                log.error("%s", error)
+                self.failed += 1
+            self._bar.update()
+
+    def _put(self, pair: Pair | JobError) -> None:
+        if isinstance(pair, JobError):
+            raise pair
+        image, prompt = content_of(pair)
+        digest = hashlib.sha256(hashlib.sha256(image).digest() + prompt).hexdigest()
+        known_seconds, again = self._queueing.known_seconds, self._queueing.again
+        if self._jobs.send(pair.name, image, prompt, digest, known_seconds, again=again):
+            log.info("%s: queued", printable(pair.name))
+            self.queued += 1
+        else:
+            log.info("%s: was queued before", printable(pair.name))
+            self.known += 1

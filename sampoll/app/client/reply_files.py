@@ -1,0 +1,87 @@
+"""Replies as files: what `sampoll run` would have written, or as much of it as a reply holds."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import orjson
+
+from sampoll.core.filenames import LONGEST_STEM_BYTES, PRIVATE, versioned
+from sampoll.files.atomic import replace_file
+from sampoll.files.files import ensure_directory
+from sampoll.transports.redis.messages import RECORD, Reply
+
+UNKNOWN_SCORE = 1.0
+"""In replies of programs that send none: readers of OPEX need a number."""
+
+
+def files_of(reply: Reply, name: str) -> dict[str, bytes]:
+    """The files of a reply by suffix, the record last."""
+    if reply.error is None and RECORD in reply.files and all(map(_is_suffix, reply.files)):
+        files = dict(reply.files)
+        return {**files, RECORD: files.pop(RECORD)}
+    return {".png": reply.mask, RECORD: opex_of(reply, name)}
+
+
+def opex_of(reply: Reply, name: str) -> bytes:
+    """The OPEX of a reply under the id `name`; made from the contours where a program sends nothing else."""
+    opex = reply.opex
+    if opex is None:
+        opex = {
+            "timestamp": datetime.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
+            "objects": [_object(contour) for contour in reply.contours if len(contour) >= 3],
+            "meta": {key: _text(value) for key, value in reply.meta.items()},
+        }
+    return orjson.dumps({**opex, "id": name}, option=orjson.OPT_INDENT_2)
+
+
+def _object(contour: list[list[int]]) -> dict[str, Any]:
+    left, top, width, height = cv2.boundingRect(np.asarray(contour, np.int32))
+    return {
+        "score": UNKNOWN_SCORE,
+        "label": "object",
+        "bbox": {"left": left, "top": top, "right": left + width - 1, "bottom": top + height - 1},
+        "polygon": {"points": contour},
+        "meta": {},
+    }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def name_for(reply: Reply) -> str:
+    """The reply's id, if it can be the path of a file below a directory; otherwise the time."""
+    name = "" if reply.id is None else str(reply.id)
+    parts = name.split("/")
+    is_path = name.isprintable() and not any(part in ("", ".", "..", PRIVATE) for part in parts)
+    if is_path and all(len(part.encode()) <= LONGEST_STEM_BYTES for part in parts):
+        return name
+    return datetime.now().strftime("%Y%m%d_%H%M%S.%f")
+
+
+def write_files(directory: Path, name: str, files: Mapping[str, bytes]) -> str:
+    """Writes the files as `name`, or a version of it that is free, the record last; returns the name.
+
+    The same result is written once, however often it comes. Only one process may write a name at a time.
+    """
+    target = directory / name
+    ensure_directory(target.parent)
+    version = 1
+    while any((directory / f"{versioned(name, version)}{suffix}").exists() for suffix in files):
+        record = directory / f"{versioned(name, version)}{RECORD}"
+        if record.is_file() and record.read_bytes() == files[RECORD]:
+            return versioned(name, version)
+        version += 1
+    stem = versioned(name, version)
+    for suffix, content in files.items():
+        replace_file(directory / f"{stem}{suffix}", content, sync=False)
+    return stem
+
+
+def _is_suffix(suffix: str) -> bool:
+    return re.fullmatch(r"(\.[A-Za-z0-9]+)+", suffix) is not None

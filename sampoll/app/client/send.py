@@ -1,0 +1,210 @@
+"""`sampoll send`: pairs published as requests, and their results collected."""
+
+import logging
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import orjson
+import redis
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sampoll.app.client.reply_files import files_of, write_files
+from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
+from sampoll.core.errors import (
+    CutShort,
+    JobError,
+    Overloaded,
+    ServerUnavailable,
+    Stopped,
+    translated_os_errors,
+)
+from sampoll.core.names import printable
+from sampoll.inputs.discovery import Pair, content_of
+from sampoll.transports.redis.connection import Backoff, RedisServer, translated
+from sampoll.transports.redis.messages import parse_reply, request_message
+from sampoll.transports.redis.pubsub.inbox import Inbox, listening
+from sampoll.transports.redis.pubsub.subscription import literal
+from sampoll.transports.redis.pubsub.transport import reply_key
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 5.0
+"""With a server that cannot be reached, or to which nobody listens."""
+NOT_TRIED = (Overloaded.code, Stopped.code)
+"""Replies after which the same request may go better."""
+REPEAT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What to do with requests: `wait` for their replies, and write results into `output`, if there is one.
+    At most `in_flight` are without a reply at a time, and none waits for it longer than `timeout_seconds`."""
+
+    redis_in: str
+    redis_out: str
+    wait: bool
+    output: Path | None
+    in_flight: int
+    timeout_seconds: float
+
+
+def send_pairs(
+    server: RedisServer, pairs: Iterable[Pair | JobError], sending: Sending, *, show_progress: bool
+) -> tuple[int, str]:
+    """Sends every pair; returns the exit code and a summary in one line."""
+    stop = Event()
+    with ExitStack() as stack:
+        stack.enter_context(stopping_on_signals(stop.set))
+        bar = stack.enter_context(tqdm(unit="pair", dynamic_ncols=True, disable=not show_progress))
+        stack.enter_context(logging_redirect_tqdm())
+        client = stack.enter_context(server.client())
+        sender = _Sender(server, client, sending, bar)
+        outside_the_main_thread(partial(sender.run, pairs, stop))
+    summary = f"{sender.done} {'done' if sending.wait else 'sent'}, {sender.failed} failed"
+    if stop.is_set():
+        return CutShort.exit_code, f"{summary}; stopped before everything was sent or answered"
+    return (JobError.exit_code if sender.failed else 0), summary
+
+
+@dataclass(frozen=True)
+class _Replies:
+    """Where replies to us go, and what has come."""
+
+    channel: str
+    inbox: Inbox
+
+
+@dataclass
+class _Sender:
+    server: RedisServer
+    client: "redis.Redis"
+    sending: Sending
+    bar: "tqdm[Any]"
+    done: int = 0
+    failed: int = 0
+    # By name, which is the request's id: the pair, and when its reply is given up (monotonic seconds).
+    open: dict[str, tuple[Pair, float]] = field(default_factory=dict)
+    gaps_seen: int = 0
+
+    def run(self, pairs: Iterable[Pair | JobError], stop: Event) -> None:
+        if not self.sending.wait:
+            self._ask_all(pairs, stop, None)
+            return
+        # A channel of its own: nobody else's reply can be taken for one of ours.
+        channel = f"{self.sending.redis_out}:{uuid.uuid4().hex}"
+        with listening(self.server, literal(channel)) as inbox:
+            inbox.wait_until_up(PATIENCE_SECONDS)
+            replies = _Replies(channel, inbox)
+            self._ask_all(pairs, stop, replies)
+            while self.open and not stop.is_set():
+                self._collect(replies, stop)
+
+    def _ask_all(self, pairs: Iterable[Pair | JobError], stop: Event, replies: _Replies | None) -> None:
+        for pair in pairs:
+            while replies and len(self.open) >= self.sending.in_flight and not stop.is_set():
+                self._collect(replies, stop)
+            if stop.is_set():
+                return
+            try:
+                self._ask(pair, stop, replies)
+            except JobError as error:
+                self._fail(str(error))
+
+    def _ask(self, pair: Pair | JobError, stop: Event, replies: _Replies | None) -> None:
+        if isinstance(pair, JobError):
+            raise pair
+        self._publish(_message(pair, None if replies is None else replies.channel), stop)
+        if replies is None:
+            self._succeed(pair.name, "sent")
+        else:
+            self.open[pair.name] = pair, time.monotonic() + self.sending.timeout_seconds
+
+    def _publish(self, message: bytes, stop: Event) -> None:
+        """Publishes a request; again, if it is not clear whether it was heard: of two replies one counts."""
+        backoff, deadline = Backoff(), time.monotonic() + PATIENCE_SECONDS
+        while not stop.is_set():
+            try:
+                with translated(self.server):
+                    if self.client.publish(self.sending.redis_in, message) > 0:
+                        return
+                    raise ServerUnavailable(
+                        f"nobody is subscribed to {self.sending.redis_in} on {self.server}: start "
+                        "`sampoll serve redis` there, or correct --redis-in"
+                    )
+            except ServerUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+            backoff.pause(stop)
+
+    def _collect(self, replies: _Replies, stop: Event) -> None:
+        """Takes what came, or waits a moment for it; asks again for what may be lost, and gives up what has
+        waited for too long."""
+        message = replies.inbox.next()
+        if message is not None:
+            self._take(message, replies, stop)
+            return
+        was_away, self.gaps_seen = replies.inbox.gaps > self.gaps_seen, replies.inbox.gaps
+        for name, (pair, deadline) in list(self.open.items()):
+            is_over = time.monotonic() > deadline
+            if not (is_over or was_away):
+                continue
+            with translated(self.server):
+                kept = self.client.get(reply_key(replies.channel, name))
+            if isinstance(kept, bytes):
+                self._take(kept, replies, stop)
+            elif is_over:
+                del self.open[name]
+                self._fail(f"{printable(name)}: no reply came within {self.sending.timeout_seconds:g} s")
+            else:
+                self._publish(_message(pair, replies.channel), stop)
+
+    def _take(self, message: bytes, replies: _Replies, stop: Event) -> None:
+        try:
+            reply = parse_reply(message)
+        except ValueError as error:
+            log.warning("%s", error)
+            return
+        name = str(reply.id)
+        if name not in self.open:
+            return  # a second reply, or one that came too late
+        pair, deadline = self.open[name]
+        if reply.meta.get("error_code") in NOT_TRIED and time.monotonic() < deadline:
+            log.info("%s: %s", printable(name), reply.error)
+            stop.wait(REPEAT_SECONDS)
+            self._publish(_message(pair, replies.channel), stop)
+            return
+        del self.open[name]
+        if reply.error is not None:
+            self._fail(f"{printable(name)}: {reply.error}")
+            return
+        output = self.sending.output
+        stem = name
+        if output is not None:
+            with translated_os_errors("write into", output):
+                stem = write_files(output, name, files_of(reply, name))
+        self._succeed(name, "done" if stem == name else f"done as {printable(stem)}")
+
+    def _succeed(self, name: str, what: str) -> None:
+        log.info("%s: %s", printable(name), what)
+        self.done += 1
+        self.bar.update()
+
+    def _fail(self, reason: str) -> None:
+        log.error("%s", reason)
+        self.failed += 1
+        self.bar.update()
+
+
+def _message(pair: Pair, channel: str | None) -> bytes:
+    image, prompt = content_of(pair)
+    return request_message(
+        image, orjson.loads(prompt), id=pair.name, reply_to=channel, files=channel is not None
+    )

@@ -1,0 +1,124 @@
+"""Every way to run a model, beside segment_anything in float32, on somebody's weights and images."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sampoll.config.settings import ModelSettings, Settings
+from sampoll.core.errors import UsageError
+from sampoll.inputs.decode import decode_image
+from sampoll.inputs.discovery import image_files, read_image
+from sampoll.models.registry import find_factory, load_segmenter
+from sampoll.models.sam import checkpoint_of
+from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.weights import MODELS, load_sam
+from sampoll.models.shared.device import chosen_engine, torch_device, variants
+from sampoll.models.shared.fidelity import GATES, Fidelity, compare
+
+HEADER = (
+    "",
+    "seconds an image",
+    "x the original",
+    "embedding",
+    "logits",
+    "mean IoU",
+    "flips",
+    "keeps its limits",
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found, for people (`table`) and for programs (`document`)."""
+
+    model: str
+    original_seconds: Sequence[float]
+    variants: dict[str, Fidelity]
+
+    def table(self) -> str:
+        """In Markdown: medians of seconds, relative errors, and which limit is not kept."""
+        original = statistics.median(self.original_seconds)
+        rows = [
+            HEADER,
+            ("---",) * len(HEADER),
+            ("segment_anything, fp32", f"{original:.2f}", "1.0", *[""] * 5),
+        ]
+        for name, found in self.variants.items():
+            broken = found.broken(GATES[name.rpartition(" ")[2]])
+            rows.append(
+                (
+                    name,
+                    f"{found.median_seconds:.2f}",
+                    f"{original / found.median_seconds:.1f}",
+                    f"{found.embedding_error:.1e}",
+                    f"{found.logits_error:.1e}",
+                    f"{found.mean_iou:.4f}",
+                    f"{found.flipped:.1%}",
+                    f"no: {', '.join(broken)}" if broken else "yes",
+                )
+            )
+        return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "images": len(self.original_seconds),
+            "original": {"seconds": list(self.original_seconds)},
+            "variants": {
+                name: {
+                    "seconds": found.seconds,
+                    "embedding_error": found.embedding_error,
+                    "logits_error": found.logits_error,
+                    "mean_iou": found.mean_iou,
+                    "flipped": found.flipped,
+                }
+                for name, found in self.variants.items()
+            },
+        }
+
+
+def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
+    """All engines and precisions that the device is good at; or those that the settings name.
+
+    A JobError names an image that cannot be read; other SampollErrors say what keeps it from working at all.
+    """
+    model, limits = settings.model, settings.limits
+    if model.model not in MODELS:
+        raise UsageError(f"--model {model.model} is none of {', '.join(MODELS)}: there is nothing to compare")
+    images = [
+        decode_image(read_image(path, limits.max_image_bytes), str(path), limits.max_pixels)
+        for path in image_files(paths)
+    ]
+    if not images:
+        raise UsageError(f"no image in {', '.join(map(str, paths))}")
+    segmenters = {
+        f"{engine}, {precision}": _segmenter(model, engine, precision) for engine, precision in _chosen(model)
+    }
+    original = load_sam(model.model, checkpoint_of(model.model, model)).to(torch_device(model.device))
+    seconds, found = compare(original, segmenters, images)
+    return Comparison(model.model, seconds, found)
+
+
+def _chosen(model: ModelSettings) -> list[tuple[str, str]]:
+    """Engines and precisions; one that was asked for is there even if the device is bad at it."""
+    device = torch_device(model.device)
+    found = variants(device)
+    if model.engine != "auto" and model.precision != "auto":
+        return [(model.engine, model.precision)]
+    if model.engine != "auto":
+        precisions = dict.fromkeys(precision for _, precision in found)
+        return [(model.engine, precision) for precision in precisions]
+    if model.precision != "auto":
+        engines = dict.fromkeys(engine for engine, precision in found if precision == model.precision)
+        engines = engines or {chosen_engine("auto", device, model.precision): None}
+        return [(engine, model.precision) for engine in engines]
+    return found
+
+
+def _segmenter(model: ModelSettings, engine: str, precision: str) -> SamSegmenter:
+    options = model.model_copy(update={"engine": engine, "precision": precision})
+    segmenter = load_segmenter(options, find_factory(options))
+    assert isinstance(segmenter, SamSegmenter)
+    return segmenter

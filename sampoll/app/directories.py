@@ -1,0 +1,99 @@
+"""The directories of a run: there, and not in each other's way."""
+
+from pathlib import Path
+
+from sampoll.config.resolve import default_config_files
+from sampoll.config.settings import SpoolSettings
+from sampoll.core.errors import (
+    ConfigurationError,
+    InputUnavailable,
+    OutputUnavailable,
+    PermissionRefused,
+    UsageError,
+    translated_os_errors,
+)
+from sampoll.core.filenames import DONE, IMAGE_SUFFIXES, PAIR_SUFFIXES
+from sampoll.spool.layout import Layout
+from sampoll.spool.scan import Readiness
+
+
+def layout_of(settings: SpoolSettings, *, creates: bool = True) -> Layout:
+    """The directories of a run, which do not get in each other's way, and exist when this returns if it
+    `creates` them."""
+    if settings.input is None or settings.output is None:
+        raise UsageError(_missing_directories(settings))
+    input_directory = settings.input.resolve()
+    with translated_os_errors("look at", settings.input):
+        if not input_directory.is_dir():
+            raise InputUnavailable(f"no input directory {settings.input}: create it, or correct --input")
+    output = settings.output.resolve()
+    if _one_inside_the_other(input_directory, output):
+        raise ConfigurationError(
+            f"the output {output} and the input {input_directory} must not be equal or inside one another: "
+            "results would be taken for new pairs"
+        )
+    done = _done_directory(settings, input_directory, output)
+    if creates:
+        _create(output)
+        if done is not None and not done.is_relative_to(input_directory):
+            _create(done)
+    return Layout(input_directory, output, done, settings.recursive, suffixes_of(settings))
+
+
+def suffixes_of(settings: SpoolSettings) -> frozenset[str]:
+    """Of the files that take part."""
+    return PAIR_SUFFIXES if settings.prompt is None else IMAGE_SUFFIXES
+
+
+def readiness_of(settings: SpoolSettings) -> Readiness:
+    """When pairs are complete."""
+    return Readiness(
+        settings.settle_seconds,
+        settings.ready_suffix,
+        settings.pair_timeout_seconds,
+        needs_prompt=settings.prompt is None,
+    )
+
+
+def _done_directory(settings: SpoolSettings, input_directory: Path, output: Path) -> Path | None:
+    match settings.done:
+        case "keep":
+            return input_directory / DONE
+        case "delete":
+            return None
+        case chosen:
+            done = Path(chosen).resolve()
+    if done.is_relative_to(input_directory):
+        raise ConfigurationError(
+            f"--done {done} must not be inside the input {input_directory}; --done keep uses its own "
+            f"directory {DONE} there"
+        )
+    if done == output:
+        raise ConfigurationError(
+            f"--done {done} must not be the output, where prompts would look like results"
+        )
+    return done
+
+
+def _one_inside_the_other(a: Path, b: Path) -> bool:
+    return a.is_relative_to(b) or b.is_relative_to(a)
+
+
+def _create(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise PermissionRefused(f"cannot create {directory}: {error.strerror}") from error
+    except OSError as error:
+        raise OutputUnavailable(f"cannot create {directory}: {error.strerror}") from error
+
+
+def _missing_directories(settings: SpoolSettings) -> str:
+    missing = " and ".join(
+        name for name, value in (("input", settings.input), ("output", settings.output)) if value is None
+    )
+    files = " or ".join(str(path) for path in default_config_files())
+    return (
+        f"no {missing} directory is set: give --input DIR and --output DIR, or set SAMPOLL_INPUT and "
+        f"SAMPOLL_OUTPUT, or write input and output under [spool] in {files}"
+    )

@@ -1,0 +1,64 @@
+"""What a check finds, and what to do about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sampoll.core.errors import SampollError
+from sampoll.core.names import printable
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Of one check. `advice` is what to do; the message of an error of ours says so itself. `exit_code` is
+    the one with which a run would end."""
+
+    check: str
+    level: Level
+    message: str
+    advice: str = ""
+    exit_code: int = 0
+
+    def document(self) -> Mapping[str, str]:
+        return {
+            "check": self.check,
+            "level": self.level.value,
+            "message": printable(self.message),
+            "advice": printable(self.advice),
+        }
+
+    def line(self) -> str:
+        advice = f"\n           -> {printable(self.advice)}" if self.advice else ""
+        return f"{self.level.value:<9}{self.check}: {printable(self.message)}{advice}"
+
+
+def ok(check: str, message: str) -> Finding:
+    return Finding(check, Level.OK, message)
+
+
+def warning(check: str, message: str, advice: str) -> Finding:
+    return Finding(check, Level.WARNING, message, advice)
+
+
+def error_of(check: str, error: SampollError, advice: str = "") -> Finding:
+    return Finding(check, Level.ERROR, str(error), advice, error.exit_code)
+
+
+def exit_code_of(findings: Sequence[Finding]) -> int:
+    """That of the first error."""
+    return next((finding.exit_code for finding in findings if finding.level is Level.ERROR), 0)
+
+
+def in_units(size: int) -> str:
+    """Bytes as people read them."""
+    value, units = float(size), iter(("bytes", "KiB", "MiB", "GiB", "TiB"))
+    unit = next(units)
+    while value >= 1024 and unit != "TiB":
+        value, unit = value / 1024, next(units)
+    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"

@@ -1,0 +1,129 @@
+"""The device and the weights: are they there, and do they belong together."""
+
+import os
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from sampoll.app.assembly import LoadedModel, load_model
+from sampoll.app.doctor.findings import Finding, error_of, in_units, ok, warning
+from sampoll.config.settings import ModelSettings
+from sampoll.core.errors import ModelUnavailable, SampollError
+from sampoll.models.checkpoints import OFFICIAL, Checkpoint, is_official
+from sampoll.models.registry import find_factory
+
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def check_device(settings: ModelSettings) -> Iterator[Finding]:
+    """Where a model of SAM would run, and as what."""
+    if settings.model not in OFFICIAL:
+        return
+    import torch
+
+    from sampoll.models.shared.device import chosen_engine, chosen_precision, torch_device
+
+    built_for = (
+        f"torch {version('torch')} for {f'CUDA {torch.version.cuda}' if torch.version.cuda else 'CPUs'}"
+    )
+    try:
+        device = torch_device(settings.device)
+        precision = chosen_precision(settings.precision, device)
+        engine = chosen_engine(settings.engine, device, precision)
+    except SampollError as error:
+        yield error_of("device", error)
+        if settings.device.startswith("cuda"):
+            yield from _missing_cuda(built_for, has_cuda=torch.version.cuda is not None)
+        return
+    if device.type == "cuda":
+        try:
+            free, total = torch.cuda.mem_get_info(device)
+        except RuntimeError as error:
+            trouble = ModelUnavailable(f"{device} cannot be used: {error}")
+            yield error_of("device", trouble, "nvidia-smi says what has it, and whether it is well")
+            return
+        yield ok(
+            "device",
+            f"{torch.cuda.get_device_name(device)} as {device}, {in_units(free)} of {in_units(total)} free; "
+            f"{_driver() or 'its driver'}, {built_for}; {precision}",
+        )
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield ok("device", f"CPU with {cores} cores; {precision} by {engine}; {built_for}")
+    if settings.device == "auto" and _driver():
+        yield from _missing_cuda(built_for, has_cuda=torch.version.cuda is not None)
+    if engine == "torch" and settings.engine == "auto":
+        yield warning(
+            "device",
+            "OpenVINO, which is nearly twice as fast on most CPUs, is not used here",
+            "pip install 'sampoll[openvino]', if it is not installed",
+        )
+
+
+def _missing_cuda(built_for: str, *, has_cuda: bool) -> Iterator[Finding]:
+    if not has_cuda:
+        yield warning(
+            "device",
+            f"{built_for} knows no GPU",
+            "pip install a torch with CUDA: https://pytorch.org/get-started",
+        )
+    elif driver := _driver():
+        yield warning(
+            "device",
+            f"there is an NVIDIA {driver}, but {built_for} cannot use it",
+            "update the driver, or install a torch for an older CUDA",
+        )
+    else:
+        yield warning(
+            "device",
+            "no NVIDIA driver is loaded here",
+            "install it; in a container, start that with --gpus=all and the NVIDIA container toolkit",
+        )
+
+
+def _driver() -> str:
+    """The NVIDIA driver and its version; "" if none is loaded."""
+    try:
+        first = NVIDIA_DRIVER.read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, IndexError):
+        return ""
+    return "driver " + next((word for word in first.split() if word[0].isdigit() and "." in word), "?")
+
+
+def check_model(settings: ModelSettings) -> tuple[list[Finding], LoadedModel | None]:
+    """The weights against the model, by loading it."""
+    findings = []
+    began = time.monotonic()
+    try:
+        factory = find_factory(settings)
+        if settings.model in OFFICIAL:
+            findings.append(_weights(settings))
+        loaded = load_model(settings, factory)
+    except SampollError as error:
+        return [*findings, error_of("model", error)], None
+    info = loaded.segmenter.info
+    how = ", ".join(part for part in (info.device, info.precision, info.engine) if part)
+    findings.append(ok("model", f"{info.name} loaded in {time.monotonic() - began:.1f} s ({how})"))
+    return findings, loaded
+
+
+def _weights(settings: ModelSettings) -> Finding:
+    from sampoll.models.sam import checkpoint_of
+
+    path = checkpoint_of(settings.model, settings)
+    size = path.stat().st_size
+    published = _published_with(size)
+    if published is None:
+        return ok("checkpoint", f"{path}, {in_units(size)}: weights of your own")
+    if is_official(path, published):
+        return ok("checkpoint", f"{path} is {published.model} as published")
+    return warning(
+        "checkpoint",
+        f"{path} has the size of the published {published.model}, and another content",
+        f"if it should be that, delete it and run `sampoll models pull {published.model}`",
+    )
+
+
+def _published_with(size: int) -> Checkpoint | None:
+    return next((checkpoint for checkpoint in OFFICIAL.values() if checkpoint.size == size), None)

@@ -1,0 +1,110 @@
+"""One image with a box through the whole path, on the very disks that a run would use."""
+
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+
+from sampoll.app.assembly import LoadedModel, service_of
+from sampoll.app.demo import DemoPair, demo_pairs, write_pair
+from sampoll.app.doctor.findings import Finding, Level, error_of, ok, warning
+from sampoll.app.result_store import CommittedResults
+from sampoll.app.run import Plan
+from sampoll.core.errors import JobError, SampollError, translated_os_errors
+from sampoll.core.events import Events
+from sampoll.core.filenames import DONE, PRIVATE
+from sampoll.core.results import Segmentation
+from sampoll.spool.layout import Layout
+from sampoll.spool.scan import Readiness
+from sampoll.transports.directory.transport import directory_transport
+
+LOWEST_IOU = 0.5
+"""Between the mask and the truth: any model that works finds a ball in its box."""
+
+
+def self_test(plan: Plan, model: LoadedModel, roots: Layout | None) -> Finding:
+    """Beside the spool of `roots`, or, without them, in the directory for temporary files."""
+    pair = next(demo_pairs())
+    began = time.monotonic()
+    try:
+        with _directories(roots) as layout, translated_os_errors("test itself in", layout.input):
+            write_pair(pair, layout.input)
+            failure = _run(plan, model, layout)
+            results = list(CommittedResults(layout.output))
+    except SampollError as error:
+        return error_of("self-test", error)
+    if failure is not None:
+        return error_of("self-test", failure)
+    if not results:
+        return Finding("self-test", Level.ERROR, "no result was written", "report this as a bug", 70)
+    return _judged(pair, results[0], time.monotonic() - began)
+
+
+@contextmanager
+def _directories(roots: Layout | None) -> Iterator[Layout]:
+    """New and empty; gone at the end."""
+    name = f"self-test-{uuid.uuid4().hex}"
+    if roots is None:
+        aside = Path(tempfile.mkdtemp(prefix="sampoll-"))
+        above = [aside / "in", aside / "out"]
+        removed = [aside]
+    else:
+        above = removed = [root / PRIVATE / name for root in (roots.input, roots.output)]
+    try:
+        with translated_os_errors("make directories in", above[0].parent):
+            for directory in above:
+                directory.mkdir(parents=True)
+        yield Layout(above[0], above[1], above[0] / DONE)
+    finally:
+        for directory in removed:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class _Failure(Events):
+    def __init__(self) -> None:
+        self.error: JobError | None = None
+
+    def failed(self, name: str, job_id: str, error: JobError) -> None:
+        self.error = error
+
+
+def _run(plan: Plan, model: LoadedModel, layout: Layout) -> JobError | None:
+    """One session of a run as it is planned, but for where and when it takes pairs."""
+    options = replace(
+        plan.transport,
+        continuous=False,
+        readiness=Readiness(settle_seconds=0.0),
+        prompt=None,
+        rescan_seconds=0.1,
+        give_up_seconds=0.0,
+        max_attempts=1,
+        exclusive=False,
+        stop_file=None,
+    )
+    heard = _Failure()
+    with directory_transport(layout, options, heard, set()) as transport:
+        decode = model.decode_with(plan.decoding)
+        service_of(plan.settings, transport, model, decode, plan.formats).run(Event())
+    return heard.error
+
+
+def _judged(pair: DemoPair, result: Segmentation, seconds: float) -> Finding:
+    done = f"an image and a box became a mask and its record in {seconds:.1f} s"
+    masks = [mask for of_prompt in result.masks for mask in of_prompt]
+    truth = pair.truths[0]
+    found = masks[0].pixels() if masks else np.zeros_like(truth)
+    iou = float((found & truth).sum() / max(1, (found | truth).sum()))
+    if iou < LOWEST_IOU:
+        return warning(
+            "self-test",
+            f"{done}, but the mask agrees with the truth to {iou:.2f} only (IoU)",
+            "check the weights, and the settings that clean masks; a model for other images may be right",
+        )
+    return ok("self-test", f"{done}; it agrees with the truth to {iou:.2f} (IoU)")

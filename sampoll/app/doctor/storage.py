@@ -1,0 +1,173 @@
+"""The directories of a run: can they be used, what are they on, and do events come from there."""
+
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+from sampoll.app.doctor.findings import Finding, error_of, in_units, ok, warning
+from sampoll.config.settings import SpoolSettings
+from sampoll.core.errors import PermissionRefused, SampollError, translated_os_errors
+from sampoll.core.filenames import is_searched
+from sampoll.files.space import free_bytes
+from sampoll.files.watch import NETWORK_FILESYSTEMS, Watch, filesystem_of, watches_natively
+from sampoll.spool.layout import Layout
+from sampoll.spool.listing import listing
+from sampoll.spool.probe import probe
+
+LITTLE_BYTES = 2**30
+"""A disk with less room than this is nearly full, whatever --min-free says."""
+LOOKED_AT_FILES = 10_000
+EVENT_SECONDS = 2.0
+"""How long an event may take to come."""
+INOTIFY = Path("/proc/sys/fs/inotify")
+LOST_WITH_THE_MACHINE = frozenset({"tmpfs", "ramfs"})
+
+
+def check_directories(settings: SpoolSettings, layout: Layout) -> Iterator[Finding]:
+    """Stops at the first error: what comes after would only repeat it."""
+    try:
+        if layout.output.exists():
+            probe(layout, settings.min_free_bytes)
+        else:
+            _check_creatable(layout)
+    except SampollError as error:
+        yield error_of("directories", error)
+        return
+    if layout.output.exists():
+        done = f"files can be written, moved and removed in {layout.input} and {layout.output}"
+        yield ok("directories", done)
+    else:
+        yield ok("directories", f"the output {layout.output} is not there yet; a run will create it")
+    yield from _mounts(layout)
+    try:
+        with translated_os_errors("look through", layout.input):
+            yield from list(_files(layout))
+    except SampollError as error:
+        yield error_of("permissions", error)
+        return
+    if settings.continuous:
+        yield _events(settings, layout)
+
+
+def _check_creatable(layout: Layout) -> None:
+    """PermissionRefused if a run could not create the output, or could not move what is in the input."""
+    parent = next(parent for parent in layout.output.parents if parent.exists())
+    for directory, what in ((parent, "create the output in"), (layout.input, "move files in the input")):
+        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionRefused(f"cannot {what} {directory}: user {os.geteuid()} may not write there")
+
+
+def _mounts(layout: Layout) -> Iterator[Finding]:
+    mounts = Path("/proc/self/mountinfo")
+    text = mounts.read_text(encoding="utf-8", errors="surrogateescape") if mounts.exists() else ""
+    for check, directory in (("input", layout.input), ("output", layout.output), ("done", layout.done)):
+        if directory is None or not directory.exists():
+            continue
+        kind = filesystem_of(str(directory), text) or "an unknown filesystem"
+        free = free_bytes(os.statvfs(directory))
+        where = f"{directory} is on {kind}, with {in_units(free)} free"
+        if kind in LOST_WITH_THE_MACHINE:
+            yield warning(check, where, "it is gone with the next restart; choose a directory on a disk")
+        elif kind == "overlay":
+            yield warning(
+                check,
+                where,
+                "it lies in the container and is gone with it; mount a directory or a volume there",
+            )
+        elif free < LITTLE_BYTES:
+            yield warning(check, where, "make room, or use a larger disk")
+        elif kind in NETWORK_FILESYSTEMS:
+            yield ok(check, f"{where}; new files of other machines are found by looking, every --rescan")
+        else:
+            yield ok(check, where)
+    done = layout.done
+    if done is not None and done.exists() and done.stat().st_dev != layout.input.stat().st_dev:
+        yield ok("done", f"{done} is on another filesystem than {layout.input}: finished inputs are copied")
+
+
+def _files(layout: Layout) -> Iterator[Finding]:
+    """Those that wait: can they be read and moved."""
+    unreadable, foreign = [], []
+    is_sticky = bool(layout.input.stat().st_mode & stat.S_ISVTX) and os.geteuid() not in (
+        0,
+        layout.input.stat().st_uid,
+    )
+    found = listing(layout.input, recursive=layout.recursive, suffixes=layout.suffixes, ready_suffix=None)
+    for count, (name, _) in enumerate(found):
+        if count == LOOKED_AT_FILES:
+            break
+        path = layout.input / name
+        if not os.access(path, os.R_OK):
+            unreadable.append(name)
+        if is_sticky and path.lstat().st_uid != os.geteuid():
+            foreign.append(name)
+    if unreadable:
+        yield warning(
+            "permissions",
+            f"{len(unreadable)} files in {layout.input} cannot be read by user {os.geteuid()}, such as "
+            f"{unreadable[0]}",
+            "run as a user who may read them, or have them written with another umask",
+        )
+    if foreign:
+        yield warning(
+            "permissions",
+            f"{len(foreign)} files in {layout.input} belong to others, such as {foreign[0]}, and its sticky "
+            "bit forbids to move them",
+            f"chmod -t {layout.input}, or run as its owner",
+        )
+    if not unreadable and not foreign:
+        yield ok("permissions", f"user {os.geteuid()} may read and move what is in {layout.input}")
+
+
+def _events(settings: SpoolSettings, layout: Layout) -> Finding:
+    """Whether new files are announced by the system."""
+    by_looking = f"new files are found by looking, every {settings.rescan_seconds:g} s"
+    if not watches_natively(layout.input, settings.watch):
+        return ok("events", by_looking)
+    folders = _folders(layout) if layout.recursive else 1
+    limit = _inotify_limit("max_user_watches")
+    if limit is not None and folders > limit:
+        return warning(
+            "events",
+            f"{layout.input} has {folders} folders, and only {limit} can be watched: {by_looking}",
+            f"sysctl fs.inotify.max_user_watches={2 * folders}, or --watch polling",
+        )
+    if _an_event_comes(layout):
+        return ok("events", f"the system announces new files in {layout.input}; {folders} folders watched")
+    return warning(
+        "events",
+        f"no event came from {layout.input}: {by_looking}",
+        f"sysctl: raise fs.inotify.max_user_instances (now {_inotify_limit('max_user_instances')}) and "
+        f"max_user_watches (now {limit}); or --watch polling",
+    )
+
+
+def _an_event_comes(layout: Layout) -> bool:
+    changed, trial = Event(), layout.input / f".probe-{uuid.uuid4().hex}"
+    watch = Watch(layout.input, changed.set, recursive=layout.recursive)
+    try:
+        trial.touch()
+        return changed.wait(EVENT_SECONDS)
+    finally:
+        trial.unlink(missing_ok=True)
+        watch.close()
+
+
+def _folders(layout: Layout) -> int:
+    """The input and those below it that are searched."""
+    count = 0
+    for directory, names, _ in os.walk(layout.input):
+        here = Path(directory).relative_to(layout.input)
+        names[:] = [name for name in names if is_searched(str(here / name))]
+        count += 1
+    return count
+
+
+def _inotify_limit(name: str) -> int | None:
+    try:
+        return int((INOTIFY / name).read_text())
+    except (OSError, ValueError):
+        return None

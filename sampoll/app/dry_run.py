@@ -1,0 +1,75 @@
+"""`sampoll run --dry-run`: what a run would do with what is there now, and nothing done."""
+
+from collections import Counter
+from collections.abc import Iterator
+from enum import Enum
+from functools import partial
+
+from sampoll.app.assembly import load_model
+from sampoll.app.run import Plan
+from sampoll.core.errors import JobError
+from sampoll.core.jobs import Submission
+from sampoll.core.names import base_name, folder_of, printable
+from sampoll.inputs.check import check_pair
+from sampoll.spool.claims import Claim
+from sampoll.spool.results import done_before
+from sampoll.spool.scan import Group
+from sampoll.spool.state import JobState
+from sampoll.spool.survey import survey
+from sampoll.transports.directory.pair_files import read_submission
+from sampoll.transports.directory.transport import IsDone
+
+
+class Fate(Enum):
+    """What would become of a pair."""
+
+    DO = "to do"
+    SKIP = "to skip"
+    FAIL = "to fail"
+
+
+def dry_run(plan: Plan) -> Iterator[str]:
+    """A line for each pair, and a summary; nothing is created, moved or written."""
+    is_done: IsDone | None = None
+    if plan.settings.spool.skip_done:
+        is_done = plan.before(load_model(plan.settings.model).segmenter.info).has
+    layout = plan.layout
+    found = survey(
+        layout.input, plan.transport.readiness, recursive=layout.recursive, suffixes=layout.suffixes
+    )
+    counts: Counter[Fate] = Counter()
+    for group in found.ready:
+        fate, line = _fate(plan, group, is_done)
+        counts[fate] += 1
+        yield f"{printable(group.stem)}: {line}"
+    parts = [f"{counts[fate]} {fate.value}" for fate in Fate]
+    if found.half:
+        parts.append(f"{found.half} half pair{'s' * (found.half > 1)}")
+    yield ", ".join(parts)
+
+
+def _fate(plan: Plan, group: Group, is_done: IsDone | None) -> tuple[Fate, str]:
+    try:
+        submission = _submission(plan, group)
+        if is_done is not None:
+            name = done_before(plan.layout, submission.name, partial(is_done, submission))
+            if name is not None:
+                return Fate.SKIP, f"was done before as {printable(name)}"
+        check_pair(
+            submission.prompt,
+            submission.prompt_name,
+            submission.image,
+            submission.image_name,
+            plan.decoding,
+        )
+    except JobError as error:
+        return Fate.FAIL, f"would fail: {error}"
+    return Fate.DO, f"would be done: {printable(submission.image_name)}, {printable(submission.prompt_name)}"
+
+
+def _submission(plan: Plan, group: Group) -> Submission:
+    """Read where it lies, as if it had been claimed."""
+    folder = folder_of(group.stem)
+    state = JobState("dry-run", base_name(group.stem), tuple(map(base_name, group.signatures)), folder)
+    claim = Claim(plan.layout.input / folder, state)
+    return read_submission(claim, plan.transport.size_limits, plan.transport.prompt)

@@ -1,0 +1,134 @@
+"""`sampoll embed`: embeddings into files, ahead of the prompts."""
+
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sampoll.app.assembly import load_model, service_of
+from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
+from sampoll.config.settings import Settings
+from sampoll.core.errors import BadImage, CutShort, JobError, ModelUnavailable, StorageTrouble, UsageError
+from sampoll.core.jobs import Exif, Job, Submission
+from sampoll.core.results import Delivery
+from sampoll.engine.embedding_cache import EmbeddingCache
+from sampoll.inputs.decode import decode_image
+from sampoll.inputs.discovery import image_files, read_image
+
+log = logging.getLogger(__name__)
+
+
+def embed_images(settings: Settings, paths: Sequence[Path], *, show_progress: bool) -> tuple[int, str]:
+    """Embeds images, and those in folders, that --embedding-cache does not have yet; returns the exit code
+    and a summary in one line. Raises SampollError for whatever keeps it from working at all."""
+    model, limits = settings.model, settings.limits
+    if model.embedding_cache is None:
+        raise UsageError("nothing says where embeddings go: give --embedding-cache DIR")
+    images = list(image_files(paths))
+    loaded = load_model(model)
+    embeddings = loaded.embeddings
+    if embeddings is None:
+        raise ModelUnavailable(f"--model {model.model} has no embeddings that could be kept")
+    stop, began = Event(), time.monotonic()
+    with (
+        tqdm(total=len(images), unit="image", dynamic_ncols=True, disable=not show_progress) as bar,
+        logging_redirect_tqdm(),
+        stopping_on_signals(stop.set),
+    ):
+        transport = _ImageFiles(images, embeddings, limits.max_image_bytes, bar)
+        decode = partial(_without_prompts, max_pixels=limits.max_pixels, exif=model.exif)
+        service = service_of(settings, transport, loaded, decode, formats=())
+        outside_the_main_thread(partial(service.run, stop))
+    summary = (
+        f"{transport.embedded} embedded, {transport.known} known, {transport.failed} failed "
+        f"in {time.monotonic() - began:.1f} s"
+    )
+    if embeddings.has_lost_some:
+        raise StorageTrouble(
+            f"{summary}; not all of them could be kept in {model.embedding_cache}: see above"
+        )
+    if stop.is_set():
+        return CutShort.exit_code, summary
+    return (JobError.exit_code if transport.failed else 0), summary
+
+
+class _ImageFiles:
+    """A transport of images alone: what is delivered are the embeddings that the service keeps."""
+
+    def __init__(
+        self, images: Sequence[Path], embeddings: EmbeddingCache[Any], max_image_bytes: int, bar: "tqdm[Any]"
+    ) -> None:
+        self._images = images
+        self._embeddings = embeddings
+        self._max_image_bytes = max_image_bytes
+        self._bar = bar
+        self.embedded = self.known = self.failed = 0
+
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
+        for path in self._images:
+            if stop.is_set():
+                return
+            try:
+                submission = self._submission(path)
+            except BadImage as error:
+                self._fail(error)
+                continue
+            if self._embeddings.get(submission.image_sha256) is None:
+                yield [submission]
+            else:
+                self.known += 1
+                self._bar.update()
+
+    def _submission(self, path: Path) -> Submission:
+        content = read_image(path, self._max_image_bytes)
+        return Submission(
+            id=uuid.uuid4().hex,
+            name=str(path),
+            image_name=str(path),
+            prompt_name="",
+            image=content,
+            prompt=b"",
+            image_sha256=hashlib.sha256(content).hexdigest(),
+        )
+
+    def begin(self, submissions: Sequence[Submission]) -> None:
+        pass
+
+    def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
+        return submission.name
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        self.embedded += len(deliveries)
+        self._bar.update(len(deliveries))
+
+    def reject(self, submission: Submission, error: JobError) -> None:
+        self._fail(error)
+
+    def close(self) -> None:
+        pass
+
+    def _fail(self, error: JobError) -> None:
+        log.error("%s", error)
+        self.failed += 1
+        self._bar.update()
+
+
+def _without_prompts(submission: Submission, max_pixels: int, exif: Exif) -> Job:
+    started = time.perf_counter()
+    image = decode_image(submission.image, submission.image_name, max_pixels, exif)
+    return Job(
+        id=submission.id,
+        name=submission.name,
+        image=image,
+        image_sha256=submission.image_sha256,
+        prompts=(),
+        decoding_seconds=time.perf_counter() - started,
+    )

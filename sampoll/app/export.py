@@ -1,0 +1,67 @@
+"""Results in further formats, made from their records."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sampoll.app.result_store import CommittedResults
+from sampoll.core.errors import InputUnavailable, JobError, UsageError, translated_os_errors
+from sampoll.core.names import printable, result_path
+from sampoll.core.protocols import DatasetFormat
+from sampoll.core.results import Artifact, Segmentation
+from sampoll.engine.render import rendered
+from sampoll.files.atomic import replaced_file
+from sampoll.formats.options import FormatOptions
+from sampoll.formats.registry import load_formats
+
+log = logging.getLogger(__name__)
+
+OVERLAY = "overlay"
+
+
+def export_results(
+    output: Path, names: Sequence[str], options: FormatOptions, *, show_progress: bool
+) -> tuple[int, str]:
+    """Writes every committed result of `output` in further formats, beside what is there; returns the exit
+    code and a summary in one line."""
+    if OVERLAY in names:
+        raise UsageError("overlays are drawn while the image is at hand: use sampoll run --overlay")
+    formats = load_formats(names, options)
+    if not output.is_dir():
+        raise InputUnavailable(f"no output directory {output}")
+    results = CommittedResults(output)
+    failed = 0
+    with translated_os_errors("export to", output), logging_redirect_tqdm():
+        if formats.of_results:
+            for segmentation in tqdm(results, total=len(results), unit="result", disable=not show_progress):
+                try:
+                    _write(output, segmentation, rendered(formats.of_results, segmentation))
+                except JobError as error:
+                    log.error("%s: %s", printable(segmentation.name), error)
+                    failed += 1
+        _write_datasets(output, formats.of_datasets, results)
+    failed += len(results.unreadable)
+    summary = f"{len(results) - failed} exported as {', '.join(names)}, {failed} failed"
+    return (JobError.exit_code if failed else 0), summary
+
+
+def write_datasets(output: Path, formats: Sequence[DatasetFormat]) -> None:
+    """Writes what is made of all committed results of an output."""
+    if formats:
+        with translated_os_errors("write data sets to", output):
+            _write_datasets(output, formats, CommittedResults(output))
+
+
+def _write_datasets(output: Path, formats: Sequence[DatasetFormat], results: CommittedResults) -> None:
+    for form in formats:
+        form.write(results, output / form.folder)
+        log.info("%s has %d results", output / form.folder, len(results) - len(results.unreadable))
+
+
+def _write(output: Path, segmentation: Segmentation, artifacts: Sequence[Artifact]) -> None:
+    for artifact in artifacts:
+        with replaced_file(output / result_path(segmentation.name, artifact.suffix)) as file:
+            file.write(artifact.content)

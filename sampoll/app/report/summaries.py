@@ -1,0 +1,88 @@
+"""What a report tells of each result, read from its record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from urllib.parse import quote
+
+import orjson
+
+from sampoll.core.names import printable, result_path
+
+THUMBNAILS = ("overlay/.jpg", ".png", ".0.png", "png8/.png", "png8/.0.png", "indexed/.png")
+"""The suffixes of files that can be shown, the best first."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One result. `thumbnail` is a URL relative to the output, None where nothing can be shown."""
+
+    name: str
+    thumbnail: str | None
+    labels: Sequence[str]
+    scores: Sequence[float]
+    objects: int
+    width: int
+    height: int
+    model: str
+    seconds: Mapping[str, float]
+    at: str
+
+    @property
+    def score(self) -> float:
+        """The best one."""
+        return max(self.scores, default=0.0)
+
+    @property
+    def total_seconds(self) -> float:
+        return sum(self.seconds.values())
+
+
+def summary_of(record: bytes, name: str) -> Summary:
+    """The summary of the result `name`; ValueError if that is no record."""
+    try:
+        document = orjson.loads(record)
+        meta = document["meta"]
+        size = orjson.loads(meta["image_size"])
+        files = orjson.loads(meta["files"])
+        prompts = orjson.loads(meta["prompts"])
+        return Summary(
+            name=printable(name),
+            thumbnail=_thumbnail(name, files),
+            labels=list(dict.fromkeys(str(prompt.get("label", "object")) for prompt in prompts)),
+            scores=[float(score) for scores in orjson.loads(meta["scores"]) for score in scores],
+            objects=len(document["objects"]),
+            width=int(size["width"]),
+            height=int(size["height"]),
+            model=str(meta["model"]),
+            seconds={str(stage): float(value) for stage, value in orjson.loads(meta["seconds"]).items()},
+            at=str(document["timestamp"]).partition(".")[0],
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"no record of a result: {type(error).__name__}: {error}") from error
+
+
+def _thumbnail(name: str, files: Mapping[str, str]) -> str | None:
+    for suffix in THUMBNAILS:
+        if result_path(printable(name), suffix) in files:
+            return quote(result_path(name, suffix), errors="surrogateescape")
+    return None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How long a stage took an image, in seconds."""
+
+    name: str
+    median: float
+    slowest: float
+    total: float
+
+
+def stages_of(summaries: Sequence[Summary]) -> list[Stage]:
+    names = dict.fromkeys(name for summary in summaries for name in summary.seconds)
+    stages = []
+    for name in names:
+        took = [summary.seconds[name] for summary in summaries if name in summary.seconds]
+        stages.append(Stage(name.replace("_", " "), median(took), max(took), sum(took)))
+    return stages

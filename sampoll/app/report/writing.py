@@ -1,0 +1,67 @@
+"""The report of an output, as one HTML file that needs nothing else but the pictures beside it."""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from sampoll.app.failed import FailedPair, failed_in_folder, local_time
+from sampoll.app.report.summaries import Summary, stages_of, summary_of
+from sampoll.app.result_store import CommittedResults
+from sampoll.core.errors import InputUnavailable, JobError, translated_os_errors
+from sampoll.core.names import printable
+from sampoll.files.atomic import replaced_file
+from sampoll.monitoring.templates import page_template
+
+log = logging.getLogger(__name__)
+
+REPORT = "report.html"
+
+
+def write_report(output: Path, input_directory: Path | None) -> tuple[int, str]:
+    """Writes OUTPUT/report.html about every committed result and, if the input is known, every failed pair;
+    returns the exit code and a summary in one line."""
+    if not output.is_dir():
+        raise InputUnavailable(f"no output directory {output}")
+    failed = [] if input_directory is None else failed_in_folder(input_directory).pairs
+    summaries, unreadable = _summaries(output)
+    page = _render(output, summaries, failed, input_directory)
+    with translated_os_errors("write the report to", output), replaced_file(output / REPORT) as file:
+        file.write(page.encode("utf-8", "replace"))
+    summary = f"{output / REPORT}: {len(summaries)} results, {len(failed)} failed pairs"
+    if unreadable:
+        return JobError.exit_code, f"{summary}, {unreadable} records that cannot be read"
+    return 0, summary
+
+
+def _summaries(output: Path) -> tuple[list[Summary], int]:
+    summaries, unreadable = [], 0
+    for name, record in CommittedResults(output).records():
+        try:
+            summaries.append(summary_of(record, name))
+        except ValueError as error:
+            log.warning("%s is left out: %s", printable(name), error)
+            unreadable += 1
+    return summaries, unreadable
+
+
+def _render(
+    output: Path, summaries: Sequence[Summary], failed: Sequence[FailedPair], input_directory: Path | None
+) -> str:
+    return page_template("sampoll.app.report", "report.html.jinja").render(
+        output=printable(str(output.absolute())),
+        made=datetime.now().strftime("%Y-%m-%d %H:%M:%S"),
+        results=summaries,
+        stages=stages_of(summaries),
+        failed=[
+            {
+                "name": printable(pair.name),
+                "at": local_time(pair.at),
+                "attempts": pair.attempts,
+                "code": pair.code,
+                "message": printable(pair.message),
+            }
+            for pair in failed
+        ],
+        knows_failures=input_directory is not None,
+    )

@@ -1,0 +1,82 @@
+"""The results that lie in an output, found by their records."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from sampoll.core.filenames import is_ignored
+from sampoll.core.names import RECORD_SUFFIX, printable
+from sampoll.core.results import Segmentation
+from sampoll.files.files import read_regular
+from sampoll.formats.opex_reader import labels_of, segmentation_of
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+OPEX_BEGINS_WITH = b'{"id":'
+"""But for whitespace; other JSON, which may be large, is not read."""
+FIRST_BYTES = 16
+
+
+class CommittedResults:
+    """Every committed result below `output`, in the order of their names: those that were there when this was
+    made."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._names = list(_names(output))
+        self.unreadable: set[str] = set()
+        """The names of those whose records could not be read."""
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @cached_property
+    def labels(self) -> Sequence[str]:
+        """All labels of prompts, sorted."""
+        return sorted(set().union(*self._read(lambda record, _: labels_of(record))))
+
+    def __iter__(self) -> Iterator[Segmentation]:
+        known = frozenset(self.labels)
+        for segmentation in self._read(segmentation_of):
+            # A result that was replaced since may have others.
+            if known.issuperset(prompt.label for prompt in segmentation.prompts):
+                yield segmentation
+
+    def records(self) -> Iterator[tuple[str, bytes]]:
+        """The name of each result, and the content of its record; what has gone since is passed over."""
+        for name in self._names:
+            with suppress(FileNotFoundError):
+                yield name, read_regular(self._output / (name + RECORD_SUFFIX))
+
+    def _read(self, reading: Callable[[bytes, str], T]) -> Iterator[T]:
+        for name, record in self.records():
+            try:
+                yield reading(record, name)
+            except ValueError as error:
+                if name not in self.unreadable:
+                    log.warning("%s is left out: %s", printable(name + RECORD_SUFFIX), error)
+                    self.unreadable.add(name)
+
+
+def _names(output: Path) -> Iterator[str]:
+    """The paths of records relative to the output, without their suffix, sorted."""
+    for directory, subdirectories, files in os.walk(output):
+        subdirectories[:] = sorted(name for name in subdirectories if not is_ignored(name))
+        for file in sorted(files):
+            path = Path(directory, file)
+            if file.endswith(RECORD_SUFFIX) and not is_ignored(file) and _begins_like_opex(path):
+                yield path.relative_to(output).as_posix().removesuffix(RECORD_SUFFIX)
+
+
+def _begins_like_opex(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"".join(file.read(FIRST_BYTES).split()).startswith(OPEX_BEGINS_WITH)
+    except OSError:
+        return False

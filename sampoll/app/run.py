@@ -1,0 +1,275 @@
+"""Where the parts meet: settings in, a finished run and its exit code out."""
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+
+from sampoll.app.assembly import LoadedModel, decoding_options, format_options, load_model, service_of
+from sampoll.app.directories import readiness_of
+from sampoll.app.export import write_datasets
+from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
+from sampoll.app.skip_done import Before
+from sampoll.config.settings import Settings
+from sampoll.core.errors import (
+    BadPrompt,
+    ConfigurationError,
+    CutShort,
+    Fenced,
+    InputUnavailable,
+    JobError,
+    PermissionRefused,
+    SampollError,
+    StorageTrouble,
+)
+from sampoll.core.events import Broadcast, Events
+from sampoll.core.protocols import DatasetFormat, Format
+from sampoll.core.results import ModelInfo
+from sampoll.engine.pipeline import Service
+from sampoll.files.open_files import ignore_lease_breaks
+from sampoll.formats.opex_record import listed_suffixes
+from sampoll.formats.registry import RECORD, load_format, load_formats
+from sampoll.inputs.decode import DecodingOptions
+from sampoll.inputs.prompt_file import parse_prompts
+from sampoll.models.registry import Factory, find_factory
+from sampoll.monitoring.console import Tally, progress_bar
+from sampoll.monitoring.job_log import run_report
+from sampoll.monitoring.monitor import Monitor, Place, monitored
+from sampoll.spool.durability import Durability
+from sampoll.spool.failed import count_reports
+from sampoll.spool.layout import Layout
+from sampoll.spool.probe import probe
+from sampoll.spool.results import Naming, OnExist
+from sampoll.transports.directory.pair_files import CommonPrompt, SizeLimits
+from sampoll.transports.directory.transport import DirectoryOptions, DirectoryTransport, directory_transport
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_SECONDS = 30.0
+"""Between two looks at directories that could not be used; a session that lasted longer was a good one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run over directories is made of. The last format is the commit record; data sets are written
+    once the run is over."""
+
+    settings: Settings
+    layout: Layout
+    transport: DirectoryOptions
+    decoding: DecodingOptions
+    formats: Sequence[Format]
+    datasets: Sequence[DatasetFormat] = ()
+
+    def before(self, model: ModelInfo) -> Before:
+        """What was done before by such a run with this model."""
+        settings = format_options(self.settings).settings
+        return Before(self.layout.output, settings, self.decoding.max_prompts, model)
+
+
+def plan_of(settings: Settings, layout: Layout) -> Plan:
+    """The run that the settings ask for."""
+    options = format_options(settings, layout.output, layout.done)
+    chosen = load_formats(settings.outputs.names, options)
+    return Plan(
+        settings,
+        layout,
+        _transport_options(settings),
+        decoding_options(settings),
+        [*chosen.of_results, load_format(RECORD, options)],
+        chosen.of_datasets,
+    )
+
+
+def run_plan(plan: Plan, listeners: Sequence[Events], *, show_progress: bool) -> tuple[int, str]:
+    """Serves the input directory; returns the exit code and a summary in one line.
+
+    Raises SampollError for whatever keeps the run from working at all.
+    """
+    factory = find_factory(plan.settings.model)
+    tally = Tally()
+    with ExitStack() as stack:
+        monitor = stack.enter_context(monitored(plan.settings.monitoring, _place(plan)))
+        everyone: list[Events] = [*listeners, tally, *monitor.listeners]
+        if plan.settings.operations.report is not None:
+            report = run_report(plan.settings.operations.report, plan.layout.output)
+            everyone.append(stack.enter_context(report))
+        if show_progress:
+            everyone.append(stack.enter_context(progress_bar()))
+        ignore_lease_breaks()
+        application = _Application(plan, factory, Broadcast(everyone), monitor)
+        stack.enter_context(stopping_on_signals(application.stop))
+        outside_the_main_thread(application.run)
+        if tally.done:
+            outside_the_main_thread(partial(write_datasets, plan.layout.output, plan.datasets))
+    return _exit_code(plan.settings, tally, stopped=application.is_stopped), tally.summary()
+
+
+class _Application:
+    """One session after the other on the same directories. A session ends with the work, or with trouble: the
+    input went away, storage failed, others took our jobs. A service then waits until the directories can be
+    used again, and begins a new session, as a new node that recovers what the last one left."""
+
+    def __init__(self, plan: Plan, factory: Factory, events: Events, monitor: Monitor) -> None:
+        self._plan = plan
+        self._settings = plan.settings
+        self._layout = plan.layout
+        self._factory = factory
+        self._events = events
+        self._monitor = monitor
+        self._stop = Event()
+        self._session: tuple[DirectoryTransport, Event] | None = None
+        self._former_nodes: set[str] = set()
+        self._model: LoadedModel | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Asks for an orderly end, from any thread."""
+        log.info(STOPPING)
+        self._events.stopping()
+        self._stop.set()
+        if self._session is not None:
+            transport, session_stop = self._session
+            session_stop.set()
+            transport.note_stopping()
+
+    def run(self) -> None:
+        is_mount = self._layout.input.is_mount()
+        first_pause_seconds = pause_seconds = self._settings.spool.rescan_seconds
+        while True:
+            began = time.monotonic()
+            try:
+                self._serve()
+                return
+            except (Fenced, InputUnavailable, PermissionRefused, StorageTrouble) as trouble:
+                # A start that cannot work is for whoever starts it; so is any trouble of a one-shot run.
+                if self._session is None or self._stop.is_set() or not self._settings.spool.continuous:
+                    raise
+                if time.monotonic() - began > LONGEST_PAUSE_SECONDS:
+                    pause_seconds = first_pause_seconds
+                # Said once, not at each try.
+                is_new = pause_seconds == first_pause_seconds
+                log.log(logging.ERROR if is_new else logging.DEBUG, "paused: %s", trouble)
+                self._events.paused(trouble)
+            if not self._wait_until_usable(pause_seconds, is_mount=is_mount):
+                return
+            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+            log.info("trying again with %s", self._layout.input)
+
+    def _wait_until_usable(self, pause_seconds: float, *, is_mount: bool) -> bool:
+        """False if somebody asked for the end meanwhile."""
+        while not self._stop.wait(pause_seconds):
+            # Below a mount that went away lies an empty directory, which is not the input.
+            if is_mount and not self._layout.input.is_mount():
+                continue
+            try:
+                probe(self._layout, self._settings.spool.min_free_bytes)
+            except SampollError as error:
+                log.debug("still paused: %s", error)
+            else:
+                return True
+        return False
+
+    def _serve(self) -> None:
+        """One session; raises the trouble that ends it before its time."""
+        session_stop = Event()
+        probe(self._layout, self._settings.spool.min_free_bytes)
+        with directory_transport(
+            self._layout,
+            self._plan.transport,
+            self._events,
+            self._former_nodes,
+            self._monitor.vitals.document,
+        ) as transport:
+            self._session = transport, session_stop
+            if self._stop.is_set():
+                return
+            if self._settings.spool.continuous or transport.has_work(session_stop):
+                try:
+                    self._service(transport).run(session_stop)
+                except StorageTrouble as error:
+                    if transport.is_fenced():
+                        raise Fenced("another process has taken the jobs of this one") from error
+                    raise
+            if transport.has_lost_its_input():
+                raise InputUnavailable(f"the input {self._layout.input} has gone or was replaced")
+            if session_stop.is_set():  # the stop file asked for it
+                self._stop.set()
+
+    def _service(self, transport: DirectoryTransport) -> Service:
+        if self._model is None:
+            self._model = load_model(self._settings.model, self._factory)
+        log.info("%s: ready", self._layout.input)
+        self._events.working(self._model.segmenter.info)
+        self._events.resumed()
+        if self._settings.spool.skip_done:
+            transport.skip(self._plan.before(self._model.segmenter.info).has)
+        decode = self._model.decode_with(self._plan.decoding)
+        return service_of(
+            self._settings,
+            transport,
+            self._model,
+            decode,
+            [*self._monitor.formats, *self._plan.formats],
+            events=self._events,
+            queues=self._monitor.queues,
+        )
+
+
+def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
+    if settings.spool.continuous:
+        return 0
+    if stopped or tally.last_backlog.deferred:
+        return CutShort.exit_code
+    return JobError.exit_code if tally.failures else 0
+
+
+def _place(plan: Plan) -> Place:
+    layout = plan.layout
+    return Place(
+        {"service": "run", "input": str(layout.input), "output": str(layout.output)},
+        {"input": layout.input, "output": layout.output},
+        partial(count_reports, layout),
+        plan.settings.spool.rescan_seconds,
+    )
+
+
+def _common_prompt(settings: Settings) -> CommonPrompt | None:
+    """The prompt for all images, if there is one; ConfigurationError if it cannot be that."""
+    path, limits = settings.spool.prompt, settings.limits
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+        parse_prompts(content, str(path), limits.max_prompts)
+    except OSError as error:
+        raise ConfigurationError(f"--prompt {path} cannot be read: {error.strerror}") from error
+    except BadPrompt as error:
+        raise ConfigurationError(f"--prompt {error}") from error
+    return CommonPrompt(path.name, content)
+
+
+def _transport_options(settings: Settings) -> DirectoryOptions:
+    spool, limits = settings.spool, settings.limits
+    return DirectoryOptions(
+        continuous=spool.continuous,
+        readiness=readiness_of(spool),
+        prompt=_common_prompt(settings),
+        rescan_seconds=spool.rescan_seconds,
+        give_up_seconds=spool.give_up_seconds,
+        max_attempts=spool.max_attempts,
+        size_limits=SizeLimits(limits.max_image_bytes, limits.max_prompt_bytes),
+        durability=Durability(spool.durability),
+        naming=Naming(OnExist(spool.on_exist), listed_suffixes),
+        watch=spool.watch,
+        lease_seconds=spool.lease_seconds,
+        exclusive=spool.exclusive,
+        min_free_bytes=spool.min_free_bytes,
+        stop_file=spool.stop_file,
+    )

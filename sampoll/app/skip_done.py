@@ -1,0 +1,66 @@
+"""Which pairs have been done before: the same image, prompts, model and settings as a committed result."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from sampoll.core.errors import BadPrompt
+from sampoll.core.jobs import Submission
+from sampoll.core.names import result_path
+from sampoll.core.results import ModelInfo
+from sampoll.formats.opex_record import listed_suffixes
+from sampoll.inputs.prompt_file import parse_prompts, prompts_document
+
+FORMATS = "format"
+
+
+@dataclass(frozen=True)
+class Before:
+    """What results of a run are made with; `settings` are those that records tell, `FORMATS` among them.
+
+    A result that was written in more formats than are wanted now counts; one of whose files some are gone, or
+    that was written in fewer, does not.
+    """
+
+    output: Path
+    settings: Mapping[str, Any]
+    max_prompts: int
+    model: ModelInfo
+
+    def has(self, submission: Submission, record: bytes, name: str) -> bool:
+        """Whether the record of the result `name` is about this submission, and its files are there."""
+        suffixes = listed_suffixes(record, name)
+        if suffixes is None:
+            return False
+        try:
+            meta = orjson.loads(record)["meta"]
+            return (
+                meta["image_sha256"] == submission.image_sha256
+                and _model_in(meta) == _model_of(self.model)
+                and self._covers(orjson.loads(meta["settings"]))
+                and orjson.loads(meta["prompts"]) == self._prompts_of(submission)
+                and all((self.output / result_path(name, suffix)).exists() for suffix in suffixes)
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, BadPrompt):
+            return False  # another program's file; or a prompt whose error the run will tell
+
+    def _covers(self, settings: dict[str, Any]) -> bool:
+        written: Collection[str] = settings.pop(FORMATS)
+        wanted = dict(self.settings)
+        return set(written).issuperset(wanted.pop(FORMATS)) and settings == wanted
+
+    def _prompts_of(self, submission: Submission) -> list[dict[str, Any]]:
+        placed = parse_prompts(submission.prompt, submission.prompt_name, self.max_prompts)
+        return prompts_document(list(placed.values()))
+
+
+def _model_of(model: ModelInfo) -> tuple[str, str, str, str]:
+    """All but the device, on which nothing should depend."""
+    return (model.name, model.checkpoint_sha256 or "", model.precision or "", model.engine or "")
+
+
+def _model_in(meta: Mapping[str, str]) -> tuple[str, str, str, str]:
+    return (meta["model"], meta["checkpoint_sha256"], meta["precision"], meta["engine"])

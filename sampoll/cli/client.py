@@ -1,0 +1,109 @@
+"""`sampoll send` and `sampoll recv`: the other side of `sampoll serve`."""
+
+import os
+import sys
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sampoll.cli.logs import set_up_logging
+from sampoll.cli.options import ConfigOption, with_settings
+from sampoll.config.resolve import resolve
+from sampoll.core.errors import UsageError
+
+app = typer.Typer()
+
+IN_FLIGHT = 16
+QUEUED = 256
+"""Jobs in a stream before more are put in."""
+
+
+@app.command()
+@with_settings("redis", "stream", "result-ttl", "operations")
+def send(
+    flags: dict[str, Any],
+    paths: Annotated[
+        list[str], typer.Argument(help="Images, folders, or patterns in quotes.", metavar="PATH...")
+    ],
+    prompt: Annotated[
+        Path | None,
+        typer.Option(help="One prompt for all images, instead of those beside them.", metavar="FILE"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write masks and OPEX here; waits.", metavar="DIR")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the replies.")] = False,
+    in_flight: Annotated[
+        int | None,
+        typer.Option(min=1, help="Requests at a time, at most: 16, or 256 in a stream.", metavar="N"),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Stream: send what was sent before, too.")] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Give up on a reply after so long.", metavar="SECONDS")
+    ] = 600.0,
+    config: ConfigOption = None,
+) -> None:
+    """Send pairs to a service on Redis and collect the results; or put them into a --stream."""
+    resolved = resolve(flags, os.environ, config)
+    show_progress = sys.stderr.isatty()
+    set_up_logging(resolved, show_progress=show_progress)
+
+    from sampoll.app.client.enqueue import Queueing, queue
+    from sampoll.app.client.send import Sending, send_pairs
+    from sampoll.inputs.discovery import pairs_of
+    from sampoll.transports.redis.server import server_of
+    from sampoll.transports.redis.streams.client import StreamJobs
+
+    pairs = pairs_of(paths, prompt)
+    if "stream" not in resolved.origins:
+        redis = resolved.settings.redis
+        is_awaited = wait or output is not None
+        sending = Sending(
+            redis.redis_in, redis.redis_out, is_awaited, output, in_flight or IN_FLIGHT, timeout
+        )
+        exit_code, summary = send_pairs(server_of(redis), pairs, sending, show_progress=show_progress)
+    elif wait or output is not None:
+        raise UsageError("results of a stream are collected by `sampoll recv --stream`: leave --output out")
+    else:
+        streams = resolved.settings.streams
+        with closing(StreamJobs(server_of(resolved.settings.redis), streams.stream)) as jobs:
+            queueing = Queueing(in_flight or QUEUED, streams.result_ttl_seconds, again)
+            exit_code, summary = queue(jobs, pairs, queueing, show_progress=show_progress)
+    typer.echo(summary)
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("redis", "stream", "operations")
+def recv(
+    flags: dict[str, Any],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write masks and OPEX here.", metavar="DIR")],
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many replies.", metavar="N")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="End when nothing has come for so long.", metavar="SECONDS")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write the replies that come on --redis-out, or the results of a --stream, into files."""
+    resolved = resolve(flags, os.environ, config)
+    set_up_logging(resolved, show_progress=False)
+
+    from sampoll.app.client.receive import receive
+    from sampoll.transports.redis.pubsub.inbox import listening
+    from sampoll.transports.redis.pubsub.subscription import literal
+    from sampoll.transports.redis.server import server_of
+    from sampoll.transports.redis.streams.client import StreamInbox, StreamJobs
+
+    settings = resolved.settings.redis
+    with ExitStack() as stack:
+        if "stream" in resolved.origins:
+            jobs = StreamJobs(server_of(settings), resolved.settings.streams.stream)
+            stack.callback(jobs.close)
+            exit_code, summary = receive(StreamInbox(jobs), output, count=count, timeout_seconds=timeout)
+        else:
+            inbox = stack.enter_context(listening(server_of(settings), literal(settings.redis_out)))
+            exit_code, summary = receive(inbox, output, count=count, timeout_seconds=timeout)
+    typer.echo(summary)
+    raise typer.Exit(exit_code)

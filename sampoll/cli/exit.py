@@ -1,0 +1,33 @@
+"""How every command of ours ends: with its exit code, and one sentence about what went wrong."""
+
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from sampoll.cli.logs import log_last_words
+from sampoll.core.errors import SampollError
+
+
+def end_with(command: Callable[[], int], name: str) -> NoReturn:
+    """Runs `command` and exits with what it returns, or with what its error stands for."""
+    try:
+        sys.exit(command())
+    except SampollError as error:
+        if not log_last_words(logging.ERROR, str(error), "end"):
+            _say(name, str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Exception:  # noqa: BLE001  the top of the process
+        message = "this is a bug in sampoll; nothing is lost. Please report it with all that was logged"
+        if not log_last_words(logging.CRITICAL, message, "end", with_traceback=True):
+            traceback.print_exc()
+            _say(name, message)
+        sys.exit(SampollError.exit_code)
+
+
+def _say(name: str, message: str) -> None:
+    sys.stderr.write(f"{name}: {message}\n")

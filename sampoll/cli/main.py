@@ -1,0 +1,235 @@
+"""The command line: parse -> settings -> app -> exit code."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from sampoll.cli import client, failed, models, prompts, serve
+from sampoll.cli.exit import end_with
+from sampoll.cli.logs import log_last_words, set_up_logging
+from sampoll.cli.options import (
+    ConfigOption,
+    ImagesArgument,
+    PrintConfigOption,
+    resolve_or_print,
+    with_settings,
+)
+from sampoll.config.resolve import resolve
+
+app = typer.Typer(
+    name="sampoll",
+    help="Images and prompts in, Segment Anything masks and OPEX out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+app.add_typer(failed.app)
+app.add_typer(models.app)
+app.add_typer(prompts.app)
+app.add_typer(serve.app)
+app.add_typer(client.app)
+
+
+def main() -> NoReturn:
+    """The `sampoll` command."""
+    end_with(_run_app, "sampoll")
+
+
+def _run_app() -> int:
+    app()
+    return 0
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from sampoll.cli.versions import versions
+
+        for line in versions():
+            typer.echo(line)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Print the versions of sampoll and what it computes with.",
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@with_settings("spool", "model", "masks", "outputs", "limits", "monitoring", "operations")
+def run(
+    flags: dict[str, Any],
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Do again what was done: no --skip-done, and --on-exist replace."),
+    ] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be done with what is there now; do nothing.")
+    ] = False,
+    config: ConfigOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """Process the pairs in a directory: once, or --continuous."""
+    if force:
+        flags = {**flags, "skip-done": False, "on-exist": "replace"}
+    resolved = resolve_or_print(flags, config, print_config=print_config)
+    settings = resolved.settings
+    show_progress = sys.stderr.isatty() and not settings.spool.continuous
+    set_up_logging(resolved, show_progress=show_progress)
+
+    from sampoll.app.directories import layout_of
+    from sampoll.app.run import plan_of, run_plan
+    from sampoll.monitoring.console import Log
+
+    if dry:
+        from sampoll.app.dry_run import dry_run
+
+        for line in dry_run(plan_of(settings, layout_of(settings.spool, creates=False))):
+            typer.echo(line)
+        return
+    plan = plan_of(settings, layout_of(settings.spool))
+    exit_code, summary = run_plan(plan, [Log()], show_progress=show_progress)
+    typer.echo(summary)
+    log_last_words(logging.INFO, summary, "summary")
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("model", "limits", "operations")
+def embed(
+    flags: dict[str, Any],
+    images: ImagesArgument,
+    config: ConfigOption = None,
+) -> None:
+    """Fill --embedding-cache ahead, so that later prompts for these images need no encoder."""
+    resolved = resolve(flags, os.environ, config)
+    show_progress = sys.stderr.isatty()
+    set_up_logging(resolved, show_progress=show_progress)
+
+    from sampoll.app.embed import embed_images
+
+    exit_code, summary = embed_images(resolved.settings, images, show_progress=show_progress)
+    typer.echo(summary)
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("outputs", "simplify", "operations")
+def export(
+    flags: dict[str, Any],
+    output: Annotated[Path, typer.Argument(help="The output directory of a run.", metavar="OUTPUT")],
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Where the images are now; labelme files will point there.", metavar="DIR"),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write results that are there already in further formats."""
+    resolved = resolve(flags, os.environ, config)
+    show_progress = sys.stderr.isatty()
+    set_up_logging(resolved, show_progress=show_progress)
+
+    from sampoll.app.assembly import format_options
+    from sampoll.app.export import export_results
+
+    settings = resolved.settings
+    options = format_options(settings, output, images)
+    names = settings.outputs.names
+    exit_code, summary = export_results(output, names, options, show_progress=show_progress)
+    typer.echo(summary)
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("input")
+def report(
+    flags: dict[str, Any],
+    output: Annotated[Path, typer.Argument(help="The output directory of a run.", metavar="OUTPUT")],
+    config: ConfigOption = None,
+) -> None:
+    """Write OUTPUT/report.html, a page of all results; with --input, of failed pairs too."""
+    resolved = resolve(flags, os.environ, config)
+    set_up_logging(resolved, show_progress=False)
+
+    from sampoll.app.report.writing import write_report
+
+    exit_code, summary = write_report(output, resolved.settings.spool.input)
+    typer.echo(summary)
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("spool", "model", "masks", "outputs", "limits", "redis", "monitoring", "operations")
+def doctor(
+    flags: dict[str, Any],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Find out whether `sampoll run` with these flags would work here, and say what to do if not.
+
+    Redis is looked at if a setting names it. Exits with what the run would.
+    """
+    from sampoll.app.doctor.examination import examine
+    from sampoll.app.doctor.findings import exit_code_of
+
+    findings = []
+    for finding in examine(flags, os.environ, config):
+        findings.append(finding)
+        if not as_json:
+            typer.echo(finding.line())
+    exit_code = exit_code_of(findings)
+    if as_json:
+        document = {"exit_code": exit_code, "findings": [finding.document() for finding in findings]}
+        typer.echo(json.dumps(document, indent=2))
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@with_settings("input", "prompt", "recursive", "ready-suffix")
+def status(
+    flags: dict[str, Any],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Say how the services on an input are, or without one all of yours on this machine.
+
+    Exits with 0 if they are well, 1 if one should be restarted, 3 if none runs.
+    """
+    settings = resolve(flags, os.environ, config).settings.spool
+
+    from sampoll.app.status import status_of_input, status_of_machine
+
+    found = status_of_machine() if settings.input is None else status_of_input(settings, settings.input)
+    if as_json:
+        typer.echo(json.dumps(found.document(), indent=2))
+    else:
+        for line in found.lines():
+            typer.echo(line)
+    raise typer.Exit(found.verdict)
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Argument(help="Where to write in/ and truth/.", metavar="DIR")],
+) -> None:
+    """Write a few example pairs into DIR/in, and their true masks into DIR/truth."""
+    from sampoll.app.demo import write_demo
+
+    count = write_demo(directory)
+    typer.echo(f"wrote {count} pairs to {directory / 'in'}, their true masks to {directory / 'truth'}")

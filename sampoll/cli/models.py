@@ -1,0 +1,138 @@
+"""`sampoll models`: weights, and what the ways to run a model gain and change."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from sampoll.cli.logs import set_up_logging
+from sampoll.cli.options import ConfigOption, ImagesArgument, with_settings
+from sampoll.config.resolve import resolve
+from sampoll.core.errors import ModelUnavailable, translated_os_errors
+from sampoll.models.checkpoints import OFFICIAL, is_official, kept_at, official
+
+app = typer.Typer(
+    name="models",
+    help="Models: their weights, and what each engine and precision gains and changes.",
+    no_args_is_help=True,
+)
+
+NameArgument: TypeAlias = Annotated[str, typer.Argument(help="vit_b, vit_l or vit_h.", metavar="MODEL")]
+
+
+@app.callback()
+def _common() -> None:
+    pass
+
+
+@app.command("list")
+@with_settings("home")
+def list_command(flags: dict[str, Any], config: ConfigOption = None) -> None:
+    """The official checkpoints: which are here, how large they are, and where they come from."""
+    home = resolve(flags, os.environ, config).settings.model.home
+    for checkpoint in OFFICIAL.values():
+        path = kept_at(checkpoint, home)
+        typer.echo(f"{checkpoint.model}  {'here' if path.is_file() else 'not here'}: {path}")
+        typer.echo(f"  {checkpoint.size / 1e6:,.0f} MB, {checkpoint.licence}, {checkpoint.url}")
+        typer.echo(f"  sha256 {checkpoint.sha256}")
+
+
+@app.command()
+@with_settings("home", "mirror")
+def pull(flags: dict[str, Any], name: NameArgument, config: ConfigOption = None) -> None:
+    """Download the official checkpoint of a model, going on where an earlier download ended."""
+    resolved = resolve(flags, os.environ, config)
+    set_up_logging(resolved, show_progress=sys.stderr.isatty())
+    settings, checkpoint = resolved.settings.model, official(name)
+    path = kept_at(checkpoint, settings.home)
+    if not path.is_file():
+        from sampoll.models.download import download, wanted_of
+
+        download(wanted_of(checkpoint, settings.mirror), path, show_progress=sys.stderr.isatty())
+    typer.echo(path)
+
+
+@app.command()
+@with_settings("home")
+def verify(
+    flags: dict[str, Any],
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models; all that are here without any.", metavar="[MODEL]...")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Compare checkpoints with the sha256 of the official ones."""
+    home = resolve(flags, os.environ, config).settings.model.home
+    chosen = [official(name) for name in names] if names else list(OFFICIAL.values())
+    wrong = 0
+    for checkpoint in chosen:
+        path = kept_at(checkpoint, home)
+        if not path.is_file():
+            if names:
+                raise ModelUnavailable(f"{path} is not there: run `sampoll models pull {checkpoint.model}`")
+            continue
+        is_right = is_official(path, checkpoint)
+        wrong += not is_right
+        typer.echo(f"{path}: {'as published' if is_right else 'NOT as published: delete it, and pull again'}")
+    raise typer.Exit(ModelUnavailable.exit_code if wrong else 0)
+
+
+@app.command()
+@with_settings("home")
+def path(flags: dict[str, Any], name: NameArgument, config: ConfigOption = None) -> None:
+    """Print where the official checkpoint of a model is; 69 if it is not here."""
+    checkpoint = official(name)
+    found = kept_at(checkpoint, resolve(flags, os.environ, config).settings.model.home)
+    if not found.is_file():
+        raise ModelUnavailable(f"{found} is not there: run `sampoll models pull {name}`")
+    typer.echo(found)
+
+
+@app.command()
+@with_settings("model", "limits")
+def compare(
+    flags: dict[str, Any],
+    images: ImagesArgument,
+    config: ConfigOption = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file too.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Compare each engine and precision with segment_anything in fp32, on your weights and images.
+
+    Each image gets nine points and five boxes. Without --engine and --precision, all that the device is good
+    at take part.
+    """
+    resolved = resolve(flags, os.environ, config)
+    set_up_logging(resolved, show_progress=False)
+
+    from sampoll.app.compare import compare_variants
+
+    comparison = compare_variants(resolved.settings, images)
+    typer.echo(comparison.table())
+    if json_file is not None:
+        with translated_os_errors("write", json_file):
+            json_file.write_text(json.dumps(comparison.document(), indent=2) + "\n")
+
+
+@app.command()
+@with_settings("model", "limits")
+def quantize(
+    flags: dict[str, Any],
+    images: ImagesArgument,
+    config: ConfigOption = None,
+) -> None:
+    """Make the encoder for --precision int8, calibrated on your images. Experimental, for CPUs.
+
+    A handful of images that are like those to come is enough. Compare before you trust it: sampoll models
+    compare --precision int8.
+    """
+    resolved = resolve(flags, os.environ, config)
+    set_up_logging(resolved, show_progress=False)
+
+    from sampoll.app.quantize import quantize_encoder
+
+    typer.echo(f"the int8 encoder is in {quantize_encoder(resolved.settings, images)}")

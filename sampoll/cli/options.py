@@ -1,0 +1,93 @@
+"""Command line flags made from the settings, so that each is described in one place."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from sampoll.config.fields import Setting, all_settings
+from sampoll.config.resolve import Resolved, describe, resolve
+
+Command: TypeAlias = Callable[..., None]
+ConfigOption: TypeAlias = Annotated[
+    Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
+]
+PrintConfigOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--print-config", help="Show what is in force and from where.", rich_help_panel="Settings"),
+]
+ImagesArgument: TypeAlias = Annotated[
+    list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH...")
+]
+
+
+def resolve_or_print(flags: Mapping[str, Any], config: Path | None, *, print_config: bool) -> Resolved:
+    """The settings in force; or, if they are only to be shown, the end of the command."""
+    resolved = resolve(flags, os.environ, config)
+    if print_config:
+        typer.echo(describe(resolved))
+        raise typer.Exit
+    return resolved
+
+
+def with_settings(*names: str) -> Callable[[Command], Command]:
+    """A command with one flag for each setting, or each in a section, of these names; it receives those that
+    were given as `flags`, by their key."""
+    settings = [s for s in all_settings() if (s.section in names or s.key in names) and s.is_flag]
+    keys = {setting.key.replace("-", "_"): setting.key for setting in settings}
+
+    def decorated(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(*args: Any, **values: Any) -> None:
+            flags = {
+                key: value for name, key in keys.items() if (value := values.pop(name)) not in (None, [])
+            }
+            command(*args, flags=flags, **values)
+
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.name != "flags"
+        ]
+        signature = inspect.Signature(_parameters(settings) + own)
+        wrapped.__signature__ = signature  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        return wrapped
+
+    return decorated
+
+
+def _parameters(settings: Iterable[Setting]) -> list[inspect.Parameter]:
+    parameters = []
+    for setting in settings:
+        is_flag = setting.field.annotation is bool
+        names = [f"{setting.flag}/--no-{setting.key}" if is_flag else setting.flag, setting.extra("short")]
+        option = typer.Option(
+            None,
+            *(name for name in names if name),
+            # Text here and everywhere: the settings check it, whichever way it came.
+            metavar=None if is_flag else setting.extra("metavar"),
+            help=f"{setting.field.description}"
+            + ("" if is_flag or not setting.default else f" (default: {setting.default})"),
+            rich_help_panel=setting.section.capitalize(),
+            show_default=False,
+        )
+        parameters.append(
+            inspect.Parameter(
+                setting.key.replace("-", "_"),
+                inspect.Parameter.KEYWORD_ONLY,
+                default=option,
+                annotation=_kind_of(setting),
+            )
+        )
+    return parameters
+
+
+def _kind_of(setting: Setting) -> Any:
+    if setting.field.annotation is bool:
+        return bool | None
+    return list[str] | None if setting.is_list else str | None

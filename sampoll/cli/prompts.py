@@ -1,0 +1,95 @@
+"""`sampoll prompts`: prompt files for data sets, and what is right and wrong with prompt files."""
+
+import json
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sampoll.cli.options import ConfigOption, with_settings
+from sampoll.config.resolve import resolve
+from sampoll.core.errors import JobError
+
+app = typer.Typer(
+    name="prompts",
+    help="Prompt files: make them from data sets, check them, and say what they may hold.",
+    no_args_is_help=True,
+)
+
+
+class Kind(Enum):
+    """What a data set is in."""
+
+    COCO = "coco"
+    YOLO = "yolo"
+    LABELME = "labelme"
+    OPEX = "opex"
+    CSV = "csv"
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder.", metavar="SOURCE")],
+    kind: Annotated[Kind, typer.Option("--from", help="What the annotations are in.")],
+    to: Annotated[Path, typer.Option("--to", help="Where the pairs go: the input of a run.", metavar="DIR")],
+    images: Annotated[
+        Path | None, typer.Option(help="Where the images are, if not with the annotations.", metavar="DIR")
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy images instead of linking them.")] = False,
+) -> None:
+    """Make pairs of a data set's boxes and points. The data set stays as it is."""
+    from tqdm import tqdm
+
+    from sampoll.inputs.importers.registry import KINDS
+    from sampoll.inputs.importers.write_pairs import write_pairs
+
+    made = failed = 0
+    has_folders = False
+    results = write_pairs(KINDS[kind.value](source, images), to, copies=copy)
+    for result in tqdm(results, unit="image", disable=not sys.stderr.isatty()):
+        if isinstance(result, JobError):
+            typer.echo(str(result), err=True)
+            failed += 1
+        else:
+            made += 1
+            has_folders = has_folders or "/" in result
+    hint = "; they are in folders: run with --recursive" if has_folders else ""
+    typer.echo(f"{made} pairs in {to}, {failed} failed{hint}")
+    raise typer.Exit(JobError.exit_code if failed else 0)
+
+
+@app.command()
+@with_settings("limits", "exif")
+def check(
+    flags: dict[str, Any],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Prompt files, and folders of them.", metavar="PATH...")
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Say what is wrong with prompt files, by file and field, without running anything."""
+    from sampoll.app.assembly import decoding_options
+    from sampoll.inputs.check import check_prompts
+
+    options = decoding_options(resolve(flags, os.environ, config).settings)
+    fine = bad = alone = 0
+    for result in check_prompts(paths, options):
+        if isinstance(result, JobError):
+            typer.echo(str(result), err=True)
+            bad += 1
+        else:
+            fine += 1
+            alone += result.image is None
+    typer.echo(f"{fine} fine, {bad} bad" + (f"; {alone} of the fine without an image" if alone else ""))
+    raise typer.Exit(JobError.exit_code if bad else 0)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of prompt files."""
+    from sampoll.inputs.prompt_file import prompt_file_schema
+
+    typer.echo(json.dumps(prompt_file_schema(), indent=2))

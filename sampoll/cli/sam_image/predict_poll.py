@@ -1,0 +1,198 @@
+"""sam_predict_poll: images and prompts from one directory, masks, OPEX and the inputs into another."""
+
+import os
+import sys
+import time
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sampoll.app.assembly import format_options
+from sampoll.app.run import Plan, plan_of, run_plan
+from sampoll.cli.exit import end_with
+from sampoll.cli.logs import set_up_logging
+from sampoll.cli.sam_image.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta
+from sampoll.config.resolve import resolve
+from sampoll.core.errors import ConfigurationError, InputUnavailable, JobError, OutputUnavailable, UsageError
+from sampoll.core.events import Backlog, Events
+from sampoll.core.jobs import Submission
+from sampoll.formats.opex import Opex
+from sampoll.formats.opex_record import listed_suffixes
+from sampoll.formats.png import PngMask
+from sampoll.spool.layout import Layout
+from sampoll.spool.results import Naming, OnExist
+
+SUFFIXES = (".jpg", ".jpeg")
+SHORTEST_RESCAN_SECONDS = 0.05
+
+
+def main() -> NoReturn:
+    end_with(lambda: predict(parser().parse_args(), os.environ), "sam_predict_poll")
+
+
+def parser() -> ArgumentParser:
+    made = ArgumentParser(
+        description="SAM - Prediction (file-polling)",
+        prog="sam_predict_poll",
+        formatter_class=ArgumentDefaultsHelpFormatter,
+    )
+    add_model_flags(made)
+    made.add_argument("--prediction_in", required=True, help="Directory with images and prompts.")
+    made.add_argument("--prediction_out", required=True, help="Directory for the predictions and the inputs.")
+    made.add_argument(
+        "--prediction_tmp", help="Must exist; predictions are written aside and then moved without it."
+    )
+    made.add_argument("--poll_wait", type=float, default=1.0, help="Seconds between two polls.")
+    made.add_argument("--continuous", action="store_true", help="Keep polling.")
+    made.add_argument(
+        "--use_watchdog", action="store_true", help="React to new files; only with --continuous."
+    )
+    made.add_argument(
+        "--watchdog_check_interval", type=float, default=10.0, help="Seconds between polls all the same."
+    )
+    made.add_argument("--delete_input", action="store_true", help="Delete images instead of moving them.")
+    made.add_argument("--verbose", action="store_true", help="Say more.")
+    made.add_argument("--quiet", action="store_true", help="Say nothing but errors.")
+    return made
+
+
+def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
+    """Does what the flags ask for; the exit code."""
+    _check(arguments)
+    resolved = resolve(_settings(arguments), environment, defaults=DEFAULTS)
+    set_up_logging(resolved, show_progress=False)
+    messages = Messages(arguments)
+    if arguments.verbose:
+        messages.list_parameters()
+    exit_code, summary = run_plan(
+        _plan(arguments, plan_of(resolved.settings, _layout(arguments))), [messages], show_progress=False
+    )
+    if not arguments.quiet:
+        sys.stderr.write(f"{summary}\n")
+    return exit_code
+
+
+def _check(arguments: Namespace) -> None:
+    directories = (
+        ("Input", arguments.prediction_in, InputUnavailable),
+        ("Output", arguments.prediction_out, OutputUnavailable),
+        ("Temp", arguments.prediction_tmp, ConfigurationError),
+    )
+    for name, directory, error in directories:
+        if directory is None:
+            continue
+        if not Path(directory).exists():
+            raise error(f"{name} directory does not exist: {directory}")
+        if not Path(directory).is_dir():
+            raise error(f"{name} directory does not point to a directory: {directory}")
+    if Path(arguments.prediction_in).samefile(arguments.prediction_out):
+        raise ConfigurationError(
+            f"--prediction_in and --prediction_out are both {arguments.prediction_in}: choose two directories"
+        )
+    if arguments.use_watchdog and not arguments.continuous:
+        raise UsageError("Watchdog only available in continuous mode!")
+
+
+def _settings(arguments: Namespace) -> dict[str, Any]:
+    watches = arguments.use_watchdog
+    rescan_seconds = arguments.watchdog_check_interval if watches else arguments.poll_wait
+    return {
+        **model_settings(arguments),
+        "input": arguments.prediction_in,
+        "output": arguments.prediction_out,
+        "continuous": arguments.continuous,
+        "watch": "auto" if watches else "polling",
+        "rescan": max(rescan_seconds, SHORTEST_RESCAN_SECONDS),
+    }
+
+
+def _layout(arguments: Namespace) -> Layout:
+    output = Path(arguments.prediction_out).resolve()
+    return Layout(
+        Path(arguments.prediction_in).resolve(),
+        output,
+        done=output,
+        suffixes=frozenset({*SUFFIXES, ".prompt"}),
+        deletes_images=arguments.delete_input,
+        overwrites_done=True,
+    )
+
+
+def _plan(arguments: Namespace, plan: Plan) -> Plan:
+    return replace(
+        plan,
+        transport=replace(plan.transport, naming=Naming(OnExist.OVERWRITE, listed_suffixes)),
+        decoding=replace(plan.decoding, ignores_unknown_keys=True),
+        formats=[
+            PngMask(),
+            Opex(format_options(plan.settings), partial(opex_meta, arguments=arguments)),
+        ],
+        datasets=(),
+    )
+
+
+class Messages(Events):
+    """What the command has always said on standard output, and nothing of it when it is to be quiet."""
+
+    def __init__(self, arguments: Namespace) -> None:
+        self._arguments = arguments
+        self._begun: dict[str, tuple[str, float]] = {}
+
+    def list_parameters(self) -> None:
+        arguments = self._arguments
+        sys.stdout.write(f"{loading_message(arguments)}\n")
+        _say("Polling parameters")
+        _say(f"- Input dir: {arguments.prediction_in}")
+        _say(f"- Output dir: {arguments.prediction_out}")
+        if arguments.prediction_tmp is not None:
+            _say(f"- Temp dir: {arguments.prediction_tmp}")
+        _say(f"- Extensions: {list(SUFFIXES)}")
+        _say(f"- Continuous: {arguments.continuous}")
+        _say(f"- Watchdog: {arguments.use_watchdog}")
+        if arguments.use_watchdog:
+            _say(f"- Watchdog check interval: {int(arguments.watchdog_check_interval)} seconds")
+        else:
+            _say(f"- Poll wait interval: {int(arguments.poll_wait)} seconds")
+
+    def backlog(self, backlog: Backlog) -> None:
+        if backlog.ready and not self._arguments.use_watchdog:
+            self._info(f"# files located: {backlog.ready}")
+
+    def begun(self, submission: Submission) -> None:
+        path = self._input_path(submission.image_name)
+        self._begun[submission.id] = path, time.monotonic()
+        self._info(f"Start processing: {path}")
+
+    def delivered(self, name: str, job_id: str, stem: str) -> None:
+        self._finished(job_id)
+
+    def failed(self, name: str, job_id: str, error: JobError) -> None:
+        path, _ = self._begun.get(job_id, (self._input_path(name), 0.0))
+        _say(f"Failed to process image: {path}\n{error}")
+        self._finished(job_id)
+
+    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
+        _say(f"{error}; trying again in {delay_seconds:.1f} s")
+        self._finished(job_id)
+
+    def _finished(self, job_id: str) -> None:
+        _, started = self._begun.pop(job_id, ("", 0.0))
+        if started:
+            self._info(f"Finished processing: {int(1000 * (time.monotonic() - started))} ms")
+
+    def _input_path(self, name: str) -> str:
+        # As it was given: Path would shorten it.
+        return os.path.join(self._arguments.prediction_in, name)  # noqa: PTH118
+
+    def _info(self, message: str) -> None:
+        if not self._arguments.quiet:
+            _say(message)
+
+
+def _say(message: str) -> None:
+    sys.stdout.write(f"{datetime.now()} - {message}\n")
+    sys.stdout.flush()

@@ -1,0 +1,120 @@
+"""sam_predict_redis: masks for the images and prompts that clients publish on a channel of Redis."""
+
+import os
+import sys
+import time
+from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NoReturn
+
+from sampoll.app.serve import serve_redis
+from sampoll.cli.exit import end_with
+from sampoll.cli.logs import set_up_logging
+from sampoll.cli.sam_image.models import (
+    DEFAULTS,
+    add_model_flags,
+    loading_message,
+    model_settings,
+    segmenter_meta,
+)
+from sampoll.config.resolve import resolve
+from sampoll.core.errors import JobError
+from sampoll.core.events import Events
+from sampoll.core.jobs import Submission
+
+
+def main() -> NoReturn:
+    end_with(lambda: predict(parser().parse_args(), os.environ), "sam_predict_redis")
+
+
+def parser() -> ArgumentParser:
+    made = ArgumentParser(
+        description="SAM - Prediction (Redis)",
+        prog="sam_predict_redis",
+        formatter_class=ArgumentDefaultsHelpFormatter,
+    )
+    made.add_argument("--redis_host", metavar="HOST", default="localhost", help="Host of the server.")
+    made.add_argument("--redis_port", metavar="PORT", default=6379, type=int, help="Port of the server.")
+    made.add_argument("--redis_password", metavar="PASSWORD", help="Password for the server.")
+    made.add_argument(
+        "--redis_password_env", metavar="PASSWORD", help="Environment variable that holds the password."
+    )
+    made.add_argument("--redis_db", metavar="DB", default=0, type=int, help="Database of the server.")
+    made.add_argument(
+        "--redis_in", metavar="CHANNEL", required=True, help="Channel, or pattern, for requests."
+    )
+    made.add_argument("--redis_out", metavar="CHANNEL", required=True, help="Channel for replies.")
+    made.add_argument(
+        "--redis_timeout",
+        metavar="NUM",
+        default=0.01,
+        type=float,
+        help="Without effect: messages are awaited.",
+    )
+    add_model_flags(made)
+    made.add_argument("--verbose", action="store_true", help="Say more.")
+    return made
+
+
+def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
+    """Serves until a signal comes; the exit code."""
+    resolved = resolve(_settings(arguments, environment), environment, defaults=DEFAULTS)
+    set_up_logging(resolved, show_progress=False)
+    if arguments.verbose:
+        sys.stdout.write(f"{loading_message(arguments)}\n")
+    summary = serve_redis(
+        resolved.settings,
+        [Messages(arguments)],
+        segmenter=segmenter_meta(arguments),
+        ignores_unknown_keys=True,
+    )
+    if arguments.verbose:
+        sys.stderr.write(f"{summary}\n")
+    return 0
+
+
+def _settings(arguments: Namespace, environment: Mapping[str, str]) -> dict[str, Any]:
+    password = arguments.redis_password
+    if password is None and arguments.redis_password_env is not None:
+        password = environment.get(arguments.redis_password_env)
+    return {
+        **model_settings(arguments),
+        "redis-url": None,  # whatever the environment says, the flags do
+        "redis-host": arguments.redis_host,
+        "redis-port": arguments.redis_port,
+        "redis-db": arguments.redis_db,
+        "redis-in": arguments.redis_in,
+        "redis-out": arguments.redis_out,
+        **({} if password is None else {"redis-password": password}),
+    }
+
+
+class Messages(Events):
+    """What the command has always said on standard output: failures, and with --verbose everything."""
+
+    def __init__(self, arguments: Namespace) -> None:
+        self._arguments = arguments
+        self._begun: dict[str, float] = {}
+
+    def begun(self, submission: Submission) -> None:
+        self._begun[submission.id] = time.monotonic()
+        self._info("start processing image")
+
+    def delivered(self, name: str, job_id: str, stem: str) -> None:
+        self._info(f"predictions string published: {self._arguments.redis_out}")
+        started = self._begun.pop(job_id, time.monotonic())
+        self._info(f"finished processing image: {int(1000 * (time.monotonic() - started))} ms")
+
+    def failed(self, name: str, job_id: str, error: JobError) -> None:
+        self._begun.pop(job_id, None)
+        _say(f"failed to process: {error}")
+
+    def _info(self, message: str) -> None:
+        if self._arguments.verbose:
+            _say(message)
+
+
+def _say(message: str) -> None:
+    sys.stdout.write(f"{datetime.now()} -  process_images - {message}\n")
+    sys.stdout.flush()

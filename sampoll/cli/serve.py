@@ -1,0 +1,61 @@
+"""`sampoll serve`: prompts answered over a network."""
+
+import logging
+from typing import Annotated, Any
+
+import typer
+
+from sampoll.cli.logs import log_last_words, set_up_logging
+from sampoll.cli.options import ConfigOption, PrintConfigOption, resolve_or_print, with_settings
+
+app = typer.Typer(name="serve", help="Answer prompts over a network.", no_args_is_help=True)
+
+
+@app.callback()
+def _serve() -> None:
+    pass
+
+
+@app.command()
+@with_settings("redis", "requests", "model", "masks", "limits", "monitoring", "operations")
+def redis(
+    flags: dict[str, Any],
+    embedded: Annotated[
+        bool,
+        typer.Option("--embedded", help="Start a Valkey of its own, on loopback.", rich_help_panel="Redis"),
+    ] = False,
+    config: ConfigOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """Answer requests that clients publish on a channel of Redis or Valkey, until a signal comes."""
+    resolved = resolve_or_print(flags, config, print_config=print_config)
+    set_up_logging(resolved, show_progress=False)
+
+    from sampoll.app.serve import serve_redis
+    from sampoll.monitoring.console import Log
+
+    _say_summary(serve_redis(resolved.settings, [Log()], embedded=embedded))
+
+
+@app.command()
+@with_settings(
+    "redis", "streams", "lease", "max-attempts", "model", "masks", "limits", "monitoring", "operations"
+)
+def stream(
+    flags: dict[str, Any],
+    config: ConfigOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """Work on the jobs of a Redis stream, together with any number of other workers, until a signal comes."""
+    resolved = resolve_or_print(flags, config, print_config=print_config)
+    set_up_logging(resolved, show_progress=False)
+
+    from sampoll.app.serve import serve_stream
+    from sampoll.monitoring.console import Log
+
+    _say_summary(serve_stream(resolved.settings, [Log()]))
+
+
+def _say_summary(summary: str) -> None:
+    typer.echo(summary)
+    log_last_words(logging.INFO, summary, "summary")

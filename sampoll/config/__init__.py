@@ -1,0 +1,1 @@
+"""The settings: declared once, described, and resolved from flags, variables and files."""

@@ -1,0 +1,71 @@
+"""Every setting by its names: on the command line, in the environment, in a TOML file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from sampoll.config.settings import NamedPath, Settings
+
+ENVIRONMENT_PREFIX = "SAMPOLL_"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field as the command line, the environment and the TOML file know it."""
+
+    section: str
+    key: str
+    field: FieldInfo
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.key}"
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + self.key.upper().replace("-", "_")
+
+    def anchored(self, value: Any, directory: Path) -> Any:
+        """`value`, a path in it being relative to `directory`."""
+        kinds = get_args(self.field.annotation)
+        words = {word for kind in kinds for word in get_args(kind)}
+        if NamedPath not in kinds or not isinstance(value, str) or value in words or not value:
+            return value
+        return directory / Path(value).expanduser()
+
+    @property
+    def default(self) -> str:
+        """As people write it; "" for none."""
+        default = self.field.default
+        if isinstance(default, bool):
+            return str(default).lower()
+        return "" if default is None else ", ".join(default) if self.is_list else str(default)
+
+    @property
+    def is_list(self) -> bool:
+        return get_origin(self.field.annotation) is tuple
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it can be given on the command line."""
+        extra = self.field.json_schema_extra
+        return isinstance(extra, dict) and bool(extra["is_flag"])
+
+    def extra(self, name: str) -> str:
+        extra = self.field.json_schema_extra
+        return str(extra[name]) if isinstance(extra, dict) else ""
+
+
+def all_settings() -> Iterator[Setting]:
+    """Every setting there is, in the order of the help."""
+    for section_name, section in Settings.model_fields.items():
+        model = section.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
+        for field in model.model_fields.values():
+            assert field.alias is not None
+            yield Setting(section_name, field.alias, field)

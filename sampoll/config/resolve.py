@@ -1,0 +1,187 @@
+"""Flags over SAMPOLL_* over a TOML file over defaults: the settings in force, and where each comes from."""
+
+import difflib
+import logging
+import tomllib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import platformdirs
+from pydantic import SecretStr, ValidationError
+
+from sampoll.config.fields import ENVIRONMENT_PREFIX, Setting, all_settings
+from sampoll.config.settings import Settings
+from sampoll.core.errors import ConfigurationError, UsageError
+from sampoll.core.names import redacted
+
+log = logging.getLogger(__name__)
+
+CONFIG_VARIABLE = "SAMPOLL_CONFIG"
+CONFIG_FILE_NAME = "sampoll.toml"
+SECRETS = ("redis-password", "redis-url")
+"""Settings whose values are not shown, or not whole."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings in force, and for each key where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Given:
+    value: Any
+    origin: str
+    refusal: type[UsageError] | type[ConfigurationError] = ConfigurationError
+
+
+def default_config_files() -> Sequence[Path]:
+    """Where a TOML file is looked for when none is named: the user's directory, then the system's."""
+    return (
+        platformdirs.user_config_path("sampoll") / CONFIG_FILE_NAME,
+        platformdirs.site_config_path("sampoll") / CONFIG_FILE_NAME,
+    )
+
+
+def resolve(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    config: Path | None = None,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> Resolved:
+    """The settings in force. `flags` maps keys to what was given on the command line, `defaults` to what this
+    command does where nobody has said anything.
+
+    UsageError for a bad flag, ConfigurationError for a bad variable, TOML key or value; each names the place
+    and what to change.
+    """
+    given = {key: _Given(value, "default of this command") for key, value in defaults.items()}
+    toml = config or _config_file(environment)
+    if toml is not None:
+        given.update(_from_toml(toml))
+    given.update(_from_environment(environment))
+    given.update({key: _Given(value, f"--{key}", UsageError) for key, value in flags.items()})
+
+    sections: dict[str, dict[str, Any]] = {}
+    for setting in all_settings():
+        if setting.key in given:
+            sections.setdefault(setting.section, {})[setting.key] = given[setting.key].value
+    try:
+        settings = Settings.model_validate(sections)
+    except ValidationError as error:
+        raise _refusal(error, given) from error
+    return Resolved(settings, MappingProxyType({key: value.origin for key, value in given.items()}))
+
+
+def describe(resolved: Resolved) -> str:
+    """Everything in force as a TOML file, the origin of each value in a comment."""
+    lines = []
+    for section_name in Settings.model_fields:
+        lines.append(f"[{section_name}]")
+        values = getattr(resolved.settings, section_name).model_dump(by_alias=True)
+        for key, value in values.items():
+            if isinstance(value, Path | SecretStr):
+                value = str(value.absolute()) if isinstance(value, Path) else str(value)
+            if key == "redis-url" and value is not None:
+                value = redacted(value)
+            assignment = f"{key} = {_toml_value(value)}" if value is not None else f"# {key} is not set"
+            lines.append(f"{assignment:<40}  # {resolved.origins.get(key, 'default')}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml_value(value: bool | float | str | Sequence[str]) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = "".join(
+            f"\\u{ord(c):04x}" if c < " " or c == "\x7f" else f"\\{c}" if c in '"\\' else c for c in value
+        )
+        return f'"{escaped}"'
+    if isinstance(value, Sequence):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return str(value)
+
+
+def _config_file(environment: Mapping[str, str]) -> Path | None:
+    if named := environment.get(CONFIG_VARIABLE):
+        return Path(named)
+    for path in default_config_files():
+        with suppress(PermissionError):  # a directory that is not ours to look into holds nothing for us
+            if path.is_file():
+                return path
+    return None
+
+
+def _from_toml(path: Path) -> dict[str, _Given]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+    by_section: dict[str, dict[str, Setting]] = {name: {} for name in Settings.model_fields}
+    for setting in all_settings():
+        by_section[setting.section][setting.key] = setting
+    given = {}
+    for section, values in document.items():
+        if not isinstance(values, dict):
+            raise ConfigurationError(_unknown_key(path, None, section, by_section))
+        if section not in by_section:
+            raise ConfigurationError(_unknown(path, f"[{section}]", section, by_section))
+        for key, value in values.items():
+            if key not in by_section[section]:
+                raise ConfigurationError(_unknown_key(path, section, key, by_section))
+            anchored = by_section[section][key].anchored(value, path.absolute().parent)
+            given[key] = _Given(anchored, f"{path}: [{section}] {key}")
+    return given
+
+
+def _unknown_key(
+    path: Path, section: str | None, key: str, by_section: Mapping[str, Mapping[str, Setting]]
+) -> str:
+    """What to say of a key that is not in `section`, or of one before every section."""
+    here = f"[{section}]" if section else "the top level"
+    for other, settings in by_section.items():
+        if key in settings:
+            return f"{path}: {key} belongs in [{other}], not in {here}"
+    if key in by_section:
+        return f"{path}: {key} is a section: write [{key}] and its settings below it"
+    return _unknown(path, f"{here} {key}", key, [s.key for s in all_settings()])
+
+
+def _unknown(path: Path, place: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+    hint = f"; the nearest known name is {near[0]}" if near else ""
+    return f"{path}: {place} is not known{hint}"
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Those that look like settings of ours, and are none."""
+    known = {CONFIG_VARIABLE, *(setting.variable for setting in all_settings())}
+    return [name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in known]
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
+    for variable in unknown_variables(environment):
+        log.warning("%s is no setting of sampoll and is ignored", variable)
+    return {
+        setting.key: _Given(value, setting.variable)
+        for setting in all_settings()
+        if (value := environment.get(setting.variable))
+    }
+
+
+def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError | ConfigurationError:
+    first = error.errors(include_url=False)[0]
+    key = str(first["loc"][1])
+    at_fault = given[key]
+    reason = first["msg"].removeprefix("Value error, ")
+    got = "" if key in SECRETS else f", got {at_fault.value!r}"
+    return at_fault.refusal(f"{at_fault.origin}: {reason}{got}")

@@ -1,0 +1,175 @@
+"""Every error that sampoll raises on purpose, and the exit code that it carries.
+
+::
+
+    SampollError                   70  our bug, unless a class below says otherwise
+    ├── UsageError                  2  the command line
+    ├── InputUnavailable           66  no input directory
+    ├── ModelUnavailable           69  model, checkpoint or device
+    ├── ServerUnavailable          69  Redis cannot be reached
+    ├── OutputUnavailable          73  the output cannot be created
+    ├── StorageTrouble             74  reading or writing failed: disk full, read-only, I/O error
+    ├── CutShort                   75  stopped before everything was done; run it again
+    │   └── Fenced                     another process took over the jobs of this one
+    ├── PermissionRefused          77  the operating system says no
+    ├── ConfigurationError         78  settings, or directories that cannot go together
+    └── JobError                    1  one job failed; the others go on
+        ├── BadRequest
+        ├── BadImage
+        ├── BadPrompt
+        ├── AmbiguousPair
+        ├── IncompletePair
+        ├── SegmentationFailed
+        ├── OutputFailed
+        ├── OutputExists
+        ├── Overloaded
+        ├── Stopped
+        ├── CrashedRepeatedly
+        └── TransientJobError          worth another try, after a while
+            ├── OutOfMemory
+            └── UnreadableInput
+
+The codes are those of BSD's sysexits.h where it has one. A message tells its reader what to change.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike, fsdecode
+from typing import ClassVar
+
+from sampoll.core.names import printable
+
+
+class SampollError(Exception):
+    """Root of the errors that sampoll raises on purpose; `exit_code` is the process's."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class UsageError(SampollError):
+    exit_code = 2
+
+
+class InputUnavailable(SampollError):
+    exit_code = 66
+
+
+class ModelUnavailable(SampollError):
+    exit_code = 69
+
+
+class ServerUnavailable(SampollError):
+    exit_code = 69
+
+
+class OutputUnavailable(SampollError):
+    exit_code = 73
+
+
+class StorageTrouble(SampollError):
+    exit_code = 74
+
+
+class CutShort(SampollError):
+    exit_code = 75
+
+
+class Fenced(CutShort):
+    """This process was silent for so long that another one has taken its jobs."""
+
+
+class PermissionRefused(SampollError):
+    exit_code = 77
+
+
+class ConfigurationError(SampollError):
+    exit_code = 78
+
+
+class JobError(SampollError):
+    """One job cannot be done. `code` is the stable name that NAME.error.json carries.
+
+    `file` is the name of the file at fault and `field` the path inside it, where there is one.
+    """
+
+    exit_code = 1
+    code: ClassVar[str] = "job-failed"
+
+    def __init__(self, message: str, *, file: str | None = None, field: str | None = None) -> None:
+        super().__init__(": ".join(part for part in (file and printable(file), field, message) if part))
+        self.file = file
+        self.field = field
+
+
+class BadRequest(JobError):
+    code = "bad-request"
+
+
+class BadImage(JobError):
+    code = "bad-image"
+
+
+class BadPrompt(JobError):
+    code = "bad-prompt"
+
+
+class AmbiguousPair(JobError):
+    code = "ambiguous-pair"
+
+
+class IncompletePair(JobError):
+    code = "incomplete-pair"
+
+
+class SegmentationFailed(JobError):
+    code = "segmentation-failed"
+
+
+class OutputFailed(JobError):
+    code = "output-failed"
+
+
+class OutputExists(JobError):
+    code = "output-exists"
+
+
+class Overloaded(JobError):
+    code = "overloaded"
+
+
+class Stopped(JobError):
+    code = "stopped"
+
+
+class CrashedRepeatedly(JobError):
+    code = "crashed-repeatedly"
+
+
+class TransientJobError(JobError):
+    """Worth another try: the job is deferred until its attempts are spent."""
+
+    code = "transient"
+
+
+class OutOfMemory(TransientJobError):
+    code = "out-of-memory"
+
+
+class UnreadableInput(TransientJobError):
+    code = "unreadable-input"
+
+
+@contextmanager
+def translated_os_errors(doing: str, path: str | PathLike[str]) -> Iterator[None]:
+    """Raises StorageTrouble or PermissionRefused for any OSError inside; the message names `doing`, `path`
+    and the file at fault, where the error knows it."""
+    try:
+        yield
+    except OSError as error:
+        refused = error.errno in (errno.EACCES, errno.EPERM)
+        kind = PermissionRefused if refused else StorageTrouble
+        at_fault = "" if error.filename is None else f": {printable(fsdecode(error.filename))}"
+        raise kind(
+            f"cannot {doing} {printable(fsdecode(path))}{at_fault}: {error.strerror or error}"
+        ) from error

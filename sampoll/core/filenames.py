@@ -1,0 +1,91 @@
+"""Which names of files count, and what they say."""
+
+import hashlib
+import os
+import re
+from collections.abc import Collection
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+
+
+PROMPT_SUFFIXES = frozenset({".prompt", ".json"})
+
+
+PAIR_SUFFIXES = IMAGE_SUFFIXES | PROMPT_SUFFIXES
+
+
+PRIVATE = ".sampoll"
+
+
+DONE = "done"
+
+
+FAILED = "failed"
+
+
+LONGEST_STEM_BYTES = 220
+"""Leaves room for ~VERSION and the longest suffix in a name of 255 bytes."""
+
+
+_IGNORED_PREFIXES = (".", "~")
+
+
+_IGNORED_SUFFIXES = (".tmp", ".part", ".filepart", ".crdownload")
+
+
+_IGNORED_FOLDERS = frozenset(
+    {"@eaDir", "@Recycle", "#recycle", "$RECYCLE.BIN", "lost+found", "__MACOSX", "System Volume Information"}
+)
+"""What storage and other systems keep among people's files."""
+
+
+def is_ignored(name: str) -> bool:
+    """Hidden files, and what copying programs write before they rename."""
+    return name.startswith(_IGNORED_PREFIXES) or name.lower().endswith(_IGNORED_SUFFIXES)
+
+
+def takes_part(name: str, suffixes: Collection[str], ready_suffix: str | None) -> bool:
+    """Whether a file of this name can belong to a pair, be it as the marker that says that it is complete."""
+    return not is_ignored(name) and (split_name(name)[1] in suffixes or is_marker(name, ready_suffix))
+
+
+def is_marker(name: str, ready_suffix: str | None) -> bool:
+    return ready_suffix is not None and split_name(name)[1] == ready_suffix.lower()
+
+
+def is_searched(folder: str) -> bool:
+    """Whether a folder inside the input, given relative to it, can hold pairs."""
+    name = folder.rpartition("/")[2]
+    return folder not in (DONE, FAILED) and not is_ignored(name) and name not in _IGNORED_FOLDERS
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The stem, and the extension in lower case with its dot: 'a.b.JPG' -> ('a.b', '.jpg')."""
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension.lower()) if stem else (name, "")
+
+
+def is_image(name: str) -> bool:
+    return split_name(name)[1] in IMAGE_SUFFIXES
+
+
+def is_prompt(name: str) -> bool:
+    return split_name(name)[1] in PROMPT_SUFFIXES
+
+
+def publishable(stem: str) -> str:
+    """`stem`, or a shortened one with a digest, if names made from it would be too long for a file system."""
+    content = os.fsencode(stem)
+    if len(content) <= LONGEST_STEM_BYTES:
+        return stem
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    return content[: LONGEST_STEM_BYTES - len(digest) - 1].decode("utf-8", "ignore") + f"-{digest}"
+
+
+def versioned(stem: str, version: int) -> str:
+    """`stem` itself as version 1, then stem~2, stem~3, ..."""
+    return stem if version == 1 else f"{stem}~{version}"
+
+
+def is_version_of(kept_as: str, stem: str) -> bool:
+    return re.fullmatch(re.escape(stem) + r"(~\d+)?", kept_as) is not None

@@ -1,0 +1,145 @@
+"""Batches of jobs through a segmenter: one outcome for each, whatever one of them does."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from sampoll.core.errors import JobError, OutOfMemory, SampollError, SegmentationFailed
+from sampoll.core.events import NOBODY, Events
+from sampoll.core.jobs import Job, KnownImage
+from sampoll.core.protocols import Segmenter
+from sampoll.core.results import Mask, Segmentation
+from sampoll.engine.embedding_cache import EmbeddingCache
+
+log = logging.getLogger(__name__)
+
+Outcome: TypeAlias = Segmentation | JobError
+
+
+GOOD_BATCHES = 32
+"""After so many batches without running out of memory, twice as many images are tried again."""
+
+
+class Executor:
+    """Runs batches through `segmenter`; a batch that fails is halved until the culprit stands alone.
+
+    Once a batch was too large for the memory, `limit` is smaller than `batch_size`, for a while.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter[Any],
+        batch_size: int,
+        embeddings: EmbeddingCache[Any] | None = None,
+        events: Events = NOBODY,
+    ) -> None:
+        """Looks for an image's embedding in `embeddings` first, and puts new ones there."""
+        self.segmenter = segmenter
+        self._events = events
+        self._embeddings = embeddings
+        self.limit = self._batch_size = batch_size
+        self._good_batches = 0
+
+    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """One outcome a job, in order. Raises only what no job is to blame for (ModelUnavailable)."""
+        outcomes = self._tried(jobs)
+        if not isinstance(outcomes, JobError):
+            self._grow()
+            return outcomes
+        if len(jobs) == 1:
+            return [outcomes]
+        half = len(jobs) // 2
+        if isinstance(outcomes, OutOfMemory):
+            self.limit, self._good_batches = min(self.limit, half), 0
+            log.warning("not enough memory for %d images at once; going on with %d", len(jobs), self.limit)
+        return self.run(jobs[:half]) + self.run(jobs[half:])
+
+    def _tried(self, jobs: Sequence[Job]) -> list[Outcome] | JobError:
+        """The outcomes; or what was wrong with the batch."""
+        try:
+            return list(self._segment(jobs))
+        except JobError as error:
+            failure: JobError = error
+        except SampollError:
+            raise
+        except MemoryError as error:
+            failure = OutOfMemory("not enough memory for this image; it is tried again later")
+            failure.__cause__ = error
+        except Exception as error:  # noqa: BLE001  a model's own code may raise anything
+            failure = SegmentationFailed(f"the model failed: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+        if len(jobs) == 1:
+            log.debug("%s: %s", jobs[0].name, failure, exc_info=failure.__cause__)
+        else:
+            # Tracebacks hold the failed batch's tensors, whose room its halves need.
+            failure.__traceback__ = failure.__cause__ = failure.__context__ = None
+        return failure
+
+    def _grow(self) -> None:
+        if self.limit == self._batch_size:
+            return
+        self._good_batches += 1
+        if self._good_batches >= GOOD_BATCHES:
+            self.limit, self._good_batches = min(2 * self.limit, self._batch_size), 0
+
+    def _segment(self, jobs: Sequence[Job]) -> Sequence[Segmentation]:
+        started = time.perf_counter()
+        known = self._known(jobs)
+        unknown = {
+            job.image_sha256: job.image
+            for job in jobs
+            if job.image_sha256 not in known and not isinstance(job.image, KnownImage)
+        }
+        new = dict(zip(unknown, self.segmenter.embed(list(unknown.values())), strict=True)) if unknown else {}
+        embeddings = {**known, **new}
+        embedded = time.perf_counter()
+        answers = self.segmenter.decode([(embeddings[job.image_sha256], job.prompts) for job in jobs])
+        decoded = time.perf_counter()
+        self._events.batched(len(jobs), sum(job.image_sha256 in known for job in jobs))
+        if self._embeddings is not None:
+            for image_sha256, embedding in new.items():
+                self._embeddings.put(image_sha256, embedding)
+        seconds = {
+            "embedding": (embedded - started) / len(jobs),
+            "mask_decoding": (decoded - embedded) / len(jobs),
+        }
+        return [self._segmentation(job, answer, seconds) for job, answer in zip(jobs, answers, strict=True)]
+
+    def _known(self, jobs: Sequence[Job]) -> dict[str, Any]:
+        """The embeddings that need not be computed, by the sha256 of the image."""
+        known = {}
+        for job in jobs:
+            if isinstance(job.image, KnownImage):
+                known[job.image_sha256] = job.image.embedding
+            elif self._embeddings is not None:
+                # It may have come since the image was decoded.
+                embedding = self._embeddings.get(job.image_sha256)
+                if embedding is not None:
+                    known[job.image_sha256] = embedding
+        return known
+
+    def _segmentation(
+        self, job: Job, answer: Sequence[Sequence[Mask]], seconds: dict[str, float]
+    ) -> Segmentation:
+        size = job.size
+        if len(answer) != len(job.prompts):
+            raise SegmentationFailed(
+                f"the model answered {len(answer)} of {len(job.prompts)} prompts: decode must return one "
+                "list of masks a prompt"
+            )
+        for masks in answer:
+            for mask in masks:
+                if mask.size != size:
+                    raise SegmentationFailed(f"the model's mask is {mask.size}, the image {size} (H, W)")
+        return Segmentation(
+            job_id=job.id,
+            name=job.name,
+            prompts=job.prompts,
+            masks=tuple(tuple(masks) for masks in answer),
+            model=self.segmenter.info,
+            size=size,
+            image_sha256=job.image_sha256,
+            seconds={"image_decoding": job.decoding_seconds, **seconds},
+            exif=job.exif,
+        )

@@ -1,0 +1,271 @@
+"""reader -> loaders -> executor -> writer: submissions in, artifacts out, until there are no more or
+`stop` is set.
+
+The reader takes submissions and has a pool of loaders decode them; the collector hands on what they made, in
+order. Executors, the first in the caller's thread, run batches. The writer has a pool render the results, and
+delivers.
+
+Whatever one stage raises closes all channels, so that the others come to rest, and is raised again from
+`run`; the transport then hands back what was in flight when it is closed.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Condition, Event, Thread
+from typing import Any, TypeAlias
+
+from sampoll.core.channel import Channel
+from sampoll.core.errors import JobError
+from sampoll.core.events import NOBODY, Events
+from sampoll.core.jobs import Job, KnownImage, Submission
+from sampoll.core.names import base_name
+from sampoll.core.protocols import Format, Segmenter, Transport
+from sampoll.core.results import Artifact, Delivery, Segmentation
+from sampoll.engine.embedding_cache import EmbeddingCache
+from sampoll.engine.executor import Executor, Outcome
+from sampoll.engine.render import Clean, rendered, unchanged
+
+log = logging.getLogger(__name__)
+
+Decode: TypeAlias = Callable[[Submission], Job]
+"""Raises JobError for a submission that cannot become a job."""
+
+Queues: TypeAlias = dict[str, Channel[Any]]
+
+DECODED_BYTES = 512 * 2**20
+"""Decoded images that may wait for the executor; one always may."""
+KNOWN_IMAGE_BYTES = 4 * 2**20
+"""What an image that was not decoded counts there: the embedding, about."""
+LOADING_BYTES = 256 * 2**20
+"""Images that may be with the loaders, by what they may take once they are decoded."""
+LOADS_A_THREAD = 2
+"""How many they may be, for each loader."""
+COMPRESSION = 10
+"""How many times larger a photograph is once it is decoded, about."""
+MOST_IO_THREADS = 8
+OUTCOMES = 64
+"""Outcomes that may wait for the writer."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Moves every submission of `transport` to a delivery or a rejection.
+
+    A batch forms at `batch_size` images, once the first of them has waited for `max_wait_seconds`, or when
+    nothing else is on its way. `io_threads` decode images, and as many render results. With several
+    `executors`, so many batches are with the segmenter at once, and they may end in another order.
+    """
+
+    transport: Transport
+    decode: Decode
+    segmenter: Segmenter[Any]
+    formats: Sequence[Format]
+    batch_size: int
+    clean: Clean = unchanged
+    max_wait_seconds: float = 0.0
+    io_threads: int = 1
+    executors: int = 1
+    embeddings: EmbeddingCache[Any] | None = None
+    events: Events = NOBODY
+    queues: Queues = field(default_factory=dict)
+    """What waits between the stages, while it runs."""
+
+    def run(self, stop: Event) -> None:
+        """Returns when the transport has no more; after `stop`, when the running batch is delivered."""
+        _Run(self, stop).run()
+
+
+def default_io_threads() -> int:
+    """Half the cores: the other half is the model's, or the system's."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_IO_THREADS, cores // 2))
+
+
+def executors_on(device: str) -> int:
+    """While the results of one batch are on their way from a CUDA device, it computes the next one."""
+    return 2 if device.startswith("cuda") else 1
+
+
+class _Run:
+    """One call of Service.run: its channels, its threads, and the first thing that went wrong."""
+
+    def __init__(self, service: Service, stop: Event) -> None:
+        self._service = service
+        self._transport = service.transport
+        self._stop = stop
+        self._loading: Channel[tuple[Submission, Future[Job]]] = Channel(LOADING_BYTES)
+        self._decoded: Channel[tuple[Submission, Job]] = Channel(DECODED_BYTES)
+        self._outcomes: Channel[tuple[Submission, Outcome]] = Channel(OUTCOMES)
+        service.queues.update(loading=self._loading, decoded=self._decoded, outcomes=self._outcomes)
+        self._in_flight = _InFlight()
+        self._trouble: BaseException | None = None
+
+    def run(self) -> None:
+        with (
+            _pool(self._service.io_threads, "loader") as loaders,
+            _pool(self._service.io_threads, "renderer") as renderers,
+        ):
+            stages: dict[str, tuple[Callable[[], None], Channel[Any] | None]] = {
+                "reader": (partial(self._read, loaders), self._loading),
+                "collector": (self._collect, self._decoded),
+                "writer": (partial(self._write, renderers), None),
+            }
+            threads = [Thread(target=self._guarded, args=stage, name=name) for name, stage in stages.items()]
+            executors = [
+                Thread(target=self._guarded, args=(self._execute,), name=f"executor {number}")
+                for number in range(1, self._service.executors)
+            ]
+            for thread in (*threads, *executors):
+                thread.start()
+            self._guarded(self._execute)
+            for thread in executors:
+                thread.join()
+            self._outcomes.close()
+            for thread in threads:
+                thread.join()
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _guarded(self, stage: Callable[[], None], downstream: Channel[Any] | None = None) -> None:
+        """Runs a stage; closes what it alone feeds, or everything if it raised."""
+        try:
+            stage()
+        except BaseException as error:  # noqa: BLE001  raised again by run(), in the caller's thread
+            if self._trouble is None:
+                self._trouble = error
+            self._stop.set()
+            for channel in (self._loading, self._decoded, self._outcomes):
+                channel.close()
+            self._in_flight.abandon()
+        finally:
+            if downstream is not None:
+                downstream.close()
+
+    def _read(self, loaders: ThreadPoolExecutor) -> None:
+        for group in self._transport.submissions(self._stop):
+            alone = any(submission.alone for submission in group)
+            if alone:
+                self._in_flight.wait_until_none()
+            self._in_flight.enter(len(group))
+            self._transport.begin(group)
+            self._decoded.expect(len(group))
+            for submission in group:
+                future = loaders.submit(self._service.decode, submission)
+                if not self._loading.put((submission, future), self._loading_cost(submission)):
+                    return
+            if alone:
+                self._in_flight.wait_until_none()
+
+    def _loading_cost(self, submission: Submission) -> int:
+        share = LOADING_BYTES // (LOADS_A_THREAD * self._service.io_threads)
+        return max(share, COMPRESSION * len(submission.image))
+
+    def _collect(self) -> None:
+        while loading := self._loading.take():
+            [(submission, future)] = loading
+            try:
+                job = future.result()
+            except JobError as error:
+                self._decoded.expect(-1)
+                is_open = self._outcomes.put((submission, error))
+            else:
+                cost = KNOWN_IMAGE_BYTES if isinstance(job.image, KnownImage) else job.image.nbytes
+                is_open = self._decoded.put((submission, job), cost)
+            if not is_open:
+                self._loading.close()
+                return
+
+    def _execute(self) -> None:
+        service = self._service
+        executor = Executor(service.segmenter, service.batch_size, service.embeddings, service.events)
+        while batch := self._decoded.take(executor.limit, service.max_wait_seconds):
+            if self._stop.is_set():
+                self._decoded.close()
+                self._in_flight.abandon()
+                return
+            outcomes = executor.run([job for _, job in batch])
+            for (submission, _), outcome in zip(batch, outcomes, strict=True):
+                self._outcomes.put((submission, outcome))
+
+    def _write(self, renderers: ThreadPoolExecutor) -> None:
+        while taken := self._outcomes.take(OUTCOMES):
+            rendering = []
+            for submission, outcome in taken:
+                try:
+                    named = self._named(submission, outcome)
+                except JobError as error:
+                    self._transport.reject(submission, error)
+                else:
+                    rendering.append((submission, renderers.submit(self._rendered, named)))
+            deliveries = []
+            for submission, future in rendering:
+                try:
+                    deliveries.append(Delivery(submission, future.result()))
+                except JobError as error:
+                    self._transport.reject(submission, error)
+            if deliveries:
+                began = time.perf_counter()
+                self._transport.deliver(deliveries)
+                share = (time.perf_counter() - began) / len(deliveries)
+                for _ in deliveries:
+                    self._service.events.timed({"publishing": share})
+            self._in_flight.leave(len(taken))
+
+    def _rendered(self, segmentation: Segmentation) -> tuple[Artifact, ...]:
+        began = time.perf_counter()
+        artifacts = rendered(self._service.formats, segmentation, self._service.clean)
+        seconds = {**segmentation.seconds, "rendering": time.perf_counter() - began}
+        self._service.events.timed(seconds)
+        return artifacts
+
+    def _named(self, submission: Submission, outcome: Outcome) -> Segmentation:
+        """The outcome under the name that its files will have; raises the JobError that it is."""
+        if isinstance(outcome, JobError):
+            raise outcome
+        suffixes = [suffix for form in self._service.formats for suffix in form.suffixes(outcome)]
+        name = self._transport.reserve(submission, suffixes)
+        image_file = base_name(submission.image_name)
+        return replace(outcome, name=name, image_file=image_file, image=submission.image)
+
+
+@contextmanager
+def _pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _InFlight:
+    """How many submissions were begun and have no outcome yet."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._abandoned = False
+        self._changed = Condition()
+
+    def enter(self, count: int) -> None:
+        with self._changed:
+            self._count += count
+
+    def leave(self, count: int) -> None:
+        with self._changed:
+            self._count -= count
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Nobody needs to wait any more: the run is ending."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+
+    def wait_until_none(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._count == 0 or self._abandoned)

@@ -1,0 +1,99 @@
+"""Masks without what nobody wants in them: specks, pinholes, and objects of the wrong size."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sampoll.core.results import BoolMask, Mask, PixelBox, Segmentation
+
+EIGHT, FOUR = 8, 4
+"""Pixels of an object hang together over corners too; those of a hole only over edges."""
+
+Parts: TypeAlias = NDArray[Any]
+"""Shape (N, 5): left, top, width, height and area of N connected parts, as OpenCV lists them."""
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What is done to a mask, in this order. Areas are numbers of pixels, sizes are widths and heights.
+
+    Holes of less than `fill_holes_area` are filled. Connected parts of less than `remove_islands_area` are
+    dropped, but never the largest one. Parts narrower or lower than `min_object_size`, or wider or higher
+    than `max_object_size`, are dropped, whichever they are. Of what is left, `largest_only` keeps the part of
+    the largest area.
+    """
+
+    fill_holes_area: int = 0
+    remove_islands_area: int = 0
+    min_object_size: int = 0
+    max_object_size: int | None = None
+    largest_only: bool = False
+
+    def __call__(self, segmentation: Segmentation) -> Segmentation:
+        """The same segmentation with clean masks; as many, though some may be empty now."""
+        if self == NOTHING:
+            return segmentation
+        masks = tuple(tuple(self.of(mask) for mask in masks) for masks in segmentation.masks)
+        return replace(segmentation, masks=masks)
+
+    def of(self, mask: Mask) -> Mask:
+        """One mask, clean."""
+        box = mask.box
+        if box is None:
+            return mask
+        pixels = before = mask.pixels_in(box)
+        if self.fill_holes_area > 0:
+            pixels = _without_holes(pixels, self.fill_holes_area)
+        if self._chooses:
+            pixels = _with_parts(pixels, self._chosen)
+        return mask if np.array_equal(pixels, before) else _placed(pixels, box, mask)
+
+    @property
+    def _chooses(self) -> bool:
+        return replace(self, fill_holes_area=0) != NOTHING
+
+    def _chosen(self, parts: Parts) -> NDArray[np.bool_]:
+        """Which of the parts stay, shape (N,)."""
+        width, height, area = parts[:, cv2.CC_STAT_WIDTH], parts[:, cv2.CC_STAT_HEIGHT], parts[:, 4]
+        chosen: NDArray[np.bool_] = area >= min(self.remove_islands_area, area.max())
+        chosen &= np.minimum(width, height) >= self.min_object_size
+        if self.max_object_size is not None:
+            chosen &= np.maximum(width, height) <= self.max_object_size
+        if self.largest_only and chosen.any():
+            largest = np.argmax(np.where(chosen, area, 0))
+            chosen = np.arange(len(parts)) == largest
+        return chosen
+
+
+NOTHING = Cleaning()
+
+
+def _without_holes(pixels: BoolMask, area: int) -> BoolMask:
+    """`pixels` with holes of less than `area` pixels filled."""
+    # With a border, everything outside hangs together; it is no hole, however small.
+    background = cv2.copyMakeBorder((~pixels).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(background, connectivity=FOUR)
+    is_hole = stats[:, cv2.CC_STAT_AREA] < area
+    is_hole[[0, labels[0, 0]]] = False
+    filled: BoolMask = pixels | is_hole[labels[1:-1, 1:-1]]
+    return filled
+
+
+def _with_parts(pixels: BoolMask, chosen: Callable[[Parts], NDArray[np.bool_]]) -> BoolMask:
+    """Of the connected parts, those that are chosen."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.view(np.uint8), connectivity=EIGHT)
+    stays = np.zeros(len(stats), np.bool_)
+    stays[1:] = chosen(stats[1:])  # 0 is the background
+    kept: BoolMask = stays[labels]
+    return kept
+
+
+def _placed(pixels: BoolMask, box: PixelBox, mask: Mask) -> Mask:
+    """`mask` with other pixels inside `box`, which is its own."""
+    whole = np.zeros(mask.size, np.bool_)
+    whole[box.top : box.bottom + 1, box.left : box.right + 1] = pixels
+    return Mask.from_array(whole, mask.score)

@@ -1,0 +1,29 @@
+"""Segmentations as files in memory, whatever a format does."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from sampoll.core.errors import OutputFailed
+from sampoll.core.protocols import Format
+from sampoll.core.results import Artifact, Segmentation
+
+Clean: TypeAlias = Callable[[Segmentation], Segmentation]
+"""What is done to masks before they are rendered; there are as many afterwards."""
+
+
+def unchanged(segmentation: Segmentation) -> Segmentation:
+    return segmentation
+
+
+def rendered(
+    formats: Sequence[Format], segmentation: Segmentation, clean: Clean = unchanged
+) -> tuple[Artifact, ...]:
+    """The files of every format, in order; OutputFailed if one cannot be made."""
+    artifacts: list[Artifact] = []
+    try:
+        segmentation = clean(segmentation)
+        for form in formats:
+            artifacts.extend(form.render(segmentation, tuple(artifacts)))
+    except Exception as error:
+        raise OutputFailed(f"no output could be made: {type(error).__name__}: {error}") from error
+    return tuple(artifacts)

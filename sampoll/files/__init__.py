@@ -1,0 +1,1 @@
+"""Acts on files that know nothing of jobs."""

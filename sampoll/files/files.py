@@ -1,0 +1,221 @@
+"""Acts on files that either happen or do not, and never on what a link points to."""
+
+import ctypes
+import errno
+import os
+import shutil
+import stat
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+# Linux only; None elsewhere.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC_RENAMEAT2 = getattr(_LIBC, "renameat2", None)
+_LIBC_SYNCFS = getattr(_LIBC, "syncfs", None)
+
+
+def identity_of(directory: Path) -> tuple[int, int] | None:
+    """What stays the same as long as it is the same directory; None if there is none."""
+    try:
+        status = directory.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def subdirectories(directory: Path) -> list[Path]:
+    """The directories directly inside, by name; none if `directory` is gone."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+@contextmanager
+def opened_regular(path: Path) -> Iterator[FileIO]:
+    """A regular file, open for reading; OSError for a link (ELOOP) or anything else (EINVAL)."""
+    # Without O_NONBLOCK, opening a pipe would wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with FileIO(descriptor) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
+        yield file
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a regular file; OSError for a link (ELOOP) or anything else (EINVAL)."""
+    with opened_regular(path) as file:
+        return file.readall()
+
+
+def create_file(path: Path, content: bytes, *, sync: bool) -> None:
+    """Creates `path`; on the disk, if `sync`. After a failure the file may exist, incomplete."""
+    with FileIO(path, "x") as file:
+        _write_all(file, content)
+        if sync:
+            os.fsync(file.fileno())
+
+
+def create_anew(path: Path, content: bytes, *, sync: bool) -> None:
+    """Creates `path`, in the place of what a process that was killed here may have left."""
+    try:
+        create_file(path, content, sync=sync)
+    except FileExistsError:
+        path.unlink()
+        create_file(path, content, sync=sync)
+
+
+def append_line(path: Path, line: bytes, *, sync: bool) -> None:
+    """Adds a line to a file, which is created where it is missing.
+
+    With `sync`, the line and the file's name are on the disk. A process that is killed here leaves a torn
+    line; the next one begins on a line of its own all the same.
+    """
+    with FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666), "a") as file:
+        _write_all(file, b"\n" + line)
+        if sync:
+            os.fsync(file.fileno())
+    if sync:
+        sync_directory(path.parent)
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    unwritten = memoryview(content)
+    while unwritten:
+        unwritten = unwritten[file.write(unwritten) :]
+
+
+def ensure_directory(directory: Path) -> None:
+    """Creates a directory, and those above it, where it is missing; their names are then on the disk."""
+    if not directory.is_dir():
+        ensure_directory(directory.parent)
+        directory.mkdir(exist_ok=True)
+        sync_directory(directory.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """The names in `directory` are on the disk."""
+    with _opened(directory) as descriptor:
+        os.fsync(descriptor)
+
+
+def sync_filesystem(directory: Path) -> None:
+    """Everything on the filesystem of `directory` is on the disk, other people's files included."""
+    if _LIBC_SYNCFS is None:
+        os.sync()
+        return
+    with _opened(directory) as descriptor:
+        if _LIBC_SYNCFS(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), os.fspath(directory))
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def move_unless_taken(source: Path, target: Path) -> bool:
+    """Moves a file in one step; False, with nothing changed, if `target` exists.
+
+    Across filesystems, the source goes once a complete copy is in place.
+    """
+    match _rename_unless_taken(source, target):
+        case 0:
+            return True
+        case errno.EEXIST:
+            return False
+        case errno.EXDEV:
+            return _move_a_copy(source, target)
+        case errno.EINVAL | errno.ENOSYS | errno.EOPNOTSUPP:  # not on this filesystem, or not on this system
+            return _link_and_unlink(source, target)
+        case number:
+            raise OSError(number, os.strerror(number), os.fspath(source), None, os.fspath(target))
+
+
+def move_over(source: Path, target: Path) -> None:
+    """Moves a file, to whatever file has that name.
+
+    Across filesystems, the source goes once a complete copy is in place.
+    """
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with _copied_beside(source, target) as copy:
+            copy.rename(target)
+            sync_directory(target.parent)
+        source.unlink()
+
+
+def _rename_unless_taken(source: Path, target: Path) -> int:
+    """renameat2(2) with RENAME_NOREPLACE; returns its errno, 0 for success."""
+    if _LIBC_RENAMEAT2 is None:
+        return errno.ENOSYS
+    here = -100  # AT_FDCWD
+    if _LIBC_RENAMEAT2(here, os.fsencode(source), here, os.fsencode(target), 1) == 0:
+        return 0
+    return ctypes.get_errno()
+
+
+def link_unless_taken(source: Path, target: Path) -> bool:
+    """Gives a file a second name; False if that is taken. Where a file can have only one, it is a copy."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        copy = source.with_name(f"{source.name}.copy")
+        create_anew(copy, source.read_bytes(), sync=False)
+        if not move_unless_taken(copy, target):
+            copy.unlink()
+            return False
+    return True
+
+
+def _link_and_unlink(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        if not target.samefile(source):  # otherwise this was done before, and cut off in the middle
+            return False
+    source.unlink()
+    return True
+
+
+def _move_a_copy(source: Path, target: Path) -> bool:
+    with _copied_beside(source, target) as copy:
+        if not move_unless_taken(copy, target):
+            return False
+        sync_directory(target.parent)
+    source.unlink()
+    return True
+
+
+@contextmanager
+def _copied_beside(source: Path, target: Path) -> Iterator[Path]:
+    """A complete copy on the filesystem of `target`, which is removed if it is still there at the end."""
+    copy = target.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        shutil.copy2(source, copy, follow_symlinks=False)
+        with copy.open("rb") as file:
+            os.fsync(file.fileno())
+        yield copy
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def remove_tree(directory: Path) -> None:
+    """Removes what can be removed of a directory of our own; what stays is found again later."""
+    shutil.rmtree(directory, ignore_errors=True)

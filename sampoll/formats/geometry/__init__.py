@@ -1,0 +1,1 @@
+"""Masks as outlines and as run-length encodings."""

@@ -1,0 +1,52 @@
+"""Results from their records: what `Opex` has written, as values again."""
+
+from typing import Any
+
+import orjson
+
+from sampoll.core.errors import BadPrompt
+from sampoll.core.jobs import DEFAULT_LABEL
+from sampoll.core.results import ModelInfo, Segmentation
+from sampoll.formats.geometry.rle import mask_of
+from sampoll.inputs.prompt_file import parse_prompts
+
+ANY_NUMBER = 2**31
+
+
+def segmentation_of(record: bytes, name: str) -> Segmentation:
+    """The segmentation whose record this is, `name` being its path; ValueError for any other content."""
+    try:
+        return _segmentation(orjson.loads(record)["meta"], name)
+    except (ValueError, TypeError, KeyError, AttributeError, BadPrompt) as error:
+        raise ValueError(f"no record of a result: {type(error).__name__}: {error}") from error
+
+
+def labels_of(record: bytes) -> set[str]:
+    """The labels of a record's prompts, without its masks; ValueError for any other content."""
+    try:
+        prompts = orjson.loads(orjson.loads(record)["meta"]["prompts"])
+        return {str(prompt.get("label", DEFAULT_LABEL)) for prompt in prompts}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"no record of a result: {type(error).__name__}: {error}") from error
+
+
+def _segmentation(meta: dict[str, str], name: str) -> Segmentation:
+    size = orjson.loads(meta["image_size"])
+    prompts = orjson.dumps({"prompts": orjson.loads(meta["prompts"])})
+    encoded: list[tuple[list[Any], list[float]]] = list(
+        zip(orjson.loads(meta["rle"]), orjson.loads(meta["scores"]), strict=True)
+    )
+    return Segmentation(
+        job_id=meta["job_id"],
+        name=name,
+        prompts=tuple(parse_prompts(prompts, name, ANY_NUMBER).values()),
+        masks=tuple(
+            tuple(mask_of(rle, score) for rle, score in zip(rles, scores, strict=True))
+            for rles, scores in encoded
+        ),
+        model=ModelInfo(meta["model"], meta["device"], meta["checkpoint_sha256"] or None),
+        size=(size["height"], size["width"]),
+        image_sha256=meta["image_sha256"],
+        seconds=orjson.loads(meta["seconds"]),
+        image_file=meta["image_file"],
+    )

@@ -1,0 +1,1 @@
+"""What people send, into values: images, prompt files, and data sets."""

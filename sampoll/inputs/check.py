@@ -1,0 +1,90 @@
+"""`sampoll prompts check`: prompt files before a run, as a run would see them."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sampoll.core.errors import AmbiguousPair, BadImage, BadPrompt, InputUnavailable, JobError
+from sampoll.core.filenames import is_ignored, is_image, is_prompt, is_searched, split_name
+from sampoll.inputs.decode import DecodingOptions, check_inside, image_size
+from sampoll.inputs.prompt_file import parse_prompts
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A prompt file, how many prompts it has, and the image that it is for, if that is there already."""
+
+    path: Path
+    prompts: int
+    image: Path | None
+
+
+def check_prompts(paths: Iterable[Path], options: DecodingOptions) -> Iterator[Checked | JobError]:
+    """Every prompt file among `paths`, in and below folders that a run would search; in its place the error
+    that it would meet."""
+    for path in paths:
+        if path.is_dir():
+            files = sorted(_prompt_files(path))
+        elif path.exists():
+            files = [path]
+        else:
+            raise InputUnavailable(f"no file or folder {path}")
+        for file in files:
+            try:
+                yield _checked(file, options)
+            except JobError as error:
+                yield error
+
+
+def _prompt_files(directory: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(directory):
+        here = Path(root)
+        folders[:] = [name for name in folders if is_searched(str((here / name).relative_to(directory)))]
+        for name in names:
+            if is_prompt(name) and not is_ignored(name) and (here / name).is_file():
+                yield here / name
+
+
+def check_pair(
+    prompt: bytes, prompt_file: str, image: bytes | None, image_file: str, options: DecodingOptions
+) -> int:
+    """The number of prompts; the JobError that a run would meet, as far as that can be told without decoding
+    the image, if there is one."""
+    placed = parse_prompts(prompt, prompt_file, options.max_prompts)
+    if image is None:
+        return len(placed)
+    size = image_size(image, options.exif)
+    if size is None:
+        raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=image_file)
+    height, width = size
+    if height * width > options.max_pixels:
+        raise BadImage(
+            f"is {width}x{height}, more than {options.max_pixels} pixels (--max-pixels)", file=image_file
+        )
+    for place, one in placed.items():
+        check_inside(one, size, prompt_file, place)
+    return len(placed)
+
+
+@lru_cache(16)
+def _by_stem(directory: Path) -> Mapping[str, Sequence[Path]]:
+    """What lies in a directory, by stem and name, looked through once."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(directory.glob("*")):
+        found.setdefault(split_name(path.name)[0], []).append(path)
+    return found
+
+
+def _checked(path: Path, options: DecodingOptions) -> Checked:
+    beside = _by_stem(path.parent)[split_name(path.name)[0]]
+    images = [p for p in beside if is_image(p.name)]
+    if len(images) > 1 or sum(is_prompt(p.name) for p in beside) > 1:
+        raise AmbiguousPair(f"{', '.join(p.name for p in beside)} share one stem", file=str(path))
+    image = images[0] if images else None
+    try:
+        prompt, content = path.read_bytes(), None if image is None else image.read_bytes()
+    except OSError as error:
+        raise BadPrompt(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+    return Checked(path, check_pair(prompt, str(path), content, str(image), options), image)

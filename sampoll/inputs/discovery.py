@@ -1,0 +1,104 @@
+"""Pairs named on a command line, where they lie."""
+
+import glob
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from sampoll.core.errors import BadImage, BadPrompt, IncompletePair, InputUnavailable, UnreadableInput
+from sampoll.core.filenames import PROMPT_SUFFIXES, is_image, is_prompt, split_name, versioned
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its prompt; `name` is the image's path in the folder that was named, without extension."""
+
+    name: str
+    image: Path
+    prompt: Path
+
+
+def pairs_of(paths: Iterable[str], prompt: Path | None) -> Iterator[Pair | IncompletePair]:
+    """The pairs among files, in and below folders, and of what shell patterns match, each under a name of
+    its own; an IncompletePair for an image without a prompt. With `prompt`, it is that of every image.
+
+    InputUnavailable for what is not there.
+    """
+    names: set[str] = set()
+    for image, wanted in _images(paths):
+        beside = [prompt] if prompt else _prompts_beside(image)
+        if len(beside) != 1:
+            what = "has no prompt" if not beside else f"has {len(beside)} prompts"
+            suffixes = " or ".join(sorted(PROMPT_SUFFIXES))
+            yield IncompletePair(
+                f"{what}: one is needed beside it, {image.stem} and {suffixes}", file=str(image)
+            )
+            continue
+        version = 1
+        while (name := versioned(wanted, version)) in names:
+            version += 1
+        names.add(name)
+        yield Pair(name, image, beside[0])
+
+
+def content_of(pair: Pair) -> tuple[bytes, bytes]:
+    """The image file and the prompt, which is JSON; a JobError names the file at fault."""
+    content = {}
+    for path in (pair.image, pair.prompt):
+        try:
+            content[path] = path.read_bytes()
+        except OSError as error:
+            raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+    try:
+        orjson.loads(content[pair.prompt])
+    except orjson.JSONDecodeError as error:
+        raise BadPrompt(f"is not JSON in UTF-8: {error}", file=str(pair.prompt)) from error
+    return content[pair.image], content[pair.prompt]
+
+
+def _images(paths: Iterable[str]) -> Iterator[tuple[Path, str]]:
+    """Each image, and its path without extension from where it was looked for."""
+    for text in paths:
+        found = [Path(text)] if Path(text).exists() else _matches(text)
+        if not found:
+            raise InputUnavailable(f"no file or folder {text}")
+        for path in found:
+            if path.is_dir():
+                for image in sorted(p for p in path.rglob("*") if is_image(p.name) and p.is_file()):
+                    yield image, split_name(str(image.relative_to(path)))[0]
+            elif not is_prompt(path.name):
+                yield path, split_name(path.name)[0]
+
+
+def _matches(pattern: str) -> list[Path]:
+    # Not Path.glob, which takes no absolute patterns.
+    return [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+
+
+def _prompts_beside(image: Path) -> list[Path]:
+    stem = split_name(image.name)[0]
+    return [path for suffix in sorted(PROMPT_SUFFIXES) if (path := image.with_name(stem + suffix)).is_file()]
+
+
+def image_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files among `paths`, whatever they are, and the images in and below the folders, by name;
+    InputUnavailable for what is not there."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(file for file in path.rglob("*") if is_image(file.name) and file.is_file())
+        elif path.exists():
+            yield path
+        else:
+            raise InputUnavailable(f"no file or folder {path}")
+
+
+def read_image(path: Path, max_image_bytes: int) -> bytes:
+    """The content of an image file; BadImage if it is too large or cannot be read."""
+    try:
+        if path.stat().st_size > max_image_bytes:
+            raise BadImage(f"has more than {max_image_bytes} bytes (--max-image-bytes)", file=str(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror or error}", file=str(path)) from error

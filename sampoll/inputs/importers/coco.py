@@ -1,0 +1,68 @@
+"""COCO: boxes of annotations, or their keypoints where they have no box.
+
+https://cocodataset.org/#format-data
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sampoll.core.errors import BadPrompt, InputUnavailable
+from sampoll.core.jobs import Point, Prompt
+from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, json_of, named, number
+
+NOT_LABELED = 0
+"""The visibility of a keypoint that is not there."""
+
+
+def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
+    """An instances file; images are in its own folder unless `images` is given. Crowds are passed over: their
+    boxes are around no single object."""
+    document = json_of(source)
+    listed, annotations = (_list(document, key, source) for key in ("images", "annotations"))
+    labels = {str(c.get("id")): str(c.get("name", "")) for c in _objects(document.get("categories") or [])}
+    by_image: dict[str, list[Prompt]] = {}
+    for index, annotation in enumerate(annotations):
+        try:
+            if not isinstance(annotation, dict):
+                raise ValueError("must be a JSON object")
+            if not annotation.get("iscrowd"):
+                prompt = _prompt(annotation, labels)
+                by_image.setdefault(str(annotation.get("image_id")), []).append(prompt)
+        except ValueError as error:
+            yield BadPrompt(str(error), file=str(source), field=f"annotations[{index}]")
+    for index, image in enumerate(listed):
+        prompts = by_image.get(str(image.get("id"))) if isinstance(image, dict) else None
+        if prompts:
+            name = PurePosixPath(str(image.get("file_name", "")))
+            if not name.name or name.is_absolute() or ".." in name.parts:
+                message = "must be a path below the folder of the images"
+                yield BadPrompt(message, file=str(source), field=f"images[{index}].file_name")
+                continue
+            yield AnnotatedImage(str(name), (images or source.parent) / name, tuple(prompts))
+
+
+def _list(document: Any, key: str, source: Path) -> list[Any]:
+    found = document.get(key) if isinstance(document, dict) else None
+    if not isinstance(found, list):
+        raise InputUnavailable(f'{source} is no COCO file: it has no list of "{key}"')
+    return found
+
+
+def _objects(values: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
+    return (value for value in values if isinstance(value, dict))
+
+
+def _prompt(annotation: Mapping[str, Any], labels: Mapping[str, str]) -> Prompt:
+    label = labels.get(str(annotation.get("category_id")), "")
+    id = None if annotation.get("id") is None else str(annotation["id"])
+    box, keypoints = annotation.get("bbox"), annotation.get("keypoints")
+    if isinstance(box, list) and len(box) == 4:
+        x, y, width, height = map(number, box)
+        return box_prompt(x, y, x + width, y + height, label, id)
+    if isinstance(keypoints, list) and len(keypoints) % 3 == 0 and box is None:
+        triples = zip(*[iter(map(number, keypoints))] * 3, strict=True)
+        points = tuple(Point(x, y, 1) for x, y, visibility in triples if visibility != NOT_LABELED)
+        if points:
+            return Prompt(points=points, **named(label, id))
+    raise ValueError("bbox must be [x, y, width, height]; without one, keypoints must be [x, y, v, ...]")

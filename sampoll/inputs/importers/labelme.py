@@ -1,0 +1,61 @@
+"""LabelMe: rectangles, points, and the boxes around polygons and all other shapes.
+
+https://github.com/wkentaro/labelme
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+
+from sampoll.core.errors import BadPrompt
+from sampoll.core.jobs import Point, Prompt
+from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, documents_of, named, number
+
+
+def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
+    """A file, or a folder of them. Points of one label and one `group_id` are one prompt."""
+    for found in documents_of(source, "LabelMe", "shapes"):
+        if isinstance(found, BadPrompt):
+            yield found
+            continue
+        path, document = found
+        # As it was written, perhaps under Windows; LabelMe's own files are beside their images.
+        image_name = PureWindowsPath(str(document.get("imagePath", ""))).as_posix()
+        folder = path.parent if images is None else images / path.parent.relative_to(_root(source))
+        image = folder / (image_name if images is None else Path(image_name).name)
+        prompts: list[Prompt] = []
+        groups: dict[Any, int] = {}
+        for index, shape in enumerate(document["shapes"]):
+            try:
+                _add(prompts, groups, shape)
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                yield BadPrompt(str(error), file=str(path), field=f"shapes[{index}]")
+        if prompts:
+            name = path.relative_to(_root(source)).with_suffix(Path(image_name).suffix)
+            yield AnnotatedImage(name.as_posix(), image, tuple(prompts))
+
+
+def _root(source: Path) -> Path:
+    return source if source.is_dir() else source.parent
+
+
+def _add(prompts: list[Prompt], groups: dict[Any, int], shape: Mapping[str, Any]) -> None:
+    label, group = str(shape.get("label") or ""), shape.get("group_id")
+    points = np.array([[number(x), number(y)] for x, y in shape["points"]])
+    match shape.get("shape_type", "polygon"):
+        case "point" | "points":
+            new = tuple(Point(x, y, 1) for x, y in points.tolist())
+            index = groups.setdefault((label, object() if group is None else group), len(prompts))
+            if index == len(prompts):
+                prompts.append(Prompt(points=new, **named(label, None)))
+            else:
+                prompts[index] = replace(prompts[index], points=(*prompts[index].points, *new))
+            return
+        case "circle":  # its centre, and a point on it
+            radius = float(np.hypot(*(points[1] - points[0])))
+            points = np.stack([points[0] - radius, points[0] + radius])
+    (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    prompts.append(box_prompt(x0, y0, x1, y1, label))

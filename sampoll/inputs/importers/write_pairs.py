@@ -1,0 +1,80 @@
+"""Annotated images as pairs in a directory that `sampoll run` takes them from."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import orjson
+
+from sampoll.core.errors import AmbiguousPair, BadImage, JobError, OutputExists, translated_os_errors
+from sampoll.core.filenames import PROMPT_SUFFIXES, is_image, split_name
+from sampoll.files.atomic import replaced_file
+from sampoll.inputs.importers.base import AnnotatedImage
+from sampoll.inputs.prompt_file import prompts_document
+
+PROMPT_SUFFIX = ".json"
+UNLINKABLE = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)
+"""What a file system says that cannot make a hard link here."""
+
+
+def write_pairs(
+    images: Iterable[AnnotatedImage | JobError], directory: Path, *, copies: bool
+) -> Iterator[str | JobError]:
+    """Makes a pair of each annotated image, which is hard-linked unless it is to be copied, or cannot be
+    linked; yields their names, and what is wrong with the others."""
+    written: set[str] = set()
+    for image in images:
+        if isinstance(image, JobError):
+            yield image
+            continue
+        try:
+            yield _written(image, directory, written, copies=copies)
+        except JobError as error:
+            yield error
+
+
+def _written(image: AnnotatedImage, directory: Path, written: set[str], *, copies: bool) -> str:
+    stem = split_name(image.name)[0]
+    if not is_image(image.name):
+        raise BadImage("has no extension of an image", file=image.name)
+    if not image.path.is_file():
+        raise BadImage(f"is not there: no file {image.path}", file=image.name)
+    if stem in written:
+        raise AmbiguousPair(
+            "shares its name but for the extension with another image: import one of them elsewhere",
+            file=image.name,
+        )
+    target = directory / image.name
+    taken = [path for path in (target, *_prompts_of(target)) if os.path.lexists(path)]
+    if taken:
+        raise OutputExists(f"{taken[0]} is there already: the pair was left as it is", file=image.name)
+    prompts = prompts_document(image.prompts)
+    document = prompts[0] if len(prompts) == 1 else {"prompts": prompts}
+    with translated_os_errors("write pairs to", directory):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The prompt first: a run that watches the directory takes a pair once both are there.
+        with replaced_file(target.with_name(split_name(target.name)[0] + PROMPT_SUFFIX)) as file:
+            file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        _put(image.path, target, copies=copies)
+    written.add(stem)
+    return stem
+
+
+def _prompts_of(image: Path) -> list[Path]:
+    return [image.with_name(split_name(image.name)[0] + suffix) for suffix in sorted(PROMPT_SUFFIXES)]
+
+
+def _put(image: Path, target: Path, *, copies: bool) -> None:
+    if not copies:
+        try:
+            os.link(image.resolve(), target)
+            return
+        except OSError as error:
+            if error.errno not in UNLINKABLE:
+                raise
+    # Under a name that nobody takes, until it is whole.
+    part = target.with_name(f".{target.name}.part")
+    shutil.copyfile(image, part)
+    part.rename(target)

@@ -1,0 +1,69 @@
+"""Mask prompts as they are sent: a small image, or an array, in base64."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sampoll.core.jobs import LOW_RES_SIDE, LowResMask
+
+PNG_SIGNATURE, NPY_SIGNATURE = b"\x89PNG", b"\x93NUMPY"
+LOGIT_OF_WHITE = 10.0
+"""Black is its negative, and gray lies between: as SAM 2 makes logits of a mask."""
+_SHAPES = ((LOW_RES_SIDE, LOW_RES_SIDE), (1, LOW_RES_SIDE, LOW_RES_SIDE))
+
+
+def decode_mask_prompt(text: str) -> LowResMask:
+    """The mask prompt in `text`; ValueError says what is wrong with it."""
+    try:
+        content = base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise ValueError(f"is not base64: {error}") from error
+    if content.startswith(PNG_SIGNATURE):
+        return LowResMask(content, _from_png(content))
+    if content.startswith(NPY_SIGNATURE):
+        return LowResMask(content, _from_npy(content))
+    raise ValueError("must be a PNG or an .npy file in base64")
+
+
+def encode_mask_prompt(mask: LowResMask) -> str:
+    return base64.b64encode(mask.content).decode("ascii")
+
+
+def _from_png(content: bytes) -> Any:
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.size != (LOW_RES_SIDE, LOW_RES_SIDE) or image.mode not in ("1", "L"):
+                raise ValueError(
+                    f"must be a grayscale PNG of {LOW_RES_SIDE}x{LOW_RES_SIDE} pixels, "
+                    f"and is {image.mode} of {image.width}x{image.height}"
+                )
+            shares = np.asarray(image.convert("L"), np.float32) / 255
+    except (OSError, SyntaxError) as error:  # Pillow's way to say that a PNG is broken
+        raise ValueError(f"is a PNG that cannot be read: {error}") from error
+    return LOGIT_OF_WHITE * (2 * shares - 1)
+
+
+def _from_npy(content: bytes) -> Any:
+    file = io.BytesIO(content)
+    try:
+        # The header first: reading an array makes room for whatever it claims.
+        version = np.lib.format.read_magic(file)
+        read_header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read_header(file)
+        if shape not in _SHAPES or dtype.kind != "f":
+            raise ValueError(
+                f"must hold floats of shape {_SHAPES[0]}, and holds {dtype} of shape {tuple(shape)}"
+            )
+        file.seek(0)
+        array = np.load(file, allow_pickle=False)
+    except Exception as error:  # what numpy says of a broken header can be any of Python's own errors
+        raise ValueError(f"is an .npy file that cannot be used: {error}") from error
+    logits = array.reshape(_SHAPES[0]).astype(np.float32)
+    if not np.isfinite(logits).all():
+        raise ValueError("is an .npy file with values that are not finite")
+    return logits

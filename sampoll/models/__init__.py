@@ -1,0 +1,1 @@
+"""Segmenters and their weights: a family of models is one module or folder."""

@@ -1,0 +1,171 @@
+"""Large files over HTTP: resumed where they broke off, checked, and there whole or not at all."""
+
+import fcntl
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import requests
+from tqdm import tqdm
+
+from sampoll.core.errors import CutShort, ModelUnavailable, StorageTrouble, translated_os_errors
+from sampoll.models.checkpoints import Checkpoint, sha256_of
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 2**16
+"""What came of the last one is lost when a connection breaks off."""
+STALLED_SECONDS = 30.0
+"""After so long without a byte, a connection is given up and another one made."""
+TRIES = 5
+"""In a row, without a byte more."""
+LONGEST_PAUSE_SECONDS = 8.0
+PART = ".part"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a URL must give: so many bytes with this digest."""
+
+    url: str
+    size: int
+    sha256: str
+
+
+def wanted_of(checkpoint: Checkpoint, mirror: str | None) -> Wanted:
+    """A checkpoint from where its authors have it, or from a mirror."""
+    url = checkpoint.url if mirror is None else f"{mirror.rstrip('/')}/{checkpoint.file}"
+    return Wanted(url, checkpoint.size, checkpoint.sha256)
+
+
+def download(
+    wanted: Wanted, path: Path, *, show_progress: bool, stalled_seconds: float = STALLED_SECONDS
+) -> None:
+    """Puts what is wanted at `path`, going on with what an earlier download left.
+
+    ModelUnavailable if the server does not have it, or something else; StorageTrouble if there is no room.
+    Proxies are those of the environment (HTTPS_PROXY, NO_PROXY).
+    """
+    with translated_os_errors("download to", path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path) as part:
+            if path.is_file():  # another process was faster
+                return
+            _check_room(wanted, part)
+            with tqdm(
+                total=wanted.size, unit="B", unit_scale=True, desc=path.name, disable=not show_progress
+            ) as bar:
+                _fetch(wanted, part, bar, stalled_seconds)
+            if sha256_of(part) != wanted.sha256:
+                part.unlink()
+                raise ModelUnavailable(
+                    f"{wanted.url} gave a file of the right size and with another sha256: it was deleted. "
+                    "Try again, or another --mirror"
+                )
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.rename(path)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """The unfinished file, while nobody else works on it; CutShort if somebody does."""
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CutShort(f"another process downloads {path.name} just now: wait for it") from error
+        yield path.with_name(path.name + PART)
+
+
+def _check_room(wanted: Wanted, part: Path) -> None:
+    missing = wanted.size - _size_of(part)
+    free = shutil.disk_usage(part.parent).free
+    if free < missing:
+        raise StorageTrouble(
+            f"{part.parent} has {free} bytes free, and {missing} are missing: make room, or set another "
+            "--home"
+        )
+
+
+def _fetch(wanted: Wanted, part: Path, bar: "tqdm[Any]", stalled_seconds: float) -> None:
+    """Requests what is missing until all of it is there; ModelUnavailable if nothing more comes."""
+    failures = 0
+    with requests.Session() as session:
+        while (size := _size_of(part)) < wanted.size:
+            try:
+                _append(session, wanted, part, bar, stalled_seconds)
+                trouble = "the connection ended too early"
+            except requests.RequestException as error:
+                trouble = str(error)
+            if (now := _size_of(part)) >= wanted.size:
+                return
+            failures = 0 if now > size else failures + 1
+            if failures >= TRIES:
+                raise ModelUnavailable(
+                    f"{wanted.url}: {trouble}; {now} of {wanted.size} bytes are kept, and the next try "
+                    "goes on from there"
+                )
+            log.info("%s after %d of %d bytes; trying again", trouble, now, wanted.size)
+            time.sleep(min(2.0**failures / 4, LONGEST_PAUSE_SECONDS))
+
+
+def _append(
+    session: requests.Session, wanted: Wanted, part: Path, bar: "tqdm[Any]", stalled_seconds: float
+) -> None:
+    start = _size_of(part)
+    with session.get(
+        wanted.url,
+        # Not compressed: byte positions are those of the file.
+        headers={"Range": f"bytes={start}-", "Accept-Encoding": "identity"},
+        stream=True,
+        timeout=stalled_seconds,
+    ) as response:
+        _check(response, wanted, start)
+        if response.status_code == requests.codes.ok:  # it knows no ranges
+            start = 0
+        bar.n = start
+        with part.open("ab" if start else "wb") as file:
+            _copy(response, wanted, file, start, bar)
+
+
+def _check(response: requests.Response, wanted: Wanted, start: int) -> None:
+    """ModelUnavailable for an answer that another try would not mend."""
+    status = response.status_code
+    if status >= requests.codes.server_error or status == requests.codes.too_many_requests:
+        response.raise_for_status()
+    if status not in (requests.codes.ok, requests.codes.partial_content):
+        raise ModelUnavailable(f"{wanted.url} answers {status} {response.reason}: correct --mirror")
+    if status == requests.codes.partial_content:
+        expected = f"bytes {start}-{wanted.size - 1}/{wanted.size}"
+        got = response.headers.get("Content-Range", "")
+        if got != expected:
+            raise ModelUnavailable(f"{wanted.url} has another file: it offers {got!r}, and not {expected!r}")
+    elif response.headers.get("Content-Length", str(wanted.size)) != str(wanted.size):
+        raise ModelUnavailable(
+            f"{wanted.url} has another file: {response.headers['Content-Length']} bytes, not {wanted.size}"
+        )
+
+
+def _copy(response: requests.Response, wanted: Wanted, file: IO[bytes], start: int, bar: "tqdm[Any]") -> None:
+    size = start
+    for chunk in response.iter_content(CHUNK_BYTES):
+        size += len(chunk)
+        if size > wanted.size:
+            file.truncate(0)
+            raise ModelUnavailable(f"{wanted.url} has another file: more than {wanted.size} bytes")
+        file.write(chunk)
+        bar.update(len(chunk))
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,235 @@
+"""SAM's mask decoder and prompt encoder over the weights of `segment_anything`, for prompts of many images in
+one call, with nothing computed twice and nothing read back from the device.
+
+Shapes: I images, P prompts, T tokens a prompt, S x S = L image tokens (64 x 64), D channels (256), E channels
+inside attention over the image (D / 2).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812  as everywhere
+from segment_anything.modeling import Sam
+from segment_anything.modeling.common import LayerNorm2d
+from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
+from torch import Tensor, nn
+
+from sampoll.models.shared.prompt_tokens import PADDING
+
+
+class ImageSide(NamedTuple):
+    """What the decoder makes of images alone, the same for all their prompts."""
+
+    tokens: Tensor  # (I, L, D)
+    projected: Tensor  # (I, L, 3 E)
+
+
+class Decoder(nn.Module):
+    """Low-res logits and predicted IoUs, those of the original up to rounding in float32."""
+
+    def __init__(self, sam: Sam) -> None:
+        super().__init__()
+        original, prompts = sam.mask_decoder, sam.prompt_encoder
+        self.places = prompts.pe_layer
+        self.input_size: tuple[int, int] = prompts.input_image_size  # (H, W)
+        kinds = [prompts.not_a_point_embed, *prompts.point_embeddings]
+        self.kinds = nn.Parameter(torch.cat([kind.weight for kind in kinds]), requires_grad=False)  # (5, D)
+        self.no_mask: nn.Embedding = prompts.no_mask_embed
+        self.mask_downscaling: nn.Module = prompts.mask_downscaling
+
+        self.output_tokens = nn.Parameter(
+            torch.cat([original.iou_token.weight, original.mask_tokens.weight]), requires_grad=False
+        )  # (5, D): one for the predicted IoUs, four for masks
+        image_places = prompts.get_dense_pe()[0].flatten(1).T  # (L, D)
+        transformer = original.transformer
+        self.first, *rest = (_TwoWayBlock(block, image_places) for block in transformer.layers)
+        self.rest = nn.ModuleList(rest)
+        self.final = _TokenToImage(transformer.final_attn_token_to_image, image_places)
+        self.final_norm: nn.LayerNorm = transformer.norm_final_attn
+        self.upscaling = _Upscaling(original.output_upscaling)
+        self.hypernetworks = _StackedMlps(original.output_hypernetworks_mlps)
+        self.iou_head: nn.Module = original.iou_prediction_head
+
+    def image_side(self, embeddings: Sequence[Tensor]) -> ImageSide:
+        """Of embeddings of shape (D, S, S)."""
+        features = torch.stack([embedding.flatten(1) for embedding in embeddings])  # (I, D, L)
+        tokens = (features + self.no_mask.weight[..., None]).transpose(1, 2)
+        return ImageSide(tokens, self.first.projected(tokens))
+
+    def forward(
+        self,
+        images: ImageSide,
+        image_of: Tensor,
+        places: Tensor,
+        kinds: Tensor,
+        candidates: slice,
+        masks: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (P, 4 S, 4 S) and predicted IoUs (P,), of the best of the masks among `candidates` of four.
+
+        `image_of` (P,) says whose image is which; `places` (P, T, 2) are in pixels of the resized image, with
+        `kinds` (P, T); `masks` (P, 4 S, 4 S) are logits too.
+        """
+        queries, image = self._attended(images, image_of, places, kinds, masks)
+        scores = self.iou_head(queries[:, 0])[:, candidates]  # (P, C)
+        best = scores.argmax(dim=1)
+        weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[candidates]  # (C, P, D / 8)
+        rows = torch.arange(len(queries), device=best.device)
+        return self.upscaling(image, weights[best, rows][:, None])[:, 0], scores[rows, best]
+
+    def every_candidate(
+        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, candidates: slice
+    ) -> tuple[Tensor, Tensor]:
+        """The same, of each of the C candidates: (P, C, 4 S, 4 S) and (P, C)."""
+        queries, image = self._attended(images, image_of, places, kinds)
+        weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[candidates]  # (C, P, D / 8)
+        return self.upscaling(image, weights.transpose(0, 1)), self.iou_head(queries[:, 0])[:, candidates]
+
+    def _attended(
+        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, masks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The tokens of the output and the prompts (P, 5 + T, D), and the image's (P, L, D), after they have
+        seen each other."""
+        prompts = self._prompt_embeddings(places, kinds)  # (P, T, D)
+        tokens = torch.cat([self.output_tokens.expand(len(prompts), -1, -1), prompts], dim=1)  # (P, 5 + T, D)
+        image, projected = images.tokens[image_of], images.projected[image_of]
+        if masks is not None:
+            dense = self.mask_downscaling(masks[:, None])  # (P, D, S, S)
+            image = image - self.no_mask.weight + dense.flatten(2).transpose(1, 2)
+            projected = self.first.projected(image)
+        queries, image = self.first(tokens, tokens, image, projected)
+        for block in self.rest:
+            queries, image = block(queries, tokens, image)
+        return self.final_norm(queries + self.final(queries + tokens, image)), image
+
+    def _prompt_embeddings(self, places: Tensor, kinds: Tensor) -> Tensor:
+        encoded = self.places.forward_with_coords(places + 0.5, self.input_size)  # centres of pixels
+        encoded = torch.where((kinds == PADDING)[..., None], 0.0, encoded)
+        embeddings: Tensor = encoded + self.kinds[kinds + 1]
+        return embeddings
+
+
+class _TokenToImage(nn.Module):
+    """Attention of tokens to the image, whose keys and values come in one product.
+
+    Positions are added to keys only: k = (x + p) Kᵀ = x Kᵀ + p Kᵀ, and p Kᵀ is the same for all images.
+    """
+
+    def __init__(self, original: Attention, image_places: Tensor) -> None:
+        super().__init__()
+        self.original = original
+        self.weight, self.bias = _stacked([original.k_proj, original.v_proj], [True, False], image_places)
+
+    def forward(self, tokens: Tensor, image: Tensor) -> Tensor:
+        """(P, T, D) and (P, L, D) to (P, T, D)."""
+        keys, values = F.linear(image, self.weight).add_(self.bias).chunk(2, dim=-1)
+        return _attended(self.original, self.original.q_proj(tokens), keys, values)
+
+
+class _TwoWayBlock(nn.Module):
+    """Tokens attend to each other and to the image, then the image to the tokens."""
+
+    def __init__(self, original: TwoWayAttentionBlock, image_places: Tensor) -> None:
+        super().__init__()
+        self.original = original
+        to_image, to_tokens = original.cross_attn_token_to_image, original.cross_attn_image_to_token
+        self.weight, self.bias = _stacked(
+            [to_image.k_proj, to_image.v_proj, to_tokens.q_proj], [True, False, True], image_places
+        )
+
+    def projected(self, image: Tensor) -> Tensor:
+        """(B, L, D) to (B, L, 3 E): keys and values for the tokens, and queries to them."""
+        return F.linear(image, self.weight).add_(self.bias)
+
+    def forward(
+        self, queries: Tensor, tokens: Tensor, image: Tensor, projected: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`queries` and `tokens`, which stand for their positions, are (P, T, D), `image` is (P, L, D), and
+        `projected`, unless it is made here, (P, L, 3 E)."""
+        block = self.original
+        projected = self.projected(image) if projected is None else projected
+        keys, values, image_queries = projected.chunk(3, dim=-1)
+        if block.skip_first_layer_pe:
+            queries = block.self_attn(queries, queries, queries)
+        else:
+            q = queries + tokens
+            queries = queries + block.self_attn(q, q, queries)
+        queries = block.norm1(queries)
+
+        to_image = block.cross_attn_token_to_image
+        attended = _attended(to_image, to_image.q_proj(queries + tokens), keys, values)
+        queries = block.norm2(queries + attended)
+        queries = block.norm3(queries + block.mlp(queries))
+
+        to_tokens = block.cross_attn_image_to_token
+        keys, values = to_tokens.k_proj(queries + tokens), to_tokens.v_proj(queries)
+        return queries, block.norm4(image + _attended(to_tokens, image_queries, keys, values))
+
+
+class _Upscaling(nn.Module):
+    """The image tokens four times finer, as masks: transposed convolutions whose stride is their size are
+    products, and channels stay last until only masks are left."""
+
+    def __init__(self, original: nn.Sequential) -> None:
+        super().__init__()
+        self.first, self.first_bias = _as_product(original[0])
+        self.norm: LayerNorm2d = original[1]
+        self.activation: nn.Module = original[2]
+        self.second, self.second_bias = _as_product(original[3])
+
+    def forward(self, image: Tensor, weights: Tensor) -> Tensor:
+        """(P, L, D) and the weights of C masks (P, C, D / 8) to (P, C, 4 S, 4 S)."""
+        count, tokens, _ = image.shape
+        side = round(tokens**0.5)
+        x = F.linear(image, self.first, self.first_bias).view(count, tokens, 4, -1)  # (P, L, 2·2, D / 4)
+        x = F.layer_norm(x, x.shape[-1:], self.norm.weight, self.norm.bias, self.norm.eps)
+        x = self.activation(F.linear(self.activation(x), self.second, self.second_bias))
+        x = x.view(count, tokens * 16, -1) @ weights.transpose(1, 2)  # (P, L · 2·2 · 2·2, C)
+        finer: Tensor = x.view(count, side, side, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
+        return finer.reshape(count, -1, 4 * side, 4 * side)
+
+
+class _StackedMlps(nn.Module):
+    """Several MLPs of one shape, each with an input of its own, at once."""
+
+    def __init__(self, originals: nn.ModuleList) -> None:
+        super().__init__()
+        layers = list(zip(*(mlp.layers for mlp in originals), strict=True))
+        self.weights = nn.ParameterList(torch.stack([one.weight.T for one in layer]) for layer in layers)
+        self.biases = nn.ParameterList(torch.stack([one.bias[None] for one in layer]) for layer in layers)
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(M, P, D), of M MLPs, to (M, P, D / 8)."""
+        last = len(self.weights) - 1
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x, weight)
+            x = F.relu(x) if number < last else x
+        return x
+
+
+def _stacked(
+    projections: list[nn.Linear], with_places: list[bool], image_places: Tensor
+) -> tuple[nn.Parameter, nn.Parameter]:
+    """Several projections as one: weights (n E, D), and biases (L, n E) that hold what positions add."""
+    weights = torch.cat([projection.weight for projection in projections])
+    biases = [
+        projection(image_places) if placed else projection.bias.expand(len(image_places), -1)
+        for projection, placed in zip(projections, with_places, strict=True)
+    ]
+    return nn.Parameter(weights, False), nn.Parameter(torch.cat(biases, dim=1), False)
+
+
+def _as_product(convolution: Any) -> tuple[nn.Parameter, nn.Parameter]:
+    """An nn.ConvTranspose2d whose 2 x 2 kernel is its stride: weights (4 out, in) and biases (4 out)."""
+    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)  # rows, columns, out; in
+    return nn.Parameter(weight, False), nn.Parameter(convolution.bias.repeat(4), False)
+
+
+def _attended(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """`attention` of what is projected already, each of shape (P, any, E); then its output projection."""
+    q, k, v = (x.view(*x.shape[:2], attention.num_heads, -1).transpose(1, 2) for x in (q, k, v))
+    attended = F.scaled_dot_product_attention(q, k, v)  # (P, heads, any, E / heads)
+    out: Tensor = attention.out_proj(attended.transpose(1, 2).flatten(2))
+    return out

@@ -1,0 +1,156 @@
+"""Image encoders run by OpenVINO, on a CPU: converted from torch once, then read from a cache.
+
+https://docs.openvino.ai
+"""
+
+import logging
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from sampoll.core.errors import ModelUnavailable
+from sampoll.models.shared.device import BFLOAT16_FLAGS, cpu_flags
+
+if TYPE_CHECKING:
+    import openvino
+
+log = logging.getLogger(__name__)
+
+CONVERSION = 1
+"""Counted up when the same checkpoint converts to another graph."""
+MODEL_FILE = "encoder.xml"
+
+
+class OpenVinoEncoder:
+    """The same function as what was converted, up to rounding in `precision`. Threads may call it at the same
+    time."""
+
+    engine = "openvino"
+
+    def __init__(self, model: "openvino.Model", img_size: int, precision: str) -> None:
+        """`model` is quantized if `precision` is int8. ModelUnavailable if the processor does not compute in
+        it."""
+        self.img_size = img_size
+        hint = _hint(precision)
+        compiled = imported_openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+        self._compiled = compiled
+        if compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != hint:
+            raise ModelUnavailable(
+                f"OpenVINO does not compute in {precision} on this processor: use --precision fp32"
+            )
+        self._lock = threading.Lock()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Embeddings, float32 of shape (B, 256, S, S), of normalised images of shape (B, 3, 16 S, 16 S).
+
+        One by one: a single image keeps all cores busy, and several need more memory for nothing.
+        """
+        with self._lock:
+            return torch.stack([self._embedding(image) for image in images])
+
+    def _embedding(self, image: Tensor) -> Tensor:
+        [features] = self._compiled(image[None].numpy(), share_inputs=True).values()
+        return torch.from_numpy(features[0].copy())  # the next call writes to the same place
+
+
+def cached_model(encoder: Callable[[], nn.Module], checkpoint_sha256: str, cache: Path) -> "openvino.Model":
+    """The graph of a checkpoint's encoder, in float32: from `cache`, or converted from what `encoder` makes,
+    and kept there.
+
+    ModelUnavailable if it cannot be converted. Without a cache that can be written, it is at each start.
+    """
+    directory = _place(checkpoint_sha256, cache)
+    if directory.is_dir():
+        try:
+            return imported_openvino().Core().read_model(directory / MODEL_FILE)
+        except RuntimeError as error:
+            log.warning("%s is damaged, and made anew (%s)", directory, str(error).splitlines()[0])
+            shutil.rmtree(directory, ignore_errors=True)
+    began = time.monotonic()
+    log.info("converting the encoder for OpenVINO, once for this checkpoint; this takes a while")
+    model = converted(encoder())
+    log.info("converted in %.0f s", time.monotonic() - began)
+    try:
+        save(model, directory)
+    except (OSError, RuntimeError) as error:
+        log.warning("cannot keep the converted encoder in %s: %s", directory, error)
+    return model
+
+
+def converted(encoder: nn.Module) -> "openvino.Model":
+    """The graph of an encoder in float32, ready for inference, that says its `img_size`: for one image,
+    (1, 3, img_size, img_size) to (1, C, S, S)."""
+    side: int = encoder.img_size  # type: ignore[assignment]  # torch types attributes of modules loosely
+    image = torch.zeros(1, 3, side, side)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, about how OpenVINO uses it
+        try:
+            # Exporting computes nothing; tracing, OpenVINO's own way, would run the encoder several times.
+            return imported_openvino().convert_model(torch.export.export(encoder, (image,), strict=False))
+        except Exception as error:
+            raise ModelUnavailable(
+                f"the encoder could not be converted for OpenVINO: use --engine torch ({error})"
+            ) from error
+
+
+def quantized_place(checkpoint_sha256: str, cache: Path) -> Path:
+    """Where the int8 graph of a checkpoint's encoder is kept."""
+    place = _place(checkpoint_sha256, cache)
+    return place.with_name(f"{place.name}-int8")
+
+
+def quantized_model(checkpoint_sha256: str, cache: Path) -> "openvino.Model":
+    """The int8 graph of a checkpoint's encoder; ModelUnavailable if nobody has made it here."""
+    place = quantized_place(checkpoint_sha256, cache)
+    try:
+        return imported_openvino().Core().read_model(place / MODEL_FILE)
+    except RuntimeError as error:
+        raise ModelUnavailable(
+            f"no int8 encoder of this checkpoint in {place}: make one with `sampoll models quantize "
+            "--checkpoint FILE IMAGES`, or use --precision bf16"
+        ) from error
+
+
+def _hint(precision: str) -> str:
+    """What OpenVINO calls a precision; of a quantized model, that of what is not in int8."""
+    if precision == "int8":
+        precision = "bf16" if BFLOAT16_FLAGS & cpu_flags() else "fp32"
+    return {"fp32": "f32", "bf16": "bf16"}[precision]
+
+
+def _place(checkpoint_sha256: str, cache: Path) -> Path:
+    version = imported_openvino().__version__.partition("-")[0]
+    return cache / f"{checkpoint_sha256[:16]}-{version}-{CONVERSION}"
+
+
+def save(model: "openvino.Model", directory: Path) -> None:
+    """Whole or not at all, whoever else does the same at this moment."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".") as new:
+        imported_openvino().save_model(model, Path(new, "model", MODEL_FILE), compress_to_fp16=False)
+        try:
+            Path(new, "model").rename(directory)
+        except OSError:
+            if not directory.is_dir():  # otherwise another process was faster
+                raise
+
+
+def imported_openvino() -> "openvino":
+    """The package, which otherwise tells its maker that it was imported, and what it converts."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing it now fails
+    try:
+        import openvino
+    except ImportError as error:
+        raise ModelUnavailable(
+            "--engine openvino needs OpenVINO: pip install 'sampoll[openvino]', or use --engine torch"
+        ) from error
+    return openvino

@@ -1,0 +1,56 @@
+"""Prompts as the tokens that SAM's mask decoder takes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampoll.core.jobs import LowResLogits, Prompt
+
+PADDING, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 2, 3
+"""Kinds of tokens, besides the labels of points, 0 and 1."""
+
+
+def prompt_tokens(prompt: Prompt) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """A prompt as the model was trained on it: places (T, 2) in image pixels, and kinds (T,).
+
+    Points without a box are followed by a padding token, which the model knows, so prompts must not be padded
+    to equal lengths with more of them. A mask alone has no tokens.
+    """
+    tokens = [(point.x, point.y, point.label) for point in prompt.points]
+    if prompt.box:
+        box = prompt.box
+        tokens += [(box.x0, box.y0, BOX_TOP_LEFT), (box.x1, box.y1, BOX_BOTTOM_RIGHT)]
+    elif prompt.points:
+        tokens.append((0, 0, PADDING))
+    columns = np.array(tokens, np.float64).reshape(-1, 3)
+    return columns[:, :2], columns[:, 2].astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """One prompt, and where it stands: the number of its image, and its own among the prompts of that."""
+
+    image: int
+    prompt: int
+    places: NDArray[np.float64] = field(repr=False)  # (T, 2), in image pixels
+    kinds: NDArray[np.int64] = field(repr=False)  # (T,)
+    mask: LowResLogits | None = field(repr=False)
+    refine: int
+
+
+def batches(prompts: Sequence[Sequence[Prompt]], at_most: int) -> Iterator[list[Task]]:
+    """The prompts of each image, but those for everything, at most so many at once: with equally many tokens,
+    with masks or without, and equally often refined."""
+    buckets: dict[tuple[int, bool, int], list[Task]] = {}
+    for image, own in enumerate(prompts):
+        for number, prompt in enumerate(own):
+            if prompt.everything is None:
+                places, kinds = prompt_tokens(prompt)
+                mask = None if prompt.mask is None else prompt.mask.logits
+                task = Task(image, number, places, kinds, mask, prompt.refine)
+                buckets.setdefault((len(kinds), mask is None, prompt.refine), []).append(task)
+    for tasks in buckets.values():
+        for start in range(0, len(tasks), at_most):
+            yield tasks[start : start + at_most]

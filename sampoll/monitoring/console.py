@@ -1,0 +1,116 @@
+"""Who listens to events: the log, a progress bar, and the tally that makes the summary and the exit code."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sampoll.core.errors import JobError
+from sampoll.core.events import Backlog, Events
+from sampoll.core.names import printable
+
+log = logging.getLogger("sampoll.jobs")
+
+
+class Log(Events):
+    """One line a job."""
+
+    def delivered(self, name: str, job_id: str, stem: str) -> None:
+        more = _about("done", name, job_id, result=stem)
+        log.info("%s: done%s [%s]", printable(name), _as(name, stem), job_id, extra=more)
+
+    def skipped(self, name: str, job_id: str, stem: str) -> None:
+        more = _about("skipped", name, job_id, result=stem)
+        log.info("%s: done before%s [%s]", printable(name), _as(name, stem), job_id, extra=more)
+
+    def failed(self, name: str, job_id: str, error: JobError) -> None:
+        more = _about("failed", name, job_id, code=error.code)
+        log.error("%s: failed: %s [%s]", printable(name), error, job_id, extra=more)
+
+    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
+        more = _about("deferred", name, job_id, code=error.code)
+        message = "%s: %s; trying again in %.1f s [%s]"
+        log.warning(message, printable(name), error, delay_seconds, job_id, extra=more)
+
+
+class Tally(Events):
+    """Counts outcomes; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._started = time.monotonic()
+        self.done = 0
+        self.skips = 0
+        self.failures = 0
+        self.last_backlog = Backlog()
+
+    def backlog(self, backlog: Backlog) -> None:
+        self.last_backlog = backlog
+
+    def delivered(self, name: str, job_id: str, stem: str) -> None:
+        with self._lock:
+            self.done += 1
+
+    def skipped(self, name: str, job_id: str, stem: str) -> None:
+        with self._lock:
+            self.skips += 1
+
+    def failed(self, name: str, job_id: str, error: JobError) -> None:
+        with self._lock:
+            self.failures += 1
+
+    def summary(self) -> str:
+        """One line for people."""
+        backlog = self.last_backlog
+        parts = [f"{self.done} done", f"{self.failures} failed"]
+        if self.skips:
+            parts.insert(1, f"{self.skips} done before")
+        if backlog.deferred:
+            parts.append(f"{backlog.deferred} to be tried again")
+        if backlog.half:
+            parts.append(f"{backlog.half} half pair{'s' * (backlog.half > 1)} left")
+        return f"{', '.join(parts)} in {time.monotonic() - self._started:.1f} s"
+
+
+class ProgressBar(Events):
+    """Outcomes against what is known to wait; nothing is shown before there is something."""
+
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self._bar = bar
+
+    def backlog(self, backlog: Backlog) -> None:
+        self._bar.total = max(self._bar.total or 0, self._bar.n + backlog.ready + backlog.settling)
+        self._bar.disable = not self._bar.total
+        self._bar.refresh()
+
+    def delivered(self, name: str, job_id: str, stem: str) -> None:
+        self._bar.update()
+
+    def skipped(self, name: str, job_id: str, stem: str) -> None:
+        self._bar.update()
+
+    def failed(self, name: str, job_id: str, error: JobError) -> None:
+        self._bar.update()
+
+
+@contextmanager
+def progress_bar() -> Iterator[ProgressBar]:
+    bar: tqdm[Any] = tqdm(total=0, unit="pair", dynamic_ncols=True, delay=1e-3)
+    with bar, logging_redirect_tqdm():
+        yield ProgressBar(bar)
+
+
+def _about(event: str, name: str, job_id: str, **more: str) -> dict[str, str]:
+    """What a line of JSON has besides the message."""
+    return {"event": event, "job": job_id, "pair": printable(name)} | {
+        key: printable(value) for key, value in more.items()
+    }
+
+
+def _as(name: str, stem: str) -> str:
+    return "" if name == stem else f" as {printable(stem)}"

@@ -1,0 +1,209 @@
+"""How a service is: what it works on, and whether it gets on."""
+
+import os
+import socket
+import time
+import uuid
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import version
+from threading import Lock
+from typing import Any
+
+from sampoll.core.errors import JobError, SampollError
+from sampoll.core.events import Backlog, Events
+from sampoll.core.jobs import Submission
+from sampoll.core.names import printable
+from sampoll.core.results import ModelInfo
+
+KEPT_FAILURES = 20
+
+
+class State(StrEnum):
+    """Of a service. STALLED: it should work, and nothing has happened for --stall; a restart helps."""
+
+    STARTING = "starting"
+    WORKING = "working"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STALLED = "stalled"
+
+
+class Vitals(Events):
+    """Listens, and says how a service is whenever it is asked; thread-safe.
+
+    `about` says which service, and where its jobs come from. One that `looks_around` has to do so; any has to
+    bring the jobs that are in flight to an outcome.
+    """
+
+    def __init__(self, about: Mapping[str, str], *, stall_seconds: float, looks_around: bool) -> None:
+        self._about = {
+            "id": uuid.uuid4().hex,
+            **about,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": _iso(time.time()),
+            "sampoll": version("sampoll"),
+        }
+        self._stall_seconds = stall_seconds
+        self._looks_around = looks_around
+        self._lock = Lock()
+        self._state = State.STARTING
+        self._reason: str | None = None
+        self._model: dict[str, Any] = {}
+        self._backlog = Backlog()
+        self._in_flight: dict[str, str] = {}
+        self._done = self._skipped = self._failed = self._retries = 0
+        self._failures: deque[Mapping[str, str]] = deque(maxlen=KEPT_FAILURES)
+        self._started_at = self._outcome_at = self._looked_at = time.monotonic()
+
+    # What happens to the service
+
+    def working(self, model: ModelInfo) -> None:
+        with self._lock:
+            if self._state is not State.PAUSED:  # a server that is away is away for a model that is there
+                self._enter(State.WORKING)
+            self._in_flight.clear()  # of an earlier session
+            self._model = {"model": model.name, "device": model.device, "precision": model.precision}
+
+    def paused(self, trouble: SampollError) -> None:
+        with self._lock:
+            self._enter(State.PAUSED, printable(str(trouble)))
+
+    def resumed(self) -> None:
+        with self._lock:
+            if self._state is State.PAUSED:
+                self._enter(State.WORKING if self._model else State.STARTING)
+
+    def stopping(self) -> None:
+        with self._lock:
+            self._enter(State.STOPPING)
+
+    def _enter(self, state: State, reason: str | None = None) -> None:
+        if self._state is not State.STOPPING:
+            self._state, self._reason = state, reason
+        self._outcome_at = self._looked_at = time.monotonic()
+
+    # What happens to its jobs
+
+    def backlog(self, backlog: Backlog) -> None:
+        with self._lock:
+            self._backlog = backlog
+            self._looked_at = time.monotonic()
+
+    def begun(self, submission: Submission) -> None:
+        with self._lock:
+            self._looked_at = time.monotonic()
+            if not self._in_flight:
+                self._outcome_at = self._looked_at
+            self._in_flight[submission.id] = printable(submission.name)
+
+    def delivered(self, name: str, job_id: str, stem: str) -> None:
+        with self._lock:
+            self._done += 1
+            self._end(job_id)
+
+    def skipped(self, name: str, job_id: str, stem: str) -> None:
+        with self._lock:
+            self._skipped += 1
+            self._end(job_id)
+
+    def failed(self, name: str, job_id: str, error: JobError) -> None:
+        with self._lock:
+            self._failed += 1
+            self._failures.appendleft(
+                {
+                    "name": printable(name),
+                    "code": error.code,
+                    "message": printable(str(error)),
+                    "at": _iso(time.time()),
+                }
+            )
+            self._end(job_id)
+
+    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
+        with self._lock:
+            self._retries += 1
+            self._end(job_id)
+
+    def _end(self, job_id: str) -> None:
+        self._in_flight.pop(job_id, None)
+        self._outcome_at = self._looked_at = time.monotonic()
+
+    # What is told
+
+    @property
+    def is_healthy(self) -> bool:
+        """False if a restart would help."""
+        with self._lock:
+            return self._current_state() is not State.STALLED
+
+    @property
+    def is_ready(self) -> bool:
+        """False while new jobs would have to wait for something else than other jobs."""
+        with self._lock:
+            return self._current_state() is State.WORKING
+
+    @property
+    def look_age_seconds(self) -> float:
+        """Since the input was last looked through, or a job was taken from it."""
+        with self._lock:
+            return time.monotonic() - self._looked_at
+
+    def headline(self) -> str:
+        """One line about all of it."""
+        with self._lock:
+            state = self._current_state().value + (f" ({self._reason})" if self._reason else "")
+            counts = f"{self._done} done, {self._failed} failed, {len(self._in_flight)} in flight"
+            return f"{state}; {counts}, {self._backlog.ready} waiting"
+
+    def in_flight(self) -> list[str]:
+        """The names of the jobs that the model, or what is around it, works on; the oldest first."""
+        with self._lock:
+            return list(self._in_flight.values())
+
+    def failures(self) -> Sequence[Mapping[str, str]]:
+        """The last ones, the newest first."""
+        with self._lock:
+            return list(self._failures)
+
+    def document(self) -> Mapping[str, Any]:
+        """All of it, for JSON."""
+        with self._lock:
+            state = self._current_state()
+            return {
+                **self._about,
+                "state": state.value,
+                "reason": self._reason,
+                "healthy": state is not State.STALLED,
+                "uptime_seconds": round(time.monotonic() - self._started_at, 1),
+                "progress_seconds_ago": round(self._still_seconds(), 1),
+                **self._model,
+                "waiting": asdict(self._backlog),
+                "in_flight": len(self._in_flight),
+                "done": self._done,
+                "skipped": self._skipped,
+                "failed": self._failed,
+                "retries": self._retries,
+                "last_failure": self._failures[0] if self._failures else None,
+            }
+
+    def _current_state(self) -> State:
+        if self._state is State.WORKING and self._still_seconds() > self._stall_seconds:
+            return State.STALLED
+        return self._state
+
+    def _still_seconds(self) -> float:
+        """Since when nothing has happened that should."""
+        now = time.monotonic()
+        without_outcome = now - self._outcome_at if self._in_flight else 0.0
+        # While the queues are full, nobody looks; but then there are outcomes.
+        without_look = now - self._looked_at if self._looks_around else 0.0
+        return max(without_outcome, without_look)
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,67 @@
+"""The services of this user on this machine, wherever their jobs come from."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from sampoll.files.presence import (
+    Describe,
+    Machine,
+    Presence,
+    announced,
+    beating,
+    held_if_dead,
+    new_name,
+    presences,
+    remove,
+)
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+
+
+def directory() -> Path:
+    """Below XDG_RUNTIME_DIR; services and cron jobs often have none, and are to be found all the same."""
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(runtime) / "sampoll"
+    return Path(tempfile.gettempdir()) / f"sampoll-{os.geteuid()}"
+
+
+@contextmanager
+def registered(describe: Describe) -> Iterator[None]:
+    """Here and well, until the block ends. Where nothing can be written, it is only not known."""
+    machine = Machine.this()
+    path = directory() / new_name(machine)
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.parent.stat().st_uid != os.geteuid():
+                raise PermissionError(f"{path.parent} is somebody else's")
+            _forget_the_dead(machine)
+            stack.callback(_removed, path)
+            stack.enter_context(announced(path, machine))
+            stack.enter_context(beating(path, BEAT_SECONDS, describe))
+        except OSError as error:
+            log.debug("`sampoll status` will not know of this service: %s", error)
+        yield
+
+
+def services() -> list[Presence]:
+    """Those that are alive."""
+    return [presence for presence in presences(directory()) if presence.is_alive]
+
+
+def _forget_the_dead(machine: Machine) -> None:
+    for presence in presences(directory()):
+        with suppress(OSError), held_if_dead(presence.path, machine) as dead:
+            if dead:
+                remove(presence.path)
+
+
+def _removed(path: Path) -> None:
+    with suppress(OSError):
+        remove(path)

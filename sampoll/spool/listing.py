@@ -1,0 +1,45 @@
+"""The files of an input, as `scan` takes them."""
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from sampoll.core.filenames import is_searched, takes_part
+from sampoll.spool.scan import Signature
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def listing(
+    directory: Path, *, recursive: bool, suffixes: Collection[str], ready_suffix: str | None
+) -> Iterator[tuple[str, Signature]]:
+    """The regular files that can belong to pairs, by their path inside `directory`; links, pipes and
+    devices are passed over."""
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            entries = os.scandir(directory / folder)
+        except FileNotFoundError:
+            if folder:
+                continue
+            raise
+        with entries:
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if takes_part(entry.name, suffixes, ready_suffix):
+                    if (signature := _signature_of_regular(entry)) is not None:
+                        yield name, signature
+                elif recursive and is_searched(name) and entry.is_dir(follow_symlinks=False):
+                    folders.append(name)
+
+
+def _signature_of_regular(entry: "os.DirEntry[str]") -> Signature | None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return signature_of(status) if stat.S_ISREG(status.st_mode) else None

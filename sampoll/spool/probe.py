@@ -1,0 +1,65 @@
+"""Whether the directories of a spool can be used at all, found out by using them."""
+
+import errno
+import os
+import uuid
+from pathlib import Path
+
+from sampoll.core.errors import ConfigurationError, InputUnavailable, StorageTrouble, translated_os_errors
+from sampoll.core.filenames import PRIVATE
+from sampoll.files.files import create_file
+from sampoll.files.space import free_bytes
+from sampoll.spool.layout import Layout
+
+PROBE_BYTES = 64 * 1024
+SPARE_INODES = 16
+"""A few files of our own for one job."""
+
+
+def probe(layout: Layout, min_free_bytes: int) -> None:
+    """Makes the private directories, and writes, renames and removes a file in each.
+
+    InputUnavailable, StorageTrouble, PermissionRefused or ConfigurationError says what cannot be done.
+    """
+    if not layout.input.is_dir():
+        raise InputUnavailable(f"there is no directory {layout.input}")
+    check_room(layout, min_free_bytes)
+    name = f".probe-{uuid.uuid4().hex}"
+    with translated_os_errors("use the input", layout.input):
+        layout.work.mkdir(parents=True, exist_ok=True)
+        _try(layout.input / name, layout.work / name)
+    with translated_os_errors("use the output", layout.output):
+        layout.stage.mkdir(parents=True, exist_ok=True)
+        _try(layout.stage / name, layout.output / name)
+
+
+def check_room(layout: Layout, min_free_bytes: int) -> None:
+    """StorageTrouble if the filesystem of the input or the output is nearly full, of bytes or of files."""
+    for directory in (layout.input, layout.output):
+        with translated_os_errors("look at", directory):
+            room = os.statvfs(directory)
+        if room.f_files and room.f_favail < SPARE_INODES:
+            raise StorageTrouble(f"{directory} has room for {room.f_favail} more files only (inodes)")
+        free = free_bytes(room)
+        if free < min_free_bytes:
+            raise StorageTrouble(
+                f"{directory} has {free} bytes free, less than {min_free_bytes} (--min-free)"
+            )
+
+
+def _try(source: Path, target: Path) -> None:
+    """A file is written at `source` and renamed to `target`, as every job will be."""
+    try:
+        create_file(source, bytes(PROBE_BYTES), sync=True)
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            raise ConfigurationError(
+                f"{source.parent} and {target.parent} are on different filesystems, or mounted apart: "
+                f"{PRIVATE} must not be a mount of its own, because pairs move there by renames"
+            ) from error
+    finally:
+        for path in (source, target):
+            path.unlink(missing_ok=True)

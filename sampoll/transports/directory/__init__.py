@@ -1,0 +1,1 @@
+"""Pairs from a watched directory, results into another."""

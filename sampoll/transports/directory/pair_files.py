@@ -1,0 +1,88 @@
+"""The files of a claim, read into a submission."""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sampoll.core.errors import (
+    AmbiguousPair,
+    BadImage,
+    BadPrompt,
+    IncompletePair,
+    OutOfMemory,
+    UnreadableInput,
+)
+from sampoll.core.filenames import is_image, is_prompt
+from sampoll.core.jobs import Submission
+from sampoll.core.names import printable
+from sampoll.files.files import opened_regular
+from sampoll.spool.claims import Claim
+
+
+@dataclass(frozen=True)
+class SizeLimits:
+    """How large files may be before they are refused unread."""
+
+    max_image_bytes: int
+    max_prompt_bytes: int
+
+
+@dataclass(frozen=True)
+class CommonPrompt:
+    """The prompt for images that have none of their own."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+def read_submission(claim: Claim, limits: SizeLimits, common: CommonPrompt | None = None) -> Submission:
+    """The submission that a claim's files make; a JobError if they cannot be one, or cannot be read."""
+    image, prompt = _pair_of(claim, has_common_prompt=common is not None)
+    if prompt is not None:
+        prompt_content = _read(prompt, limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
+        common = CommonPrompt(prompt.name, prompt_content)
+    assert common is not None
+    image_content = _read(image, limits.max_image_bytes, "--max-image-bytes", BadImage)
+    return Submission(
+        id=claim.state.job_id,
+        name=claim.state.path,
+        image_name=image.name,
+        prompt_name=common.name,
+        image=image_content,
+        prompt=common.content,
+        image_sha256=hashlib.sha256(image_content).hexdigest(),
+        alone=claim.state.suspect,
+    )
+
+
+def _pair_of(claim: Claim, *, has_common_prompt: bool) -> tuple[Path, Path | None]:
+    """The image and its own prompt; AmbiguousPair or IncompletePair if there are more, or not enough."""
+    files = [claim.directory / name for name in claim.state.files]
+    images = [path for path in files if is_image(path.name)]
+    prompts = [path for path in files if is_prompt(path.name)]
+    if len(images) == 1 and not prompts and has_common_prompt:
+        return images[0], None
+    if not images or not prompts:
+        missing, came = ("image", prompts) if not images else ("prompt", images)
+        raise IncompletePair(f"no {missing} came for {printable(came[0].name)} in time (--pair-timeout)")
+    if len(images) != 1 or len(prompts) != 1:
+        names = ", ".join(printable(path.name) for path in files)
+        raise AmbiguousPair(
+            f"{names} share one stem: drop one image and one prompt again, the others under other names"
+        )
+    return images[0], prompts[0]
+
+
+def _read(path: Path, at_most: int, flag: str, refusal: type[BadImage] | type[BadPrompt]) -> bytes:
+    """The content of a file; `refusal` if it is too large, a TransientJobError if reading fails."""
+    try:
+        with opened_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > at_most:
+                raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=path.name)
+            return file.readall()
+    except MemoryError as error:
+        raise OutOfMemory("not enough memory to read it; it is tried again later", file=path.name) from error
+    except OSError as error:
+        raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=path.name) from error

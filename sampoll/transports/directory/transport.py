@@ -1,0 +1,351 @@
+"""Pairs from a watched directory, results into another."""
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import TypeAlias
+
+from sampoll.core.errors import Fenced, InputUnavailable, JobError, StorageTrouble, translated_os_errors
+from sampoll.core.events import Backlog, Events
+from sampoll.core.jobs import Submission
+from sampoll.core.names import printable
+from sampoll.core.results import Delivery
+from sampoll.files.presence import Describe, nothing_to_say
+from sampoll.files.watch import Overflows, Watch, WatchMode, watches_natively
+from sampoll.spool.claims import Claim
+from sampoll.spool.durability import Durability
+from sampoll.spool.layout import Layout
+from sampoll.spool.probe import check_room
+from sampoll.spool.recovery import Step
+from sampoll.spool.results import VERSIONED, Naming, done_before
+from sampoll.spool.scan import Readiness, Scan
+from sampoll.spool.spool import DEFAULT_LEASE_SECONDS, Deferral, Spool, opened
+from sampoll.transports.directory.pair_files import CommonPrompt, SizeLimits, read_submission
+
+log = logging.getLogger(__name__)
+
+GROUP_SIZE = 16
+GROUP_BYTES = 64 * 2**20
+"""How many submissions, and how much of them, are begun together."""
+SHORTEST_PAUSE_SECONDS = 0.05
+"""Between two looks at the input, however many events there are."""
+LONGEST_DEAFNESS_SECONDS = 0.2
+"""How long a wait may go on after `stop` was set."""
+
+
+IsDone: TypeAlias = Callable[[Submission, bytes, str], bool]
+"""Whether the record of a committed result, of which the content and the name are given, is about this very
+submission."""
+
+
+@dataclass(frozen=True)
+class DirectoryOptions:
+    """How the input is watched. `stop_file` is a name in the input; `prompt` is for all images."""
+
+    continuous: bool
+    readiness: Readiness
+    rescan_seconds: float
+    give_up_seconds: float
+    max_attempts: int
+    size_limits: SizeLimits
+    durability: Durability = Durability.BATCH
+    naming: Naming = VERSIONED
+    watch: WatchMode = "auto"
+    lease_seconds: float = DEFAULT_LEASE_SECONDS
+    exclusive: bool = False
+    min_free_bytes: int = 0
+    stop_file: str | None = None
+    prompt: CommonPrompt | None = None
+
+
+class DirectoryTransport:
+    """Submissions are pairs of files in `layout.input`; artifacts become files in `layout.output`."""
+
+    def __init__(self, layout: Layout, spool: Spool, options: DirectoryOptions, events: Events) -> None:
+        self._layout = layout
+        self._spool = spool
+        self._options = options
+        self._events = events
+        self._changed = Event()
+        self._recovered: list[Claim] = []
+        self._is_done: IsDone | None = None
+
+    # Transport
+
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
+        with ExitStack() as stack:
+            watch = self._watch()
+            if watch is not None:
+                stack.callback(watch.close)
+                stack.enter_context(Overflows(self._note_overflow).listening())
+            retries_end: float | None = None
+            while not (self._should_stop(stop) or self.has_lost_its_input()):
+                if self._spool.is_fenced:
+                    raise Fenced(
+                        "this process was silent for longer than --lease, and another one has taken its jobs"
+                    )
+                if watch is not None:
+                    watch.keep_hearing()
+                    self._events.watching(watch.is_up)
+                check_room(self._layout, self._options.min_free_bytes)
+                self._changed.clear()
+                open_before = self._spool.open_claims
+                scan, deferrals = self._look()
+                recovered, self._recovered = self._recovered, []
+                for group in _grouped(self._submissions(self._claims(scan, deferrals, recovered, stop))):
+                    retries_end = None
+                    yield group
+                # Jobs that were in flight before the look may have been deferred after it.
+                is_busy = scan.ready or scan.settling or recovered or open_before
+                if not self._options.continuous and not is_busy:
+                    retries_end = retries_end or time.monotonic() + self._options.give_up_seconds
+                    if not deferrals or time.monotonic() + deferrals[0].seconds > retries_end:
+                        return
+                self._wait(stop, scan, deferrals)
+
+    def begin(self, submissions: Sequence[Submission]) -> None:
+        with translated_os_errors("record an attempt in", self._layout.work):
+            self._spool.begin([submission.id for submission in submissions])
+        for submission in submissions:
+            self._events.begun(submission)
+
+    def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
+        with translated_os_errors("reserve names in", self._layout.output):
+            return self._spool.reserve(submission.id, suffixes)
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        paths = {d.submission.id: self._spool.published_path(d.submission.id) for d in deliveries}
+        contents = {d.submission.id: [(a.suffix, a.content) for a in d.artifacts] for d in deliveries}
+        with translated_os_errors("publish results in", self._layout.output):
+            self._spool.publish(contents)
+        for delivery in deliveries:
+            submission = delivery.submission
+            self._events.delivered(submission.name, submission.id, paths[submission.id])
+        self._changed.set()
+
+    def reject(self, submission: Submission, error: JobError) -> None:
+        self._fail(submission.name, submission.id, error)
+        self._changed.set()
+
+    def close(self) -> None:
+        self._spool.close()
+
+    def skip(self, is_done: IsDone) -> None:
+        """From here on, what was done before goes the way of finished inputs at once."""
+        self._is_done = is_done
+
+    def note_stopping(self) -> None:
+        """From here on, no job is blamed if the process is killed: somebody wants it to end."""
+        self._spool.note_stopping()
+
+    def is_fenced(self) -> bool:
+        """Whether another process has taken the jobs of this transport: a new one is needed."""
+        return self._spool.is_fenced
+
+    def has_lost_its_input(self) -> bool:
+        """Whether the input is gone, or another directory lies in its place: a mount that came or went. Then
+        `submissions` ends, and a new transport is needed once there is an input again."""
+        return self._spool.has_lost_its_input
+
+    # What is there
+
+    def _watch(self) -> Watch | None:
+        if not self._options.continuous or not watches_natively(self._layout.input, self._options.watch):
+            return None
+        return Watch(self._layout.input, self._changed.set, recursive=self._layout.recursive)
+
+    def _note_overflow(self) -> None:
+        """Some files may have come without an event: look at once."""
+        self._events.overflowed()
+        self._changed.set()
+
+    def has_work(self, stop: Event) -> bool:
+        """Whether a one-shot run would do anything, or wait for anything; it needs no model otherwise."""
+        if self._should_stop(stop):
+            return False
+        scan, deferrals = self._look()
+        return bool(scan.ready or scan.settling or deferrals or self._recovered)
+
+    def _look(self) -> tuple[Scan, list[Deferral]]:
+        try:
+            scan = self._spool.sweep()
+        except FileNotFoundError as error:
+            raise InputUnavailable(f"the input {self._layout.input} has gone") from error
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # which is not about the input
+                raise StorageTrouble(f"cannot look through {self._layout.input}: {error.strerror}") from error
+            raise InputUnavailable(f"the input {self._layout.input}: {error.strerror}") from error
+        with translated_os_errors("look through", self._layout.work):
+            self._recovered += self._spool.recover()
+            deferrals = self._spool.deferrals()
+        self._events.backlog(
+            Backlog(len(scan.ready), scan.settling, scan.half, len(deferrals), scan.oldest_ready_seconds)
+        )
+        return scan, deferrals
+
+    def _claims(
+        self, scan: Scan, deferrals: Sequence[Deferral], recovered: Sequence[Claim], stop: Event
+    ) -> Iterator[Claim]:
+        """One claim after the other, each made only when the last one is on its way."""
+        for claim in recovered:
+            if not self._should_stop(stop) and self._goes_on(claim):
+                yield claim
+        for deferral in deferrals:
+            if deferral.seconds == 0 and not self._should_stop(stop):
+                with translated_os_errors("claim from", self._layout.deferred):
+                    due = self._spool.take_deferred(deferral)
+                if due is not None and self._goes_on(due):
+                    yield due
+        for group in scan.ready:
+            if self._should_stop(stop):
+                return
+            if self._spool.must_wait(group):
+                continue
+            if self._spool.is_being_written(group):
+                log.debug("%s is still open for writing", printable(group.stem))
+                continue
+            with translated_os_errors("claim from", self._layout.input):
+                fresh = self._spool.take(group)
+            if fresh.is_sound or self._goes_on(fresh):
+                yield fresh
+
+    def _goes_on(self, claim: Claim) -> bool:
+        """Whether a claimed job is to be tried; otherwise it is brought to its end here."""
+        state = claim.state
+        with translated_os_errors("clear up", claim.directory):
+            match self._spool.next_step(claim):
+                case Step.TRY:
+                    return True
+                case Step.FINISH:
+                    self._spool.finish(claim)
+                    self._events.delivered(state.path, state.job_id, state.published_path)
+                case Step.BURY:
+                    self._spool.bury(claim)
+                    last = state.failures[-1]
+                    self._events.failed(state.path, state.job_id, JobError(last.message))
+                case Step.GIVE_UP:
+                    self._events.failed(state.path, state.job_id, self._spool.give_up(claim))
+                case Step.GIVE_BACK:
+                    error = self._spool.give_back(claim)
+                    if error is not None:
+                        self._events.failed(state.path, state.job_id, error)
+        return False
+
+    def _submissions(self, claims: Iterable[Claim]) -> Iterator[Submission]:
+        for claim in claims:
+            if (submission := self._submission(claim)) is not None:
+                yield submission
+
+    def _submission(self, claim: Claim) -> Submission | None:
+        """The submission of a claim; None if it has come to its end: its files cannot be one, or it was done
+        before."""
+        try:
+            submission = read_submission(claim, self._options.size_limits, self._options.prompt)
+        except JobError as error:
+            self._fail(claim.state.path, claim.state.job_id, error)
+            return None
+        return None if self._was_done(submission, claim) else submission
+
+    def _was_done(self, submission: Submission, claim: Claim) -> bool:
+        """Whether a result of this name makes it needless; then it is brought to its end here."""
+        is_done = self._is_done
+        if is_done is None:
+            return False
+        stem = done_before(self._layout, submission.name, partial(is_done, submission))
+        if stem is None:
+            return False
+        with translated_os_errors("clear up", claim.directory):
+            self._spool.finish(claim)
+        self._events.skipped(submission.name, submission.id, stem)
+        self._changed.set()
+        return True
+
+    def _fail(self, name: str, job_id: str, error: JobError) -> None:
+        with translated_os_errors("move a failed pair to", self._layout.failed):
+            delay = self._spool.fail(job_id, error)
+        if delay is None:
+            self._events.failed(name, job_id, error)
+        else:
+            self._events.deferred(name, job_id, error, delay)
+
+    # When to look again
+
+    def _should_stop(self, stop: Event) -> bool:
+        if self._options.stop_file is not None and not stop.is_set():
+            path = self._layout.input / self._options.stop_file
+            if not os.path.lexists(path):
+                return False
+            try:
+                path.unlink()
+            except OSError as error:
+                log.warning("cannot remove the stop file %s: %s", path, error)
+            log.info("stopping: found %s", path)
+            stop.set()
+        return stop.is_set()
+
+    def _wait(self, stop: Event, scan: Scan, deferrals: Sequence[Deferral]) -> None:
+        """Until something has changed, a file may have settled, a retry is due, or the rescan is."""
+        moments = [self._options.rescan_seconds]
+        moments += [] if scan.next_ready_in is None else [scan.next_ready_in]
+        moments += [deferrals[0].seconds] if deferrals else []
+        stop.wait(SHORTEST_PAUSE_SECONDS)
+        deadline = time.monotonic() + min(moments)
+        while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
+            if self._changed.wait(min(left, LONGEST_DEAFNESS_SECONDS)):
+                return
+
+
+def _grouped(submissions: Iterable[Submission]) -> Iterator[list[Submission]]:
+    """Groups of bounded size, those that must run alone by themselves; none is empty."""
+    group: list[Submission] = []
+    for submission in submissions:
+        if submission.alone:
+            yield from ([group, [submission]] if group else [[submission]])
+            group = []
+            continue
+        group.append(submission)
+        if len(group) >= GROUP_SIZE or sum(len(s.image) for s in group) >= GROUP_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+@contextmanager
+def directory_transport(
+    layout: Layout,
+    options: DirectoryOptions,
+    events: Events,
+    former_nodes: set[str],
+    describe: Describe = nothing_to_say,
+) -> Iterator[DirectoryTransport]:
+    """A transport on a spool of its own, closed at the end.
+
+    `former_nodes` are those that this process has been before; the new one, which says what `describe` does,
+    is added.
+    """
+    with ExitStack() as stack:
+        with translated_os_errors("prepare the spool in", layout.input):
+            spool = stack.enter_context(
+                opened(
+                    layout,
+                    readiness=options.readiness,
+                    max_attempts=options.max_attempts,
+                    durability=options.durability,
+                    naming=options.naming,
+                    lease_seconds=options.lease_seconds,
+                    exclusive=options.exclusive,
+                    former_nodes=former_nodes,
+                    describe=describe,
+                )
+            )
+            spool.sweep()  # files begin to settle now, while a model may still be loading
+        transport = DirectoryTransport(layout, spool, options, events)
+        stack.callback(transport.close)
+        yield transport

@@ -1,0 +1,110 @@
+"""A Redis server: how it is reached, and what its errors mean."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    AuthorizationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from sampoll.core.errors import ConfigurationError, PermissionRefused, ServerUnavailable
+from sampoll.core.names import redacted
+
+CONNECT_SECONDS = 5.0
+STALL_SECONDS = 10.0
+"""How long a server may be silent in the middle of an answer."""
+READ_BYTES = 2**20
+"""Asked of the system at once: a server drops subscribers that read more slowly than others publish."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
+
+_REFUSALS = (
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    AuthorizationError,
+    NoPermissionError,
+)
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """Where a server is, and who we are there. With a `url`, `host`, `port` and `db` do not count."""
+
+    url: str | None = None
+    host: str = "localhost"
+    port: int = 6379
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return redacted(self.url) if self.url else f"redis://{self.host}:{self.port}/{self.db}"
+
+    def client(self) -> redis.Redis:
+        """A client of its own connection, which is made when it is first used. It repeats nothing by itself:
+        what is repeated, and which gaps that leaves, is for its user to know."""
+        options: dict[str, Any] = {
+            "protocol": 2,
+            "retry": Retry(NoBackoff(), 0),
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "socket_timeout": STALL_SECONDS,
+            "socket_keepalive": True,
+            "socket_read_size": READ_BYTES,
+        }
+        who = {"username": self.username, "password": self.password}
+        options.update({key: value for key, value in who.items() if value is not None})
+        if self.url is None:
+            return redis.Redis(self.host, self.port, self.db, **options)
+        try:
+            return redis.Redis.from_url(self.url, **options)
+        except (ValueError, TypeError) as error:
+            raise ConfigurationError(f"--redis-url {redacted(self.url)}: {error}") from error
+
+
+def refusal(error: RedisError, server: RedisServer) -> PermissionRefused | None:
+    """The error to end with if the server does not let us in, or does not let us do this."""
+    if not isinstance(error, _REFUSALS):
+        return None
+    return PermissionRefused(
+        f"{server} refuses: {error}. Check --redis-username and SAMPOLL_REDIS_PASSWORD or "
+        "--redis-password-file, and the user's rights"
+    )
+
+
+@contextmanager
+def translated(server: RedisServer) -> Iterator[None]:
+    """Raises PermissionRefused, ConfigurationError or ServerUnavailable for an error inside."""
+    try:
+        yield
+    except RedisError as error:
+        refused = refusal(error, server)
+        if refused is not None:
+            raise refused from error
+        if isinstance(error, ResponseError):
+            raise ConfigurationError(f"{server} answers: {error}") from error
+        raise ServerUnavailable(f"{server} cannot be reached: {error}") from error
+
+
+class Backoff:
+    """Pauses between tries, each longer than the last one, and a little random."""
+
+    def __init__(self) -> None:
+        self._seconds = FIRST_PAUSE_SECONDS
+
+    def pause(self, stop: Event) -> None:
+        stop.wait(self._seconds * random.uniform(0.8, 1.2))
+        self._seconds = min(2 * self._seconds, LONGEST_PAUSE_SECONDS)
+
+    def reset(self) -> None:
+        self._seconds = FIRST_PAUSE_SECONDS

@@ -1,0 +1,152 @@
+"""Replies on their way to clients: each is published once, and kept for a while for those who come late."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+
+import redis
+from redis.exceptions import ConnectionError as LostConnection
+from redis.exceptions import NoPermissionError, RedisError
+
+from sampoll.core.channel import Channel
+from sampoll.core.names import printable
+from sampoll.transports.redis.connection import Backoff, RedisServer, refusal
+
+log = logging.getLogger(__name__)
+
+OUTBOX_BYTES = 256 * 2**20
+"""Replies that may wait for the server; then the work waits too."""
+UNHEARD_SECONDS = 1.0
+"""How long a reply that nobody has heard is repeated: some clients subscribe only after they have asked."""
+PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A reply. `key` is where it is kept too, for `ttl_seconds`; `is_private`: the client chose the channel.
+    `sent` is called once it is published, or lost."""
+
+    channel: str
+    content: bytes = field(repr=False)
+    key: str | None = None
+    ttl_seconds: int = 0
+    is_private: bool = False
+    sent: Callable[[], None] = lambda: None
+
+
+class Outbox:
+    """Publishes replies in the order in which they are put in, through outages of the server.
+
+    A reply whose publication broke off is not published again: a client could take the second one for the
+    answer to its next question.
+    """
+
+    def __init__(self, server: RedisServer) -> None:
+        self.lost = 0
+        self._server = server
+        self._client = server.client()
+        self._waiting: Channel[Outgoing] = Channel(OUTBOX_BYTES)
+        self._unheard: list[tuple[float, Outgoing]] = []
+        self._is_told_of_keys = False
+
+    def put(self, outgoing: Outgoing) -> None:
+        """Waits while the outbox is full; the reply is lost if it is closed."""
+        if not self._waiting.put(outgoing, len(outgoing.content)):
+            self._lose(outgoing, "there is no connection any more")
+
+    def offer(self, outgoing: Outgoing) -> None:
+        """The same without waiting: the reply is lost if the outbox is full, too."""
+        if not self._waiting.offer(outgoing, len(outgoing.content)):
+            self._lose(outgoing, "too many replies wait for the server")
+
+    def close(self) -> None:
+        """Nothing more comes in; `run` ends once everything is out."""
+        self._waiting.close()
+
+    def run(self, stop: Event) -> None:
+        """Until the outbox is closed and empty; or, with what is left lost, once `stop` is set. Raises
+        PermissionRefused."""
+        repeated = time.monotonic()
+        try:
+            while True:
+                taken = self._waiting.take(patience_seconds=PAUSE_SECONDS if self._unheard else None)
+                for outgoing in taken:
+                    if self._send(outgoing, stop) == 0:
+                        self._unheard.append((time.monotonic(), outgoing))
+                    outgoing.sent()
+                if not taken and self._waiting.is_closed:
+                    break
+                if time.monotonic() - repeated > PAUSE_SECONDS:
+                    self._repeat_unheard()
+                    repeated = time.monotonic()
+            while self._unheard and not stop.wait(PAUSE_SECONDS):
+                self._repeat_unheard()
+        finally:
+            self._client.close()
+
+    def _send(self, outgoing: Outgoing, stop: Event) -> int | None:
+        """How many have received it; None if it is lost, or may be."""
+        backoff = Backoff()
+        while not stop.is_set():
+            try:
+                self._connect()
+                self._keep(outgoing)
+            except RedisError as error:
+                self._refuse(error)
+                log.debug("no connection for replies: %s; trying again", error)
+                backoff.pause(stop)
+                continue
+            try:
+                return int(self._client.publish(outgoing.channel, outgoing.content))
+            except RedisError as error:
+                if not (outgoing.is_private and isinstance(error, NoPermissionError)):
+                    self._refuse(error)
+                self._lose(outgoing, error)
+                return None
+        self._lose(outgoing, "there was no time left for it")
+        return None
+
+    def _connect(self) -> None:
+        """Finds out whether the server has gone before anything is sent to it."""
+        pool = self._client.connection_pool
+        pool.release(pool.get_connection())
+
+    def _keep(self, outgoing: Outgoing) -> None:
+        if outgoing.key is None:
+            return
+        try:
+            self._client.set(outgoing.key, outgoing.content, ex=outgoing.ttl_seconds)
+        except (LostConnection, redis.exceptions.TimeoutError):
+            raise
+        except RedisError as error:  # no room, read-only, no right to the key: the reply itself can go out
+            log.log(
+                logging.DEBUG if self._is_told_of_keys else logging.WARNING,
+                "replies are not kept for late subscribers: %s: %s",
+                printable(outgoing.key),
+                error,
+            )
+            self._is_told_of_keys = True
+
+    def _repeat_unheard(self) -> None:
+        unheard, self._unheard = self._unheard, []
+        for since, outgoing in unheard:
+            if time.monotonic() - since > UNHEARD_SECONDS:
+                log.warning(
+                    "nobody is subscribed to %s: a reply was heard by no one", printable(outgoing.channel)
+                )
+                continue
+            try:
+                if self._client.publish(outgoing.channel, outgoing.content) == 0:
+                    self._unheard.append((since, outgoing))
+            except RedisError as error:
+                self._lose(outgoing, error)
+
+    def _refuse(self, error: RedisError) -> None:
+        if (refused := refusal(error, self._server)) is not None:
+            raise refused from error
+
+    def _lose(self, outgoing: Outgoing, reason: object) -> None:
+        self.lost += 1
+        log.error("a reply for %s is lost: %s", printable(outgoing.channel), reason)

@@ -1,0 +1,248 @@
+"""Submissions are requests that clients publish; artifacts go back to them as one reply each."""
+
+import hashlib
+import itertools
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import Event, Lock, Thread
+from typing import Any
+
+from sampoll.core.channel import Channel
+from sampoll.core.errors import JobError, Overloaded, Stopped, TransientJobError
+from sampoll.core.events import Events
+from sampoll.core.jobs import Submission
+from sampoll.core.results import Delivery
+from sampoll.transports.redis.connection import RedisServer
+from sampoll.transports.redis.messages import (
+    Request,
+    error_message,
+    parse_request,
+    reply_message,
+    wire_answer,
+)
+from sampoll.transports.redis.pubsub.outbox import Outbox, Outgoing
+from sampoll.transports.redis.pubsub.subscription import Gaps, Subscription
+
+log = logging.getLogger(__name__)
+
+GROUP_SIZE = 16
+LONGEST_DEAFNESS_SECONDS = 0.2
+LAST_REPLIES_SECONDS = 5.0
+"""How long replies may still take once the service has stopped."""
+
+BlackMask = Callable[[bytes], bytes]
+"""A mask without any object for an image file, as a PNG of the image's size, or of one pixel."""
+
+
+@dataclass(frozen=True)
+class PubSubOptions:
+    """`redis_in` is a pattern of channels, `redis_out` the channel for replies to clients that name none.
+    `segmenter` is what a reply says about the model. Replies to requests with an id are kept too, for
+    `reply_ttl_seconds`."""
+
+    redis_in: str
+    redis_out: str
+    queue_bytes: int
+    reply_ttl_seconds: int
+    max_image_bytes: int
+    segmenter: Mapping[str, Any]
+    max_attempts: int = 3
+
+
+class PubSubTransport:
+    """A thread of its own takes messages off the wire at once; what they ask for waits in a bounded queue."""
+
+    def __init__(
+        self, server: RedisServer, options: PubSubOptions, events: Events, black_mask: BlackMask
+    ) -> None:
+        self._options = options
+        self._events = events
+        self._black_mask = black_mask
+        self._queue: Channel[bytes] = Channel(options.queue_bytes)
+        self._again: list[Submission] = []
+        self._open: dict[str, Request] = {}
+        self._attempts: dict[str, int] = {}
+        self._lock = Lock()
+        self._trouble: BaseException | None = None
+        self._subscription = Subscription(server, options.redis_in, self._receive, events)
+        self._outbox = Outbox(server)
+        self._is_deaf, self._is_over = Event(), Event()
+        self._threads = [
+            Thread(
+                target=self._guarded,
+                args=(partial(self._subscription.run, self._is_deaf),),
+                name="subscription",
+            ),
+            Thread(target=self._guarded, args=(partial(self._outbox.run, self._is_over),), name="outbox"),
+        ]
+
+    @property
+    def gaps(self) -> Gaps:
+        """When there was no subscription."""
+        return self._subscription.gaps
+
+    @property
+    def lost_replies(self) -> int:
+        return self._outbox.lost
+
+    @property
+    def is_subscribed(self) -> Event:
+        """Set while there is a subscription."""
+        return self._subscription.is_up
+
+    def open(self) -> None:
+        """Begins to listen."""
+        for thread in self._threads:
+            thread.start()
+
+    # Transport
+
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
+        while not stop.is_set():
+            if self._trouble is not None:
+                raise self._trouble
+            group = [self._again.pop() for _ in range(len(self._again))]
+            patience_seconds = 0.0 if group else LONGEST_DEAFNESS_SECONDS
+            messages = self._queue.take(GROUP_SIZE, patience_seconds=patience_seconds)
+            self._subscription.flood.wait_for_calm()
+            group += filter(None, map(self._submission, messages))
+            if group:
+                yield group
+
+    def begin(self, submissions: Sequence[Submission]) -> None:
+        for submission in submissions:
+            self._attempts[submission.id] = self._attempts.get(submission.id, 0) + 1
+            self._events.begun(submission)
+
+    def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
+        """The submission's own name: every reply has a place of its own."""
+        return submission.name
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            submission = delivery.submission
+            request = self._close(submission)
+            message = reply_message(request, wire_answer(delivery.artifacts), self._options.segmenter)
+            sent = partial(self._events.delivered, submission.name, submission.id, submission.name)
+            self._outbox.put(self._outgoing(request, message, sent))
+
+    def reject(self, submission: Submission, error: JobError) -> None:
+        again = isinstance(error, TransientJobError)
+        if again and self._attempts[submission.id] < self._options.max_attempts:
+            self._events.deferred(submission.name, submission.id, error, 0.0)
+            self._again.append(submission)
+            return
+        request = self._close(submission)
+        sent = partial(self._events.failed, submission.name, submission.id, error)
+        self._outbox.put(self._error(request, error, sent))
+
+    def close(self) -> None:
+        """Tells the senders of whatever is left that it was not done, as far as there is time."""
+        listener, publisher = self._threads
+        self._is_deaf.set()
+        listener.join()
+        self._queue.close()
+        deadline = time.monotonic() + LAST_REPLIES_SECONDS
+        waiting = itertools.chain(self._open.values(), map(self._parsed, self._queue.drain()))
+        error = Stopped("the service was stopped before it was done; send it again")
+        for request in waiting:
+            if time.monotonic() > deadline:
+                log.error("not every request that was waiting could be answered in time")
+                break
+            self._outbox.offer(self._error(request, error))
+        self._outbox.close()
+        publisher.join(max(0.0, deadline - time.monotonic()))
+        self._is_over.set()
+        publisher.join()
+
+    # What comes in
+
+    def _receive(self, channel: bytes, message: bytes) -> None:
+        if channel == self._options.redis_out.encode():
+            return  # a pattern that matches it too: our own replies are no requests
+        if self._queue.offer(message, len(message)):
+            return
+        request = self._parsed(message)
+        error = Overloaded(
+            f"too many requests are waiting, more than {self._options.queue_bytes} bytes (--queue-bytes): "
+            "send it again later"
+        )
+        log.warning("refused a request of %d bytes: the queue is full", len(message))
+        name = str(request.id)
+        self._outbox.offer(self._error(request, error, partial(self._events.failed, name, name, error)))
+
+    def _parsed(self, message: bytes) -> Request:
+        return parse_request(message, self._options.max_image_bytes)
+
+    def _submission(self, message: bytes) -> Submission | None:
+        """The submission that a message makes; None if it is refused."""
+        request = self._parsed(message)
+        job_id = uuid.uuid4().hex
+        name = job_id if request.id is None else str(request.id)
+        submission = Submission(
+            id=job_id,
+            name=name,
+            image_name="image",
+            prompt_name="prompt",
+            image=request.image,
+            prompt=request.prompt,
+            image_sha256=hashlib.sha256(request.image).hexdigest(),
+        )
+        with self._lock:
+            self._open[job_id] = request
+        if request.error is not None:
+            self.reject(submission, request.error)
+            return None
+        return submission
+
+    # What goes out
+
+    def _close(self, submission: Submission) -> Request:
+        self._attempts.pop(submission.id, None)
+        with self._lock:
+            return self._open.pop(submission.id)
+
+    def _error(self, request: Request, error: JobError, sent: Callable[[], None] = lambda: None) -> Outgoing:
+        mask = self._black_mask(request.image)
+        return self._outgoing(request, error_message(request, error, mask, self._options.segmenter), sent)
+
+    def _outgoing(self, request: Request, message: bytes, sent: Callable[[], None]) -> Outgoing:
+        channel = request.reply_to or self._options.redis_out
+        return Outgoing(
+            channel,
+            message,
+            key=None if request.id is None else reply_key(channel, request.id),
+            ttl_seconds=self._options.reply_ttl_seconds,
+            is_private=request.reply_to is not None,
+            sent=sent,
+        )
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  raised again by submissions()
+            self._trouble = self._trouble or error
+            self._outbox.close()
+
+
+def reply_key(channel: str, request_id: str | int) -> str:
+    """Where the reply to a request is kept for those who were not subscribed when it was published."""
+    return f"{channel}:reply:{request_id}"
+
+
+@contextmanager
+def pubsub_transport(
+    server: RedisServer, options: PubSubOptions, events: Events, black_mask: BlackMask
+) -> Iterator[PubSubTransport]:
+    """A transport that listens from here on; closed at the end."""
+    transport = PubSubTransport(server, options, events, black_mask)
+    transport.open()
+    try:
+        yield transport
+    finally:
+        transport.close()

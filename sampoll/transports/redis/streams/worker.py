@@ -1,0 +1,281 @@
+"""One consumer of a group: which entries are its own, and how they end.
+
+An entry belongs to the worker in whose pending list it is. The worker says several times a lease that it is
+alive; the entries of one who is silent for a whole lease are the others' to take.
+"""
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from threading import Event, Thread
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError, ResponseError
+
+from sampoll.core.errors import ConfigurationError, ServerUnavailable
+from sampoll.core.events import NOBODY, Events
+from sampoll.core.names import printable
+from sampoll.transports.redis.connection import Backoff, RedisServer, refusal
+from sampoll.transports.redis.streams import scripts
+from sampoll.transports.redis.streams.entries import Fields
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BLOCK_SECONDS = 1.0
+"""How long the server may wait for something new: less than the socket's patience."""
+BEATS_A_LEASE = 3
+LONGEST_LOOK_SECONDS = 1.0
+"""Between two looks at what the dead have left."""
+LAST_SECONDS = 5.0
+"""For what has to be said when we are to stop, and the server is away."""
+FORGOTTEN_LEASES = 100
+"""A consumer without entries that was not heard of for so long is removed."""
+
+
+@dataclass
+class Counts:
+    """What an operator should know of: entries that were deleted before they were done, entries that others
+    took from us, and how often the group had to be made anew."""
+
+    trimmed: int = 0
+    lost: int = 0
+    groups_made: int = 0
+
+
+class Worker:
+    """A consumer of its own for each start, so that nobody's entries are taken for another's."""
+
+    def __init__(
+        self,
+        server: RedisServer,
+        stream: str,
+        group: str,
+        lease_seconds: float,
+        events: Events = NOBODY,
+        is_well: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`events` hear of trouble with the server. While `is_well` says no, others may take over."""
+        self.counts = Counts()
+        self._events = events
+        self._is_well = is_well
+        self.stream, self.group = stream, group
+        self.results, self.failed = f"{stream}:results", f"{stream}:failed"
+        self._attempts = f"{stream}:attempts"
+        self._server = server
+        self._lease_seconds = lease_seconds
+        self._name = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._client = server.client()
+        self._stop = Event()
+        self._is_over = Event()
+        self._may_have_more = True
+        self._looked_at = 0.0
+        self._heart: Thread | None = None
+
+    def join(self, stop: Event) -> None:
+        """Becomes a member of the group, which is made where there is none, once the server can be reached.
+        After `stop` everything comes to its end, one way or the other."""
+        self._stop = stop
+        self._persistently(self._prepare, stop)
+
+    def keep_alive(self, held: Callable[[], Collection[str]], on_lost: Callable[[str], None]) -> None:
+        """From here on says that we are alive, while we hold anything; tells which entries others have."""
+        self._heart = Thread(target=self._beat, args=(held, on_lost), name="heartbeat")
+        self._heart.start()
+
+    def close(self, begun: Sequence[str] = (), others: Sequence[str] = ()) -> None:
+        """Leaves, and lets other workers have these entries at once; the attempts of what was begun are not
+        counted."""
+        self._is_over.set()
+        if self._heart is not None:
+            self._heart.join()  # or it would say once more that they are ours
+        if begun or others:
+            self._release(begun, others)
+        self._client.close()
+
+    # Entries
+
+    def read(
+        self, at_most: int, held: Collection[str], stop: Event, *, may_wait: bool
+    ) -> Sequence[tuple[str, Fields | None]]:
+        """Entries that are ours from here on, and not yet `held`; fields are None of one that was deleted."""
+        return self._persistently(partial(self._read, at_most, held, may_wait=may_wait), stop) or ()
+
+    def attempts_of(self, entry: str) -> int:
+        """How often it was begun."""
+        return int(self._persistently(lambda: self._client.hget(self._attempts, entry)) or 0)
+
+    def begin(self, entries: Sequence[str]) -> Sequence[int]:
+        """Counts an attempt of each, and returns which one it is; 0 for what is not ours any more."""
+        keys, owner = (self.stream, self._attempts), (self.group, self._name)
+        counts: list[int] = self._call(scripts.BEGIN, keys, *owner, *entries)
+        return counts
+
+    def commit(
+        self, entry: str, name: str, reply: bytes, result_ttl_seconds: int, letter: Mapping[str, str | bytes]
+    ) -> bool:
+        """Publishes a reply, keeps a dead letter, if there is one, and ends the entry; False, with nothing
+        done, if it is not ours any more."""
+        keys = (self.stream, self.results, self._attempts, self.failed)
+        oldest = str(int(1000 * (time.time() - result_ttl_seconds)))
+        more = [part for pair in letter.items() for part in pair]
+        return bool(
+            self._call(scripts.COMMIT, keys, self.group, self._name, entry, name, reply, oldest, *more)
+        )
+
+    def forget(self, entry: str) -> None:
+        """Ends an entry that was deleted."""
+        self._persistently(lambda: self._client.xack(self.stream, self.group, entry))
+
+    def _release(self, begun: Sequence[str], others: Sequence[str]) -> None:
+        keys, owner = (self.stream, self._attempts), (self.group, self._name)
+        try:
+            self._client.eval(scripts.RELEASE, len(keys), *keys, *owner, str(len(begun)), *begun, *others)
+        except RedisError as error:
+            log.warning("%d jobs are others' only after a lease: %s", len(begun) + len(others), error)
+
+    def _call(self, script: str, keys: Sequence[str], *arguments: str | bytes) -> Any:
+        return self._persistently(lambda: self._client.eval(script, len(keys), *keys, *arguments))
+
+    def _read(
+        self, at_most: int, held: Collection[str], *, may_wait: bool
+    ) -> Sequence[tuple[str, Fields | None]]:
+        if self._may_have_more:
+            # What we were given in an answer that never came.
+            own = self._client.xreadgroup(
+                self.group, self._name, {self.stream: "0"}, count=at_most + len(held)
+            )
+            ours = [(entry, fields) for entry, fields in _entries(own) if entry not in held][:at_most]
+            if ours:
+                return ours
+            self._may_have_more = False
+        if time.monotonic() - self._looked_at > min(
+            self._lease_seconds / BEATS_A_LEASE, LONGEST_LOOK_SECONDS
+        ):
+            self._looked_at = time.monotonic()
+            lease_ms = int(1000 * self._lease_seconds)
+            _, taken, *deleted = self._client.xautoclaim(
+                self.stream, self.group, self._name, min_idle_time=lease_ms, count=at_most
+            )
+            self.note_trimmed(len(deleted[0]) if deleted else 0)
+            # Ours among them, if our own heart was late.
+            others = [(_text(entry), fields or None) for entry, fields in taken]
+            if fresh := [(entry, fields) for entry, fields in others if entry not in held]:
+                return fresh
+        block = int(1000 * BLOCK_SECONDS) if may_wait else None
+        return list(
+            _entries(self._client.xreadgroup(self.group, self._name, {self.stream: ">"}, at_most, block))
+        )
+
+    def note_trimmed(self, count: int) -> None:
+        """Says that so many entries were deleted before they were done."""
+        if count:
+            self.counts.trimmed += count
+            log.error("%d jobs were deleted from %s before they were done", count, self.stream)
+
+    def note_lost(self, name: str) -> None:
+        """Says that others have taken a job from us."""
+        self.counts.lost += 1
+        log.warning("%s: another worker has it now, and its result counts", printable(name))
+
+    # The group
+
+    def _prepare(self) -> None:
+        self._make_group()
+        self._warn_of_settings()
+        idle_ms = 1000 * FORGOTTEN_LEASES * self._lease_seconds
+        for consumer in self._client.xinfo_consumers(self.stream, self.group):
+            if consumer["pending"] == 0 and consumer["idle"] > idle_ms:
+                self._client.xgroup_delconsumer(self.stream, self.group, consumer["name"])
+
+    def _make_group(self) -> None:
+        try:
+            # From the beginning: what was queued before there was a group is work too.
+            self._client.xgroup_create(self.stream, self.group, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    def _warn_of_settings(self) -> None:
+        try:
+            settings = {
+                **self._client.config_get("appendonly"),
+                **self._client.config_get("maxmemory-policy"),
+            }
+        except ResponseError:
+            log.info("%s does not say how it is set up: see to appendonly and noeviction", self._server)
+            return
+        if settings.get("appendonly") != "yes":
+            log.warning(
+                "%s writes no append-only file: if it dies, jobs are lost (appendonly yes)", self._server
+            )
+        if settings.get("maxmemory-policy", "noeviction") != "noeviction":
+            log.warning("%s may evict jobs when it is full (maxmemory-policy noeviction)", self._server)
+
+    # Staying alive, through whatever the server does
+
+    def _beat(self, held: Callable[[], Collection[str]], on_lost: Callable[[str], None]) -> None:
+        client = self._server.client()
+        while not self._is_over.wait(self._lease_seconds / BEATS_A_LEASE):
+            entries = held()
+            if not entries or not self._is_well():
+                continue
+            try:
+                lost = client.eval(scripts.BEAT, 1, self.stream, self.group, self._name, *entries)
+            except RedisError as error:
+                log.debug("no heartbeat: %s", error)
+                continue
+            for entry in map(_text, lost):
+                on_lost(entry)
+        client.close()
+
+    def _persistently(self, act: Callable[[], T], stop: Event | None = None) -> T | None:
+        """What `act` returns, as soon as the server lets it. If it can be left undone, None once `stop` is
+        set; otherwise ServerUnavailable, some time after we were to stop.
+
+        PermissionRefused if the server refuses us, ConfigurationError if the stream is something else.
+        """
+        backoff, is_new = Backoff(), True
+        began = time.monotonic()
+        while stop is None or not stop.is_set():
+            try:
+                result = act()
+                if not is_new:
+                    self._events.resumed()
+                return result
+            except RedisError as error:
+                if (refused := refusal(error, self._server)) is not None:
+                    raise refused from error
+                self._may_have_more = True
+                if "NOGROUP" in str(error):
+                    self.counts.groups_made += 1
+                    log.error("the group %s is gone, and made again", self.group)
+                    self._persistently(self._make_group, stop)
+                elif "WRONGTYPE" in str(error):
+                    raise ConfigurationError(f"{self.stream} on {self._server} is no stream") from error
+                else:
+                    # Said once, not at each try.
+                    if is_new:
+                        self._events.paused(ServerUnavailable(f"{self._server}: {error}"))
+                    level = logging.ERROR if is_new else logging.DEBUG
+                    log.log(level, "paused: %s: %s", self._server, error)
+                is_new = False
+                if stop is None and self._stop.is_set() and time.monotonic() - began > LAST_SECONDS:
+                    raise ServerUnavailable(f"stopped, while {self._server} could not be reached") from error
+            backoff.pause(self._is_over if stop is None else stop)
+        return None
+
+
+def _entries(answer: Any) -> Iterator[tuple[str, Fields | None]]:
+    for _, entries in answer or []:
+        for entry, fields in entries:
+            yield _text(entry), fields or None
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,152 @@
+"""Segmenters for `--model support.fakes:NAME` in tests that start the real process."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sampoll.config.settings import ModelSettings
+from sampoll.core.errors import ModelUnavailable, OutOfMemory
+from sampoll.core.jobs import Prompt, RgbImage
+from sampoll.core.results import Mask
+from support.mutants import MUTANTS
+from support.segmenters import BoxSegmenter, KeptBoxes
+
+if "MUTANT" in os.environ:
+    MUTANTS[os.environ["MUTANT"]]().__enter__()
+
+POISON_HEIGHT = 13
+"""Images of this height make the segmenters below misbehave."""
+
+
+def boxes(_: ModelSettings) -> BoxSegmenter:
+    return BoxSegmenter()
+
+
+class _Misbehaving(BoxSegmenter):
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        if any(image.shape[0] == POISON_HEIGHT for image in images):
+            self.misbehave()
+        return super().embed(images)
+
+    def misbehave(self) -> None:
+        raise NotImplementedError
+
+
+class _Killing(_Misbehaving):
+    def misbehave(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Raising(_Misbehaving):
+    def misbehave(self) -> None:
+        raise ArithmeticError("the poison was found")
+
+
+class _OutOfMemory(_Misbehaving):
+    def misbehave(self) -> None:
+        raise OutOfMemory("not enough memory for the poison")
+
+
+class _Lost(_Misbehaving):
+    def misbehave(self) -> None:
+        raise ModelUnavailable("the CUDA device failed: an illegal memory access was encountered")
+
+
+class _Waiting(_Misbehaving):
+    """Says in the file `$FAKES_STARTED` that it works, and goes on when `$FAKES_GO` exists."""
+
+    def misbehave(self) -> None:
+        Path(os.environ["FAKES_STARTED"]).touch()
+        while not Path(os.environ["FAKES_GO"]).exists():
+            time.sleep(0.01)
+
+
+def killing(_: ModelSettings) -> BoxSegmenter:
+    return _Killing()
+
+
+def raising(_: ModelSettings) -> BoxSegmenter:
+    return _Raising()
+
+
+def out_of_memory(_: ModelSettings) -> BoxSegmenter:
+    return _OutOfMemory()
+
+
+def lost(_: ModelSettings) -> BoxSegmenter:
+    return _Lost()
+
+
+class _NeverEmbedding(KeptBoxes):
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        raise ArithmeticError("the encoder was called")
+
+
+def kept(_: ModelSettings) -> BoxSegmenter:
+    return _NeverEmbedding() if "FAKES_EMBEDS" in os.environ else KeptBoxes()
+
+
+def waiting(_: ModelSettings) -> BoxSegmenter:
+    return _Waiting()
+
+
+class _Slow(BoxSegmenter):
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        time.sleep(0.4 * len(images))
+        return super().embed(images)
+
+
+class _Counted(KeptBoxes):
+    """Writes a line for each image that it embeds to the file `$FAKES_EMBEDDED`."""
+
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        with Path(os.environ["FAKES_EMBEDDED"]).open("a") as file:
+            file.write("embedded\n" * len(images))
+        return super().embed(images)
+
+
+class _Batched(BoxSegmenter):
+    """Takes its time, and writes how many images came at once to the file `$FAKES_EMBEDDED`."""
+
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        time.sleep(0.3)
+        with Path(os.environ["FAKES_EMBEDDED"]).open("a") as file:
+            file.write(f"{len(images)}\n")
+        return super().embed(images)
+
+
+def batched(_: ModelSettings) -> BoxSegmenter:
+    return _Batched()
+
+
+def slow(_: ModelSettings) -> BoxSegmenter:
+    return _Slow()
+
+
+def counted(_: ModelSettings) -> BoxSegmenter:
+    return _Counted()
+
+
+class _Blind(BoxSegmenter):
+    def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        return [
+            [[Mask.from_array(np.zeros(image.shape[:2], np.bool_), 0.9)] for _ in prompts]
+            for image, prompts in work
+        ]
+
+
+class _Broken(BoxSegmenter):
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        raise ArithmeticError("the model is broken")
+
+
+def blind(_: ModelSettings) -> BoxSegmenter:
+    return _Blind()
+
+
+def broken(_: ModelSettings) -> BoxSegmenter:
+    return _Broken()

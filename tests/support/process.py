@@ -1,0 +1,71 @@
+"""The real commands, and waiting for what they do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+REPOSITORY = Path(__file__).parents[2]
+TESTS = REPOSITORY / "tests"
+SAMPOLL = Path(sys.executable).with_name("sampoll")
+DEADLINE_SECONDS = 60.0
+
+
+def until(condition: Callable[[], object], what: str, seconds: float | None = None) -> None:
+    """Waits for a condition, and fails when it does not come."""
+    deadline = time.monotonic() + (DEADLINE_SECONDS if seconds is None else seconds)
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.01)
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without settings of sampoll's, with the tests' own modules importable."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("SAMPOLL_")}
+    fixed = {"PYTHONPATH": str(TESTS), "XDG_CONFIG_HOME": "/nonexistent", "SAMPOLL_LOG_FORMAT": "text"}
+    return {**clean, **fixed, **(extra or {})}
+
+
+# Root may write anywhere unless these are taken away; setpriv is part of every Debian and Ubuntu.
+_WITHOUT_PRIVILEGES = (
+    ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
+    if os.geteuid() == 0
+    else ()
+)
+
+
+def sampoll(
+    *arguments: object,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    unprivileged: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Runs the real command to its end; `unprivileged`, permissions count even if the tests run as root."""
+    return subprocess.run(
+        [*(_WITHOUT_PRIVILEGES if unprivileged else ()), SAMPOLL, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS * 2,
+        env=environment(env),
+        cwd=cwd,
+        check=False,
+    )
+
+
+@contextmanager
+def running_sampoll(
+    *arguments: object, log: IO[bytes] | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The real command in the background; killed at the end if it still runs."""
+    process = subprocess.Popen([SAMPOLL, *map(str, arguments)], env=environment(env), stderr=log, stdout=log)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait()

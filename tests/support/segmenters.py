@@ -1,0 +1,73 @@
+"""Fake segmenters, and jobs for them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampoll.core.jobs import Job, Prompt, RgbImage
+from sampoll.core.results import Mask, ModelInfo
+
+
+def job_of(image: RgbImage, *prompts: Prompt, name: str = "a") -> Job:
+    sha256 = hashlib.sha256(name.encode() + image.tobytes()).hexdigest()
+    return Job(f"id-{name}", name, image, sha256, prompts, 0.0)
+
+
+class BoxSegmenter:
+    """Its masks are the prompts' boxes, or the pixels under their points; everything is the parts of a grid.
+    It remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo("boxes")
+
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        self.batches.append(len(images))
+        return list(images)
+
+    def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        return [[_answer(image, prompt) for prompt in prompts] for image, prompts in work]
+
+
+class KeptBoxes(BoxSegmenter):
+    """Its embeddings count 1000 bytes each."""
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo("kept")
+
+    embedding_key = "boxes-1"
+    embedding_bytes = 1000
+
+    def image_size(self, embedding: RgbImage) -> tuple[int, int]:
+        return embedding.shape[0], embedding.shape[1]
+
+    def packed(self, embedding: RgbImage) -> Mapping[str, NDArray[Any]]:
+        return {"image": embedding}
+
+    def unpacked(self, arrays: Mapping[str, NDArray[Any]]) -> RgbImage:
+        return arrays["image"]
+
+
+def _answer(image: RgbImage, prompt: Prompt) -> list[Mask]:
+    if prompt.everything is None:
+        return [_drawn(image, prompt)]
+    side = prompt.everything.points_per_side
+    rows, columns = (np.arange(length) * side // length for length in image.shape[:2])
+    parts = rows[:, None] * side + columns
+    return [Mask.from_array(parts == number, 0.5) for number in range(side**2)]
+
+
+def _drawn(image: RgbImage, prompt: Prompt) -> Mask:
+    pixels = np.zeros(image.shape[:2], np.bool_)
+    if prompt.box:
+        pixels[int(prompt.box.y0) : int(prompt.box.y1), int(prompt.box.x0) : int(prompt.box.x1)] = True
+    for point in prompt.points:
+        pixels[int(point.y), int(point.x)] = point.label == 1
+    return Mask.from_array(pixels, 0.5)

@@ -1,0 +1,25 @@
+"""Which variants of a model are compared."""
+
+import pytest
+
+from sampoll.app import compare as comparison
+from sampoll.config.settings import ModelSettings
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "expected"),
+    [
+        ("auto", "auto", [("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), ("openvino", "bf16")]),
+        ("openvino", "auto", [("openvino", "fp32"), ("openvino", "bf16")]),
+        ("auto", "bf16", [("torch", "bf16"), ("openvino", "bf16")]),
+        ("auto", "int8", [("openvino", "int8")]),
+        ("auto", "fp16", [("torch", "fp16")]),
+        ("torch", "bf16", [("torch", "bf16")]),
+    ],
+)
+def test_all_that_the_device_is_good_at_or_what_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, engine: str, precision: str, expected: list[tuple[str, str]]
+) -> None:
+    monkeypatch.setattr("sampoll.models.shared.device.cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    options = {"device": "cpu", "engine": engine, "precision": precision}
+    assert comparison._chosen(ModelSettings.model_validate(options)) == expected

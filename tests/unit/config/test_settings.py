@@ -1,0 +1,182 @@
+import logging
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.process import REPOSITORY
+
+from sampoll.config.fields import all_settings
+from sampoll.config.resolve import Resolved, describe, resolve
+from sampoll.core.errors import ConfigurationError, UsageError
+from sampoll.transports.redis.server import server_of
+
+
+@pytest.fixture(autouse=True)
+def _no_config_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "system"))
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "sampoll.toml"
+    path.write_text(text)
+    return path
+
+
+def settle(resolved: Resolved) -> tuple[float, str]:
+    return resolved.settings.spool.settle_seconds, resolved.origins.get("settle", "default")
+
+
+def test_flags_win_over_variables_over_toml_over_defaults(tmp_path: Path) -> None:
+    path = toml(tmp_path, "[spool]\nsettle = 2.0\n")
+    environment = {"SAMPOLL_SETTLE": "3"}
+
+    assert settle(resolve({}, {})) == (1.0, "default")
+    assert settle(resolve({}, {}, path)) == (2.0, f"{path}: [spool] settle")
+    assert settle(resolve({}, environment, path)) == (3.0, "SAMPOLL_SETTLE")
+    assert settle(resolve({"settle": "4"}, environment, path)) == (4.0, "--settle")
+
+
+def test_the_toml_is_named_by_flag_or_variable_or_lies_in_a_configuration_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("user", 5), ("system", 6)):
+        (tmp_path / name / "sampoll").mkdir(parents=True)
+        (tmp_path / name / "sampoll" / "sampoll.toml").write_text(f"[spool]\nsettle = {seconds}.0\n")
+    named = toml(tmp_path, "[spool]\nsettle = 7.0\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert settle(resolve({}, {"SAMPOLL_CONFIG": str(named)}))[0] == 7
+    assert settle(resolve({}, {}))[0] == 5
+    (tmp_path / "user" / "sampoll" / "sampoll.toml").unlink()
+    assert settle(resolve({}, {}))[0] == 6
+    (tmp_path / "system" / "sampoll" / "sampoll.toml").unlink()
+    assert settle(resolve({}, {}))[0] == 1  # the one in the working directory does not count
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "text", "kind", "message"),
+    [
+        (
+            {"settle": "-1"},
+            {},
+            "",
+            UsageError,
+            "--settle: Input should be greater than or equal to 0, got '-1'",
+        ),
+        ({"device": "tpu"}, {}, "", UsageError, "--device: "),
+        (
+            {"mask-policy": "worst"},
+            {},
+            "",
+            UsageError,
+            "--mask-policy: Input should be 'best', 'first' or 'single'",
+        ),
+        ({"ready-suffix": "ready"}, {}, "", UsageError, "--ready-suffix: must be a dot and some letters"),
+        ({"ready-suffix": ".JSON"}, {}, "", UsageError, "--ready-suffix: must not be the suffix of an image"),
+        ({}, {"SAMPOLL_BATCH_SIZE": "many"}, "", ConfigurationError, "SAMPOLL_BATCH_SIZE: "),
+        (
+            {},
+            {},
+            "[spool]\nrescan = 0\n",
+            ConfigurationError,
+            "[spool] rescan: Input should be greater than 0",
+        ),
+        (
+            {},
+            {},
+            "[spool]\nsetle = 1\n",
+            ConfigurationError,
+            "[spool] setle is not known; the nearest known name is settle",
+        ),
+        (
+            {},
+            {},
+            "[spol]\nsettle = 1\n",
+            ConfigurationError,
+            "[spol] is not known; the nearest known name is spool",
+        ),
+        ({}, {}, "settle = 1\n", ConfigurationError, "settle belongs in [spool], not in the top level"),
+        ({}, {}, "[model]\nsettle = 1\n", ConfigurationError, "settle belongs in [spool], not in [model]"),
+        ({}, {}, "spool = 3\n", ConfigurationError, "spool is a section: write [spool]"),
+        ({}, {}, "[spool\n", ConfigurationError, "is not TOML"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_place(
+    tmp_path: Path, flags: Any, environment: Any, text: str, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=re.escape(message)):
+        resolve(flags, environment, toml(tmp_path, text))
+
+
+def test_a_toml_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot read the configuration .*nowhere\.toml"):
+        resolve({}, {}, tmp_path / "nowhere.toml")
+
+
+def test_an_unknown_variable_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        resolve({}, {"SAMPOLL_SETLE": "1"})
+
+    assert "SAMPOLL_SETLE is no setting of sampoll" in caplog.text
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert resolve({}, {"SAMPOLL_INPUT": "", "SAMPOLL_SETTLE": ""}).settings == resolve({}, {}).settings
+
+
+def test_paths_in_a_toml_are_relative_to_it(tmp_path: Path) -> None:
+    path = toml(tmp_path, '[spool]\ninput = "in"\noutput = "/srv/out"\ndone = "old"\n')
+
+    spool = resolve({}, {}, path).settings.spool
+
+    assert (spool.input, spool.output, spool.done) == (tmp_path / "in", Path("/srv/out"), tmp_path / "old")
+    assert resolve({}, {}, toml(tmp_path, '[spool]\ndone = "delete"\n')).settings.spool.done == "delete"
+
+
+def test_what_is_described_is_toml_and_gives_the_same_settings(tmp_path: Path) -> None:
+    flags = {"input": '/a "b"\\c', "continuous": True, "settle": "0.5", "stop-file": "STOP", "done": "/d"}
+    resolved = resolve(flags, {"SAMPOLL_MODEL": "grabcut"})
+
+    text = describe(resolved)
+
+    assert resolve({}, {}, toml(tmp_path, text)).settings == resolved.settings
+    assert tomllib.loads(text)["model"]["model"] == "grabcut"
+    assert re.search(r'^model = "grabcut" +# SAMPOLL_MODEL$', text, re.MULTILINE)
+    assert re.search(r"^settle = 0.5 +# --settle$", text, re.MULTILINE)
+    assert re.search(r"^rescan = 2.0 +# default$", text, re.MULTILINE)
+    assert re.search(r"^# checkpoint is not set +# default$", text, re.MULTILINE)
+
+
+def test_every_setting_has_one_name_and_a_sentence() -> None:
+    keys = [setting.key for setting in all_settings()]
+
+    assert len(keys) == len(set(keys))
+    for setting in all_settings():
+        assert setting.field.description
+        assert setting.field.description.endswith(".")
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.toml")), ids=lambda path: path.name)
+def test_the_example_configurations_load(path: Path) -> None:
+    settings = resolve({}, {}, path).settings
+
+    assert settings.model.checkpoint is not None
+    if path.stem != "redis":
+        assert settings.spool.input is not None
+        assert settings.spool.output is not None
+
+
+def test_there_are_example_configurations() -> None:
+    assert len(list((REPOSITORY / "configs").glob("*.toml"))) == 3
+
+
+def test_what_is_printed_of_a_url_is_a_configuration_again(tmp_path: Path) -> None:
+    resolved = resolve({"redis-url": "redis://a/1"}, {})
+    (tmp_path / "printed.toml").write_text(describe(resolved))
+
+    settings = resolve({}, {}, tmp_path / "printed.toml").settings
+
+    assert server_of(settings.redis) == server_of(resolved.settings.redis)

@@ -1,0 +1,299 @@
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+from support.images import encoded, image_of
+from support.segmenters import BoxSegmenter
+
+from sampoll.core.channel import Channel
+from sampoll.core.errors import BadPrompt, ModelUnavailable, StorageTrouble
+from sampoll.core.jobs import Job, Prompt, RgbImage, Submission
+from sampoll.core.results import Delivery, Mask
+from sampoll.engine.pipeline import Service
+from sampoll.formats.opex import Opex
+from sampoll.formats.png import PngMask
+from sampoll.inputs.decode import DecodingOptions, decode
+from sampoll.transports.memory import MemoryTransport, submission
+
+PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
+
+
+def service_of(
+    transport: MemoryTransport, segmenter: BoxSegmenter | None = None, batch_size: int = 4
+) -> Service:
+    limits = DecodingOptions(max_pixels=10**6, max_prompts=10)
+    return Service(
+        transport,
+        partial(decode, options=limits),
+        segmenter or BoxSegmenter(),
+        [PngMask(), Opex()],
+        batch_size,
+    )
+
+
+def waiting(*names: str) -> MemoryTransport:
+    return MemoryTransport(submissions(*names))
+
+
+def submissions(*names: str) -> list[Submission]:
+    """Each of them has an image of its own."""
+    return [submission(name, encoded(image_of(seed=n)), PROMPT) for n, name in enumerate(names)]
+
+
+def test_every_submission_ends_as_a_delivery_or_a_rejection() -> None:
+    transport = waiting("a", "b", "c")
+    transport.waiting.insert(1, submission("bad", encoded(image_of()), b"{}"))
+    transport.waiting.append(submission("worse", b"no image", PROMPT))
+
+    service_of(transport).run(Event())
+
+    assert sorted(transport.delivered) == ["a", "b", "c"]
+    assert set(transport.delivered["a"]) == {".png", ".json"}
+    assert sorted(transport.rejected) == ["bad", "worse"]
+    assert isinstance(transport.rejected["bad"], BadPrompt)
+
+
+def test_batches_are_never_larger_than_asked_for() -> None:
+    segmenter = BoxSegmenter()
+
+    service_of(waiting(*"abcdefgh"), segmenter, batch_size=3).run(Event())
+
+    assert sum(segmenter.batches) == 8
+    assert max(segmenter.batches) <= 3
+
+
+def test_a_suspect_runs_with_nothing_else_in_flight() -> None:
+    transport = waiting("a", "b", "suspect", "c", "d")
+    transport.waiting[2] = replace(transport.waiting[2], alone=True)
+    in_flight: list[tuple[str, int]] = []
+    original = transport.begin
+
+    def begin(submissions: Sequence[Submission]) -> None:
+        in_flight.extend((s.name, len(transport._open)) for s in submissions)
+        original(submissions)
+
+    transport.begin = begin  # type: ignore[method-assign]
+    service_of(transport).run(Event())
+
+    assert dict(in_flight)["suspect"] == 1
+    assert dict(in_flight)["c"] == 1
+    assert len(transport.delivered) == 5
+
+
+class Lost(BoxSegmenter):
+    def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        raise ModelUnavailable("the device has gone")
+
+
+def test_a_lost_model_ends_the_service_and_hands_everything_back() -> None:
+    transport = waiting(*"abcdefgh")
+
+    with pytest.raises(ModelUnavailable):
+        service_of(transport, Lost(), batch_size=2).run(Event())
+    transport.close()
+
+    assert sorted(s.name for s in transport.waiting) == list("abcdefgh")
+    assert transport.rejected == {}
+
+
+class FullDisk(MemoryTransport):
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        raise StorageTrouble("no space left")
+
+
+class DeadSource(MemoryTransport):
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
+        yield from super().submissions(stop)
+        raise StorageTrouble("the input has gone")
+
+
+@pytest.mark.parametrize("kind", [FullDisk, DeadSource])
+def test_trouble_in_any_stage_ends_the_service_instead_of_hanging_it(kind: type[MemoryTransport]) -> None:
+    transport = kind(submissions(*"abcdefgh"))
+
+    with pytest.raises(StorageTrouble):
+        service_of(transport, batch_size=1).run(Event())
+
+
+class StopsAfterFirst(BoxSegmenter):
+    def __init__(self, stop: Event) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        self._stop.set()
+        return super().embed(images)
+
+
+def test_after_stop_the_running_batch_is_delivered_and_the_rest_handed_back() -> None:
+    stop = Event()
+    segmenter = StopsAfterFirst(stop)
+    transport = waiting(*"abcdefgh")
+
+    service_of(transport, segmenter, batch_size=2).run(stop)
+    transport.close()
+
+    assert len(segmenter.batches) == 1
+    assert len(transport.delivered) == segmenter.batches[0]
+    assert len(transport.delivered) + len(transport.waiting) == 8
+
+
+# The channel between two stages
+
+
+def test_items_come_out_in_order_and_as_many_as_are_there() -> None:
+    channel: Channel[int] = Channel(10)
+    for item in range(5):
+        channel.put(item)
+
+    assert channel.take(3) == [0, 1, 2]
+    assert channel.take(3) == [3, 4]
+
+
+def test_a_full_channel_makes_the_sender_wait_until_something_is_taken() -> None:
+    channel: Channel[str] = Channel(100)
+    assert channel.put("more than fits", cost=500)
+    sent = Event()
+
+    def send() -> None:
+        channel.put("next", cost=1)
+        sent.set()
+
+    sender = Thread(target=send)
+    sender.start()
+
+    assert not sent.wait(0.05)
+    assert channel.take() == ["more than fits"]
+    assert sent.wait(10)
+    sender.join()
+
+
+def test_closing_wakes_both_sides_and_loses_nothing_that_is_inside() -> None:
+    channel: Channel[int] = Channel(1)
+    channel.put(1)
+    refused: list[bool] = []
+    sender = Thread(target=lambda: refused.append(channel.put(2)))
+    sender.start()
+
+    channel.close()
+    sender.join(10)
+
+    assert refused == [False]
+    assert channel.take() == [1]
+    assert channel.take() == []
+
+
+def test_a_taker_waits_for_what_is_expected_and_no_longer() -> None:
+    channel: Channel[str] = Channel(10)
+    channel.expect(3)
+    channel.put("a")
+    taken: list[list[str]] = []
+    taker = Thread(target=lambda: taken.append(channel.take(8, max_wait_seconds=60)))
+    taker.start()
+    channel.put("b")
+    taker.join(0.05)
+    assert taken == []
+    channel.expect(-1)  # the third could not be made
+    taker.join(30)
+    assert taken == [["a", "b"]]
+
+
+@pytest.mark.parametrize("how", ["enough", "full", "closed", "waited"])
+def test_a_taker_that_expects_more_takes_what_is_there_when_waiting_is_of_no_use(how: str) -> None:
+    channel: Channel[str] = Channel(3)
+    channel.expect(100)
+    channel.put("a")
+    channel.put("b")
+    if how == "full":
+        channel.put("c", cost=5)
+    if how == "closed":
+        channel.close()
+    at_most = 2 if how == "enough" else 8
+    waits = 0.01 if how == "waited" else 60
+    assert channel.take(at_most, max_wait_seconds=waits) == ["a", "b", "c"][: 3 if how == "full" else 2]
+
+
+def test_batches_fill_although_images_are_decoded_one_by_one() -> None:
+    segmenter = BoxSegmenter()
+    service = replace(service_of(waiting(*"abcdefgh"), segmenter, 4), max_wait_seconds=60, io_threads=3)
+    service.run(Event())
+    assert segmenter.batches == [4, 4]
+
+
+def test_an_odd_image_does_not_wait_for_a_batch_that_never_fills() -> None:
+    segmenter = BoxSegmenter()
+    transport = waiting(*"abcde")
+    transport.waiting.insert(2, submission("bad", b"no image", PROMPT))
+    replace(service_of(transport, segmenter, 4), max_wait_seconds=60).run(Event())
+    assert sum(segmenter.batches) == 5
+    assert list(transport.rejected) == ["bad"]
+
+
+def test_results_come_in_the_order_of_the_submissions_however_long_each_takes_to_decode() -> None:
+    transport = waiting(*"abcdefgh")
+    service = service_of(transport, batch_size=1)
+
+    def slower_first(submission: Submission) -> Job:
+        time.sleep((ord("h") - ord(submission.name)) / 200)
+        return service.decode(submission)
+
+    replace(service, decode=slower_first, io_threads=4).run(Event())
+    assert list(transport.delivered) == list("abcdefgh")
+
+
+def test_two_takers_share_what_comes_and_both_end() -> None:
+    channel: Channel[int] = Channel(100)
+    taken: list[int] = []
+
+    def take() -> None:
+        while items := channel.take(4, max_wait_seconds=0.01):
+            taken.extend(items)
+
+    takers = [Thread(target=take) for _ in range(2)]
+    for taker in takers:
+        taker.start()
+    channel.expect(1000)
+    for number in range(500):
+        channel.put(number)
+    channel.close()
+    for taker in takers:
+        taker.join(30)
+    assert sorted(taken) == list(range(500))
+
+
+def test_two_executors_do_each_submission_once_and_end_together() -> None:
+    transport = waiting(*(f"s{number}" for number in range(40)))
+    transport.waiting[20] = replace(transport.waiting[20], alone=True)
+    replace(service_of(transport, batch_size=3), executors=2, io_threads=2, max_wait_seconds=0.05).run(
+        Event()
+    )
+    assert sorted(transport.delivered) == sorted(f"s{number}" for number in range(40))
+    assert len(transport._open) == 0
+
+
+@pytest.mark.parametrize("executors", [1, 2])
+@pytest.mark.parametrize("stage", ["loader", "renderer", "executor"])
+def test_a_bug_in_a_pool_ends_the_service_instead_of_hanging_it(stage: str, executors: int) -> None:
+    class Broken(BoxSegmenter):
+        def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+            raise ModelUnavailable("broken")
+
+    def broken(*_: object) -> Any:
+        raise KeyboardInterrupt("broken")  # no Exception: nobody may take it for a job's fault
+
+    transport = waiting(*"abcdefgh")
+    service = service_of(transport, Broken() if stage == "executor" else None, batch_size=2)
+    service = replace(service, executors=executors, io_threads=2)
+    if stage == "loader":
+        service = replace(service, decode=broken)
+    if stage == "renderer":
+        png = PngMask()
+        png.render = broken  # type: ignore[method-assign, assignment]
+        service = replace(service, formats=[png, Opex()])
+    with pytest.raises((KeyboardInterrupt, ModelUnavailable), match="broken"):
+        service.run(Event())
+    assert transport.delivered == {}

@@ -1,0 +1,142 @@
+"""Acts on files that either happen or do not."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from sampoll.files import files
+from sampoll.files.atomic import replace_file
+from sampoll.files.files import append_line, link_unless_taken, move_over, move_unless_taken, read_regular
+
+
+def test_a_move_never_replaces_what_is_there(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_text("new")
+    target.write_text("old")
+
+    assert not move_unless_taken(source, target)
+    assert (source.read_text(), target.read_text()) == ("new", "old")
+
+
+@pytest.mark.parametrize("reason", [errno.EXDEV, errno.EINVAL, errno.ENOSYS], ids=errno.errorcode.get)
+def test_a_move_has_a_way_where_renameat2_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    source, target = tmp_path / "a", tmp_path / "to" / "b"
+    target.parent.mkdir()
+
+    def refuses(a: Path, b: Path) -> int:
+        # Another filesystem is another one for the source only, not for the copy beside the target.
+        return reason if reason != errno.EXDEV or a == source else original(a, b)
+
+    original = files._rename_unless_taken
+    monkeypatch.setattr(files, "_rename_unless_taken", refuses)
+    source.write_text("content")
+
+    assert move_unless_taken(source, target)
+
+    assert target.read_text() == "content"
+    assert not source.exists()
+    assert [p.name for p in target.parent.iterdir()] == ["b"]
+    source.write_text("second")
+    assert not move_unless_taken(source, target)
+    assert (source.read_text(), target.read_text()) == ("second", "content")
+    assert [p.name for p in target.parent.iterdir()] == ["b"]
+
+
+def test_a_move_over_a_file_replaces_it_also_across_filesystems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "a", tmp_path / "to" / "b"
+    target.parent.mkdir()
+    target.write_text("old")
+    source.write_text("new")
+    move_over(source, target)
+    assert target.read_text() == "new"
+
+    def refuses(self: Path, to: Path) -> Path:
+        if self == source:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, to)
+
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", refuses)
+    source.write_text("newer")
+    move_over(source, target)
+
+    assert target.read_text() == "newer"
+    assert not source.exists()
+    assert [p.name for p in target.parent.iterdir()] == ["b"]
+
+
+def test_a_move_that_was_cut_off_between_link_and_unlink_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_rename_unless_taken", lambda *_: errno.ENOSYS)
+    (tmp_path / "a").write_text("content")
+    os.link(tmp_path / "a", tmp_path / "b")
+
+    assert move_unless_taken(tmp_path / "a", tmp_path / "b")
+
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_move_that_is_refused_for_another_reason_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        move_unless_taken(tmp_path / "nowhere", tmp_path / "b")
+
+
+def test_a_file_is_replaced_whole_even_over_the_remains_of_an_earlier_try(tmp_path: Path) -> None:
+    (tmp_path / "a.new").write_text("remains")
+
+    replace_file(tmp_path / "a", b"one", sync=True, is_sole_writer=True)
+    replace_file(tmp_path / "a", b"two")
+
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a", "two")]
+
+
+def test_a_line_that_follows_a_torn_one_is_whole(tmp_path: Path) -> None:
+    append_line(tmp_path / "a", b"one", sync=True)
+    with (tmp_path / "a").open("ab") as torn:
+        torn.write(b"\ntw")
+    append_line(tmp_path / "a", b"three", sync=False)
+    assert (tmp_path / "a").read_bytes().split(b"\n") == [b"", b"one", b"tw", b"three"]
+
+
+def test_a_line_that_is_forced_to_the_disk_takes_the_name_of_its_file_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_directory", synced.append)
+    append_line(tmp_path / "a", b"one", sync=False)
+    assert synced == []
+    append_line(tmp_path / "a", b"two", sync=True)
+    assert synced == [tmp_path]
+
+
+@pytest.mark.parametrize("number", [0, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+def test_a_second_name_that_is_taken_is_refused_whether_or_not_links_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, "no links here")
+
+    if number:
+        monkeypatch.setattr("os.link", refused)
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "taken").write_bytes(b"b")
+    assert link_unless_taken(tmp_path / "a", tmp_path / "free")
+    assert not link_unless_taken(tmp_path / "a", tmp_path / "taken")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a": b"a", "free": b"a", "taken": b"b"}
+
+
+def test_links_and_pipes_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "pipe")
+
+    for name in ("link", "pipe"):
+        with pytest.raises(OSError, match=r"regular|symbolic"):
+            read_regular(tmp_path / name)

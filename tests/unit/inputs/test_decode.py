@@ -1,0 +1,208 @@
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+from PIL import ExifTags, Image, ImageOps
+from support.images import encoded, image_of
+
+from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
+from sampoll.inputs.decode import DecodingOptions, decode, decode_image
+from sampoll.transports.memory import submission
+
+LIMITS = DecodingOptions(max_pixels=10_000, max_prompts=5)
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP"])
+def test_lossless_images_come_back_pixel_for_pixel(kind: str) -> None:
+    image = image_of(7, 9)
+
+    assert np.array_equal(decode_image(encoded(image, kind), "a", 10_000), image)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_lossy_images_come_back_nearly(kind: str) -> None:
+    image = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+
+    decoded = decode_image(encoded(image, kind), "a", 10_000)
+
+    assert np.abs(decoded.astype(int) - image).max() <= 6
+
+
+PHOTOGRAPH = cv2.GaussianBlur(image_of(45, 67), (0, 0), 2)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    "options", [{"quality": 90}, {"quality": 75, "progressive": True}, {"quality": 95, "subsampling": 0}]
+)
+def test_a_jpeg_has_the_pixels_that_pillow_reads(mode: str, options: dict[str, object]) -> None:
+    content = saved(Image.fromarray(PHOTOGRAPH).convert(mode), "JPEG", **options)
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.asarray(image.convert("RGB"))
+
+    assert np.array_equal(decode_image(content, "a", 10_000), expected)
+    assert np.array_equal(decode_image(content + b"and more", "a", 10_000), expected)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_jpeg_stands_upright_whichever_way_it_was_stored(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    content = saved(Image.fromarray(PHOTOGRAPH), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+
+    decoded = decode_image(content, "a", 10_000)
+
+    assert np.array_equal(decoded, expected)
+    assert decoded.flags.c_contiguous
+
+
+def test_of_an_odd_jpeg_pillow_decides_whether_it_is_one() -> None:
+    content = saved(Image.fromarray(PHOTOGRAPH), "JPEG", quality=90)
+    odd = content[:-2] + bytes(20) + content[-2:]  # bytes that belong to nothing, before the end
+    with pytest.raises(ValueError, match="extraneous"):
+        simplejpeg.decode_jpeg(odd)
+    assert np.array_equal(decode_image(odd, "a", 10_000), decode_image(content, "a", 10_000))
+
+    with pytest.raises(BadImage, match="truncated"):
+        decode_image(content[: len(content) // 2], "a", 10_000)
+
+
+def test_an_image_stands_upright_before_anything_looks_at_it() -> None:
+    image = np.zeros((4, 8, 3), np.uint8)
+    image[0, 0] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored rotated; viewers turn it by 90 degrees clockwise
+
+    decoded = decode_image(encoded(image, "PNG", exif=exif), "a", 10_000)
+
+    assert decoded.shape == (8, 4, 3)
+    assert np.array_equal(np.argwhere(decoded[..., 0]), [[0, 3]])
+
+
+def test_of_sixteen_bits_the_upper_eight_are_kept() -> None:
+    gray = np.array([[0, 255, 256, 65535]], np.uint16)
+
+    decoded = decode_image(saved(Image.fromarray(gray), "PNG"), "a", 10_000)
+
+    assert decoded[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA"])
+def test_other_modes_become_rgb(mode: str) -> None:
+    image = Image.new("L", (3, 2), 255).convert(mode)
+
+    decoded = decode_image(saved(image, "PNG"), "a", 10_000)
+
+    assert decoded.tolist() == [[[255] * 3] * 3] * 2
+
+
+@pytest.mark.parametrize("pixels", [np.full((2, 2), 70000, np.int32), np.full((2, 2), 0.5, np.float32)])
+def test_32_bits_a_pixel_are_refused_instead_of_clipped(pixels: np.ndarray) -> None:
+    with pytest.raises(BadImage, match=r"a\.tif: has 32 bits a pixel"):
+        decode_image(saved(Image.fromarray(pixels), "TIFF"), "a.tif", 10_000)
+
+
+def test_too_little_memory_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(_: Image.Image) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr("sampoll.inputs.decode._orientation", no_memory)
+
+    with pytest.raises(OutOfMemory, match=r"a\.png: not enough memory to decode it"):
+        decode_image(encoded(image_of()), "a.png", 10_000)
+
+
+def test_only_our_own_limit_of_pixels_counts() -> None:
+    assert Image.MAX_IMAGE_PIXELS is None
+
+
+def test_cmyk_becomes_rgb() -> None:
+    decoded = decode_image(saved(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "JPEG"), "a", 10_000)
+
+    assert decoded.min() >= 250
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cat.jpg: is no image that can be read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "cat.jpg: is no image that can be read"),
+        (encoded(image_of(), "GIF"), "cat.jpg: is no image that can be read"),
+        (encoded(image_of(64, 64), "JPEG")[:-400], "cat.jpg: cannot be decoded: "),
+        (encoded(image_of(64, 64), "PNG")[:-400], "cat.jpg: cannot be decoded: "),
+        (encoded(image_of(101, 100), "PNG"), "cat.jpg: is 100x101, more than 10000 pixels (--max-pixels)"),
+    ],
+    ids=["empty", "postscript", "gif", "truncated jpeg", "truncated png", "too large"],
+)
+def test_what_is_no_image_is_refused_by_name(content: bytes, message: str) -> None:
+    with pytest.raises(BadImage) as caught:
+        decode_image(content, "cat.jpg", 10_000)
+
+    assert str(caught.value).startswith(message)
+
+
+def test_a_header_that_lies_about_its_size_is_refused_before_memory_is_taken() -> None:
+    content = bytearray(encoded(image_of(8, 8), "BMP"))
+    content[18:26] = (60_000).to_bytes(4, "little") * 2
+
+    with pytest.raises(BadImage, match=r"60000x60000|more than 10000 pixels"):
+        decode_image(bytes(content), "a.bmp", 10_000)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (b'{"points": [{"x": 32, "y": 0, "label": 1}]}', r"a.json: points\[0\]: \(32, 0\) lies outside"),
+        (b'{"points": [{"x": 0, "y": -0.5, "label": 1}]}', r"a.json: points\[0\]: .* image of 32x24 pixels"),
+        (b'{"box": {"x0": 40, "y0": 0, "x1": 50, "y1": 5}}', "a.json: box: lies outside the image"),
+        (
+            b'{"prompts": [{"points": [{"x": 99, "y": 1, "label": 1}]}]}',
+            r"prompts\[0\].points\[0\]: \(99, 1\)",
+        ),
+        (
+            b'{"prompts": [{"box": {"x0": 1, "y0": 1, "x1": 2, "y1": 2}}, '
+            b'{"points": [{"x": 99, "y": 1, "label": 1}]}]}',
+            r"a.json: prompts\[1\].points\[0\]: \(99, 1\)",
+        ),
+    ],
+)
+def test_prompts_outside_the_image_are_refused(prompt: bytes, message: str) -> None:
+    with pytest.raises(BadPrompt, match=message):
+        decode(submission("a", encoded(image_of(24, 32)), prompt), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        b'{"points": [{"x": 31.99, "y": 23.99, "label": 1}, {"x": 0, "y": 0, "label": 0}]}',
+        b'{"box": {"x0": -0.4, "y0": -3, "x1": 32, "y1": 24.5}}',
+    ],
+    ids=["points at the edges", "a box that reaches over them"],
+)
+def test_prompts_that_touch_the_edges_are_fine(prompt: bytes) -> None:
+    job = decode(submission("a", encoded(image_of(24, 32)), prompt), LIMITS)
+
+    assert len(job.prompts) == 1
+
+
+def test_a_job_carries_what_results_will_say(tmp_path: Path) -> None:
+    sent = submission("a", encoded(image_of(24, 32)), b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}')
+
+    job = decode(sent, LIMITS)
+
+    assert isinstance(job.image, np.ndarray)
+    assert (job.id, job.name, job.image_sha256) == (sent.id, "a", sent.image_sha256)
+    assert job.image.shape == (24, 32, 3)
+    assert job.image.flags.c_contiguous
+    assert job.decoding_seconds > 0

@@ -1,0 +1,154 @@
+"""Images of every kind, written byte by byte or by another library, and the pixels that they must become."""
+
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from sampoll.core.errors import BadImage
+from sampoll.inputs.decode import decode_image
+
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
+
+
+def png(width: int, bit_depth: int, colour: int, rows: list[bytes], **chunks: bytes) -> bytes:
+    """A PNG whose rows are given as they are stored, with further chunks before them."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    header = struct.pack(">IIBBBBB", width, len(rows), bit_depth, colour, 0, 0, 0)
+    more = b"".join(chunk(kind.encode(), content) for kind, content in chunks.items())
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def big_endian(*values: int) -> bytes:
+    return struct.pack(f">{len(values)}H", *values)
+
+
+RED, GREEN, BLUE, BLACK, WHITE = [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0], [255, 255, 255]
+COLOURS = bytes([*RED, *GREEN, *BLUE, *WHITE])
+
+GOLDEN = {
+    "1 bit": (png(8, 1, GRAY, [b"\x81"]), [WHITE, *[BLACK] * 6, WHITE]),
+    "4 bits": (png(2, 4, GRAY, [b"\x0f"]), [BLACK, WHITE]),
+    "8 bits": (png(3, 8, GRAY, [bytes([0, 7, 255])]), [BLACK, [7] * 3, WHITE]),
+    "16 bits": (
+        png(5, 16, GRAY, [big_endian(0, 255, 256, 0x7FFF, 65535)]),
+        [BLACK, BLACK, [1] * 3, [127] * 3, WHITE],
+    ),
+    "RGB": (png(2, 8, RGB, [bytes([1, 2, 3, 4, 5, 6])]), [[1, 2, 3], [4, 5, 6]]),
+    "RGB of 16 bits": (png(1, 16, RGB, [big_endian(255, 256, 65535)]), [[0, 1, 255]]),
+    "palette": (png(3, 8, PALETTE, [bytes([2, 0, 3])], PLTE=COLOURS), [BLUE, RED, WHITE]),
+    "palette of 2 bits": (png(4, 2, PALETTE, [b"\x1b"], PLTE=COLOURS), [RED, GREEN, BLUE, WHITE]),
+    "palette with a transparent colour": (
+        png(2, 8, PALETTE, [bytes([1, 0])], PLTE=COLOURS, tRNS=b"\xff\x00"),
+        [GREEN, RED],
+    ),
+    "a transparent colour": (
+        png(2, 8, RGB, [bytes([*RED, *GREEN])], tRNS=big_endian(255, 0, 0)),
+        [RED, GREEN],
+    ),
+    "alpha": (png(2, 8, RGB_ALPHA, [bytes([9, 8, 7, 0, 9, 8, 7, 255])]), [[9, 8, 7], [9, 8, 7]]),
+    "alpha of 16 bits": (png(1, 16, RGB_ALPHA, [big_endian(256, 512, 768, 0)]), [[1, 2, 3]]),
+    "gray with alpha": (png(2, 8, GRAY_ALPHA, [bytes([5, 0, 6, 255])]), [[5] * 3, [6] * 3]),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_png_becomes_the_pixels_that_the_rules_say(name: str) -> None:
+    content, pixels = GOLDEN[name]
+
+    assert decode_image(content, "golden.png", 100).tolist() == [pixels]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_of_a_tiff_with_16_bits_the_upper_8_are_kept(channels: int) -> None:
+    values = np.arange(4 * channels, dtype=np.uint16).reshape(1, 4, channels) * 4000 + 255
+    stored = values if channels == 1 else values[..., [2, 1, 0, *range(3, channels)]]  # OpenCV's order
+    content = cv2.imencode(".tiff", stored)[1].tobytes()
+
+    expected = np.repeat(values, 3, axis=2) if channels == 1 else values[..., :3]
+    assert np.array_equal(decode_image(content, "golden.tiff", 100), expected >> 8)
+
+
+def test_cmyk_becomes_rgb_by_the_plain_formula() -> None:
+    inks = [(255, 0, 0, 0), (0, 255, 0, 0), (0, 0, 255, 0), (0, 0, 0, 255), (0, 0, 0, 0), (100, 50, 0, 51)]
+    buffer = io.BytesIO()
+    Image.frombytes("CMYK", (len(inks), 1), bytes(np.ravel(inks).tolist())).save(buffer, "TIFF")
+
+    pixels = decode_image(buffer.getvalue(), "golden.tiff", 100)[0].tolist()
+
+    assert pixels[:5] == [[0, 255, 255], [255, 0, 255], [255, 255, 0], BLACK, WHITE]
+    assert pixels[5] == pytest.approx([(255 - ink) * (255 - 51) / 255 for ink in (100, 50, 0)], abs=1)
+
+
+def test_a_jpeg_in_cmyk_whose_inks_are_inverted_as_adobe_does_it_is_no_negative() -> None:
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=100)
+    assert b"Adobe" in buffer.getvalue()
+
+    assert np.abs(decode_image(buffer.getvalue(), "golden.jpg", 999).astype(int) - RED).max() <= 2
+
+
+def pages(kind: str, count: int = 3) -> bytes:
+    several = [Image.new("RGB", (4, 3), (60 * number, 0, 0)) for number in range(count)]
+    buffer = io.BytesIO()
+    several[0].save(buffer, kind, save_all=True, append_images=several[1:])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PNG"])
+def test_several_pages_are_refused(kind: str) -> None:
+    with pytest.raises(BadImage, match=r"^scan: has 3 pages: save each as an image of its own$"):
+        decode_image(pages(kind), "scan", 100)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PNG"])
+def test_one_page_is_an_image(kind: str) -> None:
+    assert decode_image(pages(kind, 1), "scan", 100).shape == (3, 4, 3)
+
+
+def test_of_a_phones_jpeg_with_more_pictures_the_first_is_the_image() -> None:
+    content = pages("MPO")
+    assert content.startswith(b"\xff\xd8")
+
+    assert decode_image(content, "phone.jpg", 100).max() <= 2
+
+
+def upright(orientation: int) -> NDArray[np.uint8]:
+    """What an image whose first row is red, green, and whose second is blue, white becomes."""
+    image = Image.frombytes("RGB", (2, 2), COLOURS)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", exif=exif)
+    return decode_image(buffer.getvalue(), "turned.png", 100)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, [[RED, GREEN], [BLUE, WHITE]]),
+        (2, [[GREEN, RED], [WHITE, BLUE]]),
+        (3, [[WHITE, BLUE], [GREEN, RED]]),
+        (4, [[BLUE, WHITE], [RED, GREEN]]),
+        (5, [[RED, BLUE], [GREEN, WHITE]]),
+        (6, [[BLUE, RED], [WHITE, GREEN]]),
+        (7, [[WHITE, GREEN], [BLUE, RED]]),
+        (8, [[GREEN, WHITE], [RED, BLUE]]),
+    ],
+)
+def test_an_orientation_turns_and_mirrors_as_exif_defines_it(
+    orientation: int, expected: list[list[list[int]]]
+) -> None:
+    assert upright(orientation).tolist() == expected

@@ -1,0 +1,120 @@
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sampoll.core.errors import BadPrompt
+from sampoll.core.jobs import Box, Point, Prompt
+from sampoll.inputs.prompt_file import parse_prompts, prompts_document
+
+
+def parse(document: object, at_most: int = 100) -> tuple[Prompt, ...]:
+    content = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return tuple(parse_prompts(content, "cat.json", at_most).values())
+
+
+POINT = {"x": 1, "y": 2.5, "label": 1}
+BOX = {"x0": 0, "y0": 1.5, "x1": 10, "y1": 20}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"points": [POINT]}, Prompt(points=(Point(1, 2.5, 1),))),
+        (
+            {"points": [POINT, {"x": 0, "y": 0, "label": 0}]},
+            Prompt(points=(Point(1, 2.5, 1), Point(0, 0, 0))),
+        ),
+        ({"box": BOX}, Prompt(box=Box(0, 1.5, 10, 20))),
+        ({"points": [], "box": BOX}, Prompt(box=Box(0, 1.5, 10, 20))),
+        ({"points": [POINT], "box": None}, Prompt(points=(Point(1, 2.5, 1),))),
+        ({"points": [POINT], "box": BOX}, Prompt(points=(Point(1, 2.5, 1),), box=Box(0, 1.5, 10, 20))),
+        ({"box": BOX, "label": "cat", "id": "7"}, Prompt(box=Box(0, 1.5, 10, 20), label="cat", id="7")),
+        ({"points": [{"x": 1.0, "y": 2.5, "label": 1.0}]}, Prompt(points=(Point(1, 2.5, 1),))),
+    ],
+)
+def test_one_prompt_is_read_as_it_stands(document: object, expected: Prompt) -> None:
+    assert parse(document) == (expected,)
+
+
+def test_many_prompts_keep_their_order() -> None:
+    prompts = parse({"prompts": [{"box": BOX, "id": "b"}, {"points": [POINT], "id": "a"}]})
+
+    assert [prompt.id for prompt in prompts] == ["b", "a"]
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert parse(b"\xef\xbb\xbf" + json.dumps({"box": BOX}).encode()) == parse({"box": BOX})
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (b"", "cat.json: is not JSON in UTF-8"),
+        (b"\xff\xfe{\x00}\x00", "cat.json: is not JSON in UTF-8"),
+        (b'{"points": [{"x": NaN, "y": 1, "label": 1}]}', "cat.json: is not JSON"),
+        (b'{"box": {"x0": 1e999, "y0": 0, "x1": 1, "y1": 1}}', "cat.json: is not JSON"),
+        (b"[" * 5000 + b"]" * 5000, "cat.json: is not JSON"),
+        ([POINT], "cat.json: must be a JSON object such as"),
+        ({}, 'cat.json: needs "points" (at least one), a "box", a "mask", or'),
+        ({"points": []}, 'cat.json: needs "points"'),
+        ({"prompts": []}, "cat.json: prompts: must not be empty"),
+        ({"prompts": [{"box": BOX}], "label": "x"}, "cat.json: label: is not a known key"),
+        ({"prompts": [{"box": BOX}, {}]}, 'cat.json: prompts[1]: needs "points"'),
+        ({"boxes": []}, "cat.json: boxes: is not a known key"),
+        ({"points": [POINT, {"x": 1, "y": 1}]}, "cat.json: points[1].label: is missing"),
+        ({"points": [{**POINT, "z": 0}]}, "cat.json: points[0].z: is not a known key"),
+        ({"points": [{**POINT, "x": "1"}]}, "cat.json: points[0].x: must be a number"),
+        ({"points": [{**POINT, "label": 2}]}, "cat.json: points[0].label: must be 0 (background) or 1"),
+        ({"points": [{**POINT, "label": 0.5}]}, "cat.json: points[0].label: must be 0 (background) or 1"),
+        ({"points": [{**POINT, "label": True}]}, "cat.json: points[0].label: must be 0 (background) or 1"),
+        ({"points": [{**POINT, "label": "1"}]}, "cat.json: points[0].label: must be 0 (background) or 1"),
+        ({"points": [{**POINT, "x": 1e10}]}, "cat.json: points[0].x: Input should be less than or equal to"),
+        ({"points": {"x": 1}}, "cat.json: points: must be a list"),
+        ({"box": [0, 0, 1, 1]}, "cat.json: box: must be a JSON object"),
+        ({"box": {**BOX, "x1": 0}}, "cat.json: box: x0 must be less than x1, got 0.0 and 0.0"),
+        ({"box": {**BOX, "y0": 30}}, "cat.json: box: y0 must be less than y1"),
+        ({"box": BOX, "label": ""}, "cat.json: label: must not be empty"),
+        ({"points": [{}, {}]}, "cat.json: points[0].x: is missing (and 5 more)"),
+    ],
+)
+def test_a_refusal_names_the_file_and_the_field(document: object, message: str) -> None:
+    with pytest.raises(BadPrompt, match=re.escape(message)):
+        parse(document)
+
+
+def test_more_prompts_than_allowed_are_refused() -> None:
+    with pytest.raises(BadPrompt, match="has 3 prompts, at most 2"):
+        parse({"prompts": [{"box": BOX}] * 3}, at_most=2)
+
+
+@given(
+    st.binary(max_size=60)
+    | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(repr).map(str.encode)
+)
+def test_any_bytes_are_prompts_or_a_refusal(content: bytes) -> None:
+    try:
+        assert parse_prompts(content, "any.json", 10)
+    except BadPrompt as error:
+        assert str(error).startswith("any.json: ")  # noqa: PT017  either outcome is right
+
+
+finite = st.floats(-1e6, 1e6)
+points = st.builds(Point, finite, finite, st.sampled_from([0, 1]))
+boxes = st.builds(
+    lambda x, y, w, h: Box(x, y, x + w, y + h), finite, finite, st.floats(1, 1e6), st.floats(1, 1e6)
+)
+prompts = st.builds(
+    Prompt,
+    points=st.lists(points, min_size=1, max_size=4).map(tuple),
+    box=st.none() | boxes,
+    label=st.text(min_size=1).filter(lambda text: text.isprintable()),
+    id=st.none() | st.text().filter(lambda text: text.isprintable()),
+)
+
+
+@given(st.lists(prompts, min_size=1, max_size=5))
+def test_the_document_of_prompts_reads_back_as_the_same_prompts(values: list[Prompt]) -> None:
+    assert parse({"prompts": prompts_document(values)}) == tuple(values)

@@ -1,0 +1,489 @@
+"""Parity with segment_anything's own SamPredictor, and loading of official weights."""
+
+import copy
+import itertools
+import pickle
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812  as everywhere
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
+from segment_anything.modeling import Sam
+from skimage import data
+from support.images import image_of
+from support.segmenters import job_of
+from support.tiny import tiny_sam
+
+from sampoll.config.settings import ModelSettings
+from sampoll.core.errors import ModelUnavailable, OutOfMemory
+from sampoll.core.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt, RgbImage
+from sampoll.core.results import ModelInfo, Segmentation
+from sampoll.engine.executor import Executor
+from sampoll.models.checkpoints import OFFICIAL, sha256_of
+from sampoll.models.registry import find_factory, load_segmenter
+from sampoll.models.sam import checkpoint_of
+from sampoll.models.sam.encoder import Encoder
+from sampoll.models.sam.segmenter import MaskPolicy, SamSegmenter
+from sampoll.models.sam.weights import load_sam
+from sampoll.models.shared.device import PRECISIONS, torch_device
+
+CPU = torch.device("cpu")
+PROMPTS = {
+    "point": Prompt(points=(Point(20, 15, 1),)),
+    "points": Prompt(points=(Point(20, 15, 1), Point(3.5, 4.25, 0), Point(30, 20, 1))),
+    "box": Prompt(box=Box(5, 4, 30.5, 22)),
+    "both": Prompt(points=(Point(20, 15, 1), Point(2, 2, 0)), box=Box(5, 4, 30, 22)),
+}
+
+
+def predicted(
+    sam: Sam, image: RgbImage, prompt: Prompt, policy: MaskPolicy, mask_input: np.ndarray | None = None
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Mask, score and low-res logits as SamPredictor gives them, the index chosen by `policy`."""
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    masks, scores, logits = predictor.predict(
+        point_coords=np.array([[p.x, p.y] for p in prompt.points]) if prompt.points else None,
+        point_labels=np.array([p.label for p in prompt.points]) if prompt.points else None,
+        box=np.array([prompt.box.x0, prompt.box.y0, prompt.box.x1, prompt.box.y1]) if prompt.box else None,
+        mask_input=mask_input,
+        multimask_output=policy != "single",
+    )
+    index = int(np.argmax(scores)) if policy == "best" else 0
+    return masks[index], float(scores[index]), logits[index]
+
+
+def loaded(options: ModelSettings) -> Any:
+    return load_segmenter(options, find_factory(options))
+
+
+def assert_parity(sam: Sam, image: RgbImage, prompt: Prompt, policy: MaskPolicy) -> None:
+    mask, score, logits = predicted(sam, image, prompt, policy)
+    segmenter = SamSegmenter("sam", sam, CPU, policy)
+    [embedding] = segmenter.embed([image])
+
+    our_logits, our_score = segmenter.low_res_logits(embedding, prompt)
+    [[[ours]]] = segmenter.decode([(embedding, [prompt])])
+
+    difference = np.linalg.norm(our_logits.numpy() - logits) / np.linalg.norm(logits)
+    assert difference <= 1e-4
+    assert float(our_score) == pytest.approx(score, abs=1e-4)
+    assert ours.score == pytest.approx(score, abs=1e-4)
+    assert (ours.pixels() != mask).mean() < 1e-4
+
+
+@pytest.mark.parametrize("policy", ["best", "first", "single"])
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
+def test_a_tiny_sam_answers_as_sam_predictor_does(prompt: Prompt, policy: MaskPolicy) -> None:
+    assert_parity(tiny_sam(), image_of(40, 57), prompt, policy)
+
+
+LOGITS = np.random.default_rng(3).normal(0, 5, (LOW_RES_SIDE, LOW_RES_SIDE)).astype(np.float32)
+MASK = LowResMask(b"", LOGITS)
+
+
+ASKED = {
+    **PROMPTS,
+    "mask": Prompt(mask=MASK),
+    **{f"{name} and mask": replace(prompt, mask=MASK) for name, prompt in PROMPTS.items()},
+}
+
+
+@pytest.mark.parametrize("refine", [0, 1, 3])
+@pytest.mark.parametrize("prompt", ASKED.values(), ids=ASKED)
+def test_masks_are_prompts_as_for_sam_predictor_and_answers_are_refined_as_with_it(
+    prompt: Prompt, refine: int
+) -> None:
+    asked = replace(prompt, refine=refine)
+    sam, image = tiny_sam(), image_of(40, 57)
+    segmenter = SamSegmenter("sam", sam, CPU)
+    # A tiny model has tiny masks.
+    small = F.interpolate(torch.tensor(LOGITS[None, None]), (16, 16), mode="bilinear", antialias=True)[0]
+    expected, score, logits = predicted(sam, image, asked, "best", small.numpy() if asked.mask else None)
+    for _ in range(refine):
+        expected, score, logits = predicted(sam, image, asked, "single", logits[None])
+
+    [embedding] = segmenter.embed([image])
+    our_logits, _ = segmenter.low_res_logits(embedding, asked)
+    [[[ours]]] = segmenter.decode([(embedding, [asked])])
+
+    assert np.linalg.norm(our_logits.numpy() - logits) / np.linalg.norm(logits) <= 1e-4
+    assert ours.score == pytest.approx(score, abs=1e-4)
+    assert (ours.pixels() != expected).mean() < 1e-3
+
+
+def test_prompts_of_all_kinds_for_several_images_keep_their_answers_in_one_call() -> None:
+    kinds = [
+        *PROMPTS.values(),
+        replace(PROMPTS["box"], mask=MASK),
+        replace(PROMPTS["point"], refine=2),
+        Prompt(mask=MASK),
+        Prompt(everything=Everything(points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0)),
+    ]
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU, prompt_batch=3)
+    embeddings = segmenter.embed([image_of(40, 57), image_of(30, 30, seed=1)])
+
+    together = segmenter.decode([(embedding, kinds) for embedding in embeddings])
+
+    for embedding, answers in zip(embeddings, together, strict=True):
+        for prompt, masks in zip(kinds, answers, strict=True):
+            [[alone]] = segmenter.decode([(embedding, [prompt])])
+            assert [mask.score for mask in masks] == pytest.approx([mask.score for mask in alone], abs=1e-5)
+            for ours, theirs in zip(masks, alone, strict=True):
+                assert (ours.pixels() != theirs.pixels()).mean() < 1e-3
+
+
+ANYTHING = Everything(
+    points_per_side=6, pred_iou_thresh=0, stability_score_thresh=0, stability_score_offset=0.003
+)
+EVERYTHINGS = {
+    "all": ANYTHING,
+    "overlapping less": replace(ANYTHING, box_nms_thresh=0.3),
+    "overlapping more": replace(ANYTHING, box_nms_thresh=0.95),
+    "good": replace(ANYTHING, pred_iou_thresh=0.06),
+    "stable": replace(ANYTHING, stability_score_thresh=0.6),
+    "stable for longer": replace(ANYTHING, stability_score_thresh=0.6, stability_score_offset=0.01),
+    "clean": replace(ANYTHING, min_mask_region_area=40),
+    "none": replace(ANYTHING, pred_iou_thresh=1),
+}
+
+
+def finding_sam() -> Sam:
+    """A tiny SAM that finds many small things: only the highest of its random logits are objects."""
+    sam = tiny_sam()
+    sam.mask_threshold = 0.05
+    return sam
+
+
+@pytest.mark.parametrize("everything", EVERYTHINGS.values(), ids=EVERYTHINGS)
+def test_everything_is_what_sam_automatic_mask_generator_finds(everything: Everything) -> None:
+    sam, image = finding_sam(), image_of(40, 57)
+    generator = SamAutomaticMaskGenerator(sam, **asdict(everything))
+    expected = generator.generate(image)
+
+    segmenter = SamSegmenter("sam", sam, CPU, prompt_batch=7)
+    [[masks]] = segmenter.decode([(segmenter.embed([image])[0], [Prompt(everything=everything)])])
+
+    assert len(masks) == len(expected)
+    assert [mask.score for mask in masks] == pytest.approx([e["predicted_iou"] for e in expected], abs=1e-4)
+    for mask, theirs in zip(masks, expected, strict=True):
+        assert (mask.pixels() != theirs["segmentation"]).mean() < 1e-3
+
+
+def test_the_thresholds_above_tell_masks_apart() -> None:
+    segmenter = SamSegmenter("sam", finding_sam(), CPU)
+    [embedding] = segmenter.embed([image_of(40, 57)])
+
+    counts = {
+        name: len(segmenter.decode([(embedding, [Prompt(everything=everything)])])[0][0])
+        for name, everything in EVERYTHINGS.items()
+    }
+
+    assert counts["none"] == 0
+    assert len(set(counts.values())) == len(counts), counts
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (57, 200), (200, 31), (17, 9)])
+def test_images_of_any_shape_are_resized_as_sam_predictor_does(shape: tuple[int, int]) -> None:
+    prompt = Prompt(points=(Point(4, 4, 1),), box=Box(1, 1, 8, 8))
+
+    assert_parity(tiny_sam(), image_of(*shape), prompt, "best")
+
+
+def test_best_is_not_always_first() -> None:
+    """Otherwise the tests above would not tell the policies apart."""
+    sam, image = tiny_sam(), image_of(40, 57)
+
+    best, first = (
+        SamSegmenter("sam", sam, CPU, policy).decode(
+            [(SamSegmenter("sam", sam, CPU).embed([image])[0], [PROMPTS["box"]])]
+        )[0][0][0]
+        for policy in ("best", "first")
+    )
+
+    assert best.score > first.score
+
+
+def test_the_image_is_encoded_once_however_many_prompts_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    original = Encoder.forward
+
+    def counted(encoder: Encoder, images: torch.Tensor) -> torch.Tensor:
+        calls.append(len(images))
+        return original(encoder, images)
+
+    monkeypatch.setattr(Encoder, "forward", counted)
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+
+    embeddings = segmenter.embed([image_of(), image_of(seed=1)])
+    segmenter.decode([(embedding, list(PROMPTS.values())) for embedding in embeddings])
+
+    assert calls == [2]
+
+
+# Checkpoints
+
+
+def test_the_checkpoint_is_the_one_that_was_named_or_else_the_one_that_was_pulled(tmp_path: Path) -> None:
+    named, pulled = tmp_path / "named.pth", tmp_path / "checkpoints" / OFFICIAL["vit_b"].file
+    pulled.parent.mkdir()
+    for path in (named, pulled):
+        path.touch()
+    options = {"model": "vit_b", "home": tmp_path}
+
+    assert checkpoint_of("vit_b", ModelSettings.model_validate(options)) == pulled
+    assert checkpoint_of("vit_b", ModelSettings.model_validate({**options, "checkpoint": named})) == named
+    with pytest.raises(ModelUnavailable, match="vit_l needs its weights: run `sampoll models pull vit_l`"):
+        checkpoint_of("vit_l", ModelSettings.model_validate(options))
+
+
+@pytest.fixture(scope="module")
+def vit_b() -> Sam:
+    """The official vit_b, randomly initialised."""
+    torch.manual_seed(0)
+    return sam_model_registry["vit_b"]()
+
+
+@pytest.fixture(scope="module")
+def checkpoints(vit_b: Sam, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with vit_b's weights in either format."""
+    from safetensors.torch import save_file
+
+    directory = tmp_path_factory.mktemp("checkpoints")
+    torch.save(vit_b.state_dict(), directory / "vit_b.pth")
+    save_file(vit_b.state_dict(), directory / "vit_b.safetensors")
+    torch.save(vit_b.state_dict(), directory / "legacy.pth", _use_new_zipfile_serialization=False)
+    yield directory
+    for path in directory.iterdir():
+        path.unlink()
+
+
+def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
+    vit_b: Sam, checkpoints: Path
+) -> None:
+    path = checkpoints / "vit_b.pth"
+    image, prompt = data.astronaut(), Prompt(points=(Point(220, 110, 1),), box=Box(150, 10, 310, 210))
+    mask, score, logits = predicted(vit_b, image, prompt, "best")
+
+    for engine, precision in itertools.product(("torch", "openvino"), ("fp32", "bf16")):
+        largest_error = {"fp32": 1e-4, "bf16": 2e-2}[precision]
+        options = {"checkpoint": path, "device": "cpu", "precision": precision, "engine": engine}
+        segmenter = loaded(ModelSettings.model_validate(options))
+        [embedding] = segmenter.embed([image])
+        our_logits, _ = segmenter.low_res_logits(embedding, prompt)
+        [[[ours]]] = segmenter.decode([(embedding, [prompt])])
+
+        assert np.linalg.norm(our_logits.numpy() - logits) / np.linalg.norm(logits) <= largest_error
+        assert ours.score == pytest.approx(score, abs=largest_error)
+        if precision == "fp32":
+            assert (ours.pixels() != mask).mean() < 1e-4
+        assert segmenter.info == ModelInfo("vit_b", "cpu", sha256_of(path), precision, engine)
+
+
+@pytest.mark.parametrize("name", ["vit_b.pth", "vit_b.safetensors", "legacy.pth"])
+def test_weights_come_back_exactly_from_any_format(vit_b: Sam, checkpoints: Path, name: str) -> None:
+    loaded = load_sam("vit_b", checkpoints / name).state_dict()
+
+    expected = vit_b.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[key], expected[key]) for key in expected)
+
+
+def test_a_checkpoint_of_another_model_is_named(checkpoints: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"vit_b\.pth holds vit_b, not vit_h: use --model vit_b"):
+        load_sam("vit_h", checkpoints / "vit_b.pth")
+
+
+class Gadget:
+    """Unpickled, it would create a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self._path,))
+
+
+@pytest.mark.parametrize("with_torch", [True, False], ids=["torch.save", "pickle"])
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, with_torch: bool) -> None:
+    path, victim = tmp_path / "evil.pth", tmp_path / "owned"
+    if with_torch:
+        torch.save({"weights": Gadget(victim)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Gadget(victim)))
+
+    with pytest.raises(ModelUnavailable, match=r"evil\.pth is no checkpoint, .* or holds more than weights"):
+        load_sam("vit_b", path)
+
+    assert not victim.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pth", b"", "a.pth is no checkpoint, or damaged"),
+        ("a.pth", b"PK\x03\x04 torn", "a.pth is no checkpoint, or damaged"),
+        ("a.pth", b"root:x:0:0:root:/root:/bin/bash\n", "a.pth is no checkpoint, or damaged"),
+        ("a.pth", b"<!DOCTYPE html><title>404</title>", "a.pth is no checkpoint, or damaged"),
+        ("a.safetensors", b"\x10", "a.safetensors is no checkpoint, or damaged"),
+    ],
+)
+def test_a_damaged_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(ModelUnavailable, match=message):
+        load_sam("vit_b", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"x": torch.zeros(1)}, "holds none of vit_b, vit_l, vit_h: for vit_b, it lacks "),
+        ({"x": 1}, "is no checkpoint: it must hold a mapping"),
+        ([torch.zeros(1)], "is no checkpoint: it must hold a mapping"),
+    ],
+)
+def test_a_file_of_something_else_says_what_is_missing(tmp_path: Path, content: object, message: str) -> None:
+    torch.save(content, tmp_path / "a.pth")
+
+    with pytest.raises(ModelUnavailable, match=message):
+        load_sam("vit_b", tmp_path / "a.pth")
+
+
+def test_without_a_checkpoint_the_message_names_the_ways_out(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelUnavailable, match=r"vit_b needs its weights: .* --checkpoint .* --model grabcut"
+    ):
+        loaded(ModelSettings.model_validate({"home": tmp_path}))
+    with pytest.raises(ModelUnavailable, match=r"no checkpoint at .*nowhere.pth: correct --checkpoint"):
+        loaded(ModelSettings.model_validate({"checkpoint": tmp_path / "nowhere.pth"}))
+
+
+# Devices
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
+def test_a_device_that_is_not_there_is_one_clear_error() -> None:
+    assert torch_device("auto") == CPU
+    with pytest.raises(ModelUnavailable, match="no CUDA device was found: use --device cpu"):
+        torch_device("cuda")
+
+
+def test_a_gpu_that_is_not_there_names_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    assert torch_device("cuda:1").index == 1
+    with pytest.raises(ModelUnavailable, match="no device cuda:2: there are 2, cuda:0 to cuda:1"):
+        torch_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), ModelUnavailable),
+        (RuntimeError("CUDA error: out of memory"), OutOfMemory),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), OutOfMemory),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), OutOfMemory),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), OutOfMemory),
+        (RuntimeError("shapes do not match"), RuntimeError),
+    ],
+)
+def test_only_errors_that_stick_to_the_device_end_the_process(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
+) -> None:
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(Encoder, "forward", fail)
+
+    with pytest.raises(expected):
+        segmenter.embed([image_of()])
+
+
+def test_after_a_batch_that_found_no_memory_what_it_held_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    emptied: list[int] = []
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: emptied.append(1))
+    whole = Encoder.forward
+
+    def fail(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    segmenter.embed([image_of()])
+    monkeypatch.setattr(Encoder, "forward", fail)
+    with pytest.raises(OutOfMemory):
+        segmenter.embed([image_of()])
+    assert emptied == []  # not yet: the error still holds the batch
+    monkeypatch.setattr(Encoder, "forward", whole)
+    segmenter.embed([image_of()])
+    segmenter.embed([image_of()])
+    assert emptied == [1]
+
+
+def test_each_thread_has_a_stream_of_its_own_on_the_models_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    segmenter._device = torch.device("cuda:1")
+    made: list[torch.device] = []
+
+    class Stream:
+        def __init__(self, device: torch.device) -> None:
+            made.append(device)
+
+        def wait_stream(self, other: object) -> None:
+            assert other == "the default of cuda:1"
+
+    monkeypatch.setattr("torch.cuda.Stream", Stream)
+    monkeypatch.setattr("torch.cuda.default_stream", lambda device: f"the default of {device}")
+    monkeypatch.setattr("torch.cuda.stream", lambda stream: stream)
+
+    mine = segmenter._stream()
+    others: list[object] = []
+    thread = Thread(target=lambda: others.append(segmenter._stream()))
+    thread.start()
+    thread.join()
+    assert segmenter._stream() is mine
+    assert others[0] is not mine
+    assert made == [torch.device("cuda:1")] * 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_gpu_answers_as_the_cpu_does(precision: str) -> None:
+    image = image_of(40, 57)
+    answers = []
+    for device in (CPU, torch.device("cuda")):
+        segmenter = SamSegmenter("sam", tiny_sam(), device, precision=precision)
+        answers.append(segmenter.decode([(segmenter.embed([image])[0], list(PROMPTS.values()))])[0])
+
+    for [cpu], [cuda] in zip(*answers, strict=True):
+        assert (cpu.pixels() != cuda.pixels()).mean() < 1e-2
+        assert cuda.score == pytest.approx(cpu.score, abs=1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_with_little_memory_left_answers_every_image_all_the_same(vit_b: Sam) -> None:
+    segmenter = SamSegmenter("sam", copy.deepcopy(vit_b), torch.device("cuda"), precision="bf16")
+    segmenter.decode([(segmenter.embed([image_of(40, 57)])[0], [PROMPTS["box"]])])
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    hog = torch.empty(free - 1200 * 2**20, dtype=torch.uint8, device="cuda")
+
+    outcomes = Executor(segmenter, 16).run(
+        [job_of(image_of(40, 57, seed), PROMPTS["box"], name=str(seed)) for seed in range(16)]
+    )
+
+    del hog
+    assert [str(outcome) for outcome in outcomes if not isinstance(outcome, Segmentation)] == []

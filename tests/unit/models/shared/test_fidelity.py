@@ -1,0 +1,75 @@
+"""What a variant changes is measured against the original; the limits hold on the real code paths."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.images import image_of
+from support.tiny import tiny_sam, with_positions
+
+from sampoll.models.sam.encoder import exportable
+from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.shared import fidelity
+from sampoll.models.shared.fidelity import DEFAULT, EXACT, GATES, Fidelity, compare, grid_of_prompts
+from sampoll.models.shared.openvino import OpenVinoEncoder, converted
+
+CPU = torch.device("cpu")
+IMAGES = [image_of(40, 57), image_of(64, 64, seed=1), image_of(90, 33, seed=2)]
+
+
+def variant(engine: str, precision: str) -> SamSegmenter:
+    sam = with_positions(tiny_sam())
+    encoder = None
+    if engine == "openvino":
+        encoder = OpenVinoEncoder(converted(exportable(copy.deepcopy(sam).image_encoder)), 64, precision)
+    return SamSegmenter("tiny", sam, CPU, precision=precision, encoder=encoder)
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision"),
+    [("torch", "fp32"), ("torch", "bf16"), ("torch", "fp16"), ("openvino", "fp32"), ("openvino", "bf16")],
+)
+def test_every_engine_and_precision_keeps_its_limits(engine: str, precision: str) -> None:
+    seconds, found = compare(with_positions(tiny_sam()), {"it": variant(engine, precision)}, IMAGES)
+
+    assert len(seconds) == len(found["it"].seconds) == len(IMAGES)
+    assert len(found["it"].ious) == 14 * len(IMAGES)
+    # Masks of random weights hang on noise: their limits are for trained ones.
+    gate = replace(GATES[precision], iou=0.9, flips=0.1)
+    assert found["it"].broken(gate) == []
+    assert found["it"].embedding_error <= gate.logits
+
+
+def test_other_weights_break_every_limit() -> None:
+    """Otherwise the test above would not see anything."""
+    other = SamSegmenter("tiny", with_positions(tiny_sam(seed=3)), CPU)
+    _, found = compare(with_positions(tiny_sam()), {"it": other}, IMAGES)
+    assert found["it"].broken(DEFAULT) == ["logits", "IoU", "flips"]
+
+
+def test_a_limit_is_kept_or_named() -> None:
+    found = Fidelity([1.0, 3.0, 2.0], [0.1], [1e-5, 3e-5], [1.0, 0.9998], [False] * 999 + [True])
+    assert (found.median_seconds, found.embedding_error) == (2.0, 0.1)
+    assert found.logits_error == pytest.approx(2e-5)
+    assert found.mean_iou == pytest.approx(0.9999)
+    assert found.flipped == pytest.approx(0.001)
+    assert found.broken(replace(EXACT, iou=0.99985)) == []
+    found.flips.append(True)
+    found.ious.append(0.5)
+    assert found.broken(EXACT) == ["IoU", "flips"]
+
+
+def test_prompts_lie_inside_the_image_wherever_it_is_cut() -> None:
+    for prompt in grid_of_prompts(image_of(7, 50)):
+        for point in prompt.points:
+            assert 0 < point.x < 50
+            assert 0 < point.y < 7
+        assert prompt.box is None or (prompt.box.x1 <= 50 and prompt.box.y1 <= 7)
+
+
+def test_two_empty_masks_agree() -> None:
+    nothing = np.zeros((3, 3), np.bool_)
+    assert fidelity._iou(nothing, nothing) == 1.0
+    assert fidelity._iou(nothing, ~nothing) == 0.0

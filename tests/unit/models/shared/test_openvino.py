@@ -1,0 +1,261 @@
+"""The encoder by OpenVINO against the one in torch, and the cache of what was converted."""
+
+import copy
+import logging
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from support.images import image_of
+from support.process import TESTS
+from support.tiny import relative_error, tiny_sam, with_positions
+
+from sampoll.core.errors import ModelUnavailable
+from sampoll.core.jobs import Box, Prompt
+from sampoll.models.sam.encoder import Encoder, exportable
+from sampoll.models.sam.quantize import quantized
+from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.shared import device
+from sampoll.models.shared import openvino as openvino_encoder
+from sampoll.models.shared.device import chosen_engine, chosen_precision
+from sampoll.models.shared.openvino import (
+    OpenVinoEncoder,
+    cached_model,
+    converted,
+    quantized_model,
+    quantized_place,
+)
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
+SHA256 = "ab" * 32
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return converted(exportable(with_positions(tiny_sam()).image_encoder))
+
+
+@pytest.mark.parametrize(("precision", "largest_error"), [("fp32", 1e-5), ("bf16", 2e-2)])
+@torch.inference_mode()
+def test_embeddings_are_those_of_the_original(model: Any, precision: str, largest_error: float) -> None:
+    batch = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    expected = with_positions(tiny_sam()).image_encoder(batch)
+
+    encoder = OpenVinoEncoder(model, 64, precision)
+    embeddings = encoder(batch)
+
+    assert embeddings.shape == (3, 32, 4, 4)
+    assert embeddings.dtype == torch.float32
+    assert relative_error(embeddings, expected) < largest_error
+    first = embeddings.clone()
+    encoder(torch.zeros(1, 3, 64, 64))
+    assert torch.equal(embeddings, first)  # not a place that the next call writes to
+
+
+def test_a_segmenter_takes_it_as_its_encoder(model: Any) -> None:
+    sam, image, prompt = with_positions(tiny_sam()), image_of(40, 57), Prompt(box=Box(5, 4, 30, 22))
+    by_torch = SamSegmenter("sam", copy.deepcopy(sam), CPU)
+    by_openvino = SamSegmenter("sam", sam, CPU, encoder=OpenVinoEncoder(model, 64, "fp32"))
+
+    ours, theirs = (s.decode([(s.embed([image])[0], [prompt])])[0][0][0] for s in (by_openvino, by_torch))
+
+    assert (ours.pixels() != theirs.pixels()).mean() < 1e-3
+    assert (by_torch.info.engine, by_openvino.info.engine) == ("torch", "openvino")
+    with pytest.raises(ModelUnavailable, match="--compile is for CUDA devices"):
+        by_openvino.compile_for(1)
+
+
+# The cache
+
+
+def test_a_checkpoint_is_converted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    original, cache = with_positions(tiny_sam()).image_encoder, tmp_path / "a" / "openvino"
+    batch = torch.randn(1, 3, 64, 64)
+    with caplog.at_level(logging.INFO, logger="sampoll"):
+        first = OpenVinoEncoder(cached_model(partial(exportable, original), SHA256, cache), 64, "fp32")(batch)
+        assert [record.message.split(" ")[0] for record in caplog.records] == ["converting", "converted"]
+
+        monkeypatch.setattr(openvino_encoder, "converted", None)
+        again = OpenVinoEncoder(cached_model(partial(exportable, original), SHA256, cache), 64, "fp32")(batch)
+
+    assert torch.equal(first, again)
+    assert len(caplog.records) == 2
+    assert [path.name[:16] for path in cache.iterdir()] == [SHA256[:16]]
+
+
+def test_another_checkpoint_has_another_place(tmp_path: Path) -> None:
+    cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
+    cached_model(partial(exportable, tiny_sam().image_encoder), "cd" * 32, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(("damaged", "length"), [("encoder.bin", 100), ("encoder.xml", 100)])
+def test_a_damaged_conversion_is_made_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str, length: int
+) -> None:
+    cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
+    [path] = tmp_path.glob(f"*/{damaged}")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:length])
+
+    OpenVinoEncoder(cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path), 64, "fp32")
+
+    assert "is damaged, and made anew" in caplog.text
+    assert len(path.read_bytes()) == len(whole)
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    OpenVinoEncoder(
+        cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path / "file" / "x"),
+        64,
+        "fp32",
+    )
+
+    assert "cannot keep the converted encoder" in caplog.text
+
+
+def test_whoever_converts_second_leaves_what_is_there(tmp_path: Path, model: Any) -> None:
+    openvino_encoder.save(model, tmp_path / "a")
+    before = (tmp_path / "a" / "encoder.bin").stat()
+    openvino_encoder.save(model, tmp_path / "a")
+    assert (tmp_path / "a" / "encoder.bin").stat() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_model_that_cannot_be_converted_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setattr(Encoder, "forward", fail)
+    with pytest.raises(ModelUnavailable, match=r"use --engine torch .*no such operation"):
+        converted(exportable(tiny_sam().image_encoder))
+
+
+CONVERT = """
+import sys
+from support.tiny import tiny_sam
+from sampoll.models.sam.encoder import exportable
+from sampoll.models.shared.openvino import OpenVinoEncoder, converted
+OpenVinoEncoder(converted(exportable(tiny_sam().image_encoder)), 64, "fp32")
+assert "openvino" in sys.modules
+"""
+
+
+def test_nobody_is_told_that_a_model_was_converted(tmp_path: Path, strace: str) -> None:
+    trace = ("-f", "-qq", "-e", "trace=socket,connect", "-o", os.fspath(tmp_path / "trace"))
+    subprocess.run(
+        [strace, *trace, sys.executable, "-c", CONVERT],
+        env={**os.environ, "PYTHONPATH": os.fspath(TESTS), "HOME": os.fspath(tmp_path / "home")},
+        check=True,
+    )
+    calls = (tmp_path / "trace").read_text()
+    assert "AF_INET" not in calls
+    assert not (tmp_path / "home").exists()  # where an identity would be kept
+
+
+# Which engine
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "precision", "flags", "engine"),
+    [
+        ("auto", CPU, "bf16", {"avx512_bf16"}, "openvino"),
+        ("auto", CPU, "bf16", {"amx_bf16"}, "openvino"),
+        ("auto", CPU, "bf16", {"avx2"}, "torch"),
+        ("auto", CPU, "fp32", set(), "openvino"),
+        ("auto", CPU, "fp16", {"avx512_bf16"}, "torch"),
+        ("auto", CUDA, "bf16", {"avx512_bf16"}, "torch"),
+        ("auto", CPU, "int8", set(), "openvino"),
+        ("openvino", CPU, "int8", set(), "openvino"),
+        ("torch", CPU, "fp32", set(), "torch"),
+        ("openvino", CPU, "fp32", set(), "openvino"),
+    ],
+)
+def test_the_engine_goes_by_device_and_precision(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    where: torch.device,
+    precision: str,
+    flags: set[str],
+    engine: str,
+) -> None:
+    monkeypatch.setattr(device, "cpu_flags", lambda: frozenset(flags))
+    assert chosen_engine(name, where, precision) == engine
+
+
+def test_auto_is_torch_where_openvino_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "find_spec", lambda name: None)
+    assert chosen_engine("auto", CPU, "fp32") == "torch"
+
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ModelUnavailable, match=r"pip install 'sampoll\[openvino\]', or use --engine torch"):
+        cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, Path("nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("where", "precision", "message"),
+    [
+        (CUDA, "bf16", "--engine openvino is for CPUs, and the device is cuda:0: use --device cpu"),
+        (CPU, "fp16", "--engine openvino has no fp16: use --precision fp32, bf16 or int8"),
+    ],
+)
+def test_what_openvino_cannot_do_is_one_clear_error(
+    where: torch.device, precision: str, message: str
+) -> None:
+    with pytest.raises(ModelUnavailable, match=message):
+        chosen_engine("openvino", where, precision)
+
+
+def test_a_processor_without_the_precision_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = SimpleNamespace(get_property=lambda _: SimpleNamespace(to_string=lambda: "f32"))
+    core = SimpleNamespace(compile_model=lambda *_: compiled)
+    monkeypatch.setattr(openvino_encoder, "imported_openvino", lambda: SimpleNamespace(Core=lambda: core))
+    with pytest.raises(ModelUnavailable, match="OpenVINO does not compute in bf16 on this processor"):
+        OpenVinoEncoder(None, 64, "bf16")
+
+
+# int8
+
+
+def test_int8_is_for_openvino_on_a_cpu() -> None:
+    for name, where in (("torch", CPU), ("auto", CUDA)):
+        with pytest.raises(ModelUnavailable, match="--precision int8 is for CPUs with OpenVINO"):
+            chosen_engine(name, where, "int8")
+    assert chosen_precision("int8", CPU) == "int8"
+
+
+def test_an_encoder_in_int8_is_close_and_says_so(model: Any, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(2)
+    batches = [torch.randn(1, 3, 64, 64, generator=generator) for _ in range(3)]
+
+    in_int8 = quantized(model, batches, lambda batch: batch.numpy())
+    openvino_encoder.save(in_int8, quantized_place(SHA256, tmp_path))
+    encoder = OpenVinoEncoder(quantized_model(SHA256, tmp_path), 64, "int8")
+
+    expected = with_positions(tiny_sam()).image_encoder(batches[0])
+    assert 1e-3 < relative_error(encoder(batches[0]), expected) < 0.2
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU, precision="int8", encoder=encoder)
+    assert (segmenter.info.precision, segmenter.info.engine) == ("int8", "openvino")
+
+
+def test_int8_is_made_before_it_is_used(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="make one with `sampoll models quantize --checkpoint FILE"):
+        quantized_model(SHA256, tmp_path)
+
+
+def test_quantizing_without_nncf_says_what_to_install(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(ModelUnavailable, match=r"int8 needs NNCF: pip install 'sampoll\[int8\]'"):
+        quantized(model, [], lambda batch: batch)

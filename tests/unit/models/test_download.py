@@ -1,0 +1,278 @@
+"""Downloads from a server that breaks off, lies and stalls."""
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+
+from sampoll.core.errors import CutShort, ModelUnavailable, StorageTrouble
+from sampoll.models import download as downloading
+from sampoll.models.download import CHUNK_BYTES, Wanted, download
+
+CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+Behaviour: TypeAlias = Callable[["Handler", int, int], bool]
+"""What a server does with a request, given its number and where it begins; False for what it should do."""
+Serve: TypeAlias = Callable[[Behaviour], "Server"]
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT; `behave` may do something else with the n-th request, counted from 0."""
+
+    def __init__(self, behave: Behaviour) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.behave = behave
+        self.ranges: list[str | None] = []
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(f"http://127.0.0.1:{self.server_port}/weights.pth", len(CONTENT), SHA256)
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        given = self.headers["Range"]
+        number = len(self.server.ranges)
+        self.server.ranges.append(given)
+        found = re.fullmatch(r"bytes=(\d+)-", given or "")
+        start = int(found[1]) if found else 0
+        if not self.server.behave(self, number, start):
+            self.send(206, CONTENT[start:], f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+
+    def send(self, status: int, content: bytes, content_range: str = "", length: int | None = None) -> None:
+        self.send_response(status)
+        if content_range:
+            self.send_header("Content-Range", content_range)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def part(self, start: int, end: int) -> None:
+        """Promises all of the rest, and gives less."""
+        whole = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
+        self.send(206, CONTENT[start:end], whole, len(CONTENT) - start)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def honest(handler: Handler, number: int, start: int) -> bool:
+    return False
+
+
+@pytest.fixture
+def serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Serve]:
+    monkeypatch.setattr(downloading, "LONGEST_PAUSE_SECONDS", 0.01)
+    servers: list[Server] = []
+
+    def started(behave: Behaviour) -> Server:
+        server = Server(behave)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+    yield started
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def fetch(server: Server, path: Path, stalled_seconds: float = 5.0) -> None:
+    download(server.wanted, path, show_progress=False, stalled_seconds=stalled_seconds)
+
+
+def test_a_file_arrives_whole_and_nothing_else_is_left(serve: Serve, tmp_path: Path) -> None:
+    fetch(serve(honest), tmp_path / "new" / "weights.pth")
+
+    assert (tmp_path / "new" / "weights.pth").read_bytes() == CONTENT
+    assert [p.name for p in (tmp_path / "new").iterdir() if not p.name.startswith(".")] == ["weights.pth"]
+
+
+def test_where_a_connection_breaks_off_the_next_one_goes_on(serve: Serve, tmp_path: Path) -> None:
+    def breaks_off(handler: Handler, number: int, start: int) -> bool:
+        if number < 3:
+            handler.part(start, start + 7 * CHUNK_BYTES)
+        return number < 3
+
+    server = serve(breaks_off)
+    fetch(server, tmp_path / "weights.pth")
+
+    assert server.ranges == [f"bytes={7 * CHUNK_BYTES * n}-" for n in range(4)]
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+
+def test_a_server_that_stalls_is_asked_again(serve: Serve, tmp_path: Path) -> None:
+    def stalls(handler: Handler, number: int, start: int) -> bool:
+        if number == 0:
+            handler.part(start, 1_000_000)
+            handler.wfile.flush()
+            time.sleep(2)
+        return number == 0
+
+    server = serve(stalls)
+    fetch(server, tmp_path / "weights.pth", stalled_seconds=0.2)
+
+    assert len(server.ranges) == 2
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+
+def test_a_server_that_gives_nothing_more_is_given_up_and_what_came_is_kept(
+    serve: Serve, tmp_path: Path
+) -> None:
+    def dries_up(handler: Handler, number: int, start: int) -> bool:
+        handler.part(start, 10 * CHUNK_BYTES)
+        return True
+
+    with pytest.raises(ModelUnavailable, match="655360 of 3000000 bytes are kept"):
+        fetch(serve(dries_up), tmp_path / "weights.pth")
+    assert not (tmp_path / "weights.pth").exists()
+
+    later = serve(honest)
+    fetch(later, tmp_path / "weights.pth")
+    assert later.ranges == ["bytes=655360-"]
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+
+def test_a_server_in_trouble_is_asked_again_and_one_that_refuses_is_not(serve: Serve, tmp_path: Path) -> None:
+    def troubled(handler: Handler, number: int, start: int) -> bool:
+        if number < 2:
+            handler.send(503, b"later")
+        return number < 2
+
+    def refusing(handler: Handler, number: int, start: int) -> bool:
+        handler.send(404, b"no")
+        return True
+
+    fetch(serve(troubled), tmp_path / "weights.pth")
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+    server = serve(refusing)
+    with pytest.raises(ModelUnavailable, match="answers 404 Not Found: correct --mirror"):
+        fetch(server, tmp_path / "other.pth")
+    assert len(server.ranges) == 1
+
+
+def test_a_server_that_knows_no_ranges_begins_anew(serve: Serve, tmp_path: Path) -> None:
+    def without_ranges(handler: Handler, number: int, start: int) -> bool:
+        if number == 0:
+            handler.part(0, 500_000)
+        else:
+            handler.send(200, CONTENT)
+        return True
+
+    fetch(serve(without_ranges), tmp_path / "weights.pth")
+
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+
+OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("lie", "message"),
+    [
+        (lambda h, start: h.send(200, OTHER), "of the right size and with another sha256: it was deleted"),
+        (lambda h, start: h.send(200, CONTENT[:99]), "has another file: 99 bytes, not 3000000"),
+        (
+            lambda h, start: h.send(206, CONTENT[:9], "bytes 0-8/9"),
+            "has another file: it offers 'bytes 0-8/9'",
+        ),
+        (lambda h, start: _endless(h), "has another file: more than 3000000 bytes"),
+    ],
+    ids=["another content", "a shorter file", "another range", "no end"],
+)
+def test_a_server_that_lies_leaves_nothing_at_the_place_of_the_file(
+    serve: Serve, tmp_path: Path, lie: Callable[[Handler, int], None], message: str
+) -> None:
+    def lies(handler: Handler, number: int, start: int) -> bool:
+        lie(handler, start)
+        return True
+
+    with pytest.raises(ModelUnavailable, match=re.escape(message)):
+        fetch(serve(lies), tmp_path / "weights.pth")
+
+    assert not (tmp_path / "weights.pth").exists()
+    fetch(serve(honest), tmp_path / "weights.pth")
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+
+def _endless(handler: Handler) -> None:
+    """Without a length, and longer than it should be."""
+    handler.send_response(200)
+    handler.end_headers()
+    try:
+        for _ in range(8):
+            handler.wfile.write(CONTENT)
+    except OSError:  # the client has had enough
+        pass
+    handler.close_connection = True
+
+
+def test_nobody_there_is_said_after_a_few_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloading, "LONGEST_PAUSE_SECONDS", 0.01)
+    wanted = Wanted("http://127.0.0.1:9/weights.pth", len(CONTENT), SHA256)
+
+    with pytest.raises(ModelUnavailable, match="0 of 3000000 bytes are kept"):
+        download(wanted, tmp_path / "weights.pth", show_progress=False)
+
+
+def test_two_downloads_of_one_file_do_not_mix(serve: Serve, tmp_path: Path) -> None:
+    def slow(handler: Handler, number: int, start: int) -> bool:
+        time.sleep(0.5)
+        return False
+
+    server = serve(slow)
+    first = threading.Thread(target=fetch, args=(server, tmp_path / "weights.pth"))
+    first.start()
+    while not server.ranges:
+        time.sleep(0.01)
+
+    with pytest.raises(CutShort, match=r"another process downloads weights\.pth"):
+        fetch(server, tmp_path / "weights.pth")
+
+    first.join()
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+
+def test_what_somebody_else_has_just_fetched_is_not_fetched_again(serve: Serve, tmp_path: Path) -> None:
+    server = serve(honest)
+    fetch(server, tmp_path / "weights.pth")
+
+    fetch(server, tmp_path / "weights.pth")
+
+    assert len(server.ranges) == 1
+
+
+def test_without_room_nothing_is_begun(tmp_path: Path) -> None:
+    wanted = Wanted("http://127.0.0.1:9/weights.pth", 2**60, SHA256)
+
+    with pytest.raises(StorageTrouble, match="make room, or set another --home"):
+        download(wanted, tmp_path / "weights.pth", show_progress=False)
+
+
+def test_proxies_of_the_environment_are_used(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = serve(honest)  # a proxy gets the whole URL, and this one answers whatever it is asked
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
+    monkeypatch.setenv("no_proxy", "")
+    wanted = Wanted("http://weights.invalid/weights.pth", len(CONTENT), SHA256)
+
+    download(wanted, tmp_path / "weights.pth", show_progress=False)
+
+    assert len(proxy.ranges) == 1
+    assert (tmp_path / "weights.pth").read_bytes() == CONTENT

@@ -1,0 +1,123 @@
+from collections.abc import Callable
+
+import pytest
+from support.images import encoded, image_of
+
+from sampoll.core.errors import BadImage, OutOfMemory, StorageTrouble
+from sampoll.core.events import Backlog
+from sampoll.core.results import ModelInfo
+from sampoll.monitoring.health import Vitals
+from sampoll.transports.memory import submission
+
+JOB = submission("a", encoded(image_of()), b"{}")
+MODEL = ModelInfo("vit_b", "cuda:0", precision="bf16")
+
+
+@pytest.fixture
+def pass_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    clock = [1000.0]
+    monkeypatch.setattr("sampoll.monitoring.health.time.monotonic", lambda: clock[0])
+
+    def pass_seconds(seconds: float) -> None:
+        clock[0] += seconds
+
+    return pass_seconds
+
+
+def vitals(*, looks_around: bool = True) -> Vitals:
+    return Vitals({"service": "run"}, stall_seconds=60.0, looks_around=looks_around)
+
+
+def state(vitals: Vitals) -> object:
+    return vitals.document()["state"]
+
+
+def test_a_service_starts_works_pauses_and_stops() -> None:
+    service = vitals()
+    assert state(service) == "starting"
+    service.working(MODEL)
+    assert state(service) == "working"
+    service.paused(StorageTrouble("the disk is full"))
+    assert (state(service), service.document()["reason"]) == ("paused", "the disk is full")
+    service.working(MODEL)
+    service.resumed()
+    assert (state(service), service.document()["reason"]) == ("working", None)
+    service.stopping()
+    assert state(service) == "stopping"
+    service.working(MODEL)
+    assert state(service) == "stopping"
+
+
+def test_outcomes_are_counted_and_the_last_failure_is_told() -> None:
+    service = vitals()
+    service.working(MODEL)
+    service.backlog(Backlog(ready=3, half=1))
+    service.begun(JOB)
+    assert service.document()["in_flight"] == 1
+    service.delivered("a", JOB.id, "a")
+    service.skipped("b", "id-b", "b")
+    service.deferred("c", "id-c", OutOfMemory("too large"), 2.0)
+    service.failed("d\n", "id-d", BadImage("cut off"))
+
+    document = service.document()
+    counts = {key: document[key] for key in ("in_flight", "done", "skipped", "retries", "failed")}
+    assert counts == {"in_flight": 0, "done": 1, "skipped": 1, "retries": 1, "failed": 1}
+    waiting = {"ready": 3, "settling": 0, "half": 1, "deferred": 0, "oldest_ready_seconds": 0.0}
+    assert document["waiting"] == waiting
+    assert (document["model"], document["device"], document["precision"]) == ("vit_b", "cuda:0", "bf16")
+    failure = document["last_failure"]
+    assert (failure["name"], failure["code"], failure["message"]) == ("d\\n", "bad-image", "cut off")
+
+
+def test_a_service_that_neither_looks_nor_works_is_stalled(pass_seconds: Callable[[float], None]) -> None:
+    service = vitals()
+    service.working(MODEL)
+    pass_seconds(59)
+    service.backlog(Backlog())
+    pass_seconds(59)
+    assert service.is_healthy
+    pass_seconds(2)
+    assert state(service) == "stalled"
+    assert not service.is_healthy
+    service.backlog(Backlog())
+    assert service.is_healthy
+
+
+def test_looking_around_does_not_hide_a_job_that_hangs(pass_seconds: Callable[[float], None]) -> None:
+    service = vitals()
+    service.working(MODEL)
+    pass_seconds(1000)
+    service.begun(JOB)
+    for _ in range(6):
+        pass_seconds(10.1)
+        service.backlog(Backlog())
+        service.begun(submission("b", b"", b"{}"))
+    assert state(service) == "stalled"
+
+
+def test_one_that_only_waits_for_requests_is_stalled_by_a_job_alone(
+    pass_seconds: Callable[[float], None],
+) -> None:
+    service = vitals(looks_around=False)
+    service.working(MODEL)
+    pass_seconds(1000)
+    assert service.is_healthy
+    service.begun(JOB)
+    pass_seconds(61)
+    assert not service.is_healthy
+    service.delivered("a", JOB.id, "a")
+    pass_seconds(1000)
+    assert service.is_healthy
+
+
+def test_one_that_starts_or_pauses_for_long_is_healthy(pass_seconds: Callable[[float], None]) -> None:
+    service = vitals()
+    pass_seconds(1000)
+    assert service.is_healthy
+    service.working(MODEL)
+    service.begun(JOB)
+    service.paused(StorageTrouble("the disk is full"))
+    pass_seconds(1000)
+    assert service.is_healthy
+    service.working(MODEL)
+    assert service.document()["in_flight"] == 0

@@ -1,0 +1,189 @@
+"""Reports of failed pairs, which anybody may have edited, and returns that are cut off."""
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.folders import names_in
+
+from sampoll.core.errors import BadPrompt
+from sampoll.core.names import result_path, result_suffix
+from sampoll.files.files import subdirectories
+from sampoll.formats.opex_record import listed_suffixes
+from sampoll.spool.durability import Durability
+from sampoll.spool.failed import DeadLetter, dead_letters, purge, retry
+from sampoll.spool.layout import Layout
+from sampoll.spool.reports import error_report, refused_job
+from sampoll.spool.scan import Readiness
+from sampoll.spool.spool import opened
+from sampoll.spool.state import Failure, JobState
+
+JOB = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "in", tmp_path / "out", None)
+    layout.output.mkdir()
+    (layout.input / "failed" / "sub").mkdir(parents=True)
+    return layout
+
+
+def bury(layout: Layout, name: str = "a") -> None:
+    for suffix in (".jpg", ".json"):
+        (layout.input / f"{name}{suffix}").write_bytes(suffix.encode())
+    with opened(layout, readiness=Readiness(0), max_attempts=3, durability=Durability.OFF) as spool:
+        [group] = spool.sweep().ready
+        spool.fail(spool.take(group).state.job_id, BadPrompt("is bad", file=f"{name}.json"))
+
+
+def only(layout: Layout) -> DeadLetter:
+    [letter] = dead_letters(layout)
+    return letter
+
+
+def test_a_report_is_read_back_as_the_job_that_it_is_about() -> None:
+    failures = (
+        Failure("crashed", "the process died", 1000.5),
+        Failure("bad-image", "a.jpg: is bad", 2000.25, "a.jpg", "size", {"a.jpg": "12"}),
+    )
+    refused = JobState(
+        JOB, "a", ("a.json", "a.jpg"), "x/y", attempts=4, suspect=True, rejected=True, failures=failures
+    )
+    read = refused_job(error_report(refused), "x/y", "a~3")
+    assert read == replace(refused, kept_as="a~3")
+    assert read is not None
+    assert read.retried().failures == failures
+    assert (read.retried().strikes, read.retried().rejected, read.retried().kept_as) == (0, False, None)
+
+
+@pytest.mark.parametrize("name", ["../../x", "b", "a~", "", 7, None, "a/b"])
+def test_a_name_in_a_report_that_does_not_fit_its_place_is_ignored(name: object) -> None:
+    report = json.loads(error_report(JobState(JOB, "a", ("a.json",), failures=(Failure("x", "y", 0.0),))))
+    state = refused_job(json.dumps({**report, "name": name}).encode(), "", "a~2")
+    assert state is None or state.name == "a~2"
+
+
+@given(
+    st.binary()
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps).map(str.encode)
+)
+def test_anything_else_is_no_report_and_no_record(content: bytes) -> None:
+    assert refused_job(content, "", "a") is None
+    assert listed_suffixes(content, "a") is None
+
+
+@pytest.mark.parametrize("job_id", ["../x", "", "x" * 32, 5])
+def test_an_id_that_was_never_ours_is_no_report(job_id: object) -> None:
+    report = json.loads(error_report(JobState(JOB, "a", ("a.json",), failures=(Failure("x", "y", 0.0),))))
+    assert refused_job(json.dumps({**report, "job_id": job_id}).encode(), "", "a") is None
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        '{"../x.png": ""}',
+        '{"a/../../x.png": ""}',
+        '{"../a.png": ""}',
+        '{"b.png": ""}',
+        '{"a": ""}',
+        "[7]",
+        "7",
+    ],
+)
+def test_a_record_can_list_files_of_its_own_name_only(listed: str) -> None:
+    record = {"id": "a", "meta": {"job_id": JOB, "files": listed}}
+    assert listed_suffixes(json.dumps(record).encode(), "a") is None
+    record["meta"] = {"job_id": JOB, "files": '{"a.png": "", "a.0.png": "", "png8/a.png": ""}'}
+    assert listed_suffixes(json.dumps(record).encode(), "a") == (".png", ".0.png", "png8/.png")
+
+
+@pytest.mark.parametrize("name", ["a", "sub/a", "png8/a"])
+@pytest.mark.parametrize("suffix", [".png", ".0.png", "png8/.png"])
+def test_a_suffix_is_found_again_in_the_path_that_was_made_with_it(name: str, suffix: str) -> None:
+    assert result_suffix(result_path(name, suffix), name) == suffix
+
+
+def test_a_prompt_that_is_called_like_a_report_is_a_prompt(layout: Layout) -> None:
+    bury(layout, "a.error")
+    letter = only(layout)
+    assert (letter.path, [path.name for path in letter.files]) == ("a.error", ["a.error.jpg", "a.error.json"])
+
+
+@pytest.mark.parametrize("acts", range(1, 9))
+def test_a_return_that_is_cut_off_anywhere_is_undone_or_complete(layout: Layout, acts: int) -> None:
+    bury(layout)
+    real = {act: getattr(Path, act) for act in ("rename", "mkdir", "unlink")}
+    left = acts
+
+    class Killed(BaseException):
+        pass
+
+    def counting(act: str) -> object:
+        def counted(*arguments: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+            return real[act](*arguments, **options)
+
+        return counted
+
+    with (
+        mock.patch.object(Path, "rename", counting("rename")),
+        mock.patch.object(Path, "mkdir", counting("mkdir")),
+        mock.patch.object(Path, "unlink", counting("unlink")),
+        suppress(Killed),
+    ):
+        retry(layout, only(layout))
+
+    with (
+        mock.patch("time.time", return_value=4e9),  # long after
+        opened(layout, readiness=Readiness(0), max_attempts=3, durability=Durability.OFF) as spool,
+    ):
+        for deferral in spool.deferrals():
+            claim = spool.take_deferred(deferral)
+            assert claim is not None
+            if claim.state.rejected:
+                spool.bury(claim)
+            elif claim.is_complete:
+                spool.fail(claim.state.job_id, BadPrompt("is still bad"))
+            else:
+                spool.give_back(claim)
+    assert subdirectories(layout.deferred) == []
+    kept = {p.read_bytes() for p in layout.input.rglob("a.j*")}
+    assert kept == {b".jpg", b".json"}
+    letter = only(layout)
+    assert [path.name for path in letter.files] == ["a.jpg", "a.json"]
+
+
+def test_a_pair_whose_file_goes_while_it_returns_stays_as_it_is(layout: Layout) -> None:
+    bury(layout)
+    letter = only(layout)
+    letter.files[1].unlink()
+    assert not retry(layout, letter)
+    assert names_in(layout.failed) == ["a.error.json", "a.jpg", "sub"]
+    assert subdirectories(layout.deferred) == []
+
+
+def test_a_pair_that_is_still_being_put_away_is_not_taken_back(layout: Layout) -> None:
+    bury(layout)
+    letter = only(layout)
+    (layout.work / "node" / letter.state.job_id).mkdir(parents=True)
+    assert not retry(layout, letter)
+    assert names_in(layout.failed) == ["a.error.json", "a.jpg", "a.json", "sub"]
+
+
+def test_only_one_of_two_gets_a_pair_back(layout: Layout) -> None:
+    bury(layout)
+    letter = only(layout)
+    assert retry(layout, letter)
+    assert not retry(layout, letter)
+    assert purge(letter) == 0
+    [directory] = subdirectories(layout.deferred)
+    assert names_in(directory) == ["a.jpg", "a.json"]

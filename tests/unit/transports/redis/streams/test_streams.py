@@ -1,0 +1,181 @@
+"""The worker and the jobs of a stream, one step at a time, on a real server."""
+
+import json
+from threading import Event
+from typing import Any
+
+from support.process import until
+from support.redis_servers import Server
+
+from sampoll.transports.redis.connection import RedisServer
+from sampoll.transports.redis.streams.client import StreamInbox, StreamJobs
+from sampoll.transports.redis.streams.worker import Worker
+
+NEVER = Event()
+
+
+def joined(server: Server, lease_seconds: float = 30, *, is_well: bool = True) -> Worker:
+    worker = Worker(RedisServer(port=server.port), "jobs", "group", lease_seconds, is_well=lambda: is_well)
+    worker.join(NEVER)
+    return worker
+
+
+def read(worker: Worker, at_most: int = 10) -> list[str]:
+    return [entry for entry, _ in worker.read(at_most, frozenset(), NEVER, may_wait=False)]
+
+
+def test_of_two_deliveries_one_is_committed(server: Server, client: Any) -> None:
+    client.xadd("jobs", {"id": "a"})
+    first, second = joined(server, lease_seconds=0.2), joined(server, lease_seconds=0.2)
+    [entry] = read(first)
+    assert first.begin([entry]) == [1]
+    until(lambda: read(second) == [entry], "the second worker to take it")
+    assert second.begin([entry]) == [2]
+
+    assert not first.commit(entry, "a", b"late", 60, {})
+    assert second.commit(entry, "a", b"good", 60, {})
+    assert not second.commit(entry, "a", b"again", 60, {})
+
+    assert [fields[b"reply"] for _, fields in client.xrange("jobs:results")] == [b"good"]
+    assert first.begin([entry]) == [0]
+    assert client.hgetall("jobs:attempts") == {}
+    first.close()
+    second.close()
+
+
+def test_an_attempt_is_counted_before_it_is_made_and_not_if_it_is_given_back(
+    server: Server, client: Any
+) -> None:
+    client.xadd("jobs", {"id": "a"})
+    client.xadd("jobs", {"id": "b"})
+    worker, other = joined(server), joined(server)
+    begun, untouched = read(worker)
+    assert worker.attempts_of(begun) == 0
+    worker.begin([begun])
+    assert worker.attempts_of(begun) == 1
+
+    worker.close([begun], [untouched])
+
+    assert read(other) == [begun, untouched]
+    assert [other.attempts_of(entry) for entry in (begun, untouched)] == [0, 0]
+    other.close()
+
+
+def test_a_worker_that_leaves_does_not_keep_its_jobs_by_a_last_heartbeat(server: Server, client: Any) -> None:
+    client.xadd("jobs", {"id": "a"})
+    worker, other = joined(server, lease_seconds=3), joined(server, lease_seconds=3)
+    [entry] = read(worker)
+    beaten: list[str] = []
+
+    def held() -> frozenset[str]:
+        beaten.append(entry)
+        return frozenset({entry})
+
+    worker.keep_alive(held, lambda _: None)
+    until(lambda: beaten, "a heartbeat")
+    worker.close([], [entry])
+
+    assert read(other) == [entry]
+    other.close()
+
+
+def test_a_late_heart_does_not_make_a_worker_take_its_own_jobs(server: Server, client: Any) -> None:
+    client.xadd("jobs", {"id": "a"})
+    worker = joined(server, lease_seconds=0.05)
+    held = frozenset(read(worker))
+    assert not NEVER.wait(0.2)
+
+    assert not worker.read(5, held, NEVER, may_wait=False)
+
+    worker.close()
+
+
+def test_what_an_answer_that_never_came_has_given_us_is_read_again(server: Server, client: Any) -> None:
+    for name in "abc":
+        client.xadd("jobs", {"id": name})
+    worker = joined(server)
+    held = frozenset(read(worker, at_most=1))
+    client.xreadgroup("group", worker._name, {"jobs": ">"}, count=1)  # lost on its way
+    worker._may_have_more = True
+
+    [(again, fields)] = worker.read(5, held, NEVER, may_wait=False)
+
+    assert again not in held
+    assert fields == {b"id": b"b"}
+    worker.close()
+
+
+def test_a_heartbeat_keeps_jobs_and_tells_of_those_that_are_lost(server: Server, client: Any) -> None:
+    for name in "ab":
+        client.xadd("jobs", {"id": name})
+    worker, other = joined(server, lease_seconds=0.3), joined(server, lease_seconds=0.3)
+    held = set(read(worker))
+    lost: list[str] = []
+    worker.keep_alive(lambda: frozenset(held), lost.append)
+    assert not NEVER.wait(1.0)
+    assert read(other) == []  # kept, for longer than a lease
+    gone = min(held)
+    client.xclaim("jobs", "group", other._name, 0, [gone])
+
+    until(lambda: lost, "the loss to be told")
+
+    assert set(lost) == {gone}
+    worker.close()
+    other.close()
+
+
+def test_a_worker_that_is_not_well_keeps_nothing(server: Server, client: Any) -> None:
+    client.xadd("jobs", {"id": "a"})
+    worker = joined(server, lease_seconds=0.3, is_well=False)
+    other = joined(server, lease_seconds=0.3)
+    [held] = read(worker)
+    worker.keep_alive(lambda: frozenset([held]), lambda _: None)
+
+    until(lambda: read(other) == [held], "the other worker to have it")
+
+    worker.close()
+    other.close()
+
+
+def test_consumers_that_are_long_gone_are_removed(server: Server, client: Any) -> None:
+    client.xgroup_create("jobs", "group", "0", mkstream=True)
+    client.xgroup_createconsumer("jobs", "group", "gone")
+    assert not NEVER.wait(0.2)
+    worker = joined(server, lease_seconds=0.001)
+
+    names = [consumer["name"] for consumer in client.xinfo_consumers("jobs", "group")]
+
+    assert b"gone" not in names
+    worker.close()
+
+
+def test_a_job_is_put_in_once_unless_it_has_changed_or_is_wanted_again(server: Server, client: Any) -> None:
+    jobs = StreamJobs(RedisServer(port=server.port), "jobs")
+
+    assert jobs.send("a", b"image", b"{}", "digest", 60, again=False)
+    assert not jobs.send("a", b"image", b"{}", "digest", 60, again=False)
+    assert jobs.send("a", b"image", b"{}", "another", 60, again=False)
+    assert jobs.send("a", b"image", b"{}", "another", 60, again=True)
+
+    assert jobs.waiting() == 3
+    jobs.close()
+
+
+def test_a_result_stays_until_it_is_settled(server: Server, client: Any) -> None:
+    for number in range(25):
+        client.xadd("jobs:results", {"id": str(number), "reply": json.dumps(number)})
+    jobs = StreamJobs(RedisServer(port=server.port), "jobs")
+    first = StreamInbox(jobs)
+    taken = [first.next() for _ in range(3)]
+    first.settle()
+
+    second = StreamInbox(jobs)
+    rest = []
+    while (reply := second.next(0.1)) is not None:
+        rest.append(int(reply))
+        second.settle()
+
+    assert taken == [b"0", b"1", b"2"]
+    assert rest == [n for n in range(25) if n != 2]
+    assert client.xlen("jobs:results") == 0
+    jobs.close()
