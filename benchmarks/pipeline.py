@@ -14,14 +14,15 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
 from benchmarks.reference import poll_once
-from sampoll.core.events import Events
+from sampoll.config.settings import Durability, LimitSettings, SpoolSettings
+from sampoll.core.events import ignore_events
 from sampoll.core.jobs import Prompt, RgbImage
 from sampoll.core.protocols import Segmenter
 from sampoll.core.results import BoolMask, Mask, ModelInfo
@@ -30,10 +31,7 @@ from sampoll.engine.pipeline import Service, default_io_threads
 from sampoll.formats.opex import Opex
 from sampoll.formats.png import PngMask
 from sampoll.inputs.decode import DecodingOptions, decode
-from sampoll.spool.durability import Durability
 from sampoll.spool.layout import Layout
-from sampoll.spool.scan import Readiness
-from sampoll.transports.directory.pair_files import SizeLimits
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
 
 BATCH_SIZE = 8
@@ -95,27 +93,20 @@ def serve_folder(
     root: Path,
     segmenter: Segmenter[Any],
     batch_size: int,
-    durability: Durability = Durability.BATCH,
+    durability: Durability = "batch",
     executors: int = 1,
     embeddings: EmbeddingCache[Any] | None = None,
 ) -> float:
     """Seconds that a one-shot run takes for all pairs in root/in, the model being loaded."""
     layout = Layout(root / "in", root / "out", root / "in" / "done")
-    options = DirectoryOptions(
-        continuous=False,
-        readiness=Readiness(settle_seconds=0),
-        rescan_seconds=2,
-        give_up_seconds=0,
-        max_attempts=3,
-        size_limits=SizeLimits(2**30, 2**20),
-        durability=durability,
-    )
+    settings = SpoolSettings(settle_seconds=0, give_up_seconds=0, durability=durability)
+    options = DirectoryOptions(settings)
     known = None if embeddings is None else embeddings.known
     begun = time.perf_counter()
-    with directory_transport(layout, options, Events(), set()) as transport:
+    with directory_transport(layout, options, ignore_events, set()) as transport:
         Service(
             transport=transport,
-            decode=partial(decode, options=DecodingOptions(10**9, 10), known=known),
+            decode=partial(decode, options=DecodingOptions(LimitSettings(max_pixels=10**9)), known=known),
             segmenter=segmenter,
             formats=[PngMask(), Opex()],
             batch_size=batch_size,
@@ -155,8 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             {
                 "reference loop": lambda: through_the_reference(root, write),
                 **{
-                    f"--durability {durability.value}": partial(through_the_spool, root, durability, write)
-                    for durability in Durability
+                    f"--durability {durability}": partial(through_the_spool, root, durability, write)
+                    for durability in get_args(Durability)
                 },
             },
             given.rounds,

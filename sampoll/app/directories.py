@@ -14,7 +14,6 @@ from sampoll.core.errors import (
 )
 from sampoll.core.filenames import DONE, IMAGE_SUFFIXES, PAIR_SUFFIXES
 from sampoll.spool.layout import Layout
-from sampoll.spool.scan import Readiness
 
 
 def layout_of(settings: SpoolSettings, *, creates: bool = True) -> Layout:
@@ -43,16 +42,6 @@ def layout_of(settings: SpoolSettings, *, creates: bool = True) -> Layout:
 def suffixes_of(settings: SpoolSettings) -> frozenset[str]:
     """Of the files that take part."""
     return PAIR_SUFFIXES if settings.prompt is None else IMAGE_SUFFIXES
-
-
-def readiness_of(settings: SpoolSettings) -> Readiness:
-    """When pairs are complete."""
-    return Readiness(
-        settings.settle_seconds,
-        settings.ready_suffix,
-        settings.pair_timeout_seconds,
-        needs_prompt=settings.prompt is None,
-    )
 
 
 def _done_directory(settings: SpoolSettings, input_directory: Path, output: Path) -> Path | None:

@@ -12,12 +12,12 @@ from sampoll.core.jobs import Submission
 from sampoll.core.names import base_name, folder_of, printable
 from sampoll.inputs.check import check_pair
 from sampoll.spool.claims import Claim
-from sampoll.spool.results import done_before
+from sampoll.spool.results import first_version
 from sampoll.spool.scan import Group
 from sampoll.spool.state import JobState
 from sampoll.spool.survey import survey
 from sampoll.transports.directory.pair_files import read_submission
-from sampoll.transports.directory.transport import IsDone
+from sampoll.transports.directory.transport import FindDone
 
 
 class Fate(Enum):
@@ -30,16 +30,13 @@ class Fate(Enum):
 
 def dry_run(plan: Plan) -> Iterator[str]:
     """A line for each pair, and a summary; nothing is created, moved or written."""
-    is_done: IsDone | None = None
+    find_done: FindDone | None = None
     if plan.settings.spool.skip_done:
-        is_done = plan.before(load_model(plan.settings.model).segmenter.info).has
-    layout = plan.layout
-    found = survey(
-        layout.input, plan.transport.readiness, recursive=layout.recursive, suffixes=layout.suffixes
-    )
+        find_done = plan.done_index(load_model(plan.settings.model).segmenter.info).find
+    found = survey(plan.layout.input, plan.settings.spool, plan.layout.suffixes)
     counts: Counter[Fate] = Counter()
     for group in found.ready:
-        fate, line = _fate(plan, group, is_done)
+        fate, line = _fate(plan, group, find_done)
         counts[fate] += 1
         yield f"{printable(group.stem)}: {line}"
     parts = [f"{counts[fate]} {fate.value}" for fate in Fate]
@@ -48,13 +45,13 @@ def dry_run(plan: Plan) -> Iterator[str]:
     yield ", ".join(parts)
 
 
-def _fate(plan: Plan, group: Group, is_done: IsDone | None) -> tuple[Fate, str]:
+def _fate(plan: Plan, group: Group, find_done: FindDone | None) -> tuple[Fate, str]:
     try:
         submission = _submission(plan, group)
-        if is_done is not None:
-            name = done_before(plan.layout, submission.name, partial(is_done, submission))
-            if name is not None:
-                return Fate.SKIP, f"was done before as {printable(name)}"
+        if find_done is not None:
+            found = first_version(plan.layout, submission.name, partial(find_done, submission))
+            if found is not None:
+                return Fate.SKIP, f"was done before as {printable(found[0])}"
         check_pair(
             submission.prompt,
             submission.prompt_name,
@@ -72,4 +69,4 @@ def _submission(plan: Plan, group: Group) -> Submission:
     folder = folder_of(group.stem)
     state = JobState("dry-run", base_name(group.stem), tuple(map(base_name, group.signatures)), folder)
     claim = Claim(plan.layout.input / folder, state)
-    return read_submission(claim, plan.transport.size_limits, plan.transport.prompt)
+    return read_submission(claim, plan.settings.limits, plan.transport.prompt)

@@ -9,10 +9,9 @@ from functools import partial
 from threading import Event
 
 from sampoll.app.assembly import LoadedModel, decoding_options, format_options, load_model, service_of
-from sampoll.app.directories import readiness_of
 from sampoll.app.export import write_datasets
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
-from sampoll.app.skip_done import Before
+from sampoll.app.skip_done import DoneIndex
 from sampoll.config.settings import Settings
 from sampoll.core.errors import (
     BadPrompt,
@@ -25,25 +24,24 @@ from sampoll.core.errors import (
     SampollError,
     StorageTrouble,
 )
-from sampoll.core.events import Broadcast, Events
+from sampoll.core.events import Listener, ModelLoaded, Paused, Resumed, StopRequested, broadcast
 from sampoll.core.protocols import DatasetFormat, Format
 from sampoll.core.results import ModelInfo
 from sampoll.engine.pipeline import Service
 from sampoll.files.open_files import ignore_lease_breaks
-from sampoll.formats.opex_record import listed_suffixes
+from sampoll.formats.opex_record import read_record
 from sampoll.formats.registry import RECORD, load_format, load_formats
 from sampoll.inputs.decode import DecodingOptions
 from sampoll.inputs.prompt_file import parse_prompts
 from sampoll.models.registry import Factory, find_factory
 from sampoll.monitoring.console import Tally, progress_bar
-from sampoll.monitoring.job_log import run_report
+from sampoll.monitoring.job_log import job_log
 from sampoll.monitoring.monitor import Monitor, Place, monitored
-from sampoll.spool.durability import Durability
 from sampoll.spool.failed import count_reports
 from sampoll.spool.layout import Layout
 from sampoll.spool.probe import probe
 from sampoll.spool.results import Naming, OnExist
-from sampoll.transports.directory.pair_files import CommonPrompt, SizeLimits
+from sampoll.transports.directory.pair_files import CommonPrompt
 from sampoll.transports.directory.transport import DirectoryOptions, DirectoryTransport, directory_transport
 
 log = logging.getLogger(__name__)
@@ -64,10 +62,10 @@ class Plan:
     formats: Sequence[Format]
     datasets: Sequence[DatasetFormat] = ()
 
-    def before(self, model: ModelInfo) -> Before:
+    def done_index(self, model: ModelInfo) -> DoneIndex:
         """What was done before by such a run with this model."""
         settings = format_options(self.settings).settings
-        return Before(self.layout.output, settings, self.decoding.max_prompts, model)
+        return DoneIndex(self.layout.output, settings, self.settings.limits.max_prompts, model)
 
 
 def plan_of(settings: Settings, layout: Layout) -> Plan:
@@ -84,7 +82,7 @@ def plan_of(settings: Settings, layout: Layout) -> Plan:
     )
 
 
-def run_plan(plan: Plan, listeners: Sequence[Events], *, show_progress: bool) -> tuple[int, str]:
+def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) -> tuple[int, str]:
     """Serves the input directory; returns the exit code and a summary in one line.
 
     Raises SampollError for whatever keeps the run from working at all.
@@ -93,14 +91,13 @@ def run_plan(plan: Plan, listeners: Sequence[Events], *, show_progress: bool) ->
     tally = Tally()
     with ExitStack() as stack:
         monitor = stack.enter_context(monitored(plan.settings.monitoring, _place(plan)))
-        everyone: list[Events] = [*listeners, tally, *monitor.listeners]
+        everyone: list[Listener] = [*listeners, tally, *monitor.listeners]
         if plan.settings.operations.report is not None:
-            report = run_report(plan.settings.operations.report, plan.layout.output)
-            everyone.append(stack.enter_context(report))
+            everyone.append(stack.enter_context(job_log(plan.settings.operations.report)))
         if show_progress:
             everyone.append(stack.enter_context(progress_bar()))
         ignore_lease_breaks()
-        application = _Application(plan, factory, Broadcast(everyone), monitor)
+        application = _Application(plan, factory, broadcast(everyone), monitor)
         stack.enter_context(stopping_on_signals(application.stop))
         outside_the_main_thread(application.run)
         if tally.done:
@@ -113,12 +110,12 @@ class _Application:
     input went away, storage failed, others took our jobs. A service then waits until the directories can be
     used again, and begins a new session, as a new node that recovers what the last one left."""
 
-    def __init__(self, plan: Plan, factory: Factory, events: Events, monitor: Monitor) -> None:
+    def __init__(self, plan: Plan, factory: Factory, emit: Listener, monitor: Monitor) -> None:
         self._plan = plan
         self._settings = plan.settings
         self._layout = plan.layout
         self._factory = factory
-        self._events = events
+        self._emit = emit
         self._monitor = monitor
         self._stop = Event()
         self._session: tuple[DirectoryTransport, Event] | None = None
@@ -132,7 +129,7 @@ class _Application:
     def stop(self) -> None:
         """Asks for an orderly end, from any thread."""
         log.info(STOPPING)
-        self._events.stopping()
+        self._emit(StopRequested())
         self._stop.set()
         if self._session is not None:
             transport, session_stop = self._session
@@ -156,7 +153,7 @@ class _Application:
                 # Said once, not at each try.
                 is_new = pause_seconds == first_pause_seconds
                 log.log(logging.ERROR if is_new else logging.DEBUG, "paused: %s", trouble)
-                self._events.paused(trouble)
+                self._emit(Paused(trouble))
             if not self._wait_until_usable(pause_seconds, is_mount=is_mount):
                 return
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
@@ -183,7 +180,7 @@ class _Application:
         with directory_transport(
             self._layout,
             self._plan.transport,
-            self._events,
+            self._emit,
             self._former_nodes,
             self._monitor.vitals.document,
         ) as transport:
@@ -206,10 +203,10 @@ class _Application:
         if self._model is None:
             self._model = load_model(self._settings.model, self._factory)
         log.info("%s: ready", self._layout.input)
-        self._events.working(self._model.segmenter.info)
-        self._events.resumed()
+        self._emit(ModelLoaded(self._model.segmenter.info))
+        self._emit(Resumed())
         if self._settings.spool.skip_done:
-            transport.skip(self._plan.before(self._model.segmenter.info).has)
+            transport.skip(self._plan.done_index(self._model.segmenter.info).find)
         decode = self._model.decode_with(self._plan.decoding)
         return service_of(
             self._settings,
@@ -217,7 +214,7 @@ class _Application:
             self._model,
             decode,
             [*self._monitor.formats, *self._plan.formats],
-            events=self._events,
+            emit=self._emit,
             queues=self._monitor.queues,
         )
 
@@ -256,20 +253,5 @@ def _common_prompt(settings: Settings) -> CommonPrompt | None:
 
 
 def _transport_options(settings: Settings) -> DirectoryOptions:
-    spool, limits = settings.spool, settings.limits
-    return DirectoryOptions(
-        continuous=spool.continuous,
-        readiness=readiness_of(spool),
-        prompt=_common_prompt(settings),
-        rescan_seconds=spool.rescan_seconds,
-        give_up_seconds=spool.give_up_seconds,
-        max_attempts=spool.max_attempts,
-        size_limits=SizeLimits(limits.max_image_bytes, limits.max_prompt_bytes),
-        durability=Durability(spool.durability),
-        naming=Naming(OnExist(spool.on_exist), listed_suffixes),
-        watch=spool.watch,
-        lease_seconds=spool.lease_seconds,
-        exclusive=spool.exclusive,
-        min_free_bytes=spool.min_free_bytes,
-        stop_file=spool.stop_file,
-    )
+    naming = Naming(OnExist(settings.spool.on_exist), read_record)
+    return DirectoryOptions(settings.spool, settings.limits, naming, _common_prompt(settings))

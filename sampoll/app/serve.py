@@ -1,10 +1,10 @@
 """Prompts served over Redis: settings in, a finished service and its exit code out."""
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
-from threading import Event
 from typing import Any
 
 from sampoll.app.assembly import decoding_options, format_options, load_model, service_of
@@ -12,7 +12,7 @@ from sampoll.app.reply_formats import ContourLists, UnionMask, blank
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import ModelSettings, RedisSettings, Settings
 from sampoll.core.errors import UsageError
-from sampoll.core.events import Broadcast, Events
+from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
 from sampoll.core.protocols import Transport
 from sampoll.formats.registry import load_format
 from sampoll.inputs.decode import DecodingOptions, image_size
@@ -35,7 +35,7 @@ SAM_MODELS = ("vit_b", "vit_l", "vit_h")
 
 def serve_redis(
     settings: Settings,
-    listeners: Sequence[Events],
+    listeners: Sequence[Listener],
     *,
     embedded: bool = False,
     segmenter: Mapping[str, Any] | None = None,
@@ -52,27 +52,22 @@ def serve_redis(
     factory = find_factory(settings.model)
     decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
     server = server_of(settings.redis)
-    tally, stop = Tally(), Event()
+    tally, stop = Tally(), threading.Event()
     options = PubSubOptions(
-        redis_in=settings.redis.redis_in,
-        redis_out=settings.redis.redis_out,
-        queue_bytes=settings.requests.queue_bytes,
-        reply_ttl_seconds=settings.requests.reply_ttl_seconds,
-        max_image_bytes=settings.limits.max_image_bytes,
-        segmenter=segmenter or segmenter_meta(settings.model),
+        settings.redis, settings.requests, settings.limits, segmenter or segmenter_meta(settings.model)
     )
     with ExitStack() as stack:
         monitor = stack.enter_context(monitored(settings.monitoring, _place("serve redis", settings)))
-        events = Broadcast([*listeners, tally, *monitor.listeners])
-        stack.enter_context(stopping_on_signals(partial(_stop, stop, events)))
+        emit = broadcast([*listeners, tally, *monitor.listeners])
+        stack.enter_context(stopping_on_signals(partial(_stop, stop, emit)))
         stack.enter_context(embedded_server(server.port) if embedded else nullcontext())
         # Whatever comes while the model is loading waits for it.
         transport = stack.enter_context(
-            pubsub_transport(server, options, events, partial(_black_mask, decoding))
+            pubsub_transport(server, options, emit, partial(_black_mask, decoding))
         )
         outside_the_main_thread(
             partial(
-                _serve, settings, factory, decoding, lambda _: nullcontext(transport), stop, events, monitor
+                _serve, settings, factory, decoding, lambda _: nullcontext(transport), stop, emit, monitor
             )
         )
     gaps = transport.gaps
@@ -82,39 +77,37 @@ def serve_redis(
     )
 
 
-def serve_stream(settings: Settings, listeners: Sequence[Events]) -> str:
+def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> str:
     """Works on the jobs of a stream until a signal comes; returns a summary in one line.
 
     Raises SampollError for whatever keeps it from going on.
     """
     factory = find_factory(settings.model)
     decoding = decoding_options(settings)
-    tally, stop = Tally(), Event()
+    tally, stop = Tally(), threading.Event()
 
     def transport(device: str) -> AbstractContextManager[Transport]:
         options = StreamOptions(
-            slots=SLOTS_AN_IMAGE * settings.model.batch_size_on(device),
-            max_attempts=settings.spool.max_attempts,
-            result_ttl_seconds=settings.streams.result_ttl_seconds,
-            max_image_bytes=settings.limits.max_image_bytes,
-            root=settings.streams.root,
-            segmenter=segmenter_meta(settings.model),
+            SLOTS_AN_IMAGE * settings.model.batch_size_on(device),
+            settings.streams,
+            settings.spool.max_attempts,
+            settings.limits,
+            segmenter_meta(settings.model),
         )
-        return stream_transport(worker, options, events, partial(_black_mask, decoding), stop)
+        return stream_transport(worker, options, emit, partial(_black_mask, decoding), stop)
 
     with monitored(settings.monitoring, _place("serve stream", settings)) as monitor:
-        events = Broadcast([*listeners, tally, *monitor.listeners])
+        emit = broadcast([*listeners, tally, *monitor.listeners])
         worker = Worker(
             server_of(settings.redis),
-            settings.streams.stream,
-            settings.streams.group,
+            settings.streams,
             settings.spool.lease_seconds,
-            events,
+            emit,
             lambda: monitor.vitals.is_healthy,
         )
-        with stopping_on_signals(partial(_stop, stop, events)):
+        with stopping_on_signals(partial(_stop, stop, emit)):
             outside_the_main_thread(
-                partial(_serve, settings, factory, decoding, transport, stop, events, monitor)
+                partial(_serve, settings, factory, decoding, transport, stop, emit, monitor)
             )
     counts = worker.counts
     return f"{tally.summary()}; {counts.lost} taken by others, {counts.trimmed} deleted before they were done"
@@ -125,8 +118,8 @@ def _serve(
     factory: Factory,
     decoding: DecodingOptions,
     transport_for: Callable[[str], AbstractContextManager[Transport]],
-    stop: Event,
-    events: Events,
+    stop: threading.Event,
+    emit: Listener,
     monitor: Monitor,
 ) -> None:
     """Loads the model, and serves the transport for the device on which it is."""
@@ -140,14 +133,14 @@ def _serve(
     ]
     with transport_for(model.segmenter.info.device) as transport:
         log.info("%s: ready", server_of(settings.redis))
-        events.working(model.segmenter.info)
+        emit(ModelLoaded(model.segmenter.info))
         service_of(
             settings,
             transport,
             model,
             model.decode_with(decoding),
             [*monitor.formats, *formats],
-            events=events,
+            emit=emit,
             queues=monitor.queues,
         ).run(stop)
 
@@ -163,14 +156,14 @@ def segmenter_meta(settings: ModelSettings) -> dict[str, str]:
 
 def _black_mask(decoding: DecodingOptions, image: bytes) -> bytes:
     size = image_size(image, decoding.exif) if image else None
-    return blank(BLACK_PIXEL if size is None or size[0] * size[1] > decoding.max_pixels else size)
+    return blank(BLACK_PIXEL if size is None or size[0] * size[1] > decoding.limits.max_pixels else size)
 
 
 def _place(service: str, settings: Settings) -> Place:
     return Place({"service": service, "server": str(server_of(settings.redis))})
 
 
-def _stop(stop: Event, events: Events) -> None:
+def _stop(stop: threading.Event, emit: Listener) -> None:
     log.info(STOPPING)
-    events.stopping()
+    emit(StopRequested())
     stop.set()

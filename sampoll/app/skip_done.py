@@ -10,15 +10,15 @@ import orjson
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Submission
 from sampoll.core.names import result_path
-from sampoll.core.results import ModelInfo
-from sampoll.formats.opex_record import listed_suffixes
+from sampoll.core.results import ModelInfo, ResultSummary
+from sampoll.formats.opex_record import read_record
 from sampoll.inputs.prompt_file import parse_prompts, prompts_document
 
 FORMATS = "format"
 
 
 @dataclass(frozen=True)
-class Before:
+class DoneIndex:
     """What results of a run are made with; `settings` are those that records tell, `FORMATS` among them.
 
     A result that was written in more formats than are wanted now counts; one of whose files some are gone, or
@@ -30,11 +30,12 @@ class Before:
     max_prompts: int
     model: ModelInfo
 
-    def has(self, submission: Submission, record: bytes, name: str) -> bool:
-        """Whether the record of the result `name` is about this submission, and its files are there."""
-        suffixes = listed_suffixes(record, name)
-        if suffixes is None:
-            return False
+    def find(self, submission: Submission, record: bytes, name: str) -> ResultSummary | None:
+        """What is known of the result `name`, if it is about this submission and its files are there."""
+        summary = read_record(record, name)
+        return summary if summary is not None and self._has(submission, record, name, summary) else None
+
+    def _has(self, submission: Submission, record: bytes, name: str, summary: ResultSummary) -> bool:
         try:
             meta = orjson.loads(record)["meta"]
             return (
@@ -42,7 +43,7 @@ class Before:
                 and _model_in(meta) == _model_of(self.model)
                 and self._covers(orjson.loads(meta["settings"]))
                 and orjson.loads(meta["prompts"]) == self._prompts_of(submission)
-                and all((self.output / result_path(name, suffix)).exists() for suffix in suffixes)
+                and all((self.output / result_path(name, suffix)).exists() for suffix in summary.suffixes)
             )
         except (ValueError, TypeError, KeyError, AttributeError, BadPrompt):
             return False  # another program's file; or a prompt whose error the run will tell

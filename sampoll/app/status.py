@@ -6,7 +6,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from sampoll.app.directories import readiness_of, suffixes_of
+from sampoll.app.directories import suffixes_of
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.names import printable
 from sampoll.files.files import subdirectories
@@ -104,9 +104,7 @@ def _id_of(presence: Presence) -> str:
 
 
 def _waiting(settings: SpoolSettings, layout: InputLayout) -> Waiting:
-    found = survey(
-        layout.input, readiness_of(settings), recursive=settings.recursive, suffixes=suffixes_of(settings)
-    )
+    found = survey(layout.input, settings, suffixes_of(settings))
     return Waiting(
         len(found.ready),
         found.half,

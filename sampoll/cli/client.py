@@ -58,12 +58,9 @@ def send(
 
     pairs = pairs_of(paths, prompt)
     if "stream" not in resolved.origins:
-        redis = resolved.settings.redis
         is_awaited = wait or output is not None
-        sending = Sending(
-            redis.redis_in, redis.redis_out, is_awaited, output, in_flight or IN_FLIGHT, timeout
-        )
-        exit_code, summary = send_pairs(server_of(redis), pairs, sending, show_progress=show_progress)
+        sending = Sending(resolved.settings.redis, is_awaited, output, in_flight or IN_FLIGHT, timeout)
+        exit_code, summary = send_pairs(pairs, sending, show_progress=show_progress)
     elif wait or output is not None:
         raise UsageError("results of a stream are collected by `sampoll recv --stream`: leave --output out")
     else:

@@ -95,7 +95,7 @@ def run(
 
     from sampoll.app.directories import layout_of
     from sampoll.app.run import plan_of, run_plan
-    from sampoll.monitoring.console import Log
+    from sampoll.monitoring.console import log_jobs
 
     if dry:
         from sampoll.app.dry_run import dry_run
@@ -104,7 +104,7 @@ def run(
             typer.echo(line)
         return
     plan = plan_of(settings, layout_of(settings.spool))
-    exit_code, summary = run_plan(plan, [Log()], show_progress=show_progress)
+    exit_code, summary = run_plan(plan, [log_jobs], show_progress=show_progress)
     typer.echo(summary)
     log_last_words(logging.INFO, summary, "summary")
     raise typer.Exit(exit_code)

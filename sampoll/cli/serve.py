@@ -32,9 +32,9 @@ def redis(
     set_up_logging(resolved, show_progress=False)
 
     from sampoll.app.serve import serve_redis
-    from sampoll.monitoring.console import Log
+    from sampoll.monitoring.console import log_jobs
 
-    _say_summary(serve_redis(resolved.settings, [Log()], embedded=embedded))
+    _say_summary(serve_redis(resolved.settings, [log_jobs], embedded=embedded))
 
 
 @app.command()
@@ -51,9 +51,9 @@ def stream(
     set_up_logging(resolved, show_progress=False)
 
     from sampoll.app.serve import serve_stream
-    from sampoll.monitoring.console import Log
+    from sampoll.monitoring.console import log_jobs
 
-    _say_summary(serve_stream(resolved.settings, [Log()]))
+    _say_summary(serve_stream(resolved.settings, [log_jobs]))
 
 
 def _say_summary(summary: str) -> None:

@@ -6,7 +6,7 @@ the parts get: none sees another's.
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,9 @@ from sampoll.core.filenames import PAIR_SUFFIXES
 
 LOOPBACK = "127.0.0.1"
 
+Durability: TypeAlias = Literal["batch", "file", "off"]
+"""What is forced to the disk, and when: the filesystem once the files of a group are written, each file by
+itself, or nothing. It matters for power cuts only: a killed process loses nothing either way."""
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 
 
@@ -84,7 +87,8 @@ def _setting(
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # By their names in Python too: keys of files and flags are checked before they come here.
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_by_name=True)
 
 
 class SpoolSettings(_Section):
@@ -164,7 +168,7 @@ class SpoolSettings(_Section):
         "Listen to events of the system, or only look; auto only looks on network filesystems.",
         metavar="auto|native|polling",
     )
-    durability: Literal["batch", "file", "off"] = _setting(
+    durability: Durability = _setting(
         "batch",
         "durability",
         "What survives a power cut: forced to the disk in groups, file by file, or not at all.",

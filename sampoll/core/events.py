@@ -1,11 +1,16 @@
-"""What happens to a service and its jobs, told to whoever listens: the log, the summary, metrics, ..."""
+"""What happens to a service and its jobs. An event is a value, emitted once something has happened for good;
+the log, the summary, the metrics and so on are listeners, and none of them knows another.
 
-from collections.abc import Mapping, Sequence
+Events come from several threads.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sampoll.core.errors import JobError, SampollError
 from sampoll.core.jobs import Submission
-from sampoll.core.results import ModelInfo
+from sampoll.core.results import NO_SUMMARY, ModelInfo, ResultSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,117 +24,129 @@ class Backlog:
     oldest_ready_seconds: float = 0.0
 
 
-class Events:
-    """Each method is called once something has happened for good. A listener overrides what it needs.
-
-    Calls come from several threads, one at a time for each method of a transport.
-    """
-
-    def working(self, model: ModelInfo) -> None:
-        """The model is loaded, and the service takes jobs."""
-
-    def paused(self, trouble: SampollError) -> None:
-        """The service takes no jobs until the trouble is over."""
-
-    def resumed(self) -> None:
-        """The trouble is over, with the model still loaded, if it was."""
-
-    def stopping(self) -> None:
-        """Somebody has asked for the end."""
-
-    def watching(self, is_up: bool) -> None:
-        """Events of the system are heard, or no more."""
-
-    def overflowed(self) -> None:
-        """Events of the system were lost, because too many came at once."""
-
-    def backlog(self, backlog: Backlog) -> None:
-        """The input was looked through."""
-
-    def begun(self, submission: Submission) -> None:
-        """`submission` is about to be tried."""
-
-    def batched(self, images: int, known: int) -> None:
-        """So many images went through the model at once; the embeddings of `known` were there already."""
-
-    def timed(self, seconds: Mapping[str, float]) -> None:
-        """A job has its result, after so many seconds in each stage."""
-
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
-        """The results of `name` are published under `stem`."""
-
-    def skipped(self, name: str, job_id: str, stem: str) -> None:
-        """`name` was done before: its results are published under `stem`."""
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        """`name` failed for good."""
-
-    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
-        """`name` will be tried again in about `delay_seconds`."""
+# What happens to the service
 
 
-NOBODY = Events()
-"""Hears everything, and does nothing."""
+@dataclass(frozen=True, slots=True)
+class ModelLoaded:
+    """The model is loaded, and the service takes jobs."""
+
+    model: ModelInfo
 
 
-class Broadcast(Events):
-    """Passes everything on to several listeners, in order."""
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The service takes no jobs until the cause of `error` is gone."""
 
-    def __init__(self, listeners: Sequence[Events]) -> None:
-        self._listeners = tuple(listeners)
+    error: SampollError
 
-    def working(self, model: ModelInfo) -> None:
-        for listener in self._listeners:
-            listener.working(model)
 
-    def paused(self, trouble: SampollError) -> None:
-        for listener in self._listeners:
-            listener.paused(trouble)
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The cause of a pause is gone."""
 
-    def resumed(self) -> None:
-        for listener in self._listeners:
-            listener.resumed()
 
-    def stopping(self) -> None:
-        for listener in self._listeners:
-            listener.stopping()
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Somebody has asked for the end."""
 
-    def watching(self, is_up: bool) -> None:
-        for listener in self._listeners:
-            listener.watching(is_up)
 
-    def overflowed(self) -> None:
-        for listener in self._listeners:
-            listener.overflowed()
+@dataclass(frozen=True, slots=True)
+class WatchChecked:
+    """Whether the operating system's events of new files arrive."""
 
-    def backlog(self, backlog: Backlog) -> None:
-        for listener in self._listeners:
-            listener.backlog(backlog)
+    is_up: bool
 
-    def begun(self, submission: Submission) -> None:
-        for listener in self._listeners:
-            listener.begun(submission)
 
-    def batched(self, images: int, known: int) -> None:
-        for listener in self._listeners:
-            listener.batched(images, known)
+@dataclass(frozen=True, slots=True)
+class WatchOverflowed:
+    """Events of new files were lost, because too many came at once."""
 
-    def timed(self, seconds: Mapping[str, float]) -> None:
-        for listener in self._listeners:
-            listener.timed(seconds)
 
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
-        for listener in self._listeners:
-            listener.delivered(name, job_id, stem)
+@dataclass(frozen=True, slots=True)
+class InputScanned:
+    """The input was looked through."""
 
-    def skipped(self, name: str, job_id: str, stem: str) -> None:
-        for listener in self._listeners:
-            listener.skipped(name, job_id, stem)
+    backlog: Backlog
 
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        for listener in self._listeners:
-            listener.failed(name, job_id, error)
 
-    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
-        for listener in self._listeners:
-            listener.deferred(name, job_id, error, delay_seconds)
+@dataclass(frozen=True, slots=True)
+class BatchDone:
+    """So many images went through the model at once; the embeddings of `known` were there already."""
+
+    images: int
+    known: int
+
+
+# What happens to a job. `name` is what its sender called it.
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """`submission` is about to be tried."""
+
+    submission: Submission
+
+
+@dataclass(frozen=True, slots=True)
+class JobDone:
+    """The result is published as `result`, the path of its files below the output without their suffixes."""
+
+    name: str
+    job_id: str
+    result: str
+    summary: ResultSummary = NO_SUMMARY
+
+
+@dataclass(frozen=True, slots=True)
+class JobSkipped:
+    """The job was done before: its result is published as `result`."""
+
+    name: str
+    job_id: str
+    result: str
+    summary: ResultSummary = NO_SUMMARY
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """The job failed for good."""
+
+    name: str
+    job_id: str
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True)
+class JobDeferred:
+    """The job will be tried again in about `delay_seconds`."""
+
+    name: str
+    job_id: str
+    error: JobError
+    delay_seconds: float
+
+
+ServiceEvent: TypeAlias = (
+    ModelLoaded | Paused | Resumed | StopRequested | WatchChecked | WatchOverflowed | InputScanned | BatchDone
+)
+JobEvent: TypeAlias = JobStarted | JobDone | JobSkipped | JobFailed | JobDeferred
+Event: TypeAlias = ServiceEvent | JobEvent
+
+Listener: TypeAlias = Callable[[Event], None]
+"""Is called with each event; it passes over those that it does not need."""
+
+
+def ignore_events(event: Event) -> None:
+    """A listener that does nothing."""
+
+
+def broadcast(listeners: Sequence[Listener]) -> Listener:
+    """One listener that passes each event on to all of these, in order."""
+    everyone = tuple(listeners)
+
+    def pass_on(event: Event) -> None:
+        for listener in everyone:
+            listener(event)
+
+    return pass_on

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -135,9 +135,40 @@ class Artifact:
         return hashlib.sha256(self.content).hexdigest()
 
 
+RECORDED_STAGES = ("image_decoding", "embedding", "mask_decoding")
+"""The stages that a record can tell the seconds of; it is rendered before the others have ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSummary:
+    """What there is to say of a result without its pixels.
+
+    `suffixes` are those of its files, except the record; `seconds` maps a stage to what it took; `scores[k]`
+    are those of the masks of prompt k.
+    """
+
+    suffixes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    scores: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def masks(self) -> int:
+        """How many masks there are."""
+        return sum(map(len, self.scores))
+
+    def published_in(self, seconds: float) -> Self:
+        """The same, with what publishing took."""
+        return replace(self, seconds={**self.seconds, "publishing": seconds})
+
+
+NO_SUMMARY = ResultSummary()
+"""Of a result that nobody can say anything of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """Everything that is to be published for one submission, the commit record last."""
 
     submission: Submission
     artifacts: tuple[Artifact, ...]
+    summary: ResultSummary = NO_SUMMARY

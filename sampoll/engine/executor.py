@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from sampoll.core.errors import JobError, OutOfMemory, SampollError, SegmentationFailed
-from sampoll.core.events import NOBODY, Events
+from sampoll.core.events import BatchDone, Listener, ignore_events
 from sampoll.core.jobs import Job, KnownImage
 from sampoll.core.protocols import Segmenter
 from sampoll.core.results import Mask, Segmentation
@@ -32,11 +32,11 @@ class Executor:
         segmenter: Segmenter[Any],
         batch_size: int,
         embeddings: EmbeddingCache[Any] | None = None,
-        events: Events = NOBODY,
+        emit: Listener = ignore_events,
     ) -> None:
         """Looks for an image's embedding in `embeddings` first, and puts new ones there."""
         self.segmenter = segmenter
-        self._events = events
+        self._emit = emit
         self._embeddings = embeddings
         self.limit = self._batch_size = batch_size
         self._good_batches = 0
@@ -96,7 +96,7 @@ class Executor:
         embedded = time.perf_counter()
         answers = self.segmenter.decode([(embeddings[job.image_sha256], job.prompts) for job in jobs])
         decoded = time.perf_counter()
-        self._events.batched(len(jobs), sum(job.image_sha256 in known for job in jobs))
+        self._emit(BatchDone(len(jobs), sum(job.image_sha256 in known for job in jobs)))
         if self._embeddings is not None:
             for image_sha256, embedding in new.items():
                 self._embeddings.put(image_sha256, embedding)

@@ -22,11 +22,11 @@ from typing import Any, TypeAlias
 
 from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError
-from sampoll.core.events import NOBODY, Events
+from sampoll.core.events import Listener, ignore_events
 from sampoll.core.jobs import Job, KnownImage, Submission
 from sampoll.core.names import base_name
 from sampoll.core.protocols import Format, Segmenter, Transport
-from sampoll.core.results import Artifact, Delivery, Segmentation
+from sampoll.core.results import Delivery, ResultSummary, Segmentation
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor, Outcome
 from sampoll.engine.render import Clean, rendered, unchanged
@@ -72,7 +72,7 @@ class Service:
     io_threads: int = 1
     executors: int = 1
     embeddings: EmbeddingCache[Any] | None = None
-    events: Events = NOBODY
+    emit: Listener = ignore_events
     queues: Queues = field(default_factory=dict)
     """What waits between the stages, while it runs."""
 
@@ -183,7 +183,7 @@ class _Run:
 
     def _execute(self) -> None:
         service = self._service
-        executor = Executor(service.segmenter, service.batch_size, service.embeddings, service.events)
+        executor = Executor(service.segmenter, service.batch_size, service.embeddings, service.emit)
         while batch := self._decoded.take(executor.limit, service.max_wait_seconds):
             if self._stop.is_set():
                 self._decoded.close()
@@ -202,27 +202,24 @@ class _Run:
                 except JobError as error:
                     self._transport.reject(submission, error)
                 else:
-                    rendering.append((submission, renderers.submit(self._rendered, named)))
+                    rendering.append((submission, renderers.submit(self._delivery, submission, named)))
             deliveries = []
             for submission, future in rendering:
                 try:
-                    deliveries.append(Delivery(submission, future.result()))
+                    deliveries.append(future.result())
                 except JobError as error:
                     self._transport.reject(submission, error)
             if deliveries:
-                began = time.perf_counter()
                 self._transport.deliver(deliveries)
-                share = (time.perf_counter() - began) / len(deliveries)
-                for _ in deliveries:
-                    self._service.events.timed({"publishing": share})
             self._in_flight.leave(len(taken))
 
-    def _rendered(self, segmentation: Segmentation) -> tuple[Artifact, ...]:
+    def _delivery(self, submission: Submission, segmentation: Segmentation) -> Delivery:
         began = time.perf_counter()
         artifacts = rendered(self._service.formats, segmentation, self._service.clean)
         seconds = {**segmentation.seconds, "rendering": time.perf_counter() - began}
-        self._service.events.timed(seconds)
-        return artifacts
+        scores = tuple(tuple(mask.score for mask in masks) for masks in segmentation.masks)
+        suffixes = tuple(artifact.suffix for artifact in artifacts[:-1])
+        return Delivery(submission, artifacts, ResultSummary(suffixes, seconds, scores))
 
     def _named(self, submission: Submission, outcome: Outcome) -> Segmentation:
         """The outcome under the name that its files will have; raises the JobError that it is."""

@@ -1,13 +1,15 @@
 """Masks without what nobody wants in them: specks, pinholes, and objects of the wrong size."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sampoll.config.settings import MaskSettings
 from sampoll.core.results import BoolMask, Mask, PixelBox, Segmentation
 
 EIGHT, FOUR = 8, 4
@@ -17,59 +19,55 @@ Parts: TypeAlias = NDArray[Any]
 """Shape (N, 5): left, top, width, height and area of N connected parts, as OpenCV lists them."""
 
 
-@dataclass(frozen=True)
-class Cleaning:
-    """What is done to a mask, in this order. Areas are numbers of pixels, sizes are widths and heights.
+def clean(segmentation: Segmentation, settings: MaskSettings) -> Segmentation:
+    """The same segmentation with clean masks; as many, though some may be empty now.
 
-    Holes of less than `fill_holes_area` are filled. Connected parts of less than `remove_islands_area` are
-    dropped, but never the largest one. Parts narrower or lower than `min_object_size`, or wider or higher
-    than `max_object_size`, are dropped, whichever they are. Of what is left, `largest_only` keeps the part of
-    the largest area.
+    In this order, areas being numbers of pixels, sizes widths and heights: holes of less than
+    `fill_holes_area` are filled. Connected parts of less than `remove_islands_area` are dropped, but never
+    the largest one. Parts narrower or lower than `min_object_size`, or wider or higher than
+    `max_object_size`, are dropped, whichever they are. Of what is left, `largest_only` keeps the part of the
+    largest area.
     """
-
-    fill_holes_area: int = 0
-    remove_islands_area: int = 0
-    min_object_size: int = 0
-    max_object_size: int | None = None
-    largest_only: bool = False
-
-    def __call__(self, segmentation: Segmentation) -> Segmentation:
-        """The same segmentation with clean masks; as many, though some may be empty now."""
-        if self == NOTHING:
-            return segmentation
-        masks = tuple(tuple(self.of(mask) for mask in masks) for masks in segmentation.masks)
-        return replace(segmentation, masks=masks)
-
-    def of(self, mask: Mask) -> Mask:
-        """One mask, clean."""
-        box = mask.box
-        if box is None:
-            return mask
-        pixels = before = mask.pixels_in(box)
-        if self.fill_holes_area > 0:
-            pixels = _without_holes(pixels, self.fill_holes_area)
-        if self._chooses:
-            pixels = _with_parts(pixels, self._chosen)
-        return mask if np.array_equal(pixels, before) else _placed(pixels, box, mask)
-
-    @property
-    def _chooses(self) -> bool:
-        return replace(self, fill_holes_area=0) != NOTHING
-
-    def _chosen(self, parts: Parts) -> NDArray[np.bool_]:
-        """Which of the parts stay, shape (N,)."""
-        width, height, area = parts[:, cv2.CC_STAT_WIDTH], parts[:, cv2.CC_STAT_HEIGHT], parts[:, 4]
-        chosen: NDArray[np.bool_] = area >= min(self.remove_islands_area, area.max())
-        chosen &= np.minimum(width, height) >= self.min_object_size
-        if self.max_object_size is not None:
-            chosen &= np.maximum(width, height) <= self.max_object_size
-        if self.largest_only and chosen.any():
-            largest = np.argmax(np.where(chosen, area, 0))
-            chosen = np.arange(len(parts)) == largest
-        return chosen
+    if settings.fill_holes_area == 0 and not _chooses(settings):
+        return segmentation
+    masks = tuple(tuple(clean_mask(mask, settings) for mask in masks) for masks in segmentation.masks)
+    return replace(segmentation, masks=masks)
 
 
-NOTHING = Cleaning()
+def clean_mask(mask: Mask, settings: MaskSettings) -> Mask:
+    """One mask, clean."""
+    box = mask.box
+    if box is None:
+        return mask
+    pixels = before = mask.pixels_in(box)
+    if settings.fill_holes_area > 0:
+        pixels = _without_holes(pixels, settings.fill_holes_area)
+    if _chooses(settings):
+        pixels = _with_parts(pixels, partial(_chosen, settings=settings))
+    return mask if np.array_equal(pixels, before) else _placed(pixels, box, mask)
+
+
+def _chooses(settings: MaskSettings) -> bool:
+    """Whether connected parts may be dropped."""
+    return bool(
+        settings.remove_islands_area
+        or settings.min_object_size
+        or settings.max_object_size is not None
+        or settings.largest_only
+    )
+
+
+def _chosen(parts: Parts, settings: MaskSettings) -> NDArray[np.bool_]:
+    """Which of the parts stay, shape (N,)."""
+    width, height, area = parts[:, cv2.CC_STAT_WIDTH], parts[:, cv2.CC_STAT_HEIGHT], parts[:, 4]
+    chosen: NDArray[np.bool_] = area >= min(settings.remove_islands_area, area.max())
+    chosen &= np.minimum(width, height) >= settings.min_object_size
+    if settings.max_object_size is not None:
+        chosen &= np.maximum(width, height) <= settings.max_object_size
+    if settings.largest_only and chosen.any():
+        largest = np.argmax(np.where(chosen, area, 0))
+        chosen = np.arange(len(parts)) == largest
+    return chosen
 
 
 def _without_holes(pixels: BoolMask, area: int) -> BoolMask:

@@ -1,17 +1,18 @@
 """What the record of a result says about it. Light enough to be imported where nothing is rendered."""
 
 import re
+from typing import Any
 
 import orjson
 
 from sampoll.core.names import printable, result_suffix
+from sampoll.core.results import ResultSummary
 
 _SUFFIX = re.compile(r"([a-z0-9_-]+/)?(\.[^/]+)")
 
 
-def listed_suffixes(record: bytes, name: str) -> tuple[str, ...] | None:
-    """The suffixes of the files that the record of the result `name` lists; None if it is no record that
-    `Opex` has rendered."""
+def read_record(record: bytes, name: str) -> ResultSummary | None:
+    """What the record of the result `name` says; None if it is no record that `Opex` has rendered."""
     try:
         meta = orjson.loads(record)["meta"]
         files = orjson.loads(meta["files"])
@@ -20,4 +21,15 @@ def listed_suffixes(record: bytes, name: str) -> tuple[str, ...] | None:
         return None
     # Nothing that somebody else wrote may name a file anywhere else.
     ours = tuple(suffix for suffix in suffixes if suffix and _SUFFIX.fullmatch(suffix))
-    return ours if "job_id" in meta and len(ours) == len(suffixes) else None
+    if "job_id" not in meta or len(ours) != len(suffixes):
+        return None
+    return ResultSummary(ours, *_measured(meta))
+
+
+def _measured(meta: dict[str, Any]) -> tuple[dict[str, float], tuple[tuple[float, ...], ...]]:
+    """The seconds by stage, and the scores by prompt; none where a record does not tell them."""
+    try:
+        seconds = {str(stage): float(took) for stage, took in orjson.loads(meta["seconds"]).items()}
+        return seconds, tuple(tuple(map(float, scores)) for scores in orjson.loads(meta["scores"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}, ()

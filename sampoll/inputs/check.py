@@ -52,16 +52,17 @@ def check_pair(
 ) -> int:
     """The number of prompts; the JobError that a run would meet, as far as that can be told without decoding
     the image, if there is one."""
-    placed = parse_prompts(prompt, prompt_file, options.max_prompts)
+    placed = parse_prompts(prompt, prompt_file, options.limits.max_prompts)
     if image is None:
         return len(placed)
     size = image_size(image, options.exif)
     if size is None:
         raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=image_file)
     height, width = size
-    if height * width > options.max_pixels:
+    if height * width > options.limits.max_pixels:
         raise BadImage(
-            f"is {width}x{height}, more than {options.max_pixels} pixels (--max-pixels)", file=image_file
+            f"is {width}x{height}, more than {options.limits.max_pixels} pixels (--max-pixels)",
+            file=image_file,
         )
     for place, one in placed.items():
         check_inside(one, size, prompt_file, place)

@@ -5,12 +5,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.core.jobs import Exif, Job, KnownImage, Prompt, RgbImage, Submission
 from sampoll.inputs.prompt_file import parse_prompts
@@ -38,8 +39,7 @@ _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 class DecodingOptions:
     """What a submission may cost before it is refused, and how it is read."""
 
-    max_pixels: int
-    max_prompts: int
+    limits: LimitSettings = field(default_factory=LimitSettings)
     exif: Exif = "apply"
     ignores_unknown_keys: bool = False
 
@@ -58,15 +58,15 @@ def decode(
     placed = parse_prompts(
         submission.prompt,
         submission.prompt_name,
-        options.max_prompts,
+        options.limits.max_prompts,
         ignores_unknown_keys=options.ignores_unknown_keys,
     )
     started = time.perf_counter()
     seen = known(submission.image_sha256) if known else None
-    if seen is not None and math.prod(seen.size) <= options.max_pixels:
+    if seen is not None and math.prod(seen.size) <= options.limits.max_pixels:
         image: RgbImage | KnownImage = seen
     else:
-        image = decode_image(submission.image, submission.image_name, options.max_pixels, options.exif)
+        image = decode_image(submission.image, submission.image_name, options.limits.max_pixels, options.exif)
     job = Job(
         id=submission.id,
         name=submission.name,

@@ -1,4 +1,4 @@
-"""Who listens to events: the log, a progress bar, and the tally that makes the summary and the exit code."""
+"""Listeners for the terminal: the log, a progress bar, and the tally behind the summary and the exit code."""
 
 import logging
 import time
@@ -10,35 +10,31 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from sampoll.core.errors import JobError
-from sampoll.core.events import Backlog, Events
+from sampoll.core.events import Backlog, Event, InputScanned, JobDeferred, JobDone, JobFailed, JobSkipped
 from sampoll.core.names import printable
 
 log = logging.getLogger("sampoll.jobs")
 
 
-class Log(Events):
-    """One line a job."""
-
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
-        more = _about("done", name, job_id, result=stem)
-        log.info("%s: done%s [%s]", printable(name), _as(name, stem), job_id, extra=more)
-
-    def skipped(self, name: str, job_id: str, stem: str) -> None:
-        more = _about("skipped", name, job_id, result=stem)
-        log.info("%s: done before%s [%s]", printable(name), _as(name, stem), job_id, extra=more)
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        more = _about("failed", name, job_id, code=error.code)
-        log.error("%s: failed: %s [%s]", printable(name), error, job_id, extra=more)
-
-    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
-        more = _about("deferred", name, job_id, code=error.code)
-        message = "%s: %s; trying again in %.1f s [%s]"
-        log.warning(message, printable(name), error, delay_seconds, job_id, extra=more)
+def log_jobs(event: Event) -> None:
+    """A listener: one line a job."""
+    match event:
+        case JobDone(name, job_id, result):
+            more = _about("done", name, job_id, result=result)
+            log.info("%s: done%s [%s]", printable(name), _as(name, result), job_id, extra=more)
+        case JobSkipped(name, job_id, result):
+            more = _about("skipped", name, job_id, result=result)
+            log.info("%s: done before%s [%s]", printable(name), _as(name, result), job_id, extra=more)
+        case JobFailed(name, job_id, error):
+            more = _about("failed", name, job_id, code=error.code)
+            log.error("%s: failed: %s [%s]", printable(name), error, job_id, extra=more)
+        case JobDeferred(name, job_id, error, delay_seconds):
+            more = _about("deferred", name, job_id, code=error.code)
+            message = "%s: %s; trying again in %.1f s [%s]"
+            log.warning(message, printable(name), error, delay_seconds, job_id, extra=more)
 
 
-class Tally(Events):
+class Tally:
     """Counts outcomes; thread-safe."""
 
     def __init__(self) -> None:
@@ -49,20 +45,17 @@ class Tally(Events):
         self.failures = 0
         self.last_backlog = Backlog()
 
-    def backlog(self, backlog: Backlog) -> None:
-        self.last_backlog = backlog
-
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
+    def __call__(self, event: Event) -> None:
         with self._lock:
-            self.done += 1
-
-    def skipped(self, name: str, job_id: str, stem: str) -> None:
-        with self._lock:
-            self.skips += 1
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        with self._lock:
-            self.failures += 1
+            match event:
+                case InputScanned(backlog):
+                    self.last_backlog = backlog
+                case JobDone():
+                    self.done += 1
+                case JobSkipped():
+                    self.skips += 1
+                case JobFailed():
+                    self.failures += 1
 
     def summary(self) -> str:
         """One line for people."""
@@ -77,25 +70,20 @@ class Tally(Events):
         return f"{', '.join(parts)} in {time.monotonic() - self._started:.1f} s"
 
 
-class ProgressBar(Events):
+class ProgressBar:
     """Outcomes against what is known to wait; nothing is shown before there is something."""
 
     def __init__(self, bar: "tqdm[Any]") -> None:
         self._bar = bar
 
-    def backlog(self, backlog: Backlog) -> None:
-        self._bar.total = max(self._bar.total or 0, self._bar.n + backlog.ready + backlog.settling)
-        self._bar.disable = not self._bar.total
-        self._bar.refresh()
-
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
-        self._bar.update()
-
-    def skipped(self, name: str, job_id: str, stem: str) -> None:
-        self._bar.update()
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        self._bar.update()
+    def __call__(self, event: Event) -> None:
+        match event:
+            case InputScanned(backlog):
+                self._bar.total = max(self._bar.total or 0, self._bar.n + backlog.ready + backlog.settling)
+                self._bar.disable = not self._bar.total
+                self._bar.refresh()
+            case JobDone() | JobSkipped() | JobFailed():
+                self._bar.update()
 
 
 @contextmanager

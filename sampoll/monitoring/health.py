@@ -13,9 +13,20 @@ from importlib.metadata import version
 from threading import Lock
 from typing import Any
 
-from sampoll.core.errors import JobError, SampollError
-from sampoll.core.events import Backlog, Events
-from sampoll.core.jobs import Submission
+from sampoll.core.events import (
+    Backlog,
+    Event,
+    InputScanned,
+    JobDeferred,
+    JobDone,
+    JobFailed,
+    JobSkipped,
+    JobStarted,
+    ModelLoaded,
+    Paused,
+    Resumed,
+    StopRequested,
+)
 from sampoll.core.names import printable
 from sampoll.core.results import ModelInfo
 
@@ -32,7 +43,7 @@ class State(StrEnum):
     STALLED = "stalled"
 
 
-class Vitals(Events):
+class Vitals:
     """Listens, and says how a service is whenever it is asked; thread-safe.
 
     `about` says which service, and where its jobs come from. One that `looks_around` has to do so; any has to
@@ -60,77 +71,59 @@ class Vitals(Events):
         self._failures: deque[Mapping[str, str]] = deque(maxlen=KEPT_FAILURES)
         self._started_at = self._outcome_at = self._looked_at = time.monotonic()
 
-    # What happens to the service
-
-    def working(self, model: ModelInfo) -> None:
+    def __call__(self, event: Event) -> None:
         with self._lock:
-            if self._state is not State.PAUSED:  # a server that is away is away for a model that is there
-                self._enter(State.WORKING)
-            self._in_flight.clear()  # of an earlier session
-            self._model = {"model": model.name, "device": model.device, "precision": model.precision}
+            match event:
+                case ModelLoaded(model):
+                    self._note_model(model)
+                case Paused(error):
+                    self._enter(State.PAUSED, printable(str(error)))
+                case Resumed():
+                    if self._state is State.PAUSED:
+                        self._enter(State.WORKING if self._model else State.STARTING)
+                case StopRequested():
+                    self._enter(State.STOPPING)
+                case InputScanned(backlog):
+                    self._backlog = backlog
+                    self._looked_at = time.monotonic()
+                case JobStarted(submission):
+                    self._looked_at = time.monotonic()
+                    if not self._in_flight:
+                        self._outcome_at = self._looked_at
+                    self._in_flight[submission.id] = printable(submission.name)
+                case JobDone() | JobSkipped() | JobFailed() | JobDeferred():
+                    self._note_outcome(event)
 
-    def paused(self, trouble: SampollError) -> None:
-        with self._lock:
-            self._enter(State.PAUSED, printable(str(trouble)))
-
-    def resumed(self) -> None:
-        with self._lock:
-            if self._state is State.PAUSED:
-                self._enter(State.WORKING if self._model else State.STARTING)
-
-    def stopping(self) -> None:
-        with self._lock:
-            self._enter(State.STOPPING)
+    def _note_model(self, model: ModelInfo) -> None:
+        if self._state is not State.PAUSED:  # a server that is away is away for a model that is there
+            self._enter(State.WORKING)
+        self._in_flight.clear()  # of an earlier session
+        self._model = {"model": model.name, "device": model.device, "precision": model.precision}
 
     def _enter(self, state: State, reason: str | None = None) -> None:
         if self._state is not State.STOPPING:
             self._state, self._reason = state, reason
         self._outcome_at = self._looked_at = time.monotonic()
 
-    # What happens to its jobs
-
-    def backlog(self, backlog: Backlog) -> None:
-        with self._lock:
-            self._backlog = backlog
-            self._looked_at = time.monotonic()
-
-    def begun(self, submission: Submission) -> None:
-        with self._lock:
-            self._looked_at = time.monotonic()
-            if not self._in_flight:
-                self._outcome_at = self._looked_at
-            self._in_flight[submission.id] = printable(submission.name)
-
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
-        with self._lock:
-            self._done += 1
-            self._end(job_id)
-
-    def skipped(self, name: str, job_id: str, stem: str) -> None:
-        with self._lock:
-            self._skipped += 1
-            self._end(job_id)
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        with self._lock:
-            self._failed += 1
-            self._failures.appendleft(
-                {
-                    "name": printable(name),
-                    "code": error.code,
-                    "message": printable(str(error)),
-                    "at": _iso(time.time()),
-                }
-            )
-            self._end(job_id)
-
-    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
-        with self._lock:
-            self._retries += 1
-            self._end(job_id)
-
-    def _end(self, job_id: str) -> None:
-        self._in_flight.pop(job_id, None)
+    def _note_outcome(self, event: JobDone | JobSkipped | JobFailed | JobDeferred) -> None:
+        match event:
+            case JobDone():
+                self._done += 1
+            case JobSkipped():
+                self._skipped += 1
+            case JobDeferred():
+                self._retries += 1
+            case JobFailed(name, _, error):
+                self._failed += 1
+                self._failures.appendleft(
+                    {
+                        "name": printable(name),
+                        "code": error.code,
+                        "message": printable(str(error)),
+                        "at": _iso(time.time()),
+                    }
+                )
+        self._in_flight.pop(event.job_id, None)
         self._outcome_at = self._looked_at = time.monotonic()
 
     # What is told

@@ -3,19 +3,21 @@
 import time
 from threading import Lock
 
-from sampoll.core.events import Events
+from sampoll.core.events import Event, JobDone
 
 MINUTES = 60
 
 
-class History(Events):
+class History:
     """Counts what was done in each of the last sixty minutes; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._done: dict[int, int] = {}
 
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
+    def __call__(self, event: Event) -> None:
+        if not isinstance(event, JobDone):
+            return
         with self._lock:
             minute = _minute()
             self._done[minute] = self._done.get(minute, 0) + 1

@@ -9,47 +9,36 @@ from typing import IO, Any
 
 import orjson
 
-from sampoll.core.errors import JobError, translated_os_errors
-from sampoll.core.events import Events
-from sampoll.core.names import RECORD_SUFFIX, printable
+from sampoll.core.errors import translated_os_errors
+from sampoll.core.events import Event, JobDeferred, JobDone, JobFailed, JobSkipped
+from sampoll.core.names import RECORD_SUFFIX, printable, result_path
+from sampoll.core.results import RECORDED_STAGES, ResultSummary
 
 
-class RunReport(Events):
-    """Writes a line at once, so that what has happened is there whatever happens next."""
+class JobLog:
+    """A listener that writes a line at once, so that what has happened is there whatever happens next."""
 
-    def __init__(self, file: IO[bytes], output: Path) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._output = output
         self._lock = Lock()
 
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
-        self._write("done", name, job_id, **self._result(stem))
-
-    def skipped(self, name: str, job_id: str, stem: str) -> None:
-        self._write("skipped", name, job_id, **self._result(stem))
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        self._write("failed", name, job_id, code=error.code, error=printable(str(error)))
-
-    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
-        self._write(
-            "deferred",
-            name,
-            job_id,
-            code=error.code,
-            error=printable(str(error)),
-            delay_seconds=round(delay_seconds, 3),
-        )
-
-    def _result(self, stem: str) -> dict[str, Any]:
-        """What the record of a result says, as far as it can be read by now."""
-        path = stem + RECORD_SUFFIX
-        try:
-            meta = orjson.loads((self._output / path).read_bytes())["meta"]
-            files, seconds = orjson.loads(meta["files"]), orjson.loads(meta["seconds"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return {"record": printable(path)}
-        return {"record": printable(path), "files": list(files), "seconds": seconds}
+    def __call__(self, event: Event) -> None:
+        match event:
+            case JobDone(name, job_id, result, summary):
+                self._write("done", name, job_id, **_about(result, summary))
+            case JobSkipped(name, job_id, result, summary):
+                self._write("skipped", name, job_id, **_about(result, summary))
+            case JobFailed(name, job_id, error):
+                self._write("failed", name, job_id, code=error.code, error=printable(str(error)))
+            case JobDeferred(name, job_id, error, delay_seconds):
+                self._write(
+                    "deferred",
+                    name,
+                    job_id,
+                    code=error.code,
+                    error=printable(str(error)),
+                    delay_seconds=round(delay_seconds, 3),
+                )
 
     def _write(self, outcome: str, name: str, job_id: str, **more: Any) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -59,11 +48,23 @@ class RunReport(Events):
             self._file.flush()
 
 
+def _about(result: str, summary: ResultSummary) -> dict[str, Any]:
+    """What there is to say of a published result."""
+    name = printable(result)
+    return {
+        "record": name + RECORD_SUFFIX,
+        "files": [result_path(name, suffix) for suffix in summary.suffixes],
+        "seconds": {
+            stage: round(summary.seconds[stage], 6) for stage in RECORDED_STAGES if stage in summary.seconds
+        },
+    }
+
+
 @contextmanager
-def run_report(path: Path, output: Path) -> Iterator[RunReport]:
-    """A report to the end of a file, which is created where it is missing."""
+def job_log(path: Path) -> Iterator[JobLog]:
+    """Lines at the end of a file, which is created where it is missing."""
     with translated_os_errors("open the report", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
     with file:
-        yield RunReport(file, output)
+        yield JobLog(file)

@@ -19,9 +19,20 @@ from prometheus_client import (
     write_to_textfile,
 )
 
-from sampoll.core.errors import JobError, SampollError, translated_os_errors
-from sampoll.core.events import Backlog, Events
-from sampoll.core.results import ModelInfo
+from sampoll.core.errors import translated_os_errors
+from sampoll.core.events import (
+    BatchDone,
+    Event,
+    InputScanned,
+    JobDeferred,
+    JobDone,
+    JobFailed,
+    JobSkipped,
+    ModelLoaded,
+    Paused,
+    WatchChecked,
+    WatchOverflowed,
+)
 from sampoll.engine.pipeline import Queues
 from sampoll.files.space import free_bytes
 from sampoll.monitoring.health import Vitals
@@ -37,9 +48,9 @@ DISK_SECONDS = 10.0
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Metrics(Events):
-    """Counts what it hears of, and looks at the process when it is asked. It looks at disks in the thread
-    that reads the input: one that hangs must not hang whoever asks whether the service is well."""
+class Metrics:
+    """A listener that counts what happens, and looks at the process when it is asked. It looks at disks in
+    the thread that reads the input: a disk that hangs must not hang who asks whether the service is well."""
 
     def __init__(
         self, vitals: Vitals, queues: Queues, roots: Mapping[str, Path], failed_pairs: Callable[[], int]
@@ -142,52 +153,47 @@ class Metrics(Events):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_to_textfile(str(path), self._registry)
 
-    # Events
+    def __call__(self, event: Event) -> None:
+        match event:
+            case ModelLoaded(model):
+                about = {"model": model.name, "device": model.device, "precision": model.precision or ""}
+                self._model.info({**about, "engine": model.engine or ""})
+            case Paused(error):
+                self._pauses.labels(_snake(type(error).__name__)).inc()
+                self._look_at_disks(every_seconds=0.0)
+            case WatchChecked(is_up):
+                self._watcher_up.set(is_up)
+            case WatchOverflowed():
+                self._overflows.inc()
+            case InputScanned(backlog):
+                for state in ("ready", "settling", "half", "deferred"):
+                    self._pairs.labels(state).set(getattr(backlog, state))
+                self._oldest_ready.set(backlog.oldest_ready_seconds)
+                self._look_at_disks()
+            case BatchDone(images, known):
+                self._batches.observe(images)
+                self._embeddings.labels("cache").inc(known)
+                self._embeddings.labels("model").inc(images - known)
+            case JobDone() | JobSkipped() | JobFailed() | JobDeferred():
+                self._count(event)
 
-    def working(self, model: ModelInfo) -> None:
-        about = {"model": model.name, "device": model.device, "precision": model.precision or ""}
-        self._model.info({**about, "engine": model.engine or ""})
-
-    def paused(self, trouble: SampollError) -> None:
-        self._pauses.labels(_snake(type(trouble).__name__)).inc()
-        self._look_at_disks(every_seconds=0.0)
-
-    def watching(self, is_up: bool) -> None:
-        self._watcher_up.set(is_up)
-
-    def overflowed(self) -> None:
-        self._overflows.inc()
-
-    def backlog(self, backlog: Backlog) -> None:
-        for state in ("ready", "settling", "half", "deferred"):
-            self._pairs.labels(state).set(getattr(backlog, state))
-        self._oldest_ready.set(backlog.oldest_ready_seconds)
-        self._look_at_disks()
-
-    def batched(self, images: int, known: int) -> None:
-        self._batches.observe(images)
-        self._embeddings.labels("cache").inc(known)
-        self._embeddings.labels("model").inc(images - known)
-
-    def timed(self, seconds: Mapping[str, float]) -> None:
-        for stage, took in seconds.items():
-            self._stages.labels(stage).observe(took)
-
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
-        self._jobs.labels("done").inc()
-        self._attempts.labels(NO_ERROR).inc()
-        self._last_success.set_to_current_time()
-
-    def skipped(self, name: str, job_id: str, stem: str) -> None:
-        self._jobs.labels("skipped").inc()
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        self._jobs.labels("failed").inc()
-        self._attempts.labels(error.code).inc()
-
-    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
-        self._jobs.labels("deferred").inc()
-        self._attempts.labels(error.code).inc()
+    def _count(self, event: JobDone | JobSkipped | JobFailed | JobDeferred) -> None:
+        """A job has come to an outcome, or is to be tried again."""
+        match event:
+            case JobDone(summary=summary):
+                self._jobs.labels("done").inc()
+                self._attempts.labels(NO_ERROR).inc()
+                self._last_success.set_to_current_time()
+                for stage, seconds in summary.seconds.items():
+                    self._stages.labels(stage).observe(seconds)
+            case JobSkipped():
+                self._jobs.labels("skipped").inc()
+            case JobFailed(error=error):
+                self._jobs.labels("failed").inc()
+                self._attempts.labels(error.code).inc()
+            case JobDeferred(error=error):
+                self._jobs.labels("deferred").inc()
+                self._attempts.labels(error.code).inc()
 
 
 def _jobs_in(queues: Queues, queue: str) -> float:

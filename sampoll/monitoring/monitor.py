@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampoll.config.settings import MonitoringSettings
-from sampoll.core.events import Events
+from sampoll.core.events import Listener
 from sampoll.core.protocols import Format
 from sampoll.engine.pipeline import Queues
 from sampoll.monitoring.health import Vitals
@@ -33,7 +33,7 @@ class Monitor:
     """`listeners` want to hear of everything, `formats` to see each result; `queues` are looked into."""
 
     vitals: Vitals
-    listeners: list[Events]
+    listeners: list[Listener]
     formats: list[Format] = field(default_factory=list)
     queues: Queues = field(default_factory=dict)
 

@@ -1,20 +1,20 @@
 """What systemd is told: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html."""
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Thread
 
 from sdnotify import SystemdNotifier
 
-from sampoll.core.events import Events
-from sampoll.core.results import ModelInfo
+from sampoll.core.events import Event, Listener, ModelLoaded, StopRequested
 from sampoll.monitoring.health import Vitals
 
 LONGEST_SILENCE_SECONDS = 10.0
 
 
-class Notifications(Events):
+class Notifications:
     """READY once the service works, STOPPING at its end, and from time to time how it is; WATCHDOG as long as
     it gets on, so that a service that hangs is started anew."""
 
@@ -23,13 +23,14 @@ class Notifications(Events):
         self._notifier = SystemdNotifier()
         self._watchdog_seconds = _watchdog_seconds(environment)
 
-    def working(self, model: ModelInfo) -> None:
-        self._notifier.notify("READY=1")
+    def __call__(self, event: Event) -> None:
+        match event:
+            case ModelLoaded():
+                self._notifier.notify("READY=1")
+            case StopRequested():
+                self._notifier.notify("STOPPING=1")
 
-    def stopping(self) -> None:
-        self._notifier.notify("STOPPING=1")
-
-    def run(self, stop: Event) -> None:
+    def run(self, stop: threading.Event) -> None:
         """Speaks until `stop` is set."""
         pause = min(LONGEST_SILENCE_SECONDS, (self._watchdog_seconds or LONGEST_SILENCE_SECONDS) / 2)
         while True:
@@ -41,12 +42,12 @@ class Notifications(Events):
 
 
 @contextmanager
-def notified(vitals: Vitals) -> Iterator[list[Events]]:
+def notified(vitals: Vitals) -> Iterator[list[Listener]]:
     """The listeners that speak to systemd; none where it has not started this process."""
     if "NOTIFY_SOCKET" not in os.environ:
         yield []
         return
-    notifications, stop = Notifications(vitals, os.environ), Event()
+    notifications, stop = Notifications(vitals, os.environ), threading.Event()
     thread = Thread(target=notifications.run, args=(stop,), name="systemd", daemon=True)
     thread.start()
     try:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import CutShort
 from sampoll.files.presence import (
     Describe,
@@ -46,9 +47,7 @@ class Node:
 
 
 @contextmanager
-def joined(
-    layout: Layout, *, lease_seconds: float, exclusive: bool, describe: Describe = nothing_to_say
-) -> Iterator[Node]:
+def joined(layout: Layout, settings: SpoolSettings, describe: Describe = nothing_to_say) -> Iterator[Node]:
     """A new node, alive until the block ends; CutShort if the input is somebody's alone.
 
     It beats a few times in every lease, and says then how it is; unless it is not healthy, which is as good
@@ -57,10 +56,10 @@ def joined(
     machine = Machine.this()
     name = new_name(machine)
     node = Node(name, layout.nodes / name, layout.work / name, layout.stage / name)
-    with _shared_input(layout, exclusive=exclusive), announced(node.lock, machine):
+    with _shared_input(layout, exclusive=settings.exclusive), announced(node.lock, machine):
         node.work.mkdir()
         node.stage.mkdir()
-        interval_seconds = lease_seconds / BEATS_PER_LEASE
+        interval_seconds = settings.lease_seconds / BEATS_PER_LEASE
         with beating(node.lock, interval_seconds, describe, only_while_healthy=True):
             try:
                 yield node
@@ -80,9 +79,9 @@ def _shared_input(layout: Layout, *, exclusive: bool) -> Iterator[None]:
         yield
 
 
-class Listener:
-    """Hears the beats of other nodes. A node is silent once it has not beaten for a lease, on a clock of our
-    own that does not jump: the clocks of other machines do not matter."""
+class HeartbeatMonitor:
+    """Compares the heartbeats of other nodes. A node is silent once it has not beaten for a lease, on a clock
+    of our own that does not jump: the clocks of other machines do not matter."""
 
     def __init__(self, layout: Layout, lease_seconds: float) -> None:
         self._layout = layout

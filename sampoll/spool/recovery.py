@@ -8,7 +8,7 @@ from sampoll.files.files import remove_tree, subdirectories
 from sampoll.files.presence import Machine, held_if_dead
 from sampoll.spool.claims import Claim, load
 from sampoll.spool.layout import Layout
-from sampoll.spool.nodes import Listener, Node, leave, was_stopping
+from sampoll.spool.nodes import HeartbeatMonitor, Node, leave, was_stopping
 from sampoll.spool.results import free_forgotten_names
 from sampoll.spool.state import JobState, was_alone
 
@@ -42,7 +42,7 @@ def take_over_the_dead(
     layout: Layout,
     node: Node,
     machine: Machine,
-    listener: Listener,
+    heartbeats: HeartbeatMonitor,
     *,
     former_nodes: frozenset[str],
     monotonic: float,
@@ -56,7 +56,7 @@ def take_over_the_dead(
     claims: list[Claim] = []
     for name in _other_nodes(layout, node):
         with held_if_dead(layout.nodes / name, machine) as dead:
-            if dead or listener.is_silent(name, monotonic):
+            if dead or heartbeats.is_silent(name, monotonic):
                 _fence(layout, node, name)
                 blameless = name in former_nodes or was_stopping(layout, name)
                 claims += _take_over(layout, node, name, wall, blameless=blameless)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from sampoll.core.errors import OutputExists
 from sampoll.core.filenames import versioned
 from sampoll.core.names import RECORD_SUFFIX, printable
+from sampoll.core.results import ResultSummary
 from sampoll.files.files import create_anew, ensure_directory, link_unless_taken, read_regular, sync_directory
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
@@ -34,9 +35,8 @@ class OnExist(Enum):
     FAIL = "fail"
 
 
-ListedSuffixes: TypeAlias = Callable[[bytes, str], Collection[str] | None]
-"""Which files, by their suffixes, the record of a result lists, given its content and the result's path; None
-if it is no record."""
+ReadRecord: TypeAlias = Callable[[bytes, str], ResultSummary | None]
+"""What the record of a result says, given its content and the result's path; None if it is no record."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Naming:
     """How names are chosen for results, and how records of earlier ones are read."""
 
     on_exist: OnExist = OnExist.VERSION
-    listed_suffixes: ListedSuffixes = lambda record, path: None
+    read_record: ReadRecord = lambda record, path: None
 
 
 VERSIONED = Naming()
@@ -99,10 +99,10 @@ def _replaceable(layout: Layout, state: JobState, suffixes: Sequence[str], namin
         anyones = {s for s, path in paths.items() if os.path.lexists(path) and not path.is_dir()}
     try:
         content = read_regular(layout.output / state.result(record))
-        listed = naming.listed_suffixes(content, state.published_path)
+        replaced = naming.read_record(content, state.published_path)
     except OSError:  # there is none; or it is a link, and no record of ours
-        listed = None
-    return anyones if listed is None else {*anyones, record, *listed}
+        replaced = None
+    return anyones if replaced is None else {*anyones, record, *replaced.suffixes}
 
 
 @contextmanager
@@ -207,27 +207,33 @@ def _sync_folders_of(paths: Iterable[Path], *, sync: bool) -> None:
 
 def is_committed(layout: Layout, claim: Claim) -> bool:
     """Whether the record of this very job is published."""
+    return claim.state.job_id.encode() in published_record(layout, claim)
+
+
+def published_record(layout: Layout, claim: Claim) -> bytes:
+    """The record that is published under the name of this job, be it another's; empty if there is none."""
     state = claim.state
     if state.stem is None or not state.suffixes:
-        return False
+        return b""
     try:
-        record = (layout.output / state.result(state.suffixes[-1])).read_bytes()
+        return (layout.output / state.result(state.suffixes[-1])).read_bytes()
     except FileNotFoundError:
-        return False
-    return state.job_id.encode() in record
+        return b""
 
 
-def done_before(layout: Layout, path: str, is_it: Callable[[bytes, str], bool]) -> str | None:
-    """Of the results that are published as `path` and its versions, the first whose record `is_it`, given its
-    content and its name."""
+def first_version(
+    layout: Layout, path: str, match: Callable[[bytes, str], ResultSummary | None]
+) -> tuple[str, ResultSummary] | None:
+    """Of the results that are published as `path` and its versions, the name and the summary of the first
+    that is a `match`, given the content of its record and its name."""
     for version in itertools.count(1):
         name = versioned(path, version)
         try:
             content = read_regular(layout.output / f"{name}{RECORD_SUFFIX}")
         except OSError:  # there are no more; or what is there is no record of ours
             return None
-        if is_it(content, name):
-            return name
+        if (summary := match(content, name)) is not None:
+            return name, summary
     raise AssertionError("there are infinitely many versions")
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
+from sampoll.config.settings import SpoolSettings
 from sampoll.core.filenames import is_image, is_marker, is_prompt, split_name
 
 
@@ -74,6 +76,16 @@ class Readiness:
     ready_suffix: str | None = None
     pair_timeout_seconds: float | None = None
     needs_prompt: bool = True
+
+    @classmethod
+    def of(cls, settings: SpoolSettings) -> Self:
+        """What the settings ask for."""
+        return cls(
+            settings.settle_seconds,
+            settings.ready_suffix,
+            settings.pair_timeout_seconds,
+            needs_prompt=settings.prompt is None,
+        )
 
 
 def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) -> Scan:

@@ -9,27 +9,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
+from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import AmbiguousPair, CrashedRepeatedly, JobError, TransientJobError
 from sampoll.core.filenames import is_prompt
 from sampoll.core.names import printable
+from sampoll.core.results import NO_SUMMARY, ResultSummary
 from sampoll.files.files import identity_of, subdirectories, sync_filesystem
 from sampoll.files.open_files import is_being_written
 from sampoll.files.presence import Describe, Machine, nothing_to_say
 from sampoll.spool import claims, recovery, results
 from sampoll.spool import finish as endings
 from sampoll.spool.claims import Claim
-from sampoll.spool.durability import Durability
 from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
-from sampoll.spool.nodes import Listener, Node, joined
+from sampoll.spool.nodes import HeartbeatMonitor, Node, joined
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.results import VERSIONED, Naming, OnExist
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
 from sampoll.spool.state import Failure, retry_delay_seconds
 
 log = logging.getLogger(__name__)
-
-DEFAULT_LEASE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -47,25 +46,22 @@ class Spool:
         self,
         layout: Layout,
         node: Node,
+        settings: SpoolSettings,
+        naming: Naming,
         *,
         input_identity: tuple[int, int] | None,
         former_nodes: frozenset[str],
-        readiness: Readiness,
-        max_attempts: int,
-        durability: Durability,
-        naming: Naming,
-        lease_seconds: float,
     ) -> None:
         self._layout = layout
         self._node = node
         self._input_identity = input_identity
-        self._durability = durability
+        self._durability = settings.durability
         self._naming = naming
-        self._readiness = readiness
-        self._max_attempts = max_attempts
+        self._readiness = Readiness.of(settings)
+        self._max_attempts = settings.max_attempts
         self._machine = Machine.this()
         self._former_nodes = former_nodes
-        self._listener = Listener(layout, lease_seconds)
+        self._heartbeats = HeartbeatMonitor(layout, settings.lease_seconds)
         self._sightings: dict[str, Sighting] = {}
         self._open: dict[str, Claim] = {}
         self._lock = Lock()
@@ -143,7 +139,7 @@ class Spool:
             self._layout,
             self._node,
             self._machine,
-            self._listener,
+            self._heartbeats,
             former_nodes=self._former_nodes,
             monotonic=time.monotonic(),
             wall=time.time(),
@@ -174,15 +170,15 @@ class Spool:
         for number, job_id in enumerate(job_ids, start=1):
             claim = self._open[job_id]
             state = claim.state.begun(begun + number)
-            self._opened(claim.saved(state, sync=self._durability is Durability.FILE))
-        if self._durability is Durability.BATCH:
+            self._opened(claim.saved(state, sync=self._durability == "file"))
+        if self._durability == "batch":
             sync_filesystem(self._layout.work)
 
     # Ways out
 
     def reserve(self, job_id: str, suffixes: Sequence[str]) -> str:
         """The path under which this job, and no other, publishes files of these suffixes; or OutputExists."""
-        sync = self._durability is Durability.FILE
+        sync = self._durability == "file"
         claim = results.reserve(self._layout, self._open[job_id], suffixes, self._naming, sync=sync)
         self._opened(claim)
         return claim.state.published_path
@@ -194,16 +190,21 @@ class Spool:
     def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> None:
         """Publishes (suffix, content) pairs by job id, the last one of each as its record; ends the jobs."""
         finished = [self._open[job_id] for job_id in contents]
-        sync = self._durability is Durability.FILE
+        sync = self._durability == "file"
         staged = [
             results.stage(self._node, claim, contents[claim.state.job_id], sync=sync) for claim in finished
         ]
-        if self._durability is Durability.BATCH:
+        if self._durability == "batch":
             sync_filesystem(self._layout.work)  # the names that were reserved
             sync_filesystem(self._layout.stage)
-        results.publish(self._layout, staged, sync=self._durability is not Durability.OFF)
+        results.publish(self._layout, staged, sync=self._durability != "off")
         for claim in finished:
             self.finish(claim)
+
+    def summary_of(self, claim: Claim) -> ResultSummary:
+        """What the published record of a job says; nothing where it is no record that can be read."""
+        content = results.published_record(self._layout, claim)
+        return self._naming.read_record(content, claim.state.published_path) or NO_SUMMARY
 
     def finish(self, claim: Claim) -> None:
         """Ends a job whose results are published."""
@@ -265,7 +266,7 @@ class Spool:
     @property
     def _syncs(self) -> bool:
         """Whether what is written by itself, and not in a group, is forced to the disk."""
-        return self._durability is not Durability.OFF
+        return self._durability != "off"
 
     def _opened(self, claim: Claim) -> Claim:
         with self._lock:
@@ -286,13 +287,9 @@ class Spool:
 @contextmanager
 def opened(
     layout: Layout,
-    *,
-    readiness: Readiness,
-    max_attempts: int,
-    durability: Durability,
+    settings: SpoolSettings,
     naming: Naming = VERSIONED,
-    lease_seconds: float = DEFAULT_LEASE_SECONDS,
-    exclusive: bool = False,
+    *,
     former_nodes: set[str] | None = None,
     describe: Describe = nothing_to_say,
 ) -> Iterator[Spool]:
@@ -305,17 +302,14 @@ def opened(
     directories = [layout.nodes, layout.work, layout.deferred, layout.stage, layout.names]
     for directory in (*directories, *([layout.done] if layout.done else [])):
         directory.mkdir(parents=True, exist_ok=True)
-    with joined(layout, lease_seconds=lease_seconds, exclusive=exclusive, describe=describe) as node:
+    with joined(layout, settings, describe) as node:
         former_nodes = set() if former_nodes is None else former_nodes
         former_nodes.add(node.name)
         yield Spool(
             layout,
             node,
+            settings,
+            naming,
             input_identity=input_identity,
             former_nodes=frozenset(former_nodes),
-            readiness=readiness,
-            max_attempts=max_attempts,
-            durability=durability,
-            naming=naming,
-            lease_seconds=lease_seconds,
         )

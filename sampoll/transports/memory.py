@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from threading import Condition, Event
 
 from sampoll.core.errors import JobError, TransientJobError
-from sampoll.core.events import Events
+from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener, ignore_events
 from sampoll.core.jobs import Submission
 from sampoll.core.results import Delivery
 
@@ -33,7 +33,7 @@ class MemoryTransport:
     """
 
     waiting: list[Submission]
-    events: Events = field(default_factory=Events)
+    emit: Listener = ignore_events
     max_attempts: int = 3
     delivered: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
     rejected: dict[str, JobError] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class MemoryTransport:
     def begin(self, submissions: Sequence[Submission]) -> None:
         for begun in submissions:
             self._attempts[begun.id] = self._attempts.get(begun.id, 0) + 1
-            self.events.begun(begun)
+            self.emit(JobStarted(begun))
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
         if submission.id not in self._stems:
@@ -71,17 +71,17 @@ class MemoryTransport:
             stem = self._stems.get(submission.id, submission.name)
             self.delivered[stem] = {artifact.suffix: artifact.content for artifact in delivery.artifacts}
             self._close(submission)
-            self.events.delivered(submission.name, submission.id, stem)
+            self.emit(JobDone(submission.name, submission.id, stem, delivery.summary))
 
     def reject(self, submission: Submission, error: JobError) -> None:
         again = isinstance(error, TransientJobError) and self._attempts[submission.id] < self.max_attempts
         if again:
             self._close(submission, come_again=True)
-            self.events.deferred(submission.name, submission.id, error, 0.0)
+            self.emit(JobDeferred(submission.name, submission.id, error, 0.0))
         else:
             self.rejected[submission.name] = error
             self._close(submission)
-            self.events.failed(submission.name, submission.id, error)
+            self.emit(JobFailed(submission.name, submission.id, error))
 
     def close(self) -> None:
         self.waiting[:0] = self._open.values()

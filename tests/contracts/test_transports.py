@@ -13,14 +13,20 @@ import pytest
 from support.images import encoded, image_of
 from support.redis_servers import Server, running_server
 
-from sampoll.core.errors import BadPrompt, JobError, OutOfMemory
-from sampoll.core.events import Events
+from sampoll.config.settings import (
+    LimitSettings,
+    RedisSettings,
+    RequestSettings,
+    SpoolSettings,
+    StreamsSettings,
+)
+from sampoll.core import events
+from sampoll.core.errors import BadPrompt, OutOfMemory
+from sampoll.core.events import JobDeferred, JobDone, JobFailed
 from sampoll.core.jobs import Submission
 from sampoll.core.protocols import Transport
 from sampoll.core.results import Artifact, Delivery
 from sampoll.spool.layout import Layout
-from sampoll.spool.scan import Readiness
-from sampoll.transports.directory.pair_files import SizeLimits
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
 from sampoll.transports.memory import MemoryTransport, submission
 from sampoll.transports.redis.connection import RedisServer
@@ -32,20 +38,23 @@ from sampoll.transports.redis.streams.worker import Worker
 IMAGE = encoded(image_of(), "JPEG")
 
 
+STREAMS = StreamsSettings(stream="jobs", group="group", result_ttl_seconds=60)
+
+
 @dataclass
-class Heard(Events):
-    """Outcomes in the order in which they were told."""
+class Heard:
+    """A listener: outcomes in the order in which they were told."""
 
     outcomes: list[tuple[str, str]] = field(default_factory=list)
 
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
-        self.outcomes.append(("delivered", name))
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        self.outcomes.append(("failed", name))
-
-    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
-        self.outcomes.append(("deferred", name))
+    def __call__(self, event: events.Event) -> None:
+        match event:
+            case JobDone(name):
+                self.outcomes.append(("delivered", name))
+            case JobFailed(name):
+                self.outcomes.append(("failed", name))
+            case JobDeferred(name):
+                self.outcomes.append(("deferred", name))
 
 
 class Harness(Protocol):
@@ -107,7 +116,12 @@ class PubSubHarness:
         self._replies.subscribe("out")
         self._received: dict[str, Mapping[str, Any]] = {}
         self._sent = 0
-        options = PubSubOptions("in", "out", 10**6, 60, 10**6, {"type": "fake"})
+        options = PubSubOptions(
+            RedisSettings(redis_in="in", redis_out="out"),
+            RequestSettings(queue_bytes=10**6, reply_ttl_seconds=60),
+            LimitSettings(max_image_bytes=10**6),
+            {"type": "fake"},
+        )
         self.pubsub = OneShot(RedisServer(port=server.port), options, self.heard, lambda _: b"black")
         self.pubsub.is_done = self._is_done
         self.pubsub.open()
@@ -189,8 +203,8 @@ class StreamHarness:
         self.heard = Heard()
         self._client: Any = server.client()
         self._sent = 0
-        options = StreamOptions(8, 3, 60, 10**6, None, {"type": "fake"})
-        worker = Worker(RedisServer(port=server.port), "jobs", "group", lease_seconds=30)
+        options = StreamOptions(8, STREAMS, 3, LimitSettings(max_image_bytes=10**6), {"type": "fake"})
+        worker = Worker(RedisServer(port=server.port), STREAMS, lease_seconds=30)
         worker.join(Event())
         self.stream = OneShotStream(worker, options, self.heard, lambda _: b"black")
         self.stream.is_done = self._is_done
@@ -266,14 +280,7 @@ def directory_harness(tmp_path: Path) -> Iterator[Harness]:
     layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
     layout.input.mkdir()
     layout.output.mkdir()
-    options = DirectoryOptions(
-        continuous=False,
-        readiness=Readiness(settle_seconds=0),
-        rescan_seconds=0.05,
-        give_up_seconds=60,
-        max_attempts=3,
-        size_limits=SizeLimits(10**6, 10**6),
-    )
+    options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.05))
     heard = Heard()
     with directory_transport(layout, options, heard, set()) as transport:
         yield DirectoryHarness(layout, transport, heard)

@@ -13,6 +13,7 @@ from support.folders import BOX, Folders, drop_pair, names_in
 from support.images import encoded, image_of
 from support.process import SAMPOLL, environment, sampoll
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import JobError
 from sampoll.core.jobs import Job
 from sampoll.core.names import printable
@@ -155,7 +156,7 @@ def test_nothing_outside_the_two_directories_is_opened_for_writing_and_no_secret
     assert [path for path in writing + changing if not path.startswith(roots)] == []
 
 
-LIMITS = DecodingOptions(max_pixels=10_000, max_prompts=10)
+LIMITS = DecodingOptions(LimitSettings(max_pixels=10_000, max_prompts=10))
 IMAGES = {kind: encoded(image_of(8, 8), kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP", "BMP")}
 
 

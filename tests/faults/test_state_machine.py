@@ -30,31 +30,25 @@ from hypothesis.stateful import (
 )
 from support.folders import files_below, names_in
 
+from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import BadPrompt, OutOfMemory, OutputExists
-from sampoll.core.events import Events
+from sampoll.core.events import ignore_events
 from sampoll.core.jobs import Submission
 from sampoll.core.names import result_path, result_suffix
-from sampoll.core.results import Artifact, Delivery
+from sampoll.core.results import Artifact, Delivery, ResultSummary
 from sampoll.files import files
-from sampoll.spool.durability import Durability
 from sampoll.spool.failed import dead_letters, retry
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.results import Naming, OnExist
-from sampoll.spool.scan import Readiness
 from sampoll.spool.state import JobState
-from sampoll.transports.directory.pair_files import SizeLimits
 from sampoll.transports.directory.transport import DirectoryOptions, DirectoryTransport, directory_transport
 
 NAMES = ("a", "a.0", "b")
 MAX_ATTEMPTS = 2
 OPTIONS = DirectoryOptions(
-    continuous=False,
-    readiness=Readiness(settle_seconds=0),
-    rescan_seconds=1,
-    give_up_seconds=0,
-    max_attempts=MAX_ATTEMPTS,
-    size_limits=SizeLimits(10**6, 10**6),
-    durability=Durability.OFF,
+    SpoolSettings(
+        settle_seconds=0, rescan_seconds=1, give_up_seconds=0, max_attempts=MAX_ATTEMPTS, durability="off"
+    )
 )
 
 
@@ -124,9 +118,9 @@ class Process:
 
     def __init__(self, layout: Layout, on_exist: OnExist = OnExist.VERSION) -> None:
         self._stack = ExitStack()
-        options = replace(OPTIONS, naming=Naming(on_exist, _listed_suffixes))
+        options = replace(OPTIONS, naming=Naming(on_exist, _read_record))
         self.transport: DirectoryTransport = self._stack.enter_context(
-            directory_transport(layout, options, Events(), set())
+            directory_transport(layout, options, ignore_events, set())
         )
         self.claimed: list[Submission] = []
         self.begun: list[Submission] = []
@@ -340,9 +334,9 @@ def _deliver(transport: DirectoryTransport, submission: Submission, masks: int) 
     transport.deliver([Delivery(submission, tuple(artifacts))])
 
 
-def _listed_suffixes(record: bytes, name: str) -> list[str]:
-    suffixes = [result_suffix(path, name) for path in json.loads(record)["files"]]
-    return [suffix for suffix in suffixes if suffix is not None]
+def _read_record(record: bytes, name: str) -> ResultSummary:
+    suffixes = (result_suffix(path, name) for path in json.loads(record)["files"])
+    return ResultSummary(tuple(suffix for suffix in suffixes if suffix is not None))
 
 
 def _digest(content: bytes) -> str:

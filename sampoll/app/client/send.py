@@ -18,6 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.app.client.reply_files import files_of, write_files
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
+from sampoll.config.settings import RedisSettings
 from sampoll.core.errors import (
     CutShort,
     JobError,
@@ -33,6 +34,7 @@ from sampoll.transports.redis.messages import parse_reply, request_message
 from sampoll.transports.redis.pubsub.inbox import Inbox, listening
 from sampoll.transports.redis.pubsub.subscription import literal
 from sampoll.transports.redis.pubsub.transport import reply_key
+from sampoll.transports.redis.server import server_of
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +50,16 @@ class Sending:
     """What to do with requests: `wait` for their replies, and write results into `output`, if there is one.
     At most `in_flight` are without a reply at a time, and none waits for it longer than `timeout_seconds`."""
 
-    redis_in: str
-    redis_out: str
+    redis: RedisSettings
     wait: bool
     output: Path | None
     in_flight: int
     timeout_seconds: float
 
 
-def send_pairs(
-    server: RedisServer, pairs: Iterable[Pair | JobError], sending: Sending, *, show_progress: bool
-) -> tuple[int, str]:
+def send_pairs(pairs: Iterable[Pair | JobError], sending: Sending, *, show_progress: bool) -> tuple[int, str]:
     """Sends every pair; returns the exit code and a summary in one line."""
-    stop = Event()
+    server, stop = server_of(sending.redis), Event()
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals(stop.set))
         bar = stack.enter_context(tqdm(unit="pair", dynamic_ncols=True, disable=not show_progress))
@@ -99,7 +98,7 @@ class _Sender:
             self._ask_all(pairs, stop, None)
             return
         # A channel of its own: nobody else's reply can be taken for one of ours.
-        channel = f"{self.sending.redis_out}:{uuid.uuid4().hex}"
+        channel = f"{self.sending.redis.redis_out}:{uuid.uuid4().hex}"
         with listening(self.server, literal(channel)) as inbox:
             inbox.wait_until_up(PATIENCE_SECONDS)
             replies = _Replies(channel, inbox)
@@ -133,10 +132,10 @@ class _Sender:
         while not stop.is_set():
             try:
                 with translated(self.server):
-                    if self.client.publish(self.sending.redis_in, message) > 0:
+                    if self.client.publish(self.sending.redis.redis_in, message) > 0:
                         return
                     raise ServerUnavailable(
-                        f"nobody is subscribed to {self.sending.redis_in} on {self.server}: start "
+                        f"nobody is subscribed to {self.sending.redis.redis_in} on {self.server}: start "
                         "`sampoll serve redis` there, or correct --redis-in"
                     )
             except ServerUnavailable:

@@ -2,13 +2,13 @@
 
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 
@@ -18,13 +18,25 @@ from sampoll.app.doctor.findings import Finding, Level, error_of, ok, warning
 from sampoll.app.result_store import CommittedResults
 from sampoll.app.run import Plan
 from sampoll.core.errors import JobError, SampollError, translated_os_errors
-from sampoll.core.events import Events
+from sampoll.core.events import Event, JobFailed
 from sampoll.core.filenames import DONE, PRIVATE
 from sampoll.core.results import Segmentation
 from sampoll.spool.layout import Layout
-from sampoll.spool.scan import Readiness
 from sampoll.transports.directory.transport import directory_transport
 
+AT_ONCE = {
+    "prompt": None,
+    "continuous": False,
+    "settle_seconds": 0.0,
+    "ready_suffix": None,
+    "pair_timeout_seconds": None,
+    "rescan_seconds": 0.1,
+    "give_up_seconds": 0.0,
+    "max_attempts": 1,
+    "exclusive": False,
+    "stop_file": None,
+}
+"""The settings in which the self-test differs from the run: when, and how often, it takes its pair."""
 LOWEST_IOU = 0.5
 """Between the mask and the truth: any model that works finds a ball in its box."""
 
@@ -67,32 +79,20 @@ def _directories(roots: Layout | None) -> Iterator[Layout]:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-class _Failure(Events):
-    def __init__(self) -> None:
-        self.error: JobError | None = None
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        self.error = error
-
-
 def _run(plan: Plan, model: LoadedModel, layout: Layout) -> JobError | None:
     """One session of a run as it is planned, but for where and when it takes pairs."""
-    options = replace(
-        plan.transport,
-        continuous=False,
-        readiness=Readiness(settle_seconds=0.0),
-        prompt=None,
-        rescan_seconds=0.1,
-        give_up_seconds=0.0,
-        max_attempts=1,
-        exclusive=False,
-        stop_file=None,
-    )
-    heard = _Failure()
-    with directory_transport(layout, options, heard, set()) as transport:
+    spool = plan.settings.spool.model_copy(update=AT_ONCE)
+    failures: list[JobError] = []
+
+    def note_failure(event: Event) -> None:
+        if isinstance(event, JobFailed):
+            failures.append(event.error)
+
+    options = replace(plan.transport, spool=spool, prompt=None)
+    with directory_transport(layout, options, note_failure, set()) as transport:
         decode = model.decode_with(plan.decoding)
-        service_of(plan.settings, transport, model, decode, plan.formats).run(Event())
-    return heard.error
+        service_of(plan.settings, transport, model, decode, plan.formats).run(threading.Event())
+    return failures[0] if failures else None
 
 
 def _judged(pair: DemoPair, result: Segmentation, seconds: float) -> Finding:

@@ -17,11 +17,10 @@ from sampoll.cli.exit import end_with
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.sam_image.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta
 from sampoll.config.resolve import resolve
-from sampoll.core.errors import ConfigurationError, InputUnavailable, JobError, OutputUnavailable, UsageError
-from sampoll.core.events import Backlog, Events
-from sampoll.core.jobs import Submission
+from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
+from sampoll.core.events import Event, InputScanned, JobDeferred, JobDone, JobFailed, JobStarted
 from sampoll.formats.opex import Opex
-from sampoll.formats.opex_record import listed_suffixes
+from sampoll.formats.opex_record import read_record
 from sampoll.formats.png import PngMask
 from sampoll.spool.layout import Layout
 from sampoll.spool.results import Naming, OnExist
@@ -125,7 +124,7 @@ def _layout(arguments: Namespace) -> Layout:
 def _plan(arguments: Namespace, plan: Plan) -> Plan:
     return replace(
         plan,
-        transport=replace(plan.transport, naming=Naming(OnExist.OVERWRITE, listed_suffixes)),
+        transport=replace(plan.transport, naming=Naming(OnExist.OVERWRITE, read_record)),
         decoding=replace(plan.decoding, ignores_unknown_keys=True),
         formats=[
             PngMask(),
@@ -135,7 +134,7 @@ def _plan(arguments: Namespace, plan: Plan) -> Plan:
     )
 
 
-class Messages(Events):
+class Messages:
     """What the command has always said on standard output, and nothing of it when it is to be quiet."""
 
     def __init__(self, arguments: Namespace) -> None:
@@ -158,26 +157,24 @@ class Messages(Events):
         else:
             _say(f"- Poll wait interval: {int(arguments.poll_wait)} seconds")
 
-    def backlog(self, backlog: Backlog) -> None:
-        if backlog.ready and not self._arguments.use_watchdog:
-            self._info(f"# files located: {backlog.ready}")
-
-    def begun(self, submission: Submission) -> None:
-        path = self._input_path(submission.image_name)
-        self._begun[submission.id] = path, time.monotonic()
-        self._info(f"Start processing: {path}")
-
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
-        self._finished(job_id)
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        path, _ = self._begun.get(job_id, (self._input_path(name), 0.0))
-        _say(f"Failed to process image: {path}\n{error}")
-        self._finished(job_id)
-
-    def deferred(self, name: str, job_id: str, error: JobError, delay_seconds: float) -> None:
-        _say(f"{error}; trying again in {delay_seconds:.1f} s")
-        self._finished(job_id)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case InputScanned(backlog):
+                if backlog.ready and not self._arguments.use_watchdog:
+                    self._info(f"# files located: {backlog.ready}")
+            case JobStarted(submission):
+                path = self._input_path(submission.image_name)
+                self._begun[submission.id] = path, time.monotonic()
+                self._info(f"Start processing: {path}")
+            case JobDone(job_id=job_id):
+                self._finished(job_id)
+            case JobFailed(name, job_id, error):
+                path, _ = self._begun.get(job_id, (self._input_path(name), 0.0))
+                _say(f"Failed to process image: {path}\n{error}")
+                self._finished(job_id)
+            case JobDeferred(_, job_id, error, delay_seconds):
+                _say(f"{error}; trying again in {delay_seconds:.1f} s")
+                self._finished(job_id)
 
     def _finished(self, job_id: str) -> None:
         _, started = self._begun.pop(job_id, ("", 0.0))

@@ -19,9 +19,7 @@ from sampoll.cli.sam_image.models import (
     segmenter_meta,
 )
 from sampoll.config.resolve import resolve
-from sampoll.core.errors import JobError
-from sampoll.core.events import Events
-from sampoll.core.jobs import Submission
+from sampoll.core.events import Event, JobDone, JobFailed, JobStarted
 
 
 def main() -> NoReturn:
@@ -90,25 +88,25 @@ def _settings(arguments: Namespace, environment: Mapping[str, str]) -> dict[str,
     }
 
 
-class Messages(Events):
+class Messages:
     """What the command has always said on standard output: failures, and with --verbose everything."""
 
     def __init__(self, arguments: Namespace) -> None:
         self._arguments = arguments
         self._begun: dict[str, float] = {}
 
-    def begun(self, submission: Submission) -> None:
-        self._begun[submission.id] = time.monotonic()
-        self._info("start processing image")
-
-    def delivered(self, name: str, job_id: str, stem: str) -> None:
-        self._info(f"predictions string published: {self._arguments.redis_out}")
-        started = self._begun.pop(job_id, time.monotonic())
-        self._info(f"finished processing image: {int(1000 * (time.monotonic() - started))} ms")
-
-    def failed(self, name: str, job_id: str, error: JobError) -> None:
-        self._begun.pop(job_id, None)
-        _say(f"failed to process: {error}")
+    def __call__(self, event: Event) -> None:
+        match event:
+            case JobStarted(submission):
+                self._begun[submission.id] = time.monotonic()
+                self._info("start processing image")
+            case JobDone(job_id=job_id):
+                self._info(f"predictions string published: {self._arguments.redis_out}")
+                started = self._begun.pop(job_id, time.monotonic())
+                self._info(f"finished processing image: {int(1000 * (time.monotonic() - started))} ms")
+            case JobFailed(_, job_id, error):
+                self._begun.pop(job_id, None)
+                _say(f"failed to process: {error}")
 
     def _info(self, message: str) -> None:
         if self._arguments.verbose:

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import (
     AmbiguousPair,
     BadImage,
@@ -21,14 +22,6 @@ from sampoll.spool.claims import Claim
 
 
 @dataclass(frozen=True)
-class SizeLimits:
-    """How large files may be before they are refused unread."""
-
-    max_image_bytes: int
-    max_prompt_bytes: int
-
-
-@dataclass(frozen=True)
 class CommonPrompt:
     """The prompt for images that have none of their own."""
 
@@ -36,7 +29,7 @@ class CommonPrompt:
     content: bytes = field(repr=False)
 
 
-def read_submission(claim: Claim, limits: SizeLimits, common: CommonPrompt | None = None) -> Submission:
+def read_submission(claim: Claim, limits: LimitSettings, common: CommonPrompt | None = None) -> Submission:
     """The submission that a claim's files make; a JobError if they cannot be one, or cannot be read."""
     image, prompt = _pair_of(claim, has_common_prompt=common is not None)
     if prompt is not None:

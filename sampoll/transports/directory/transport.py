@@ -6,27 +6,38 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
 from typing import TypeAlias
 
+from sampoll.config.settings import LimitSettings, SpoolSettings
 from sampoll.core.errors import Fenced, InputUnavailable, JobError, StorageTrouble, translated_os_errors
-from sampoll.core.events import Backlog, Events
+from sampoll.core.events import (
+    Backlog,
+    InputScanned,
+    JobDeferred,
+    JobDone,
+    JobFailed,
+    JobSkipped,
+    JobStarted,
+    Listener,
+    WatchChecked,
+    WatchOverflowed,
+)
 from sampoll.core.jobs import Submission
 from sampoll.core.names import printable
-from sampoll.core.results import Delivery
+from sampoll.core.results import Delivery, ResultSummary
 from sampoll.files.presence import Describe, nothing_to_say
-from sampoll.files.watch import Overflows, Watch, WatchMode, watches_natively
+from sampoll.files.watch import Overflows, Watch, watches_natively
 from sampoll.spool.claims import Claim
-from sampoll.spool.durability import Durability
 from sampoll.spool.layout import Layout
 from sampoll.spool.probe import check_room
 from sampoll.spool.recovery import Step
-from sampoll.spool.results import VERSIONED, Naming, done_before
-from sampoll.spool.scan import Readiness, Scan
-from sampoll.spool.spool import DEFAULT_LEASE_SECONDS, Deferral, Spool, opened
-from sampoll.transports.directory.pair_files import CommonPrompt, SizeLimits, read_submission
+from sampoll.spool.results import VERSIONED, Naming, first_version
+from sampoll.spool.scan import Scan
+from sampoll.spool.spool import Deferral, Spool, opened
+from sampoll.transports.directory.pair_files import CommonPrompt, read_submission
 
 log = logging.getLogger(__name__)
 
@@ -39,42 +50,33 @@ LONGEST_DEAFNESS_SECONDS = 0.2
 """How long a wait may go on after `stop` was set."""
 
 
-IsDone: TypeAlias = Callable[[Submission, bytes, str], bool]
-"""Whether the record of a committed result, of which the content and the name are given, is about this very
-submission."""
+FindDone: TypeAlias = Callable[[Submission, bytes, str], ResultSummary | None]
+"""The summary of a committed result, given the content of its record and its name, if it is the result of
+this very submission; otherwise None."""
 
 
 @dataclass(frozen=True)
 class DirectoryOptions:
-    """How the input is watched. `stop_file` is a name in the input; `prompt` is for all images."""
+    """How the input is watched, and results are named. `prompt` is what the settings' prompt file holds."""
 
-    continuous: bool
-    readiness: Readiness
-    rescan_seconds: float
-    give_up_seconds: float
-    max_attempts: int
-    size_limits: SizeLimits
-    durability: Durability = Durability.BATCH
+    spool: SpoolSettings
+    limits: LimitSettings = field(default_factory=LimitSettings)
     naming: Naming = VERSIONED
-    watch: WatchMode = "auto"
-    lease_seconds: float = DEFAULT_LEASE_SECONDS
-    exclusive: bool = False
-    min_free_bytes: int = 0
-    stop_file: str | None = None
     prompt: CommonPrompt | None = None
 
 
 class DirectoryTransport:
     """Submissions are pairs of files in `layout.input`; artifacts become files in `layout.output`."""
 
-    def __init__(self, layout: Layout, spool: Spool, options: DirectoryOptions, events: Events) -> None:
+    def __init__(self, layout: Layout, spool: Spool, options: DirectoryOptions, emit: Listener) -> None:
         self._layout = layout
         self._spool = spool
         self._options = options
-        self._events = events
+        self._settings = options.spool
+        self._emit = emit
         self._changed = Event()
         self._recovered: list[Claim] = []
-        self._is_done: IsDone | None = None
+        self._find_done: FindDone | None = None
 
     # Transport
 
@@ -92,8 +94,8 @@ class DirectoryTransport:
                     )
                 if watch is not None:
                     watch.keep_hearing()
-                    self._events.watching(watch.is_up)
-                check_room(self._layout, self._options.min_free_bytes)
+                    self._emit(WatchChecked(watch.is_up))
+                check_room(self._layout, self._settings.min_free_bytes)
                 self._changed.clear()
                 open_before = self._spool.open_claims
                 scan, deferrals = self._look()
@@ -103,8 +105,8 @@ class DirectoryTransport:
                     yield group
                 # Jobs that were in flight before the look may have been deferred after it.
                 is_busy = scan.ready or scan.settling or recovered or open_before
-                if not self._options.continuous and not is_busy:
-                    retries_end = retries_end or time.monotonic() + self._options.give_up_seconds
+                if not self._settings.continuous and not is_busy:
+                    retries_end = retries_end or time.monotonic() + self._settings.give_up_seconds
                     if not deferrals or time.monotonic() + deferrals[0].seconds > retries_end:
                         return
                 self._wait(stop, scan, deferrals)
@@ -113,7 +115,7 @@ class DirectoryTransport:
         with translated_os_errors("record an attempt in", self._layout.work):
             self._spool.begin([submission.id for submission in submissions])
         for submission in submissions:
-            self._events.begun(submission)
+            self._emit(JobStarted(submission))
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
         with translated_os_errors("reserve names in", self._layout.output):
@@ -122,11 +124,13 @@ class DirectoryTransport:
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         paths = {d.submission.id: self._spool.published_path(d.submission.id) for d in deliveries}
         contents = {d.submission.id: [(a.suffix, a.content) for a in d.artifacts] for d in deliveries}
+        began = time.perf_counter()
         with translated_os_errors("publish results in", self._layout.output):
             self._spool.publish(contents)
+        share_seconds = (time.perf_counter() - began) / len(deliveries)
         for delivery in deliveries:
-            submission = delivery.submission
-            self._events.delivered(submission.name, submission.id, paths[submission.id])
+            submission, summary = delivery.submission, delivery.summary.published_in(share_seconds)
+            self._emit(JobDone(submission.name, submission.id, paths[submission.id], summary))
         self._changed.set()
 
     def reject(self, submission: Submission, error: JobError) -> None:
@@ -136,9 +140,9 @@ class DirectoryTransport:
     def close(self) -> None:
         self._spool.close()
 
-    def skip(self, is_done: IsDone) -> None:
+    def skip(self, find_done: FindDone) -> None:
         """From here on, what was done before goes the way of finished inputs at once."""
-        self._is_done = is_done
+        self._find_done = find_done
 
     def note_stopping(self) -> None:
         """From here on, no job is blamed if the process is killed: somebody wants it to end."""
@@ -156,13 +160,13 @@ class DirectoryTransport:
     # What is there
 
     def _watch(self) -> Watch | None:
-        if not self._options.continuous or not watches_natively(self._layout.input, self._options.watch):
+        if not self._settings.continuous or not watches_natively(self._layout.input, self._settings.watch):
             return None
         return Watch(self._layout.input, self._changed.set, recursive=self._layout.recursive)
 
     def _note_overflow(self) -> None:
         """Some files may have come without an event: look at once."""
-        self._events.overflowed()
+        self._emit(WatchOverflowed())
         self._changed.set()
 
     def has_work(self, stop: Event) -> bool:
@@ -184,9 +188,8 @@ class DirectoryTransport:
         with translated_os_errors("look through", self._layout.work):
             self._recovered += self._spool.recover()
             deferrals = self._spool.deferrals()
-        self._events.backlog(
-            Backlog(len(scan.ready), scan.settling, scan.half, len(deferrals), scan.oldest_ready_seconds)
-        )
+        waiting = len(scan.ready), scan.settling, scan.half, len(deferrals), scan.oldest_ready_seconds
+        self._emit(InputScanned(Backlog(*waiting)))
         return scan, deferrals
 
     def _claims(
@@ -223,18 +226,19 @@ class DirectoryTransport:
                 case Step.TRY:
                     return True
                 case Step.FINISH:
+                    summary = self._spool.summary_of(claim)
                     self._spool.finish(claim)
-                    self._events.delivered(state.path, state.job_id, state.published_path)
+                    self._emit(JobDone(state.path, state.job_id, state.published_path, summary))
                 case Step.BURY:
                     self._spool.bury(claim)
                     last = state.failures[-1]
-                    self._events.failed(state.path, state.job_id, JobError(last.message))
+                    self._emit(JobFailed(state.path, state.job_id, JobError(last.message)))
                 case Step.GIVE_UP:
-                    self._events.failed(state.path, state.job_id, self._spool.give_up(claim))
+                    self._emit(JobFailed(state.path, state.job_id, self._spool.give_up(claim)))
                 case Step.GIVE_BACK:
                     error = self._spool.give_back(claim)
                     if error is not None:
-                        self._events.failed(state.path, state.job_id, error)
+                        self._emit(JobFailed(state.path, state.job_id, error))
         return False
 
     def _submissions(self, claims: Iterable[Claim]) -> Iterator[Submission]:
@@ -246,7 +250,7 @@ class DirectoryTransport:
         """The submission of a claim; None if it has come to its end: its files cannot be one, or it was done
         before."""
         try:
-            submission = read_submission(claim, self._options.size_limits, self._options.prompt)
+            submission = read_submission(claim, self._options.limits, self._options.prompt)
         except JobError as error:
             self._fail(claim.state.path, claim.state.job_id, error)
             return None
@@ -254,15 +258,16 @@ class DirectoryTransport:
 
     def _was_done(self, submission: Submission, claim: Claim) -> bool:
         """Whether a result of this name makes it needless; then it is brought to its end here."""
-        is_done = self._is_done
-        if is_done is None:
+        find_done = self._find_done
+        if find_done is None:
             return False
-        stem = done_before(self._layout, submission.name, partial(is_done, submission))
-        if stem is None:
+        found = first_version(self._layout, submission.name, partial(find_done, submission))
+        if found is None:
             return False
+        result, summary = found
         with translated_os_errors("clear up", claim.directory):
             self._spool.finish(claim)
-        self._events.skipped(submission.name, submission.id, stem)
+        self._emit(JobSkipped(submission.name, submission.id, result, summary))
         self._changed.set()
         return True
 
@@ -270,15 +275,15 @@ class DirectoryTransport:
         with translated_os_errors("move a failed pair to", self._layout.failed):
             delay = self._spool.fail(job_id, error)
         if delay is None:
-            self._events.failed(name, job_id, error)
+            self._emit(JobFailed(name, job_id, error))
         else:
-            self._events.deferred(name, job_id, error, delay)
+            self._emit(JobDeferred(name, job_id, error, delay))
 
     # When to look again
 
     def _should_stop(self, stop: Event) -> bool:
-        if self._options.stop_file is not None and not stop.is_set():
-            path = self._layout.input / self._options.stop_file
+        if self._settings.stop_file is not None and not stop.is_set():
+            path = self._layout.input / self._settings.stop_file
             if not os.path.lexists(path):
                 return False
             try:
@@ -291,7 +296,7 @@ class DirectoryTransport:
 
     def _wait(self, stop: Event, scan: Scan, deferrals: Sequence[Deferral]) -> None:
         """Until something has changed, a file may have settled, a retry is due, or the rescan is."""
-        moments = [self._options.rescan_seconds]
+        moments = [self._settings.rescan_seconds]
         moments += [] if scan.next_ready_in is None else [scan.next_ready_in]
         moments += [deferrals[0].seconds] if deferrals else []
         stop.wait(SHORTEST_PAUSE_SECONDS)
@@ -321,7 +326,7 @@ def _grouped(submissions: Iterable[Submission]) -> Iterator[list[Submission]]:
 def directory_transport(
     layout: Layout,
     options: DirectoryOptions,
-    events: Events,
+    emit: Listener,
     former_nodes: set[str],
     describe: Describe = nothing_to_say,
 ) -> Iterator[DirectoryTransport]:
@@ -333,19 +338,9 @@ def directory_transport(
     with ExitStack() as stack:
         with translated_os_errors("prepare the spool in", layout.input):
             spool = stack.enter_context(
-                opened(
-                    layout,
-                    readiness=options.readiness,
-                    max_attempts=options.max_attempts,
-                    durability=options.durability,
-                    naming=options.naming,
-                    lease_seconds=options.lease_seconds,
-                    exclusive=options.exclusive,
-                    former_nodes=former_nodes,
-                    describe=describe,
-                )
+                opened(layout, options.spool, options.naming, former_nodes=former_nodes, describe=describe)
             )
             spool.sweep()  # files begin to settle now, while a model may still be loading
-        transport = DirectoryTransport(layout, spool, options, events)
+        transport = DirectoryTransport(layout, spool, options, emit)
         stack.callback(transport.close)
         yield transport

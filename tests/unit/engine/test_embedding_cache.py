@@ -12,6 +12,7 @@ from support.images import encoded, image_of
 from support.segmenters import BoxSegmenter, KeptBoxes, job_of
 from support.tiny import tiny_sam
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt
 from sampoll.core.jobs import Box, KnownImage, Point, Prompt
 from sampoll.core.protocols import KeepingSegmenter
@@ -26,7 +27,7 @@ from sampoll.models.sam.segmenter import SamSegmenter
 from sampoll.transports.memory import MemoryTransport, submission
 
 PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
-LIMITS = DecodingOptions(max_pixels=10**6, max_prompts=10)
+LIMITS = DecodingOptions(LimitSettings(max_pixels=10**6, max_prompts=10))
 
 
 def tiny() -> SamSegmenter:
@@ -168,7 +169,11 @@ def test_a_known_image_that_is_too_large_by_now_is_refused_all_the_same() -> Non
     content = encoded(image_of())
     known = {submission("a", content, PROMPT).image_sha256: KnownImage((24, 32), "its embedding")}
     with pytest.raises(BadImage, match=r"is 32x24, more than 100 pixels \(--max-pixels\)"):
-        decode(submission("a", content, PROMPT), DecodingOptions(100, 10), known.get)
+        decode(
+            submission("a", content, PROMPT),
+            DecodingOptions(LimitSettings(max_pixels=100, max_prompts=10)),
+            known.get,
+        )
 
 
 def test_the_second_prompt_for_an_image_costs_no_encoder_call() -> None:

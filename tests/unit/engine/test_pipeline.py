@@ -9,6 +9,7 @@ import pytest
 from support.images import encoded, image_of
 from support.segmenters import BoxSegmenter
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.channel import Channel
 from sampoll.core.errors import BadPrompt, ModelUnavailable, StorageTrouble
 from sampoll.core.jobs import Job, Prompt, RgbImage, Submission
@@ -25,7 +26,7 @@ PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
 def service_of(
     transport: MemoryTransport, segmenter: BoxSegmenter | None = None, batch_size: int = 4
 ) -> Service:
-    limits = DecodingOptions(max_pixels=10**6, max_prompts=10)
+    limits = DecodingOptions(LimitSettings(max_pixels=10**6, max_prompts=10))
     return Service(
         transport,
         partial(decode, options=limits),

@@ -8,11 +8,12 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageOps
 from support.images import encoded, image_of
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.inputs.decode import DecodingOptions, decode, decode_image
 from sampoll.transports.memory import submission
 
-LIMITS = DecodingOptions(max_pixels=10_000, max_prompts=5)
+LIMITS = DecodingOptions(LimitSettings(max_pixels=10_000, max_prompts=5))
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:

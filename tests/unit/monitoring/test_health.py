@@ -4,7 +4,19 @@ import pytest
 from support.images import encoded, image_of
 
 from sampoll.core.errors import BadImage, OutOfMemory, StorageTrouble
-from sampoll.core.events import Backlog
+from sampoll.core.events import (
+    Backlog,
+    InputScanned,
+    JobDeferred,
+    JobDone,
+    JobFailed,
+    JobSkipped,
+    JobStarted,
+    ModelLoaded,
+    Paused,
+    Resumed,
+    StopRequested,
+)
 from sampoll.core.results import ModelInfo
 from sampoll.monitoring.health import Vitals
 from sampoll.transports.memory import submission
@@ -35,29 +47,29 @@ def state(vitals: Vitals) -> object:
 def test_a_service_starts_works_pauses_and_stops() -> None:
     service = vitals()
     assert state(service) == "starting"
-    service.working(MODEL)
+    service(ModelLoaded(MODEL))
     assert state(service) == "working"
-    service.paused(StorageTrouble("the disk is full"))
+    service(Paused(StorageTrouble("the disk is full")))
     assert (state(service), service.document()["reason"]) == ("paused", "the disk is full")
-    service.working(MODEL)
-    service.resumed()
+    service(ModelLoaded(MODEL))
+    service(Resumed())
     assert (state(service), service.document()["reason"]) == ("working", None)
-    service.stopping()
+    service(StopRequested())
     assert state(service) == "stopping"
-    service.working(MODEL)
+    service(ModelLoaded(MODEL))
     assert state(service) == "stopping"
 
 
 def test_outcomes_are_counted_and_the_last_failure_is_told() -> None:
     service = vitals()
-    service.working(MODEL)
-    service.backlog(Backlog(ready=3, half=1))
-    service.begun(JOB)
+    service(ModelLoaded(MODEL))
+    service(InputScanned(Backlog(ready=3, half=1)))
+    service(JobStarted(JOB))
     assert service.document()["in_flight"] == 1
-    service.delivered("a", JOB.id, "a")
-    service.skipped("b", "id-b", "b")
-    service.deferred("c", "id-c", OutOfMemory("too large"), 2.0)
-    service.failed("d\n", "id-d", BadImage("cut off"))
+    service(JobDone("a", JOB.id, "a"))
+    service(JobSkipped("b", "id-b", "b"))
+    service(JobDeferred("c", "id-c", OutOfMemory("too large"), 2.0))
+    service(JobFailed("d\n", "id-d", BadImage("cut off")))
 
     document = service.document()
     counts = {key: document[key] for key in ("in_flight", "done", "skipped", "retries", "failed")}
@@ -71,27 +83,27 @@ def test_outcomes_are_counted_and_the_last_failure_is_told() -> None:
 
 def test_a_service_that_neither_looks_nor_works_is_stalled(pass_seconds: Callable[[float], None]) -> None:
     service = vitals()
-    service.working(MODEL)
+    service(ModelLoaded(MODEL))
     pass_seconds(59)
-    service.backlog(Backlog())
+    service(InputScanned(Backlog()))
     pass_seconds(59)
     assert service.is_healthy
     pass_seconds(2)
     assert state(service) == "stalled"
     assert not service.is_healthy
-    service.backlog(Backlog())
+    service(InputScanned(Backlog()))
     assert service.is_healthy
 
 
 def test_looking_around_does_not_hide_a_job_that_hangs(pass_seconds: Callable[[float], None]) -> None:
     service = vitals()
-    service.working(MODEL)
+    service(ModelLoaded(MODEL))
     pass_seconds(1000)
-    service.begun(JOB)
+    service(JobStarted(JOB))
     for _ in range(6):
         pass_seconds(10.1)
-        service.backlog(Backlog())
-        service.begun(submission("b", b"", b"{}"))
+        service(InputScanned(Backlog()))
+        service(JobStarted(submission("b", b"", b"{}")))
     assert state(service) == "stalled"
 
 
@@ -99,13 +111,13 @@ def test_one_that_only_waits_for_requests_is_stalled_by_a_job_alone(
     pass_seconds: Callable[[float], None],
 ) -> None:
     service = vitals(looks_around=False)
-    service.working(MODEL)
+    service(ModelLoaded(MODEL))
     pass_seconds(1000)
     assert service.is_healthy
-    service.begun(JOB)
+    service(JobStarted(JOB))
     pass_seconds(61)
     assert not service.is_healthy
-    service.delivered("a", JOB.id, "a")
+    service(JobDone("a", JOB.id, "a"))
     pass_seconds(1000)
     assert service.is_healthy
 
@@ -114,10 +126,10 @@ def test_one_that_starts_or_pauses_for_long_is_healthy(pass_seconds: Callable[[f
     service = vitals()
     pass_seconds(1000)
     assert service.is_healthy
-    service.working(MODEL)
-    service.begun(JOB)
-    service.paused(StorageTrouble("the disk is full"))
+    service(ModelLoaded(MODEL))
+    service(JobStarted(JOB))
+    service(Paused(StorageTrouble("the disk is full")))
     pass_seconds(1000)
     assert service.is_healthy
-    service.working(MODEL)
+    service(ModelLoaded(MODEL))
     assert service.document()["in_flight"] == 0

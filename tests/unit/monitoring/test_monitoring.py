@@ -17,9 +17,24 @@ from support.process import REPOSITORY
 
 from sampoll.core.channel import Channel
 from sampoll.core.errors import BadImage, OutOfMemory, StorageTrouble
-from sampoll.core.events import Backlog
+from sampoll.core.events import (
+    Backlog,
+    BatchDone,
+    InputScanned,
+    JobDeferred,
+    JobDone,
+    JobFailed,
+    JobSkipped,
+    JobStarted,
+    ModelLoaded,
+    Paused,
+    Resumed,
+    StopRequested,
+    WatchChecked,
+    WatchOverflowed,
+)
 from sampoll.core.jobs import Box, Prompt
-from sampoll.core.results import Mask, ModelInfo, Segmentation
+from sampoll.core.results import Mask, ModelInfo, ResultSummary, Segmentation
 from sampoll.monitoring.health import KEPT_FAILURES, Vitals
 from sampoll.monitoring.history import History
 from sampoll.monitoring.metrics import Metrics
@@ -89,18 +104,17 @@ def segmentation(name: str = "a") -> Segmentation:
 
 def test_everything_that_happens_is_counted(outside: Outside) -> None:
     metrics = outside.metrics
-    metrics.working(MODEL)
+    metrics(ModelLoaded(MODEL))
     assert outside.values()["sampoll_failed_pairs"] == 0
-    metrics.backlog(Backlog(ready=3, settling=2, half=1, deferred=4, oldest_ready_seconds=12.5))
-    metrics.batched(8, 3)
-    metrics.timed({"embedding": 0.2, "rendering": 0.01})
-    metrics.delivered("a", "1", "a")
-    metrics.skipped("b", "2", "b")
-    metrics.failed("c", "3", BadImage("no image"))
-    metrics.deferred("d", "4", OutOfMemory("too large"), 2.0)
-    metrics.paused(StorageTrouble("full"))
-    metrics.watching(True)
-    metrics.overflowed()
+    metrics(InputScanned(Backlog(ready=3, settling=2, half=1, deferred=4, oldest_ready_seconds=12.5)))
+    metrics(BatchDone(8, 3))
+    metrics(JobDone("a", "1", "a", ResultSummary((), {"embedding": 0.2, "rendering": 0.01})))
+    metrics(JobSkipped("b", "2", "b"))
+    metrics(JobFailed("c", "3", BadImage("no image")))
+    metrics(JobDeferred("d", "4", OutOfMemory("too large"), 2.0))
+    metrics(Paused(StorageTrouble("full")))
+    metrics(WatchChecked(True))
+    metrics(WatchOverflowed())
 
     values = outside.values()
     expected = {
@@ -131,14 +145,14 @@ def test_everything_that_happens_is_counted(outside: Outside) -> None:
 def test_what_can_be_looked_at_is_looked_at_when_asked(
     outside: Outside, pass_seconds: Callable[[float], None]
 ) -> None:
-    outside.vitals.working(MODEL)
-    outside.vitals.begun(JOB)
+    outside.vitals(ModelLoaded(MODEL))
+    outside.vitals(JobStarted(JOB))
     channel: Channel[str] = Channel(1000)
     outside.queues["decoded"] = channel
     channel.put("an image", 600)
     pass_seconds(59)
     assert 'sampoll_free_bytes{"root": "input"}' not in outside.values()  # disks are looked at by the reader
-    outside.metrics.backlog(Backlog())
+    outside.metrics(InputScanned(Backlog()))
 
     values = outside.values()
 
@@ -155,7 +169,7 @@ def test_what_can_be_looked_at_is_looked_at_when_asked(
 
 
 def test_names_keep_to_the_conventions_of_prometheus(outside: Outside) -> None:
-    outside.metrics.working(MODEL)
+    outside.metrics(ModelLoaded(MODEL))
     families = list(text_string_to_metric_families(outside.metrics.text().decode()))
 
     names = [family.name for family in families]
@@ -178,7 +192,7 @@ def test_names_keep_to_the_conventions_of_prometheus(outside: Outside) -> None:
 
 
 def test_every_metric_is_documented(outside: Outside) -> None:
-    outside.metrics.working(MODEL)
+    outside.metrics(ModelLoaded(MODEL))
     page = (REPOSITORY / "docs" / "operations.md").read_text()
 
     families = text_string_to_metric_families(outside.metrics.text().decode())
@@ -205,32 +219,32 @@ def test_health_and_readiness_follow_the_service(
         return outside.get("/healthz")[0], outside.get("/readyz")[0]
 
     assert verdicts() == (200, 503)  # the model is loading
-    outside.vitals.working(MODEL)
+    outside.vitals(ModelLoaded(MODEL))
     assert verdicts() == (200, 200)
-    outside.vitals.paused(StorageTrouble("full"))
+    outside.vitals(Paused(StorageTrouble("full")))
     assert verdicts() == (200, 503)
     assert json.loads(outside.get("/readyz")[2]) == {"state": "paused", "reason": "full"}
-    outside.vitals.resumed()
+    outside.vitals(Resumed())
     assert verdicts() == (200, 200)
     pass_seconds(61)
     assert verdicts() == (503, 503)
-    outside.vitals.backlog(Backlog())
-    outside.vitals.stopping()
+    outside.vitals(InputScanned(Backlog()))
+    outside.vitals(StopRequested())
     assert verdicts() == (200, 503)
 
 
 def test_a_pause_before_the_model_is_loaded_ends_where_it_began(outside: Outside) -> None:
-    outside.vitals.paused(StorageTrouble("no server"))
-    outside.vitals.resumed()
+    outside.vitals(Paused(StorageTrouble("no server")))
+    outside.vitals(Resumed())
 
     assert outside.vitals.document()["state"] == "starting"
 
 
 def test_a_model_that_is_loaded_while_the_server_is_away_makes_nobody_ready(outside: Outside) -> None:
-    outside.vitals.paused(StorageTrouble("no server"))
-    outside.vitals.working(MODEL)
+    outside.vitals(Paused(StorageTrouble("no server")))
+    outside.vitals(ModelLoaded(MODEL))
     assert outside.get("/readyz")[0] == 503
-    outside.vitals.resumed()
+    outside.vitals(Resumed())
     assert outside.get("/readyz")[0] == 200
 
 
@@ -252,9 +266,9 @@ def test_no_path_leaves_the_known_routes(path: str, prefix: str) -> None:
 
 
 def test_names_are_text_on_the_page(outside: Outside) -> None:
-    outside.vitals.working(replace(MODEL, name=ODD))
-    outside.vitals.begun(replace(JOB, name=ODD))
-    outside.vitals.failed(ODD, "id", BadImage(ODD))
+    outside.vitals(ModelLoaded(replace(MODEL, name=ODD)))
+    outside.vitals(JobStarted(replace(JOB, name=ODD)))
+    outside.vitals(JobFailed(ODD, "id", BadImage(ODD)))
     assert outside.thumbnails is not None
     outside.thumbnails.render(segmentation(ODD), ())
 
@@ -270,10 +284,10 @@ def test_names_are_text_on_the_page(outside: Outside) -> None:
 
 def test_the_last_hour_is_counted_by_minutes(pass_seconds: Callable[[float], None]) -> None:
     history = History()
-    history.delivered("a", "1", "a")
+    history(JobDone("a", "1", "a"))
     pass_seconds(60)
-    history.delivered("b", "2", "b")
-    history.delivered("c", "3", "c")
+    history(JobDone("b", "2", "b"))
+    history(JobDone("c", "3", "c"))
     assert history.per_minute()[-3:] == [0, 1, 2]
     pass_seconds(59 * 60)
     assert history.per_minute()[0] == 2
@@ -284,7 +298,7 @@ def test_the_last_hour_is_counted_by_minutes(pass_seconds: Callable[[float], Non
 
 def test_the_last_failures_are_kept(outside: Outside) -> None:
     for number in range(KEPT_FAILURES + 5):
-        outside.vitals.failed(f"bad {number}", "id", BadImage("no image"))
+        outside.vitals(JobFailed(f"bad {number}", "id", BadImage("no image")))
     assert len(outside.vitals.failures()) == KEPT_FAILURES
     assert outside.vitals.failures()[0]["name"] == f"bad {KEPT_FAILURES + 4}"
 

@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.folders import names_in
 
+from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.names import result_path, result_suffix
 from sampoll.files.files import subdirectories
-from sampoll.formats.opex_record import listed_suffixes
-from sampoll.spool.durability import Durability
+from sampoll.formats.opex_record import read_record
 from sampoll.spool.failed import DeadLetter, dead_letters, purge, retry
 from sampoll.spool.layout import Layout
 from sampoll.spool.reports import error_report, refused_job
-from sampoll.spool.scan import Readiness
 from sampoll.spool.spool import opened
 from sampoll.spool.state import Failure, JobState
 
@@ -37,7 +36,7 @@ def layout(tmp_path: Path) -> Layout:
 def bury(layout: Layout, name: str = "a") -> None:
     for suffix in (".jpg", ".json"):
         (layout.input / f"{name}{suffix}").write_bytes(suffix.encode())
-    with opened(layout, readiness=Readiness(0), max_attempts=3, durability=Durability.OFF) as spool:
+    with opened(layout, SpoolSettings(settle_seconds=0, durability="off")) as spool:
         [group] = spool.sweep().ready
         spool.fail(spool.take(group).state.job_id, BadPrompt("is bad", file=f"{name}.json"))
 
@@ -75,7 +74,7 @@ def test_a_name_in_a_report_that_does_not_fit_its_place_is_ignored(name: object)
 )
 def test_anything_else_is_no_report_and_no_record(content: bytes) -> None:
     assert refused_job(content, "", "a") is None
-    assert listed_suffixes(content, "a") is None
+    assert read_record(content, "a") is None
 
 
 @pytest.mark.parametrize("job_id", ["../x", "", "x" * 32, 5])
@@ -98,9 +97,11 @@ def test_an_id_that_was_never_ours_is_no_report(job_id: object) -> None:
 )
 def test_a_record_can_list_files_of_its_own_name_only(listed: str) -> None:
     record = {"id": "a", "meta": {"job_id": JOB, "files": listed}}
-    assert listed_suffixes(json.dumps(record).encode(), "a") is None
+    assert read_record(json.dumps(record).encode(), "a") is None
     record["meta"] = {"job_id": JOB, "files": '{"a.png": "", "a.0.png": "", "png8/a.png": ""}'}
-    assert listed_suffixes(json.dumps(record).encode(), "a") == (".png", ".0.png", "png8/.png")
+    read = read_record(json.dumps(record).encode(), "a")
+    assert read is not None
+    assert read.suffixes == (".png", ".0.png", "png8/.png")
 
 
 @pytest.mark.parametrize("name", ["a", "sub/a", "png8/a"])
@@ -144,7 +145,7 @@ def test_a_return_that_is_cut_off_anywhere_is_undone_or_complete(layout: Layout,
 
     with (
         mock.patch("time.time", return_value=4e9),  # long after
-        opened(layout, readiness=Readiness(0), max_attempts=3, durability=Durability.OFF) as spool,
+        opened(layout, SpoolSettings(settle_seconds=0, durability="off")) as spool,
     ):
         for deferral in spool.deferrals():
             claim = spool.take_deferred(deferral)

@@ -13,19 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import BadPrompt, CutShort, JobError, OutOfMemory
 from sampoll.files.files import subdirectories
 from sampoll.files.presence import Machine, held_if_dead
 from sampoll.spool import claims, nodes, results
 from sampoll.spool.claims import Claim
-from sampoll.spool.durability import Durability
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.nodes import joined
 from sampoll.spool.recovery import Step
-from sampoll.spool.scan import Readiness
 from sampoll.spool.spool import Spool, opened
 
-AT_ONCE = Readiness(settle_seconds=0)
+AT_ONCE = SpoolSettings(settle_seconds=0, durability="off")
 
 
 @pytest.fixture
@@ -37,8 +36,8 @@ def layout(tmp_path: Path) -> Layout:
 
 
 @contextmanager
-def spool_in(layout: Layout, durability: Durability = Durability.BATCH) -> Iterator[Spool]:
-    with opened(layout, readiness=AT_ONCE, max_attempts=3, durability=durability) as spool:
+def spool_in(layout: Layout, durability: str = "batch") -> Iterator[Spool]:
+    with opened(layout, AT_ONCE.model_copy(update={"durability": durability})) as spool:
         yield spool
         spool.close()
 
@@ -73,7 +72,7 @@ def abandon(layout: Layout, work: Callable[[Spool, Claim], object]) -> None:
     drop(layout)
     child = os.fork()
     if child == 0:
-        with opened(layout, readiness=AT_ONCE, max_attempts=3, durability=Durability.OFF) as spool:
+        with opened(layout, AT_ONCE) as spool:
             work(spool, claimed(spool))
             os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -223,7 +222,7 @@ def test_a_node_is_dead_once_its_process_has_ended_and_not_before(layout: Layout
     layout.stage.mkdir(parents=True)
     machine = Machine.this()
     with (
-        joined(layout, lease_seconds=30, exclusive=False) as node,
+        joined(layout, AT_ONCE) as node,
         held_if_dead(node.lock, machine) as dead,
     ):
         assert not dead
@@ -551,9 +550,7 @@ def test_a_process_that_is_only_silent_can_change_nothing_after_it_wakes(layout:
         claim = claimed(woken)
         woken.begin([claim.state.job_id])
         woken.reserve(claim.state.job_id, [".png", ".json"])
-        with opened(
-            layout, readiness=AT_ONCE, max_attempts=3, durability=Durability.OFF, lease_seconds=0
-        ) as patient:
+        with opened(layout, AT_ONCE.model_copy(update={"lease_seconds": 0})) as patient:
             [taken] = patient.recover()
             assert woken.is_fenced
             job_id = claim.state.job_id
@@ -576,7 +573,7 @@ def test_a_process_that_is_only_silent_can_change_nothing_after_it_wakes(layout:
 
 def test_an_input_can_be_had_alone(layout: Layout) -> None:
     def alone() -> AbstractContextManager[Spool]:
-        return opened(layout, readiness=AT_ONCE, max_attempts=3, durability=Durability.OFF, exclusive=True)
+        return opened(layout, AT_ONCE.model_copy(update={"exclusive": True}))
 
     def refused(spool: AbstractContextManager[Spool], message: str) -> None:
         with pytest.raises(CutShort, match=message), spool:

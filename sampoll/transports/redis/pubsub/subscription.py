@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as Stalled
 
 from sampoll.core.errors import ConfigurationError, ServerUnavailable
-from sampoll.core.events import NOBODY, Events
+from sampoll.core.events import Listener, Paused, Resumed, ignore_events
 from sampoll.transports.redis.connection import STALL_SECONDS, Backoff, RedisServer, refusal
 
 log = logging.getLogger(__name__)
@@ -77,16 +77,16 @@ class Subscription:
         server: RedisServer,
         pattern: str,
         receive: Callable[[bytes, bytes], None],
-        events: Events = NOBODY,
+        emit: Listener = ignore_events,
     ) -> None:
-        """`receive` gets the channel and the message; `events` hear when the subscription comes and goes."""
+        """`receive` gets the channel and the message; `emit` gets when the subscription comes and goes."""
         self.gaps = Gaps()
         self.flood = Flood()
         self.is_up = Event()
         self._server = server
         self._pattern = pattern
         self._receive = receive
-        self._events = events
+        self._emit = emit
         self._heard_at: float | None = None
 
     def run(self, stop: Event) -> None:
@@ -108,7 +108,7 @@ class Subscription:
                     is_new = True
                 if is_new:
                     trouble = ServerUnavailable(f"no subscription to {self._server}: {error}")
-                    self._events.paused(trouble)
+                    self._emit(Paused(trouble))
                 # Said once, not at each try.
                 log.log(
                     logging.ERROR if is_new else logging.DEBUG,
@@ -169,4 +169,4 @@ class Subscription:
                 seconds,
             )
         self.is_up.set()
-        self._events.resumed()
+        self._emit(Resumed())

@@ -12,9 +12,10 @@ from functools import partial
 from threading import Event, Lock, Thread
 from typing import Any
 
+from sampoll.config.settings import LimitSettings, RedisSettings, RequestSettings
 from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError, Overloaded, Stopped, TransientJobError
-from sampoll.core.events import Events
+from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener
 from sampoll.core.jobs import Submission
 from sampoll.core.results import Delivery
 from sampoll.transports.redis.connection import RedisServer
@@ -41,15 +42,11 @@ BlackMask = Callable[[bytes], bytes]
 
 @dataclass(frozen=True)
 class PubSubOptions:
-    """`redis_in` is a pattern of channels, `redis_out` the channel for replies to clients that name none.
-    `segmenter` is what a reply says about the model. Replies to requests with an id are kept too, for
-    `reply_ttl_seconds`."""
+    """Where requests come from, what they may take, and `segmenter`: what a reply says about the model."""
 
-    redis_in: str
-    redis_out: str
-    queue_bytes: int
-    reply_ttl_seconds: int
-    max_image_bytes: int
+    redis: RedisSettings
+    requests: RequestSettings
+    limits: LimitSettings
     segmenter: Mapping[str, Any]
     max_attempts: int = 3
 
@@ -58,18 +55,18 @@ class PubSubTransport:
     """A thread of its own takes messages off the wire at once; what they ask for waits in a bounded queue."""
 
     def __init__(
-        self, server: RedisServer, options: PubSubOptions, events: Events, black_mask: BlackMask
+        self, server: RedisServer, options: PubSubOptions, emit: Listener, black_mask: BlackMask
     ) -> None:
         self._options = options
-        self._events = events
+        self._emit = emit
         self._black_mask = black_mask
-        self._queue: Channel[bytes] = Channel(options.queue_bytes)
+        self._queue: Channel[bytes] = Channel(options.requests.queue_bytes)
         self._again: list[Submission] = []
         self._open: dict[str, Request] = {}
         self._attempts: dict[str, int] = {}
         self._lock = Lock()
         self._trouble: BaseException | None = None
-        self._subscription = Subscription(server, options.redis_in, self._receive, events)
+        self._subscription = Subscription(server, options.redis.redis_in, self._receive, emit)
         self._outbox = Outbox(server)
         self._is_deaf, self._is_over = Event(), Event()
         self._threads = [
@@ -117,7 +114,7 @@ class PubSubTransport:
     def begin(self, submissions: Sequence[Submission]) -> None:
         for submission in submissions:
             self._attempts[submission.id] = self._attempts.get(submission.id, 0) + 1
-            self._events.begun(submission)
+            self._emit(JobStarted(submission))
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
         """The submission's own name: every reply has a place of its own."""
@@ -128,17 +125,21 @@ class PubSubTransport:
             submission = delivery.submission
             request = self._close(submission)
             message = reply_message(request, wire_answer(delivery.artifacts), self._options.segmenter)
-            sent = partial(self._events.delivered, submission.name, submission.id, submission.name)
+            sent = partial(self._note_done, delivery, time.perf_counter())
             self._outbox.put(self._outgoing(request, message, sent))
+
+    def _note_done(self, delivery: Delivery, began: float) -> None:
+        name, summary = delivery.submission.name, delivery.summary.published_in(time.perf_counter() - began)
+        self._emit(JobDone(name, delivery.submission.id, name, summary))
 
     def reject(self, submission: Submission, error: JobError) -> None:
         again = isinstance(error, TransientJobError)
         if again and self._attempts[submission.id] < self._options.max_attempts:
-            self._events.deferred(submission.name, submission.id, error, 0.0)
+            self._emit(JobDeferred(submission.name, submission.id, error, 0.0))
             self._again.append(submission)
             return
         request = self._close(submission)
-        sent = partial(self._events.failed, submission.name, submission.id, error)
+        sent = partial(self._emit, JobFailed(submission.name, submission.id, error))
         self._outbox.put(self._error(request, error, sent))
 
     def close(self) -> None:
@@ -163,21 +164,21 @@ class PubSubTransport:
     # What comes in
 
     def _receive(self, channel: bytes, message: bytes) -> None:
-        if channel == self._options.redis_out.encode():
+        if channel == self._options.redis.redis_out.encode():
             return  # a pattern that matches it too: our own replies are no requests
         if self._queue.offer(message, len(message)):
             return
         request = self._parsed(message)
         error = Overloaded(
-            f"too many requests are waiting, more than {self._options.queue_bytes} bytes (--queue-bytes): "
-            "send it again later"
+            f"too many requests are waiting, more than {self._options.requests.queue_bytes} bytes "
+            "(--queue-bytes): send it again later"
         )
         log.warning("refused a request of %d bytes: the queue is full", len(message))
         name = str(request.id)
-        self._outbox.offer(self._error(request, error, partial(self._events.failed, name, name, error)))
+        self._outbox.offer(self._error(request, error, partial(self._emit, JobFailed(name, name, error))))
 
     def _parsed(self, message: bytes) -> Request:
-        return parse_request(message, self._options.max_image_bytes)
+        return parse_request(message, self._options.limits.max_image_bytes)
 
     def _submission(self, message: bytes) -> Submission | None:
         """The submission that a message makes; None if it is refused."""
@@ -212,12 +213,12 @@ class PubSubTransport:
         return self._outgoing(request, error_message(request, error, mask, self._options.segmenter), sent)
 
     def _outgoing(self, request: Request, message: bytes, sent: Callable[[], None]) -> Outgoing:
-        channel = request.reply_to or self._options.redis_out
+        channel = request.reply_to or self._options.redis.redis_out
         return Outgoing(
             channel,
             message,
             key=None if request.id is None else reply_key(channel, request.id),
-            ttl_seconds=self._options.reply_ttl_seconds,
+            ttl_seconds=self._options.requests.reply_ttl_seconds,
             is_private=request.reply_to is not None,
             sent=sent,
         )
@@ -237,10 +238,10 @@ def reply_key(channel: str, request_id: str | int) -> str:
 
 @contextmanager
 def pubsub_transport(
-    server: RedisServer, options: PubSubOptions, events: Events, black_mask: BlackMask
+    server: RedisServer, options: PubSubOptions, emit: Listener, black_mask: BlackMask
 ) -> Iterator[PubSubTransport]:
     """A transport that listens from here on; closed at the end."""
-    transport = PubSubTransport(server, options, events, black_mask)
+    transport = PubSubTransport(server, options, emit, black_mask)
     transport.open()
     try:
         yield transport

@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
+from sampoll.config.settings import LimitSettings, StreamsSettings
 from sampoll.core.errors import CrashedRepeatedly, JobError, TransientJobError
-from sampoll.core.events import Events
+from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener
 from sampoll.core.jobs import Submission
 from sampoll.core.results import Delivery
 from sampoll.transports.redis.messages import error_message, reply_message, wire_answer
@@ -26,14 +26,12 @@ FULL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """`slots` is how many jobs we hold at a time. Paths in jobs are below `root`. Results are kept for
-    `result_ttl_seconds`; `segmenter` is what they say about the model."""
+    """`slots` is how many jobs we hold at a time; `segmenter` is what results say about the model."""
 
     slots: int
+    streams: StreamsSettings
     max_attempts: int
-    result_ttl_seconds: int
-    max_image_bytes: int
-    root: Path | None
+    limits: LimitSettings
     segmenter: Mapping[str, Any]
 
 
@@ -52,11 +50,11 @@ class StreamTransport:
     """Its submissions never end by themselves."""
 
     def __init__(
-        self, worker: Worker, options: StreamOptions, events: Events, black_mask: Callable[[bytes], bytes]
+        self, worker: Worker, options: StreamOptions, emit: Listener, black_mask: Callable[[bytes], bytes]
     ) -> None:
         self._worker = worker
         self._options = options
-        self._events = events
+        self._emit = emit
         self._black_mask = black_mask
         self._held: dict[str, _Held] = {}
         self._lock = Lock()
@@ -86,7 +84,7 @@ class StreamTransport:
             if attempt == 0:
                 self._note_lost(each)
         for submission in submissions:
-            self._events.begun(submission)
+            self._emit(JobStarted(submission))
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
         """The submission's own name: every result has a place of its own."""
@@ -97,9 +95,11 @@ class StreamTransport:
             submission = delivery.submission
             held = self._held.get(submission.id)
             if held is not None:
+                began = time.perf_counter()
                 answer = wire_answer(delivery.artifacts)
                 if self._commit(held, reply_message(held.content.request, answer, self._options.segmenter)):
-                    self._events.delivered(submission.name, submission.id, submission.name)
+                    summary = delivery.summary.published_in(time.perf_counter() - began)
+                    self._emit(JobDone(submission.name, submission.id, submission.name, summary))
 
     def reject(self, submission: Submission, error: JobError) -> None:
         held = self._held.get(submission.id)
@@ -108,7 +108,7 @@ class StreamTransport:
         if isinstance(error, TransientJobError) and held.attempts < self._options.max_attempts:
             with self._lock:
                 self._again.append((time.monotonic() + RETRY_SECONDS, submission))
-            self._events.deferred(submission.name, submission.id, error, RETRY_SECONDS)
+            self._emit(JobDeferred(submission.name, submission.id, error, RETRY_SECONDS))
         else:
             self._bury(held, error)
 
@@ -135,7 +135,7 @@ class StreamTransport:
             self._worker.note_trimmed(1)
             self._worker.forget(entry)
             return None
-        content = content_of(fields, self._options.root, self._options.max_image_bytes)
+        content = content_of(fields, self._options.streams.root, self._options.limits.max_image_bytes)
         request, attempts = content.request, self._worker.attempts_of(entry)
         submission = Submission(
             id=uuid.uuid4().hex,
@@ -172,10 +172,10 @@ class StreamTransport:
         letter.update({"image": request.image} if path is None else {"path": path})
         message = error_message(request, error, self._black_mask(request.image), self._options.segmenter)
         if self._commit(held, message, letter):
-            self._events.failed(submission.name, submission.id, error)
+            self._emit(JobFailed(submission.name, submission.id, error))
 
     def _commit(self, held: _Held, reply: bytes, letter: Mapping[str, str | bytes] | None = None) -> bool:
-        ttl_seconds = self._options.result_ttl_seconds
+        ttl_seconds = self._options.streams.result_ttl_seconds
         if self._worker.commit(held.entry, held.submission.name, reply, ttl_seconds, letter or {}):
             self._let_go(held)
             return True
@@ -217,12 +217,12 @@ def _grouped(submissions: Sequence[Submission]) -> Iterator[list[Submission]]:
 def stream_transport(
     worker: Worker,
     options: StreamOptions,
-    events: Events,
+    emit: Listener,
     black_mask: Callable[[bytes], bytes],
     stop: Event,
 ) -> Iterator[StreamTransport]:
     """A transport whose worker has joined its group, unless it was stopped before; closed at the end."""
-    transport = StreamTransport(worker, options, events, black_mask)
+    transport = StreamTransport(worker, options, emit, black_mask)
     try:
         worker.join(stop)
         yield transport

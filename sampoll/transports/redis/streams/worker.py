@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 from redis.exceptions import RedisError, ResponseError
 
+from sampoll.config.settings import StreamsSettings
 from sampoll.core.errors import ConfigurationError, ServerUnavailable
-from sampoll.core.events import NOBODY, Events
+from sampoll.core.events import Listener, Paused, Resumed, ignore_events
 from sampoll.core.names import printable
 from sampoll.transports.redis.connection import Backoff, RedisServer, refusal
 from sampoll.transports.redis.streams import scripts
@@ -54,19 +55,18 @@ class Worker:
     def __init__(
         self,
         server: RedisServer,
-        stream: str,
-        group: str,
+        streams: StreamsSettings,
         lease_seconds: float,
-        events: Events = NOBODY,
+        emit: Listener = ignore_events,
         is_well: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`events` hear of trouble with the server. While `is_well` says no, others may take over."""
+        """`emit` gets when the server cannot be used. While `is_well` says no, others may take over."""
         self.counts = Counts()
-        self._events = events
+        self._emit = emit
         self._is_well = is_well
-        self.stream, self.group = stream, group
-        self.results, self.failed = f"{stream}:results", f"{stream}:failed"
-        self._attempts = f"{stream}:attempts"
+        self.stream, self.group = streams.stream, streams.group
+        self.results, self.failed = f"{self.stream}:results", f"{self.stream}:failed"
+        self._attempts = f"{self.stream}:attempts"
         self._server = server
         self._lease_seconds = lease_seconds
         self._name = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -246,7 +246,7 @@ class Worker:
             try:
                 result = act()
                 if not is_new:
-                    self._events.resumed()
+                    self._emit(Resumed())
                 return result
             except RedisError as error:
                 if (refused := refusal(error, self._server)) is not None:
@@ -261,7 +261,7 @@ class Worker:
                 else:
                     # Said once, not at each try.
                     if is_new:
-                        self._events.paused(ServerUnavailable(f"{self._server}: {error}"))
+                        self._emit(Paused(ServerUnavailable(f"{self._server}: {error}")))
                     level = logging.ERROR if is_new else logging.DEBUG
                     log.log(level, "paused: %s: %s", self._server, error)
                 is_new = False

@@ -7,12 +7,11 @@ from threading import Event
 
 import pytest
 
+from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import InputUnavailable, SampollError, StorageTrouble
-from sampoll.core.events import Events
+from sampoll.core.events import ignore_events
 from sampoll.spool.layout import Layout
-from sampoll.spool.scan import Readiness
 from sampoll.spool.spool import Spool
-from sampoll.transports.directory.pair_files import SizeLimits
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
 
 
@@ -30,19 +29,12 @@ def test_an_input_that_cannot_be_listed_is_missing_unless_files_have_run_out(
 ) -> None:
     layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
     layout.input.mkdir()
-    options = DirectoryOptions(
-        continuous=False,
-        readiness=Readiness(0.0),
-        rescan_seconds=0.1,
-        give_up_seconds=0.0,
-        max_attempts=3,
-        size_limits=SizeLimits(10**6, 10**6),
-    )
+    options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.1, give_up_seconds=0))
 
     def fail(_: Spool) -> None:
         raise OSError(number, os.strerror(number))
 
-    with directory_transport(layout, options, Events(), set()) as transport:
+    with directory_transport(layout, options, ignore_events, set()) as transport:
         monkeypatch.setattr(Spool, "sweep", fail)
         with pytest.raises(expected, match=r"/in"):
             list(transport.submissions(Event()))

@@ -16,8 +16,9 @@ from support.process import until
 from support.redis_clients import next_reply
 from support.redis_servers import Proxy, Server, proxy_to, running_server
 
+from sampoll.config.settings import LimitSettings, RedisSettings, RequestSettings
 from sampoll.core.errors import ConfigurationError
-from sampoll.core.events import Events
+from sampoll.core.events import ignore_events
 from sampoll.core.names import redacted
 from sampoll.transports.redis.connection import RedisServer
 from sampoll.transports.redis.embedded_server import embedded_server
@@ -260,9 +261,14 @@ def test_a_full_outbox_makes_its_user_wait_and_refuses_who_cannot(monkeypatch: p
 
 @contextmanager
 def transport_on(server: Server, queue_bytes: int = LIMIT) -> Iterator[PubSubTransport]:
-    options = PubSubOptions("in", "out", queue_bytes, 60, LIMIT, {"type": "fake"})
+    options = PubSubOptions(
+        RedisSettings(redis_in="in", redis_out="out"),
+        RequestSettings(queue_bytes=queue_bytes, reply_ttl_seconds=60),
+        LimitSettings(max_image_bytes=LIMIT),
+        {"type": "fake"},
+    )
     link = RedisServer(port=server.port)
-    with pubsub_transport(link, options, Events(), lambda image: b"black %d" % len(image)) as transport:
+    with pubsub_transport(link, options, ignore_events, lambda image: b"black %d" % len(image)) as transport:
         assert transport.is_subscribed.wait(10)
         yield transport
 

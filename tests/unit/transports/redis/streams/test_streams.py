@@ -7,6 +7,7 @@ from typing import Any
 from support.process import until
 from support.redis_servers import Server
 
+from sampoll.config.settings import StreamsSettings
 from sampoll.transports.redis.connection import RedisServer
 from sampoll.transports.redis.streams.client import StreamInbox, StreamJobs
 from sampoll.transports.redis.streams.worker import Worker
@@ -15,7 +16,12 @@ NEVER = Event()
 
 
 def joined(server: Server, lease_seconds: float = 30, *, is_well: bool = True) -> Worker:
-    worker = Worker(RedisServer(port=server.port), "jobs", "group", lease_seconds, is_well=lambda: is_well)
+    worker = Worker(
+        RedisServer(port=server.port),
+        StreamsSettings(stream="jobs", group="group"),
+        lease_seconds,
+        is_well=lambda: is_well,
+    )
     worker.join(NEVER)
     return worker
 
