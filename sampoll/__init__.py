@@ -1,51 +1,147 @@
 """sampoll: images and prompts in, Segment Anything masks out.
 
-The names below are what a segmenter, a format or a transport of one's own needs.
+The names below are what a segmenter, a format or a transport of one's own needs. All else may move.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sampoll.core.jobs import Box, Point, Prompt, RgbImage, Submission
-    from sampoll.core.protocols import Format, Segmenter, Transport
-    from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
+    from sampoll.app.run_transport import run_transport
+    from sampoll.core.errors import (
+        BadImage,
+        BadPrompt,
+        JobError,
+        ModelUnavailable,
+        OutOfMemory,
+        SampollError,
+        TransientJobError,
+    )
+    from sampoll.core.events import (
+        Event,
+        JobDeferred,
+        JobDone,
+        JobFailed,
+        JobSkipped,
+        JobStarted,
+        Listener,
+        ignore_events,
+    )
+    from sampoll.core.jobs import Box, Everything, LowResMask, Point, Prompt, RgbImage, Submission
+    from sampoll.core.protocols import (
+        CacheableSegmenter,
+        DatasetFormat,
+        Format,
+        Results,
+        Segmenter,
+        Transport,
+    )
+    from sampoll.core.results import (
+        Artifact,
+        Delivery,
+        Mask,
+        ModelInfo,
+        PixelBox,
+        ResultSummary,
+        Segmentation,
+    )
 
 __all__ = [
     "Artifact",
+    "BadImage",
+    "BadPrompt",
     "Box",
+    "CacheableSegmenter",
+    "DatasetFormat",
     "Delivery",
+    "Event",
+    "Everything",
     "Format",
+    "JobDeferred",
+    "JobDone",
+    "JobError",
+    "JobFailed",
+    "JobSkipped",
+    "JobStarted",
+    "Listener",
+    "LowResMask",
     "Mask",
     "ModelInfo",
+    "ModelUnavailable",
+    "OutOfMemory",
+    "PixelBox",
     "Point",
     "Prompt",
+    "ResultSummary",
+    "Results",
     "RgbImage",
+    "SampollError",
     "Segmentation",
     "Segmenter",
     "Submission",
+    "TransientJobError",
     "Transport",
+    "ignore_events",
+    "run_transport",
 ]
 
 _HOMES = {
-    "Artifact": "sampoll.core.results",
-    "Box": "sampoll.core.jobs",
-    "Delivery": "sampoll.core.results",
-    "Format": "sampoll.core.protocols",
-    "Mask": "sampoll.core.results",
-    "ModelInfo": "sampoll.core.results",
-    "Point": "sampoll.core.jobs",
-    "Prompt": "sampoll.core.jobs",
-    "RgbImage": "sampoll.core.jobs",
-    "Segmentation": "sampoll.core.results",
-    "Segmenter": "sampoll.core.protocols",
-    "Submission": "sampoll.core.jobs",
-    "Transport": "sampoll.core.protocols",
+    "sampoll.core.errors": (
+        "BadImage",
+        "BadPrompt",
+        "JobError",
+        "ModelUnavailable",
+        "OutOfMemory",
+        "SampollError",
+        "TransientJobError",
+    ),
+    "sampoll.core.events": (
+        "Event",
+        "JobDeferred",
+        "JobDone",
+        "JobFailed",
+        "JobSkipped",
+        "JobStarted",
+        "Listener",
+        "ignore_events",
+    ),
+    "sampoll.core.jobs": (
+        "Box",
+        "Everything",
+        "LowResMask",
+        "Point",
+        "Prompt",
+        "RgbImage",
+        "Submission",
+    ),
+    "sampoll.core.protocols": (
+        "CacheableSegmenter",
+        "DatasetFormat",
+        "Format",
+        "Results",
+        "Segmenter",
+        "Transport",
+    ),
+    "sampoll.core.results": (
+        "Artifact",
+        "Delivery",
+        "Mask",
+        "ModelInfo",
+        "PixelBox",
+        "ResultSummary",
+        "Segmentation",
+    ),
+    "sampoll.app.run_transport": ("run_transport",),
 }
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     # On demand, so that `sampoll --help` does not wait for numpy.
-    if name not in _HOMES:
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

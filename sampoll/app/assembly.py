@@ -10,7 +10,7 @@ from typing import Any
 from sampoll.app.skip_done import FORMATS
 from sampoll.config.settings import ModelSettings, Settings
 from sampoll.core.events import Listener, ignore_events
-from sampoll.core.protocols import Format, KeepingSegmenter, Segmenter, Transport
+from sampoll.core.protocols import CacheableSegmenter, Format, Segmenter, Transport
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.pipeline import Decode, Queues, Service, default_io_threads, executors_on
 from sampoll.engine.postprocess import clean
@@ -39,7 +39,7 @@ class LoadedModel:
 def load_model(settings: ModelSettings, factory: Factory | None = None) -> LoadedModel:
     """The model that the settings name; it may be found before, by `factory`, without being loaded."""
     segmenter = load_segmenter(settings, factory or find_factory(settings))
-    if not isinstance(segmenter, KeepingSegmenter):
+    if not isinstance(segmenter, CacheableSegmenter):
         return LoadedModel(segmenter, None)
     directory = settings.embedding_cache
     if directory is not None and settings.exif == "ignore":

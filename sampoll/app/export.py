@@ -13,7 +13,7 @@ from sampoll.core.names import printable, result_path
 from sampoll.core.protocols import DatasetFormat
 from sampoll.core.results import Artifact, Segmentation
 from sampoll.engine.render import rendered
-from sampoll.files.atomic import replaced_file
+from sampoll.files.atomic import replace_file
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import load_formats
 
@@ -63,5 +63,6 @@ def _write_datasets(output: Path, formats: Sequence[DatasetFormat], results: Com
 
 def _write(output: Path, segmentation: Segmentation, artifacts: Sequence[Artifact]) -> None:
     for artifact in artifacts:
-        with replaced_file(output / result_path(segmentation.name, artifact.suffix)) as file:
-            file.write(artifact.content)
+        path = output / result_path(segmentation.name, artifact.suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, artifact.content)

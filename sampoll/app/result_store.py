@@ -1,7 +1,6 @@
 """The results that lie in an output, found by their records."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -9,9 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from sampoll.core.filenames import is_ignored
-from sampoll.core.names import RECORD_SUFFIX, printable
+from sampoll.core.names import RECORD_SUFFIX, base_name, printable
 from sampoll.core.results import Segmentation
-from sampoll.files.files import read_regular
+from sampoll.files.files import files_below, read_regular
 from sampoll.formats.opex_reader import labels_of, segmentation_of
 
 log = logging.getLogger(__name__)
@@ -66,12 +65,9 @@ class CommittedResults:
 
 def _names(output: Path) -> Iterator[str]:
     """The paths of records relative to the output, without their suffix, sorted."""
-    for directory, subdirectories, files in os.walk(output):
-        subdirectories[:] = sorted(name for name in subdirectories if not is_ignored(name))
-        for file in sorted(files):
-            path = Path(directory, file)
-            if file.endswith(RECORD_SUFFIX) and not is_ignored(file) and _begins_like_opex(path):
-                yield path.relative_to(output).as_posix().removesuffix(RECORD_SUFFIX)
+    for path in files_below(output, enters=lambda folder: not is_ignored(base_name(folder))):
+        if path.name.endswith(RECORD_SUFFIX) and not is_ignored(path.name) and _begins_like_opex(path):
+            yield path.relative_to(output).as_posix().removesuffix(RECORD_SUFFIX)
 
 
 def _begins_like_opex(path: Path) -> bool:

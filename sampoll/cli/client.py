@@ -54,7 +54,7 @@ def send(
     from sampoll.app.client.send import Sending, send_pairs
     from sampoll.inputs.discovery import pairs_of
     from sampoll.transports.redis.server import server_of
-    from sampoll.transports.redis.streams.client import StreamJobs
+    from sampoll.transports.redis.streams.client import StreamClient
 
     pairs = pairs_of(paths, prompt)
     if "stream" not in resolved.origins:
@@ -64,9 +64,9 @@ def send(
     elif wait or output is not None:
         raise UsageError("results of a stream are collected by `sampoll recv --stream`: leave --output out")
     else:
-        streams = resolved.settings.streams
-        with closing(StreamJobs(server_of(resolved.settings.redis), streams.stream)) as jobs:
-            queueing = Queueing(in_flight or QUEUED, streams.result_ttl_seconds, again)
+        settings = resolved.settings
+        with closing(StreamClient(server_of(settings.redis), settings.streams)) as jobs:
+            queueing = Queueing(in_flight or QUEUED, again)
             exit_code, summary = queue(jobs, pairs, queueing, show_progress=show_progress)
     typer.echo(summary)
     raise typer.Exit(exit_code)
@@ -91,12 +91,12 @@ def recv(
     from sampoll.transports.redis.pubsub.inbox import listening
     from sampoll.transports.redis.pubsub.subscription import literal
     from sampoll.transports.redis.server import server_of
-    from sampoll.transports.redis.streams.client import StreamInbox, StreamJobs
+    from sampoll.transports.redis.streams.client import StreamClient, StreamInbox
 
     settings = resolved.settings.redis
     with ExitStack() as stack:
         if "stream" in resolved.origins:
-            jobs = StreamJobs(server_of(settings), resolved.settings.streams.stream)
+            jobs = StreamClient(server_of(settings), resolved.settings.streams)
             stack.callback(jobs.close)
             exit_code, summary = receive(StreamInbox(jobs), output, count=count, timeout_seconds=timeout)
         else:

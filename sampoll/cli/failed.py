@@ -10,10 +10,11 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from sampoll.app.failed import FailedPair, FailedPairs, failed_in_folder, failed_in_stream, local_time
+from sampoll.app.failed import failed_in_folder, failed_in_stream, local_time
 from sampoll.cli.options import ConfigOption, with_settings
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
+from sampoll.core.failures import FailedJob, FailedJobs, Failure, KeptFile
 from sampoll.core.names import printable
 
 app = typer.Typer(
@@ -46,14 +47,16 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: one JSON array.")] = False,
 ) -> None:
     """One line for each failed pair: its name, when it failed, the tries it took, and why."""
-    letters = _chosen(_source(flags, input, config), None, code)
+    store = _store(flags, input, config)
+    jobs = _chosen(store, None, code)
     if as_json:
-        typer.echo(json.dumps([_summary(letter) for letter in letters], indent=2))
+        typer.echo(json.dumps([_summary(store, job) for job in jobs], indent=2))
         return
-    width = max((len(letter.name) for letter in letters), default=0)
-    for letter in letters:
-        typer.echo(f"{letter.name:<{width}}  {local_time(letter.at)}  {_tries(letter)}  {_reason(letter)}")
-    typer.echo(f"{len(letters)} failed", err=True)
+    width = max((len(job.name) for job in jobs), default=0)
+    for job in jobs:
+        last = job.last_failure
+        typer.echo(f"{job.name:<{width}}  {local_time(last.at)}  {_tries(job)}  {_reason(last)}")
+    typer.echo(f"{len(jobs)} failed", err=True)
 
 
 @app.command()
@@ -65,10 +68,13 @@ def show(
     config: ConfigOption = None,
 ) -> None:
     """All that is known of one failed pair: its errors, its files, and whether those were changed since."""
-    for letter in _chosen(_source(flags, input, config), [name]):
-        typer.echo(f"{letter.name}: failed after {_tries(letter)}, {letter.job}")
-        for line in letter.details():
-            typer.echo(f"  {line}")
+    store = _store(flags, input, config)
+    for job in _chosen(store, [name]):
+        typer.echo(f"{job.name}: failed after {_tries(job)}, {store.place_of(job)}")
+        for failure in job.failures:
+            typer.echo(f"  {local_time(failure.at)}  {_reason(failure)}")
+        for file in store.files_of(job):
+            typer.echo(f"  {file.place}: {_condition(file)}")
 
 
 @app.command("retry")
@@ -82,15 +88,13 @@ def retry_command(
     config: ConfigOption = None,
 ) -> None:
     """Try pairs again, mended in failed/ or as they are. Their errors so far stay with them."""
-    source = _source(flags, input, config)
-    letters = _chosen(source, _wanted(names, every), code)
-    returned = [letter.retry() for letter in letters]
-    for letter, done in zip(letters, returned, strict=True):
+    store = _store(flags, input, config)
+    jobs = _chosen(store, _wanted(names, every), code)
+    returned = [store.retry(job) for job in jobs]
+    for job, done in zip(jobs, returned, strict=True):
         if not done:
-            typer.echo(
-                f"{letter.name}: another process moves it just now; look again after its run", err=True
-            )
-    typer.echo(f"{sum(returned)} to be tried again by {source.by_whom}")
+            typer.echo(f"{job.name}: another process moves it just now; look again after its run", err=True)
+    typer.echo(f"{sum(returned)} to be tried again by {store.retried_by}")
 
 
 @app.command("purge")
@@ -107,16 +111,17 @@ def purge_command(
     config: ConfigOption = None,
 ) -> None:
     """Delete failed pairs, images and prompts included, for good."""
-    letters = _chosen(_source(flags, input, config), _wanted(names, every), code)
+    store = _store(flags, input, config)
+    jobs = _chosen(store, _wanted(names, every), code)
     if older_than is not None:
         latest = time.time() - older_than * SECONDS_A_DAY
-        letters = [letter for letter in letters if letter.at <= latest]
-    freed = sum(letter.purge() for letter in letters)
-    typer.echo(f"{len(letters)} deleted, {freed} bytes freed")
+        jobs = [job for job in jobs if job.last_failure.at <= latest]
+    freed = sum(store.purge(job) for job in jobs)
+    typer.echo(f"{len(jobs)} deleted, {freed} bytes freed")
 
 
-def _source(flags: Mapping[str, Any], input: Path | None, config: Path | None) -> FailedPairs:
-    """Where failed pairs are: in a stream, if one was named, otherwise in the input."""
+def _store(flags: Mapping[str, Any], input: Path | None, config: Path | None) -> FailedJobs[Any]:
+    """Where failed jobs are kept: in a stream, if one was named, otherwise in the input."""
     given = {**flags, **({} if input is None else {"input": str(input)})}
     resolved = resolve(given, os.environ, config)
     settings = resolved.settings
@@ -136,34 +141,40 @@ def _wanted(names: Sequence[str] | None, every: bool) -> Sequence[str] | None:
     return names or None
 
 
-def _chosen(source: FailedPairs, names: Sequence[str] | None, code: str | None = None) -> list[FailedPair]:
+def _chosen(store: FailedJobs[Any], names: Sequence[str] | None, code: str | None = None) -> list[FailedJob]:
     """The failed pairs of these names, or all, with this code; UsageError for a name that is none."""
-    by_name: dict[str, list[FailedPair]] = {}
-    for letter in source.pairs:
-        by_name.setdefault(letter.name, []).append(letter)
+    by_name: dict[str, list[FailedJob]] = {}
+    for job in store.jobs():
+        by_name.setdefault(job.name, []).append(job)
     for name in names or ():
         if name not in by_name:
             raise UsageError(
                 f"no failed pair is called {printable(name)}: `sampoll failed list` shows them all"
             )
     chosen = by_name if names is None else dict.fromkeys(names)
-    return [letter for name in chosen for letter in by_name[name] if code in (None, letter.code)]
+    return [job for name in chosen for job in by_name[name] if code in (None, job.last_failure.code)]
 
 
-def _summary(letter: FailedPair) -> dict[str, object]:
+def _summary(store: FailedJobs[Any], job: FailedJob) -> dict[str, object]:
+    last = job.last_failure
     return {
-        "name": letter.name,
-        "code": letter.code,
-        "message": letter.message,
-        "at": datetime.fromtimestamp(letter.at, UTC).isoformat(timespec="milliseconds"),
-        "attempts": letter.attempts,
-        **letter.more,
+        "name": job.name,
+        "code": last.code,
+        "message": last.message,
+        "at": datetime.fromtimestamp(last.at, UTC).isoformat(timespec="milliseconds"),
+        "attempts": job.attempts,
+        **store.identity_of(job),
     }
 
 
-def _reason(letter: FailedPair) -> str:
-    return printable(f"{letter.code}: {letter.message}")
+def _reason(failure: Failure) -> str:
+    return printable(f"{failure.code}: {failure.message}")
 
 
-def _tries(letter: FailedPair) -> str:
-    return f"{letter.attempts} {'try' if letter.attempts == 1 else 'tries'}"
+def _tries(job: FailedJob) -> str:
+    return f"{job.attempts} {'try' if job.attempts == 1 else 'tries'}"
+
+
+def _condition(file: KeptFile) -> str:
+    since = {None: "", False: ", unchanged since", True: ", changed since"}
+    return f"{file.size} bytes{since[file.is_changed]}"

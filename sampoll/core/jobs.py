@@ -1,8 +1,12 @@
-"""What goes in: submissions as they arrive, and jobs once they are decoded and checked."""
+"""What goes in: submissions as they arrive, and jobs once they are decoded and checked.
+
+The values of a prompt are declared here once: prompt files are validated against these very classes. The
+`metadata` of a field are the bounds of what may be sent, and its description, as JSON Schema knows them.
+"""
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +19,21 @@ Exif: TypeAlias = Literal["apply", "ignore"]
 
 DEFAULT_LABEL = "object"
 
+_CLOSED = {"extra": "forbid", "arbitrary_types_allowed": True}
+"""Keys that nobody knows are refused, by whoever validates a document against one of these classes."""
+_COORDINATE = {"ge": -1e9, "le": 1e9, "allow_inf_nan": False, "strict": True}
+_SHARE = {"ge": 0, "le": 1, "allow_inf_nan": False, "strict": True}
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """A place in image pixels, origin top left; `label` 1 lies on the object, 0 on the background."""
 
-    x: float
-    y: float
-    label: int
+    __pydantic_config__: ClassVar[Any] = _CLOSED
+
+    x: float = field(metadata=_COORDINATE)
+    y: float = field(metadata=_COORDINATE)
+    label: int = field(metadata={"ge": 0, "le": 1, "strict": True})
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.x) and math.isfinite(self.y)):
@@ -35,10 +46,12 @@ class Point:
 class Box:
     """Corners in image pixels, origin top left, x0 < x1 and y0 < y1."""
 
-    x0: float
-    y0: float
-    x1: float
-    y1: float
+    __pydantic_config__: ClassVar[Any] = _CLOSED
+
+    x0: float = field(metadata=_COORDINATE)
+    y0: float = field(metadata=_COORDINATE)
+    x1: float = field(metadata=_COORDINATE)
+    y1: float = field(metadata=_COORDINATE)
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (self.x0, self.y0, self.x1, self.y1))):
@@ -57,12 +70,23 @@ LowResLogits: TypeAlias = NDArray[np.float32]
 sees it: the image at the top left, what is left over below or to the right of it."""
 
 
-@dataclass(frozen=True, slots=True)
 class LowResMask:
-    """A mask as a prompt: `content` is the file in which it came."""
+    """A mask as a prompt: `content` is the file in which it came, and makes masks equal.
 
-    content: bytes = field(repr=False)
-    logits: LowResLogits = field(repr=False, compare=False)
+    No dataclass, so that no document is taken for one.
+    """
+
+    __slots__ = ("content", "logits")
+
+    def __init__(self, content: bytes, logits: LowResLogits) -> None:
+        self.content = content
+        self.logits = logits
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LowResMask) and self.content == other.content
+
+    def __hash__(self) -> int:
+        return hash(self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +99,14 @@ class Everything:
     islands of less than `min_mask_region_area` pixels are removed.
     """
 
-    points_per_side: int = 32
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.95
-    stability_score_offset: float = 1.0
-    box_nms_thresh: float = 0.7
-    min_mask_region_area: int = 0
+    __pydantic_config__: ClassVar[Any] = _CLOSED
+
+    points_per_side: int = field(default=32, metadata={"ge": 1, "le": 256, "strict": True})
+    pred_iou_thresh: float = field(default=0.88, metadata=_SHARE)
+    stability_score_thresh: float = field(default=0.95, metadata=_SHARE)
+    stability_score_offset: float = field(default=1.0, metadata={**_SHARE, "le": 100})
+    box_nms_thresh: float = field(default=0.7, metadata=_SHARE)
+    min_mask_region_area: int = field(default=0, metadata={"ge": 0, "le": 10**9, "strict": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +117,40 @@ class Prompt:
     So many times as `refine` says, the answer itself is the next mask prompt, besides the points and the box.
     """
 
-    points: tuple[Point, ...] = ()
-    box: Box | None = None
-    label: str = DEFAULT_LABEL
-    id: str | None = None
-    mask: LowResMask | None = None
-    refine: int = 0
-    everything: Everything | None = None
+    __pydantic_config__: ClassVar[Any] = _CLOSED
+
+    points: tuple[Point, ...] = field(
+        default=(), metadata={"description": "Points on the object, and beside it."}
+    )
+    box: Box | None = field(default=None, metadata={"description": "A box around the object."})
+    label: str = field(
+        default=DEFAULT_LABEL,
+        metadata={"description": "What the object is called.", "min_length": 1, "strict": True},
+    )
+    id: str | None = field(
+        default=None, metadata={"description": "The sender's own name for this prompt.", "strict": True}
+    )
+    mask: LowResMask | None = field(default=None, metadata={"description": "A first guess at the mask."})
+    refine: int = field(
+        default=0,
+        metadata={
+            "description": "How many times the answer is given back to the model as a mask.",
+            "ge": 0,
+            "le": 10,
+            "strict": True,
+        },
+    )
+    everything: Everything | None = field(
+        default=None,
+        metadata={"description": "All objects in the image, in the place of all of the above."},
+    )
 
     def __post_init__(self) -> None:
         if self.everything is not None:
             if self.points or self.box or self.mask or self.refine:
-                raise ValueError("everything cannot be combined with points, a box, a mask or refine")
+                raise ValueError('"everything" cannot be combined with "points", "box", "mask" or "refine"')
         elif not self.points and self.box is None and self.mask is None:
-            raise ValueError("a prompt needs at least one point, a box or a mask")
+            raise ValueError('needs "points" (at least one), a "box", a "mask", or "everything"')
         if not self.label:
             raise ValueError("label must not be empty")
 

@@ -35,7 +35,7 @@ class Segmenter(Protocol[E]):
 
 
 @runtime_checkable
-class KeepingSegmenter(Segmenter[E], Protocol[E]):
+class CacheableSegmenter(Segmenter[E], Protocol[E]):
     """A segmenter whose embeddings cost so much that they are worth keeping."""
 
     @property

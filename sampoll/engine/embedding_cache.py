@@ -1,7 +1,6 @@
 """Embeddings of images seen before, so that another prompt for one of them costs no encoder call."""
 
 import logging
-import uuid
 import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -15,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from sampoll.core.jobs import KnownImage
-from sampoll.core.protocols import KeepingSegmenter
+from sampoll.core.protocols import CacheableSegmenter
+from sampoll.files.atomic import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class EmbeddingCache(Generic[E]):
     """
 
     def __init__(
-        self, segmenter: KeepingSegmenter[E], memory_bytes: int, directory: Path | None = None
+        self, segmenter: CacheableSegmenter[E], memory_bytes: int, directory: Path | None = None
     ) -> None:
         self._segmenter = segmenter
         self._at_most = memory_bytes // max(1, segmenter.embedding_bytes)
@@ -100,14 +100,9 @@ class EmbeddingCache(Generic[E]):
         # safetensors writes memory as it lies.
         packed = self._segmenter.packed(embedding).items()
         arrays = {name: np.ascontiguousarray(array) for name, array in packed}
-        new = path.with_name(f".{uuid.uuid4().hex}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                new.write_bytes(save(arrays, {"crc32": _checksum(arrays)}))
-                new.replace(path)
-            finally:
-                new.unlink(missing_ok=True)
+            replace_file(path, save(arrays, {"crc32": _checksum(arrays)}))
         except OSError as error:
             level = logging.DEBUG if self._has_lost_some else logging.WARNING
             log.log(level, "cannot keep embeddings in %s: %s", self._directory, error)

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -24,6 +24,42 @@ def identity_of(directory: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def walk(
+    directory: Path, *, enters: Callable[[str], bool] = lambda folder: True, is_strict: bool = False
+) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
+    """`directory`, and the folders below it that it `enters`, by their path relative to it ("" for itself),
+    each with all that is in it but folders. Folders come by name; links to folders are not followed.
+
+    What cannot be read is passed over; if `is_strict`, only a folder that has gone meanwhile is, and the rest
+    is an OSError.
+    """
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        files, below = [], []
+        try:
+            with os.scandir(directory / folder) as entries:
+                for entry in entries:
+                    if not entry.is_dir(follow_symlinks=False):
+                        files.append(entry)
+                    elif enters(path := f"{folder}/{entry.name}" if folder else entry.name):
+                        below.append(path)
+        except OSError as error:
+            if is_strict and not (folder and isinstance(error, FileNotFoundError)):
+                raise
+            continue
+        pending += sorted(below, reverse=True)
+        yield folder, files
+
+
+def files_below(directory: Path, *, enters: Callable[[str], bool] = lambda folder: True) -> Iterator[Path]:
+    """The files in a directory, by name, and then those in each folder below that it `enters`; what cannot be
+    read is passed over."""
+    for folder, entries in walk(directory, enters=enters):
+        for name in sorted(entry.name for entry in entries if entry.is_file()):
+            yield directory / folder / name
 
 
 def subdirectories(directory: Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """`sampoll prompts check`: prompt files before a run, as a run would see them."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from sampoll.core.errors import AmbiguousPair, BadImage, BadPrompt, InputUnavailable, JobError
 from sampoll.core.filenames import is_ignored, is_image, is_prompt, is_searched, split_name
+from sampoll.files.files import files_below
 from sampoll.inputs.decode import DecodingOptions, check_inside, image_size
 from sampoll.inputs.prompt_file import parse_prompts
 
@@ -39,12 +39,9 @@ def check_prompts(paths: Iterable[Path], options: DecodingOptions) -> Iterator[C
 
 
 def _prompt_files(directory: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(directory):
-        here = Path(root)
-        folders[:] = [name for name in folders if is_searched(str((here / name).relative_to(directory)))]
-        for name in names:
-            if is_prompt(name) and not is_ignored(name) and (here / name).is_file():
-                yield here / name
+    for path in files_below(directory, enters=is_searched):
+        if is_prompt(path.name) and not is_ignored(path.name):
+            yield path
 
 
 def check_pair(

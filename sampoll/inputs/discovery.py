@@ -1,4 +1,4 @@
-"""Pairs named on a command line, where they lie."""
+"""Images and pairs that are named on a command line, found where they lie."""
 
 import glob
 from collections.abc import Iterable, Iterator
@@ -9,6 +9,7 @@ import orjson
 
 from sampoll.core.errors import BadImage, BadPrompt, IncompletePair, InputUnavailable, UnreadableInput
 from sampoll.core.filenames import PROMPT_SUFFIXES, is_image, is_prompt, split_name, versioned
+from sampoll.files.files import files_below
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _images(paths: Iterable[str]) -> Iterator[tuple[Path, str]]:
             raise InputUnavailable(f"no file or folder {text}")
         for path in found:
             if path.is_dir():
-                for image in sorted(p for p in path.rglob("*") if is_image(p.name) and p.is_file()):
+                for image in images_below(path):
                     yield image, split_name(str(image.relative_to(path)))[0]
             elif not is_prompt(path.name):
                 yield path, split_name(path.name)[0]
@@ -82,12 +83,17 @@ def _prompts_beside(image: Path) -> list[Path]:
     return [path for suffix in sorted(PROMPT_SUFFIXES) if (path := image.with_name(stem + suffix)).is_file()]
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The images in a folder, and in all folders below it."""
+    return sorted(path for path in files_below(folder) if is_image(path.name))
+
+
 def image_files(paths: Iterable[Path]) -> Iterator[Path]:
     """The files among `paths`, whatever they are, and the images in and below the folders, by name;
     InputUnavailable for what is not there."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if is_image(file.name) and file.is_file())
+            yield from images_below(path)
         elif path.exists():
             yield path
         else:

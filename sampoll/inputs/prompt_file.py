@@ -1,158 +1,37 @@
-"""The prompt file: JSON in, prompts out, or one sentence that names the field at fault."""
+"""The prompt file: JSON in, prompts out, or one sentence that names the field at fault.
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Annotated, Any, Literal
+What a prompt is, and which values it may have, is declared by the values themselves, in core.jobs.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, ClassVar, Literal
 
 import orjson
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import core_schema
 
 from sampoll.core.errors import BadPrompt
-from sampoll.core.jobs import DEFAULT_LABEL, Box, Everything, LowResMask, Point, Prompt
+from sampoll.core.jobs import Everything, LowResMask, Point, Prompt
 from sampoll.inputs.mask_prompt import decode_mask_prompt, encode_mask_prompt
 
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def _whole(value: object) -> object:
-    # Some senders write every number as a double, so 1.0 is a label too.
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _label(value: object) -> object:
-    if isinstance(value, bool) or value not in (0, 1):
-        raise ValueError("must be 0 (background) or 1 (foreground)")
-    return _whole(value)
-
-
-def _mask(value: object) -> LowResMask:
-    if not isinstance(value, str):
-        raise ValueError("must be a string")
-    return decode_mask_prompt(value)
-
-
-_MaskInBase64 = Annotated[
-    InstanceOf[LowResMask],
-    BeforeValidator(_mask),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "contentEncoding": "base64",
-            "description": "A grayscale PNG of 256x256 pixels, or an .npy file of logits of that shape.",
-        }
-    ),
-]
-Coordinate = Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)]
-Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-class WirePoint(_Wire):
-    x: Coordinate
-    y: Coordinate
-    label: Annotated[int, BeforeValidator(_label), Field(json_schema_extra={"enum": [0, 1]})]
-
-    def value(self) -> Point:
-        return Point(self.x, self.y, self.label)
-
-
-class WireBox(_Wire):
-    x0: Coordinate
-    y0: Coordinate
-    x1: Coordinate
-    y1: Coordinate
-
-    @model_validator(mode="after")
-    def _corners_in_order(self) -> "WireBox":
-        self.value()
-        return self
-
-    def value(self) -> Box:
-        return Box(self.x0, self.y0, self.x1, self.y1)
-
-
-class WireEverything(_Wire):
-    """Segment whatever a grid of points finds; the words are segment_anything's."""
-
-    points_per_side: Annotated[int, Field(ge=1, le=256), BeforeValidator(_whole)] = 32
-    pred_iou_thresh: Threshold = 0.88
-    stability_score_thresh: Threshold = 0.95
-    stability_score_offset: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = 1.0
-    box_nms_thresh: Threshold = 0.7
-    min_mask_region_area: Annotated[int, Field(ge=0, le=10**9), BeforeValidator(_whole)] = 0
-
-    def value(self) -> Everything:
-        return Everything(**self.model_dump())
-
-
-class WirePrompt(_Wire):
-    """What to segment."""
-
-    model_config = ConfigDict(
-        title="Prompt",
-        json_schema_extra={
-            "anyOf": [
-                {"required": ["points"], "properties": {"points": {"minItems": 1}}},
-                {"required": ["box"]},
-                {"required": ["mask"]},
-                {"required": ["everything"]},
-            ],
-            "if": {"required": ["everything"]},
-            "then": {"properties": {"points": False, "box": False, "mask": False, "refine": False}},
-        },
-    )
-
-    points: list[WirePoint] = Field([], description="Points on the object, and beside it.")
-    box: WireBox | None = Field(None, description="A box around the object.")
-    mask: _MaskInBase64 | None = Field(None, description="A first guess at the mask.")
-    refine: Annotated[int, Field(ge=0, le=10), BeforeValidator(_whole)] = Field(
-        0, description="How many times the answer is given back to the model as a mask."
-    )
-    everything: WireEverything | None = Field(
-        None, description="All objects in the image, in the place of all of the above."
-    )
-    label: str = Field(DEFAULT_LABEL, min_length=1, description="What the object is called.")
-    id: str | None = Field(None, description="The sender's own name for this prompt.")
-
-    @model_validator(mode="after")
-    def _something_to_segment(self) -> "WirePrompt":
-        if self.everything is None and not self.points and self.box is None and self.mask is None:
-            raise ValueError('needs "points" (at least one), a "box", a "mask", or "everything"')
-        if self.everything is not None and (self.points or self.box or self.mask or self.refine):
-            raise ValueError('"everything" cannot be combined with "points", "box", "mask" or "refine"')
-        return self
-
-    def value(self) -> Prompt:
-        return Prompt(
-            points=tuple(point.value() for point in self.points),
-            box=self.box.value() if self.box else None,
-            label=self.label,
-            id=self.id,
-            mask=self.mask,
-            refine=self.refine,
-            everything=self.everything.value() if self.everything else None,
-        )
-
-
-class WirePrompts(_Wire):
+@dataclass(frozen=True)
+class Prompts:
     """Many prompts for one image."""
 
-    model_config = ConfigDict(title="Prompts")
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    prompts: Annotated[list[WirePrompt], Field(min_length=1)]
+    prompts: list[Prompt] = field(metadata={"min_length": 1})
+
+
+_ONE, _MANY = TypeAdapter(Prompt), TypeAdapter(Prompts)
+_WHOLE_NUMBERS: dict[type, list[str]] = {
+    kind: [each.name for each in fields(kind) if each.type is int] for kind in (Prompt, Point, Everything)
+}
 
 
 def parse_prompts(
@@ -171,51 +50,108 @@ def parse_prompts(
         raise BadPrompt(f"is not JSON in UTF-8: {error}", file=file) from error
     if not isinstance(document, dict):
         raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
+    for place, prompt in _placed(document):
+        _make_whole_numbers(prompt)
+        _decode_mask(prompt, place, file)
     try:
         if "prompts" not in document:
-            return {"": WirePrompt.model_validate(document, extra=extra).value()}
-        wire = WirePrompts.model_validate(document, extra=extra).prompts
+            return {"": _ONE.validate_python(document, extra=extra)}
+        prompts = _MANY.validate_python(document, extra=extra).prompts
     except ValidationError as error:
         raise _first_of(error, file) from error
-    if len(wire) > at_most:
-        raise BadPrompt(f"has {len(wire)} prompts, at most {at_most} are allowed", file=file, field="prompts")
-    return {f"prompts[{index}].": prompt.value() for index, prompt in enumerate(wire)}
+    if len(prompts) > at_most:
+        raise BadPrompt(
+            f"has {len(prompts)} prompts, at most {at_most} are allowed", file=file, field="prompts"
+        )
+    return {f"prompts[{index}].": prompt for index, prompt in enumerate(prompts)}
+
+
+def _make_whole_numbers(prompt: dict[str, Any]) -> None:
+    """Some senders write every number as a double: 1.0 is 1, where a whole number belongs."""
+    points = prompt.get("points")
+    placed: list[tuple[type, Any]] = [(Prompt, prompt), (Everything, prompt.get("everything"))]
+    placed += [(Point, point) for point in (points if isinstance(points, list) else ())]
+    for kind, value in placed:
+        for name in _WHOLE_NUMBERS[kind] if isinstance(value, dict) else ():
+            if isinstance(number := value.get(name), float) and number.is_integer():
+                value[name] = int(number)
+
+
+def _placed(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects that stand where prompts do, and their places."""
+    prompts = document.get("prompts")
+    if "prompts" not in document:
+        yield "", document
+    elif isinstance(prompts, list):
+        for index, prompt in enumerate(prompts):
+            if isinstance(prompt, dict):
+                yield f"prompts[{index}].", prompt
+
+
+def _decode_mask(prompt: dict[str, Any], place: str, file: str) -> None:
+    """Puts the mask that is meant in the place of its base64."""
+    if isinstance(text := prompt.get("mask"), str):
+        try:
+            prompt["mask"] = decode_mask_prompt(text)
+        except ValueError as error:
+            raise BadPrompt(str(error), file=file, field=f"{place}mask") from error
+
+
+class _Schema(GenerateJsonSchema):
+    def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> dict[str, Any]:
+        """Of mask prompts, the one kind of value that is not plain JSON."""
+        return {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "A grayscale PNG of 256x256 pixels, or an .npy file of logits of that shape.",
+        }
+
+
+_SOMETHING_TO_SEGMENT = {
+    "anyOf": [
+        {"required": ["points"], "properties": {"points": {"minItems": 1}}},
+        {"required": ["box"]},
+        {"required": ["mask"]},
+        {"required": ["everything"]},
+    ],
+    "if": {"required": ["everything"]},
+    "then": {"properties": {"points": False, "box": False, "mask": False, "refine": False}},
+}
 
 
 def prompt_file_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a prompt file. That corners are in order, and what is inside a mask, it
     cannot say."""
-    either: TypeAdapter[WirePrompt | WirePrompts] = TypeAdapter(WirePrompt | WirePrompts)
+    either: TypeAdapter[Prompt | Prompts] = TypeAdapter(Prompt | Prompts)
+    schema = either.json_schema(ref_template="#/$defs/{model}", schema_generator=_Schema)
+    schema["$defs"]["Prompt"].update(_SOMETHING_TO_SEGMENT)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Prompt file of sampoll",
-        **either.json_schema(ref_template="#/$defs/{model}"),
+        **schema,
     }
 
 
 def prompts_document(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
     """The prompts as they would stand in a prompt file's "prompts", defaults left out."""
-    return [_prompt_document(prompt) for prompt in prompts]
+    return [
+        {
+            each.name: _as_json(value)
+            for each in fields(prompt)
+            if (value := getattr(prompt, each.name)) != each.default
+        }
+        for prompt in prompts
+    ]
 
 
-def _prompt_document(prompt: Prompt) -> dict[str, Any]:
-    document: dict[str, Any] = {}
-    if prompt.points:
-        document["points"] = [{"x": p.x, "y": p.y, "label": p.label} for p in prompt.points]
-    if prompt.box:
-        box = prompt.box
-        document["box"] = {"x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1}
-    if prompt.mask:
-        document["mask"] = encode_mask_prompt(prompt.mask)
-    if prompt.refine:
-        document["refine"] = prompt.refine
-    if prompt.everything:
-        document["everything"] = asdict(prompt.everything)
-    if prompt.label != DEFAULT_LABEL:
-        document["label"] = prompt.label
-    if prompt.id is not None:
-        document["id"] = prompt.id
-    return document
+def _as_json(value: Any) -> Any:
+    if isinstance(value, LowResMask):
+        return encode_mask_prompt(value)
+    if isinstance(value, tuple):
+        return [_as_json(item) for item in value]
+    if is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
+    return value
 
 
 def field_path(location: Sequence[str | int]) -> str:
@@ -229,21 +165,27 @@ def field_path(location: Sequence[str | int]) -> str:
 def _first_of(error: ValidationError, file: str) -> BadPrompt:
     errors = error.errors(include_url=False)
     first = errors[0]
+    place = first["loc"]
     message = _MESSAGES.get(first["type"], first["msg"]).removeprefix("Value error, ")
+    if place[-3::2] == ("points", "label") and first["type"] not in ("missing", _UNKNOWN_KEY):
+        message = "must be 0 (background) or 1 (foreground)"
     if len(errors) > 1:
         message += f" (and {len(errors) - 1} more)"
-    return BadPrompt(message, file=file, field=field_path(first["loc"]) or None)
+    return BadPrompt(message, file=file, field=field_path(place) or None)
 
 
+_UNKNOWN_KEY = "unexpected_keyword_argument"
 _MESSAGES = {
-    "extra_forbidden": "is not a known key",
+    _UNKNOWN_KEY: "is not a known key",
     "missing": "is missing",
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
     "int_type": "must be a whole number",
-    "model_type": "must be a JSON object",
+    "dataclass_type": "must be a JSON object",
     "list_type": "must be a list",
+    "tuple_type": "must be a list",
     "string_type": "must be a string",
+    "is_instance_of": "must be a string",
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
 }

@@ -2,61 +2,100 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sampoll.core.errors import translated_os_errors
+from sampoll.core.failures import FailedJob, KeptFile
 from sampoll.core.filenames import is_image, is_prompt, split_name
-from sampoll.core.names import base_name, folder_of
-from sampoll.files.files import ensure_directory, move_unless_taken, read_regular, subdirectories
-from sampoll.spool.claims import Claim, discard
+from sampoll.core.names import base_name, folder_of, printable
+from sampoll.files.files import ensure_directory, move_unless_taken, read_regular, subdirectories, walk
+from sampoll.spool.claims import Claim, digest_of, discard
 from sampoll.spool.layout import InputLayout
 from sampoll.spool.reports import ERROR_SUFFIX, refused_job
-from sampoll.spool.state import Failure, JobState
+from sampoll.spool.state import JobState
 
 RETURN_SECONDS = 60.0
 """How long a pair may take from failed/ to the spool; a cut-off return is undone after that."""
 
 
 @dataclass(frozen=True)
-class DeadLetter:
-    """A failed pair. `path` is its place in failed/, without extensions; `files` are in the order of
-    `state.files`, which has their names from before they failed."""
+class FailedPair(FailedJob):
+    """A failed pair, and its report. `path` is its place in failed/, without extensions; `files` are in the
+    order of `state.files`, which has their names from before they failed."""
 
     path: str
     report: Path
     files: tuple[Path, ...]
     state: JobState
 
+
+class FailedPairs:
+    """The pairs in failed/ of an input. StorageTrouble or PermissionRefused say what keeps them there."""
+
+    def __init__(self, layout: InputLayout) -> None:
+        self._layout = layout
+
     @property
-    def last_failure(self) -> Failure:
-        return self.state.failures[-1]
+    def retried_by(self) -> str:
+        return f"the run that watches {self._layout.input}, or by the next one"
 
+    def jobs(self) -> Iterator[FailedPair]:
+        """By folder and path."""
+        for folder, entries in walk(self._layout.failed):
+            by_stem: dict[str, list[str]] = {}
+            for entry in entries:
+                by_stem.setdefault(split_name(entry.name)[0], []).append(entry.name)
+            reports = (entry.name for entry in entries if entry.name.endswith(ERROR_SUFFIX))
+            for kept_as in sorted(name.removesuffix(ERROR_SUFFIX) for name in reports):
+                path = f"{folder}/{kept_as}" if folder else kept_as
+                pair = _failed_pair(self._layout.failed, path, by_stem.get(kept_as, []))
+                if pair is not None:
+                    yield pair
 
-def dead_letters(layout: InputLayout) -> Iterator[DeadLetter]:
-    """All of them, by folder and path."""
-    for root, folders, names in os.walk(layout.failed):
-        folders.sort()
-        directory = Path(root)
-        by_stem: dict[str, list[str]] = {}
-        for name in names:
-            by_stem.setdefault(split_name(name)[0], []).append(name)
-        for kept_as in sorted(n.removesuffix(ERROR_SUFFIX) for n in names if n.endswith(ERROR_SUFFIX)):
-            path = os.fspath((directory / kept_as).relative_to(layout.failed))
-            letter = _dead_letter(directory, path, by_stem.get(kept_as, []))
-            if letter is not None:
-                yield letter
+    def place_of(self, job: FailedPair) -> str:
+        return f"job {job.job_id}"
+
+    def identity_of(self, job: FailedPair) -> Mapping[str, object]:
+        return {"job_id": job.job_id, "files": [printable(os.fspath(path)) for path in job.files]}
+
+    def files_of(self, job: FailedPair) -> Iterator[KeptFile]:
+        for path, original in zip(job.files, job.state.files, strict=True):
+            digest = job.last_failure.sha256.get(printable(original))
+            with translated_os_errors("look at", path):
+                is_changed = None if digest is None else digest_of(path) != digest
+                yield KeptFile(printable(os.fspath(path)), path.lstat().st_size, is_changed)
+
+    def retry(self, job: FailedPair) -> bool:
+        """Makes a failed pair wait for its next try, with its history; False, with nothing changed, if
+        another process puts it away, retries or purges it just now.
+
+        Cut off anywhere, it is undone: until everything has moved, the job is one that was refused.
+        """
+        with translated_os_errors("take pairs back from", self._layout.failed):
+            return _retry(self._layout, job)
+
+    def purge(self, job: FailedPair) -> int:
+        """Deletes a failed pair, its report last."""
+        freed = 0
+        with translated_os_errors("delete from", self._layout.failed):
+            for path in (*job.files, job.report):
+                with suppress(FileNotFoundError):
+                    freed += path.lstat().st_size
+                    path.unlink()
+        return freed
 
 
 def count_reports(layout: InputLayout) -> int:
     """How many pairs have failed, without a look into their reports."""
-    return sum(name.endswith(ERROR_SUFFIX) for _, _, names in os.walk(layout.failed) for name in names)
+    return sum(entry.name.endswith(ERROR_SUFFIX) for _, entries in walk(layout.failed) for entry in entries)
 
 
-def _dead_letter(directory: Path, path: str, names: Iterable[str]) -> DeadLetter | None:
-    """The letter whose files are among `names`; None if there is no report, or only what looks like one."""
-    kept_as = base_name(path)
+def _failed_pair(failed: Path, path: str, names: Iterable[str]) -> FailedPair | None:
+    """The pair whose files are among `names`; None if there is no report, or only what looks like one."""
+    directory, kept_as = failed / folder_of(path), base_name(path)
     report = directory / f"{kept_as}{ERROR_SUFFIX}"
     try:
         state = refused_job(read_regular(report), folder_of(path), kept_as)
@@ -68,44 +107,32 @@ def _dead_letter(directory: Path, path: str, names: Iterable[str]) -> DeadLetter
     extensions = {split_name(name)[1] for name in state.files}
     ours = [n for n in sorted(names) if is_image(n) or is_prompt(n) or split_name(n)[1] in extensions]
     state = replace(state, files=tuple(state.name + name[len(kept_as) :] for name in ours))
-    return DeadLetter(path, report, tuple(directory / name for name in ours), state)
+    files = tuple(directory / name for name in ours)
+    return FailedPair(
+        printable(path), state.job_id, state.attempts, state.failures, path, report, files, state
+    )
 
 
-def retry(layout: InputLayout, letter: DeadLetter) -> bool:
-    """Makes a failed pair wait for its next try, with its history; False, with nothing changed, if another
-    process puts it away, retries or purges it just now.
-
-    Cut off anywhere, it is undone: until everything has moved, the job is one that was refused.
-    """
-    if any((node / letter.state.job_id).exists() for node in subdirectories(layout.work)):
+def _retry(layout: InputLayout, pair: FailedPair) -> bool:
+    if any((node / pair.job_id).exists() for node in subdirectories(layout.work)):
         return False
     ensure_directory(layout.deferred)
-    directory = layout.deferred / letter.state.job_id
+    directory = layout.deferred / pair.job_id
     try:
         directory.mkdir()
     except FileExistsError:
         return False
-    returning = replace(letter.state, not_before=time.time() + RETURN_SECONDS)
+    returning = replace(pair.state, not_before=time.time() + RETURN_SECONDS)
     claim = Claim(directory, returning).saved(returning, sync=True)
     try:
-        for path, name in zip(letter.files, returning.files, strict=True):
+        for path, name in zip(pair.files, returning.files, strict=True):
             path.rename(directory / name)
-        letter.report.unlink()
+        pair.report.unlink()
     except FileNotFoundError:
-        for path, name in zip(letter.files, returning.files, strict=True):
+        for path, name in zip(pair.files, returning.files, strict=True):
             if (directory / name).exists():
                 move_unless_taken(directory / name, path)
         discard(claim)
         return False
     claim.saved(returning.retried(), sync=True)
     return True
-
-
-def purge(letter: DeadLetter) -> int:
-    """Deletes a failed pair; returns how many bytes that frees. The report goes last."""
-    freed = 0
-    for path in (*letter.files, letter.report):
-        with suppress(FileNotFoundError):
-            freed += path.lstat().st_size
-            path.unlink()
-    return freed

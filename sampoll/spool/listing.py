@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sampoll.core.filenames import is_searched, takes_part
+from sampoll.files.files import walk
 from sampoll.spool.scan import Signature
 
 
@@ -18,23 +19,14 @@ def listing(
 ) -> Iterator[tuple[str, Signature]]:
     """The regular files that can belong to pairs, by their path inside `directory`; links, pipes and
     devices are passed over."""
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        try:
-            entries = os.scandir(directory / folder)
-        except FileNotFoundError:
-            if folder:
-                continue
-            raise
-        with entries:
-            for entry in entries:
-                name = f"{folder}/{entry.name}" if folder else entry.name
-                if takes_part(entry.name, suffixes, ready_suffix):
-                    if (signature := _signature_of_regular(entry)) is not None:
-                        yield name, signature
-                elif recursive and is_searched(name) and entry.is_dir(follow_symlinks=False):
-                    folders.append(name)
+    for folder, entries in walk(
+        directory, enters=lambda folder: recursive and is_searched(folder), is_strict=True
+    ):
+        for entry in entries:
+            if takes_part(entry.name, suffixes, ready_suffix):
+                signature = _signature_of_regular(entry)
+                if signature is not None:
+                    yield (f"{folder}/{entry.name}" if folder else entry.name), signature
 
 
 def _signature_of_regular(entry: "os.DirEntry[str]") -> Signature | None:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_version_of, split_name
 from sampoll.core.names import printable
-from sampoll.spool.state import Failure, JobState
+from sampoll.spool.state import JobState
 
 ERROR_SUFFIX = ".error.json"
 

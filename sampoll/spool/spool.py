@@ -11,6 +11,7 @@ from threading import Lock
 
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import AmbiguousPair, CrashedRepeatedly, JobError, TransientJobError
+from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_prompt
 from sampoll.core.names import printable
 from sampoll.core.results import NO_SUMMARY, ResultSummary
@@ -26,7 +27,7 @@ from sampoll.spool.nodes import HeartbeatMonitor, Node, joined
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.results import VERSIONED, Naming, OnExist
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
-from sampoll.spool.state import Failure, retry_delay_seconds
+from sampoll.spool.state import retry_delay_seconds
 
 log = logging.getLogger(__name__)
 

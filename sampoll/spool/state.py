@@ -5,30 +5,17 @@ it. A crash counts only if the job was alone in flight. Otherwise each job in fl
 suspect runs alone, so that the next crash names the culprit.
 """
 
-import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+from sampoll.core.failures import Failure
 from sampoll.core.names import result_path
 
 FIRST_DELAY_SECONDS = 2.0
 LONGEST_DELAY_SECONDS = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One error that a job met. `at` is wall time in seconds since the epoch, for people only; `sha256` has
-    the digests of the files by name, if the failure was final."""
-
-    code: str
-    message: str
-    at: float
-    file: str | None = None
-    field: str | None = None
-    sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

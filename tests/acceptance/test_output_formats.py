@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from globox import AnnotationSet
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
@@ -138,9 +139,11 @@ def test_yolo_lines_have_the_classes_of_data_yaml_and_polygons_that_fill_to_the_
     folders: Folders,
 ) -> None:
     yolo = folders.output / "yolo"
-    assert (yolo / "data.yaml").read_text() == (
-        'train: images\nval: images\nnames:\n  0: "holed"\n  1: "nothing"\n  2: "plain"\n'
-    )
+    assert yaml.safe_load((yolo / "data.yaml").read_text()) == {
+        "train": "images",
+        "val": "images",
+        "names": {0: "holed", 1: "nothing", 2: "plain"},
+    }
     read = AnnotationSet.from_yolo_seg(yolo / "labels", image_folder=folders.input / "done")
     [cat] = list(read)
     assert [box.label for box in cat.boxes] == ["2", "0"]

@@ -164,11 +164,12 @@ def test_the_rights_that_are_documented_are_enough(tmp_path: Path) -> None:
     drop_pair(tmp_path, "bad", {"points": "none"})
     env = {"SAMPOLL_REDIS_PASSWORD": "p"}
     with running_server() as server, server.client() as client:
+        scripts = ("+evalsha", "+script|load")
         keys = ["reset", "on", ">p", "~sam", "~sam:*"]
         client.execute_command(
-            "ACL", "SETUSER", "worker", *keys, "+@stream", "+eval", "+hincrby", "+hget", "+hdel"
+            "ACL", "SETUSER", "worker", *keys, "+@stream", *scripts, "+hincrby", "+hget", "+hdel"
         )
-        client.execute_command("ACL", "SETUSER", "sender", *keys, "+@stream", "+eval", "+get", "+set")
+        client.execute_command("ACL", "SETUSER", "sender", *keys, "+@stream", *scripts, "+get", "+set")
         sender = ("--redis-port", server.port, "--redis-username", "sender", "--stream", "sam")
         sent = sampoll("send", *sender, tmp_path, env=env)
         log = tmp_path / "log"

@@ -11,7 +11,7 @@ from support.segmenters import BoxSegmenter, KeptBoxes
 from support.tiny import tiny_sam
 
 from sampoll.core.jobs import Box, Point, Prompt
-from sampoll.core.protocols import KeepingSegmenter, Segmenter
+from sampoll.core.protocols import CacheableSegmenter, Segmenter
 from sampoll.core.results import Mask
 from sampoll.models.grabcut import GrabCutSegmenter
 from sampoll.models.sam.segmenter import SamSegmenter
@@ -101,7 +101,7 @@ def test_a_mask_has_a_finite_score_and_the_model_a_name(segmenter: Segmenter[Any
 @pytest.mark.parametrize("name", ["sam", "kept"])
 def test_an_embedding_that_is_kept_gives_the_same_masks(name: str) -> None:
     segmenter = MAKERS[name]()
-    assert isinstance(segmenter, KeepingSegmenter)
+    assert isinstance(segmenter, CacheableSegmenter)
     [embedding] = segmenter.embed([image_of(30, 41)])
 
     again = segmenter.unpacked(segmenter.packed(embedding))

@@ -37,7 +37,7 @@ from sampoll.core.jobs import Submission
 from sampoll.core.names import result_path, result_suffix
 from sampoll.core.results import Artifact, Delivery, ResultSummary
 from sampoll.files import files
-from sampoll.spool.failed import dead_letters, retry
+from sampoll.spool.failed import FailedPairs
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.results import Naming, OnExist
 from sampoll.spool.state import JobState
@@ -246,8 +246,9 @@ class SpoolMachine(RuleBasedStateMachine):
     @rule(kill_at=kills)
     def retry(self, kill_at: int | None) -> None:
         def act() -> None:
-            for letter in dead_letters(self.layout):
-                retry(self.layout, letter)
+            failed = FailedPairs(self.layout)
+            for pair in failed.jobs():
+                failed.retry(pair)
 
         # What a cut-off return leaves is due at once here, and not after a while.
         with mock.patch("sampoll.spool.failed.RETURN_SECONDS", 0.0):

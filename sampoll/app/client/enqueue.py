@@ -15,7 +15,7 @@ from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import CutShort, JobError
 from sampoll.core.names import printable
 from sampoll.inputs.discovery import Pair, content_of
-from sampoll.transports.redis.streams.client import StreamJobs
+from sampoll.transports.redis.streams.client import StreamClient
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +26,14 @@ FULL_SECONDS = 0.2
 @dataclass(frozen=True)
 class Queueing:
     """How to put pairs in: while there are fewer than `at_most` jobs in the stream; those that were put in
-    during the last `known_seconds` only if they are to be done `again`."""
+    before only if they are to be done `again`."""
 
     at_most: int
-    known_seconds: int
     again: bool
 
 
 def queue(
-    jobs: StreamJobs, pairs: Iterable[Pair | JobError], queueing: Queueing, *, show_progress: bool
+    jobs: StreamClient, pairs: Iterable[Pair | JobError], queueing: Queueing, *, show_progress: bool
 ) -> tuple[int, str]:
     """Puts every pair in; returns the exit code and a summary in one line."""
     stop = Event()
@@ -52,7 +51,7 @@ def queue(
 
 
 class _Queuer:
-    def __init__(self, jobs: StreamJobs, queueing: Queueing, bar: "tqdm[Any]") -> None:
+    def __init__(self, jobs: StreamClient, queueing: Queueing, bar: "tqdm[Any]") -> None:
         self.queued = self.known = self.failed = 0
         self._jobs = jobs
         self._queueing = queueing
@@ -76,8 +75,7 @@ class _Queuer:
             raise pair
         image, prompt = content_of(pair)
         digest = hashlib.sha256(hashlib.sha256(image).digest() + prompt).hexdigest()
-        known_seconds, again = self._queueing.known_seconds, self._queueing.again
-        if self._jobs.send(pair.name, image, prompt, digest, known_seconds, again=again):
+        if self._jobs.send(pair.name, image, prompt, digest, again=self._queueing.again):
             log.info("%s: queued", printable(pair.name))
             self.queued += 1
         else:

@@ -11,6 +11,7 @@ from sampoll.app.doctor.findings import Finding, error_of, in_units, ok, warning
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import PermissionRefused, SampollError, translated_os_errors
 from sampoll.core.filenames import is_searched
+from sampoll.files.files import walk
 from sampoll.files.space import free_bytes
 from sampoll.files.watch import NETWORK_FILESYSTEMS, Watch, filesystem_of, watches_natively
 from sampoll.spool.layout import Layout
@@ -158,12 +159,7 @@ def _an_event_comes(layout: Layout) -> bool:
 
 def _folders(layout: Layout) -> int:
     """The input and those below it that are searched."""
-    count = 0
-    for directory, names, _ in os.walk(layout.input):
-        here = Path(directory).relative_to(layout.input)
-        names[:] = [name for name in names if is_searched(str(here / name))]
-        count += 1
-    return count
+    return sum(1 for _ in walk(layout.input, enters=is_searched))
 
 
 def _inotify_limit(name: str) -> int | None:

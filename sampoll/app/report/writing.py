@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sampoll.app.failed import FailedPair, failed_in_folder, local_time
+from sampoll.app.failed import failed_in_folder, local_time
 from sampoll.app.report.summaries import Summary, stages_of, summary_of
 from sampoll.app.result_store import CommittedResults
 from sampoll.core.errors import InputUnavailable, JobError, translated_os_errors
+from sampoll.core.failures import FailedJob
 from sampoll.core.names import printable
-from sampoll.files.atomic import replaced_file
+from sampoll.files.atomic import replace_file
 from sampoll.monitoring.templates import page_template
 
 log = logging.getLogger(__name__)
@@ -23,11 +24,11 @@ def write_report(output: Path, input_directory: Path | None) -> tuple[int, str]:
     returns the exit code and a summary in one line."""
     if not output.is_dir():
         raise InputUnavailable(f"no output directory {output}")
-    failed = [] if input_directory is None else failed_in_folder(input_directory).pairs
+    failed = [] if input_directory is None else list(failed_in_folder(input_directory).jobs())
     summaries, unreadable = _summaries(output)
     page = _render(output, summaries, failed, input_directory)
-    with translated_os_errors("write the report to", output), replaced_file(output / REPORT) as file:
-        file.write(page.encode("utf-8", "replace"))
+    with translated_os_errors("write the report to", output):
+        replace_file(output / REPORT, page.encode("utf-8", "replace"))
     summary = f"{output / REPORT}: {len(summaries)} results, {len(failed)} failed pairs"
     if unreadable:
         return JobError.exit_code, f"{summary}, {unreadable} records that cannot be read"
@@ -46,7 +47,7 @@ def _summaries(output: Path) -> tuple[list[Summary], int]:
 
 
 def _render(
-    output: Path, summaries: Sequence[Summary], failed: Sequence[FailedPair], input_directory: Path | None
+    output: Path, summaries: Sequence[Summary], failed: Sequence[FailedJob], input_directory: Path | None
 ) -> str:
     return page_template("sampoll.app.report", "report.html.jinja").render(
         output=printable(str(output.absolute())),
@@ -55,13 +56,13 @@ def _render(
         stages=stages_of(summaries),
         failed=[
             {
-                "name": printable(pair.name),
-                "at": local_time(pair.at),
-                "attempts": pair.attempts,
-                "code": pair.code,
-                "message": printable(pair.message),
+                "name": job.name,
+                "at": local_time(job.last_failure.at),
+                "attempts": job.attempts,
+                "code": job.last_failure.code,
+                "message": printable(job.last_failure.message),
             }
-            for pair in failed
+            for job in failed
         ],
         knows_failures=input_directory is not None,
     )

@@ -32,6 +32,7 @@ class Coco:
     def write(self, results: Results, directory: Path) -> None:
         categories = {label: number for number, label in enumerate(results.labels, start=1)}
         images: list[dict[str, Any]] = []
+        directory.mkdir(parents=True, exist_ok=True)
         with replaced_file(directory / "instances.json") as file:
             info = {"description": "sampoll", "date_created": datetime.now().isoformat(timespec="seconds")}
             file.write(b'{"info":' + orjson.dumps(info) + b',\n"annotations":[')

@@ -6,12 +6,12 @@ https://docs.ultralytics.com/datasets/segment/
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import orjson
+import yaml
 
 from sampoll.core.names import printable
 from sampoll.core.protocols import Results
 from sampoll.core.results import Mask, Segmentation
-from sampoll.files.atomic import replaced_file
+from sampoll.files.atomic import replace_file
 from sampoll.formats.geometry.contours import Polygon, at_least_three, rings_of_parts
 from sampoll.formats.geometry.rings import joined
 from sampoll.formats.geometry.simplify import simplified
@@ -33,10 +33,11 @@ class Yolo:
         classes = {label: number for number, label in enumerate(results.labels)}
         for segmentation in results:
             lines = "".join(self._lines(segmentation, classes))
-            with replaced_file(directory / "labels" / f"{printable(segmentation.name)}.txt") as file:
-                file.write(lines.encode("ascii"))
-        with replaced_file(directory / "data.yaml") as file:
-            file.write(_data_yaml(results.labels))
+            path = directory / "labels" / f"{printable(segmentation.name)}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, lines.encode("ascii"))
+        directory.mkdir(parents=True, exist_ok=True)
+        replace_file(directory / "data.yaml", _data_yaml(results.labels))
 
     def _lines(self, segmentation: Segmentation, classes: dict[str, int]) -> Iterator[str]:
         height, width = segmentation.size
@@ -52,7 +53,6 @@ class Yolo:
 
 
 def _data_yaml(labels: Sequence[str]) -> bytes:
-    """Images belong into images/, beside labels/. JSON's strings are YAML's too."""
-    lines = ["train: images", "val: images", "names:" if labels else "names: {}"]
-    lines += [f"  {number}: {orjson.dumps(label).decode()}" for number, label in enumerate(labels)]
-    return ("\n".join(lines) + "\n").encode()
+    """Images belong into images/, beside labels/."""
+    document = {"train": "images", "val": "images", "names": dict(enumerate(labels))}
+    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False).encode()

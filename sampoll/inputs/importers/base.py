@@ -11,6 +11,7 @@ import orjson
 from sampoll.core.errors import BadPrompt, InputUnavailable
 from sampoll.core.filenames import is_image, split_name
 from sampoll.core.jobs import Box, Prompt
+from sampoll.files.files import files_below
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,11 @@ def files_of(source: Path, suffix: str) -> Iterator[Path]:
     """`source` itself, or the files of this suffix in it and its folders, by name."""
     if not source.exists():
         raise InputUnavailable(f"no file or folder {source}")
-    found = [source] if source.is_file() else sorted(source.rglob(f"*{suffix}"))
-    yield from (path for path in found if path.is_file() and not path.name.startswith("."))
+    if source.is_file():
+        found = [source]
+    else:
+        found = sorted(path for path in files_below(source) if path.name.endswith(suffix))
+    yield from (path for path in found if not path.name.startswith("."))
 
 
 def documents_of(source: Path, kind: str, key: str) -> Iterator[tuple[Path, Mapping[str, Any]] | BadPrompt]:

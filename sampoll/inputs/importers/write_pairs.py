@@ -10,7 +10,7 @@ import orjson
 
 from sampoll.core.errors import AmbiguousPair, BadImage, JobError, OutputExists, translated_os_errors
 from sampoll.core.filenames import PROMPT_SUFFIXES, is_image, split_name
-from sampoll.files.atomic import replaced_file
+from sampoll.files.atomic import replace_file, replaced_file
 from sampoll.inputs.importers.base import AnnotatedImage
 from sampoll.inputs.prompt_file import prompts_document
 
@@ -55,8 +55,8 @@ def _written(image: AnnotatedImage, directory: Path, written: set[str], *, copie
     with translated_os_errors("write pairs to", directory):
         target.parent.mkdir(parents=True, exist_ok=True)
         # The prompt first: a run that watches the directory takes a pair once both are there.
-        with replaced_file(target.with_name(split_name(target.name)[0] + PROMPT_SUFFIX)) as file:
-            file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        prompt = target.with_name(split_name(target.name)[0] + PROMPT_SUFFIX)
+        replace_file(prompt, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
         _put(image.path, target, copies=copies)
     written.add(stem)
     return stem
@@ -74,7 +74,5 @@ def _put(image: Path, target: Path, *, copies: bool) -> None:
         except OSError as error:
             if error.errno not in UNLINKABLE:
                 raise
-    # Under a name that nobody takes, until it is whole.
-    part = target.with_name(f".{target.name}.part")
-    shutil.copyfile(image, part)
-    part.rename(target)
+    with image.open("rb") as original, replaced_file(target) as copy:
+        shutil.copyfileobj(original, copy)

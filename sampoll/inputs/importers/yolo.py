@@ -11,6 +11,8 @@ import yaml
 
 from sampoll.core.errors import BadPrompt, InputUnavailable
 from sampoll.core.jobs import Prompt
+from sampoll.core.names import base_name
+from sampoll.files.files import files_below, walk
 from sampoll.inputs.decode import image_size
 from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, files_of, image_beside, number
 
@@ -24,7 +26,7 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
     beside it, or below `images`."""
     root = source.parent if source.suffix in (".yaml", ".yml") else source
     classes = _classes(source, root)
-    has_folders = root.is_dir() and any(path.is_dir() for path in root.rglob(LABELS))
+    has_folders = root.is_dir() and any(base_name(folder) == LABELS for folder, _ in walk(root))
     for path in files_of(root, ".txt"):
         if path.name == CLASSES or (has_folders and LABELS not in path.relative_to(root).parts):
             continue
@@ -60,7 +62,7 @@ def _place_of_image(label: Path, root: Path, images: Path | None) -> Path:
 def _classes(source: Path, root: Path) -> Mapping[str, str]:
     """Names of classes, from data.yaml or classes.txt; without them, classes are called by their numbers."""
     given = source if source.suffix in (".yaml", ".yml") else root / "data.yaml"
-    lists = sorted(root.rglob(CLASSES)) if root.is_dir() else []
+    lists = sorted(path for path in files_below(root) if path.name == CLASSES)
     try:
         if given.is_file():
             names = yaml.safe_load(given.read_text("utf-8"))["names"]

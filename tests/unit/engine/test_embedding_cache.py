@@ -15,7 +15,7 @@ from support.tiny import tiny_sam
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt
 from sampoll.core.jobs import Box, KnownImage, Point, Prompt
-from sampoll.core.protocols import KeepingSegmenter
+from sampoll.core.protocols import CacheableSegmenter
 from sampoll.core.results import Segmentation
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor
@@ -35,10 +35,10 @@ def tiny() -> SamSegmenter:
 
 
 def test_which_segmenters_have_embeddings_worth_keeping() -> None:
-    assert isinstance(tiny(), KeepingSegmenter)
-    assert isinstance(KeptBoxes(), KeepingSegmenter)
-    assert not isinstance(GrabCutSegmenter(), KeepingSegmenter)
-    assert not isinstance(BoxSegmenter(), KeepingSegmenter)
+    assert isinstance(tiny(), CacheableSegmenter)
+    assert isinstance(KeptBoxes(), CacheableSegmenter)
+    assert not isinstance(GrabCutSegmenter(), CacheableSegmenter)
+    assert not isinstance(BoxSegmenter(), CacheableSegmenter)
 
 
 def test_the_last_used_stay_in_memory() -> None:

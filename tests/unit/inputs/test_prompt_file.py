@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampoll.core.errors import BadPrompt
-from sampoll.core.jobs import Box, Point, Prompt
+from sampoll.core.jobs import Box, Everything, Point, Prompt
 from sampoll.inputs.prompt_file import parse_prompts, prompts_document
 
 
@@ -118,3 +118,22 @@ prompts = st.builds(
 @given(st.lists(prompts, min_size=1, max_size=5))
 def test_the_document_of_prompts_reads_back_as_the_same_prompts(values: list[Prompt]) -> None:
     assert parse({"prompts": prompts_document(values)}) == tuple(values)
+
+
+def test_a_document_that_is_nested_deeply_is_refused_as_any_other() -> None:
+    content = b'{"box": ' + b'{"x0":' * 900 + b"1" + b"}" * 900 + b"}"
+
+    with pytest.raises(BadPrompt, match=r"cat\.json: box"):
+        parse(content)
+
+
+def test_whole_numbers_may_be_written_as_doubles_and_truth_values_are_none() -> None:
+    everything = {"points_per_side": 4.0, "min_mask_region_area": 9.0}
+
+    [prompt] = parse({"everything": everything})
+    assert prompt.everything == Everything(points_per_side=4, min_mask_region_area=9)
+    assert type(prompt.everything.points_per_side) is int
+    assert parse({"box": BOX, "refine": 2.0})[0].refine == 2
+    for document in ({"box": BOX, "refine": True}, {"everything": {"points_per_side": True}}):
+        with pytest.raises(BadPrompt, match="must be a whole number"):
+            parse(document)

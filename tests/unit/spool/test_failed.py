@@ -13,14 +13,15 @@ from support.folders import names_in
 
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import BadPrompt
+from sampoll.core.failures import Failure
 from sampoll.core.names import result_path, result_suffix
 from sampoll.files.files import subdirectories
 from sampoll.formats.opex_record import read_record
-from sampoll.spool.failed import DeadLetter, dead_letters, purge, retry
+from sampoll.spool.failed import FailedPair, FailedPairs
 from sampoll.spool.layout import Layout
 from sampoll.spool.reports import error_report, refused_job
 from sampoll.spool.spool import opened
-from sampoll.spool.state import Failure, JobState
+from sampoll.spool.state import JobState
 
 JOB = "0123456789abcdef" * 2
 
@@ -41,9 +42,9 @@ def bury(layout: Layout, name: str = "a") -> None:
         spool.fail(spool.take(group).state.job_id, BadPrompt("is bad", file=f"{name}.json"))
 
 
-def only(layout: Layout) -> DeadLetter:
-    [letter] = dead_letters(layout)
-    return letter
+def only(layout: Layout) -> FailedPair:
+    [failed] = FailedPairs(layout).jobs()
+    return failed
 
 
 def test_a_report_is_read_back_as_the_job_that_it_is_about() -> None:
@@ -112,8 +113,8 @@ def test_a_suffix_is_found_again_in_the_path_that_was_made_with_it(name: str, su
 
 def test_a_prompt_that_is_called_like_a_report_is_a_prompt(layout: Layout) -> None:
     bury(layout, "a.error")
-    letter = only(layout)
-    assert (letter.path, [path.name for path in letter.files]) == ("a.error", ["a.error.jpg", "a.error.json"])
+    failed = only(layout)
+    assert (failed.path, [path.name for path in failed.files]) == ("a.error", ["a.error.jpg", "a.error.json"])
 
 
 @pytest.mark.parametrize("acts", range(1, 9))
@@ -141,7 +142,7 @@ def test_a_return_that_is_cut_off_anywhere_is_undone_or_complete(layout: Layout,
         mock.patch.object(Path, "unlink", counting("unlink")),
         suppress(Killed),
     ):
-        retry(layout, only(layout))
+        FailedPairs(layout).retry(only(layout))
 
     with (
         mock.patch("time.time", return_value=4e9),  # long after
@@ -159,32 +160,32 @@ def test_a_return_that_is_cut_off_anywhere_is_undone_or_complete(layout: Layout,
     assert subdirectories(layout.deferred) == []
     kept = {p.read_bytes() for p in layout.input.rglob("a.j*")}
     assert kept == {b".jpg", b".json"}
-    letter = only(layout)
-    assert [path.name for path in letter.files] == ["a.jpg", "a.json"]
+    failed = only(layout)
+    assert [path.name for path in failed.files] == ["a.jpg", "a.json"]
 
 
 def test_a_pair_whose_file_goes_while_it_returns_stays_as_it_is(layout: Layout) -> None:
     bury(layout)
-    letter = only(layout)
-    letter.files[1].unlink()
-    assert not retry(layout, letter)
+    failed = only(layout)
+    failed.files[1].unlink()
+    assert not FailedPairs(layout).retry(failed)
     assert names_in(layout.failed) == ["a.error.json", "a.jpg", "sub"]
     assert subdirectories(layout.deferred) == []
 
 
 def test_a_pair_that_is_still_being_put_away_is_not_taken_back(layout: Layout) -> None:
     bury(layout)
-    letter = only(layout)
-    (layout.work / "node" / letter.state.job_id).mkdir(parents=True)
-    assert not retry(layout, letter)
+    failed = only(layout)
+    (layout.work / "node" / failed.state.job_id).mkdir(parents=True)
+    assert not FailedPairs(layout).retry(failed)
     assert names_in(layout.failed) == ["a.error.json", "a.jpg", "a.json", "sub"]
 
 
 def test_only_one_of_two_gets_a_pair_back(layout: Layout) -> None:
     bury(layout)
-    letter = only(layout)
-    assert retry(layout, letter)
-    assert not retry(layout, letter)
-    assert purge(letter) == 0
+    failed = only(layout)
+    assert FailedPairs(layout).retry(failed)
+    assert not FailedPairs(layout).retry(failed)
+    assert FailedPairs(layout).purge(failed) == 0
     [directory] = subdirectories(layout.deferred)
     assert names_in(directory) == ["a.jpg", "a.json"]

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sampoll.core.failures import Failure
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.state import (
     LONGEST_DELAY_SECONDS,
-    Failure,
     JobState,
     retry_delay_seconds,
     was_alone,

@@ -1,54 +1,50 @@
-"""The other end of a stream: jobs put in, results taken out, and the dead letters in between."""
+"""The other end of a stream: jobs put in, results taken out, and the jobs that have failed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sampoll.config.settings import StreamsSettings
+from sampoll.core.failures import FailedJob, Failure, KeptFile
+from sampoll.core.names import printable
 from sampoll.transports.redis.connection import RedisServer, translated
-from sampoll.transports.redis.streams import scripts
+from sampoll.transports.redis.streams.scripts import Scripts
 
 PAGE = 100
-"""Dead letters that are asked for at a time."""
+"""Failed jobs that are asked for at a time."""
+INPUT_KEYS = ("image", "path", "prompt")
 
 
 @dataclass(frozen=True)
-class StreamLetter:
-    """A job that has failed; `content` is its input, as it was sent, except for its id."""
+class FailedEntry(FailedJob):
+    """An entry of the stream of failed jobs, whose id is the job's here. `sent_as` is what its sender called
+    it; `content` is its input, as it was sent, except for that name."""
 
-    entry: str
-    name: str
-    code: str
-    message: str
-    attempts: int
+    sent_as: str
     content: Mapping[str, bytes] = field(repr=False)
 
-    @property
-    def at(self) -> float:
-        """When it failed, in seconds since 1970."""
-        return int(self.entry.partition("-")[0]) / 1000
 
-
-class StreamJobs:
+class StreamClient:
     """Jobs of one stream. ServerUnavailable, PermissionRefused or ConfigurationError say what is wrong."""
 
-    def __init__(self, server: RedisServer, stream: str) -> None:
-        self.stream = stream
+    def __init__(self, server: RedisServer, settings: StreamsSettings) -> None:
+        self.stream = settings.stream
+        self._settings = settings
         self._server = server
         self._client = server.client()
+        self._scripts = Scripts(self._client)
 
     def close(self) -> None:
         self._client.close()
 
-    def send(
-        self, name: str, image: bytes, prompt: bytes, digest: str, known_seconds: int, *, again: bool
-    ) -> bool:
-        """Puts a job in; False if this very one, by name and digest, was put in not longer ago, unless it is
-        to be done `again`."""
+    def send(self, name: str, image: bytes, prompt: bytes, digest: str, *, again: bool) -> bool:
+        """Puts a job in; False if this very one, by name and digest, was put in while its result may still be
+        kept, unless it is to be done `again`."""
         keys = (self.stream, f"{self.stream}:sent:{name}")
         fields = ("id", name, "image", image, "prompt", prompt)
-        arguments = (digest, "0" if again else "1", str(known_seconds), *fields)
+        arguments = (digest, "0" if again else "1", str(self._settings.result_ttl_seconds), *fields)
         with translated(self._server):
-            return bool(self._client.eval(scripts.SEND, len(keys), *keys, *arguments))
+            return bool(self._scripts.send(keys=keys, args=arguments))
 
     def waiting(self) -> int:
         """How many jobs are in the stream, those that are worked on included."""
@@ -70,47 +66,63 @@ class StreamJobs:
         with translated(self._server):
             self._client.xdel(f"{self.stream}:results", entry)
 
-    def letters(self) -> Iterator[StreamLetter]:
-        """The jobs that have failed, the oldest first."""
+    # Jobs that have failed
+
+    @property
+    def retried_by(self) -> str:
+        return f"the workers of {self.stream}"
+
+    def jobs(self) -> Iterator[FailedEntry]:
+        """The oldest first."""
         after = "-"
         while True:
             with translated(self._server):
                 page: Any = self._client.xrange(f"{self.stream}:failed", min=after, count=PAGE)
             for entry, fields in page:
-                yield _letter(entry.decode(), {key.decode(): value for key, value in fields.items()})
+                yield _failed_entry(entry.decode(), {key.decode(): value for key, value in fields.items()})
             if len(page) < PAGE:
                 return
             after = f"({page[-1][0].decode()}"
 
-    def retry(self, letter: StreamLetter) -> bool:
+    def place_of(self, job: FailedEntry) -> str:
+        return f"entry {job.job_id} of {self.stream}:failed"
+
+    def identity_of(self, job: FailedEntry) -> Mapping[str, object]:
+        return {"entry": job.job_id}
+
+    def files_of(self, job: FailedEntry) -> Iterator[KeptFile]:
+        for key, value in job.content.items():
+            yield KeptFile(key, len(value))
+
+    def retry(self, job: FailedEntry) -> bool:
         """Puts a failed job in again; False if somebody else was faster."""
-        fields: dict[str, str | bytes] = {"id": letter.name, **letter.content}
+        fields: dict[str, str | bytes] = {"id": job.sent_as, **job.content}
         arguments = [part for pair in fields.items() for part in pair]
         keys = (self.stream, f"{self.stream}:failed")
         with translated(self._server):
-            return bool(self._client.eval(scripts.RETRY, len(keys), *keys, letter.entry, *arguments))
+            return bool(self._scripts.retry(keys=keys, args=[job.job_id, *arguments]))
 
-    def purge(self, letter: StreamLetter) -> int:
+    def purge(self, job: FailedEntry) -> int:
         """Deletes a failed job for good; the bytes that it took."""
         with translated(self._server):
-            deleted = int(self._client.xdel(f"{self.stream}:failed", letter.entry))
-        return deleted * sum(map(len, letter.content.values()))
+            deleted = int(self._client.xdel(f"{self.stream}:failed", job.job_id))
+        return deleted * sum(map(len, job.content.values()))
 
 
-def _letter(entry: str, fields: Mapping[str, bytes]) -> StreamLetter:
+def _failed_entry(entry: str, fields: Mapping[str, bytes]) -> FailedEntry:
     def text(key: str) -> str:
         return fields.get(key, b"").decode("utf-8", "replace")
 
-    content = {key: fields[key] for key in ("image", "path", "prompt") if key in fields}
-    return StreamLetter(
-        entry, text("id") or entry, text("code"), text("error"), int(text("attempts") or 0), content
-    )
+    at = int(entry.partition("-")[0]) / 1000  # the server's clock, in the entry's id
+    content = {key: fields[key] for key in INPUT_KEYS if key in fields}
+    name, failure = text("id") or entry, Failure(text("code"), text("error"), at)
+    return FailedEntry(printable(name), entry, int(text("attempts") or 0), (failure,), name, content)
 
 
 class StreamInbox:
     """The results of a stream, one after the other; each stays there until it is settled."""
 
-    def __init__(self, jobs: StreamJobs) -> None:
+    def __init__(self, jobs: StreamClient) -> None:
         self._jobs = jobs
         self._next: list[tuple[str, bytes]] = []
         self._entry = "0"

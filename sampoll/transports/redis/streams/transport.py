@@ -110,7 +110,7 @@ class StreamTransport:
                 self._again.append((time.monotonic() + RETRY_SECONDS, submission))
             self._emit(JobDeferred(submission.name, submission.id, error, RETRY_SECONDS))
         else:
-            self._bury(held, error)
+            self._fail(held, error)
 
     def close(self) -> None:
         """Lets other workers have, at once and uncounted, what is neither delivered nor rejected."""
@@ -156,27 +156,26 @@ class StreamTransport:
                 f"{attempts} workers have died, or been stopped hard, while they worked on it"
             )
         if error is not None:
-            self._bury(held, error)
+            self._fail(held, error)
             return None
         return submission
 
-    def _bury(self, held: _Held, error: JobError) -> None:
+    def _fail(self, held: _Held, error: JobError) -> None:
         request, path, submission = held.content.request, held.content.path, held.submission
-        letter: dict[str, str | bytes] = {
+        failed: dict[str, str | bytes] = {
             "id": submission.name,
             "error": str(error),
             "code": error.code,
             "attempts": str(held.attempts),
             "prompt": request.prompt,
         }
-        letter.update({"image": request.image} if path is None else {"path": path})
+        failed.update({"image": request.image} if path is None else {"path": path})
         message = error_message(request, error, self._black_mask(request.image), self._options.segmenter)
-        if self._commit(held, message, letter):
+        if self._commit(held, message, failed):
             self._emit(JobFailed(submission.name, submission.id, error))
 
-    def _commit(self, held: _Held, reply: bytes, letter: Mapping[str, str | bytes] | None = None) -> bool:
-        ttl_seconds = self._options.streams.result_ttl_seconds
-        if self._worker.commit(held.entry, held.submission.name, reply, ttl_seconds, letter or {}):
+    def _commit(self, held: _Held, reply: bytes, failed: Mapping[str, str | bytes] | None = None) -> bool:
+        if self._worker.commit(held.entry, held.submission.name, reply, failed):
             self._let_go(held)
             return True
         self._note_lost(held)

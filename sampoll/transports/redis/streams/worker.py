@@ -21,8 +21,8 @@ from sampoll.core.errors import ConfigurationError, ServerUnavailable
 from sampoll.core.events import Listener, Paused, Resumed, ignore_events
 from sampoll.core.names import printable
 from sampoll.transports.redis.connection import Backoff, RedisServer, refusal
-from sampoll.transports.redis.streams import scripts
 from sampoll.transports.redis.streams.entries import Fields
+from sampoll.transports.redis.streams.scripts import Scripts
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,10 @@ class Worker:
         self._attempts = f"{self.stream}:attempts"
         self._server = server
         self._lease_seconds = lease_seconds
+        self._result_ttl_seconds = streams.result_ttl_seconds
         self._name = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._client = server.client()
+        self._scripts = Scripts(self._client)
         self._stop = Event()
         self._is_over = Event()
         self._may_have_more = True
@@ -113,19 +115,19 @@ class Worker:
     def begin(self, entries: Sequence[str]) -> Sequence[int]:
         """Counts an attempt of each, and returns which one it is; 0 for what is not ours any more."""
         keys, owner = (self.stream, self._attempts), (self.group, self._name)
-        counts: list[int] = self._call(scripts.BEGIN, keys, *owner, *entries)
+        counts: list[int] = self._call(self._scripts.begin, keys, *owner, *entries)
         return counts
 
     def commit(
-        self, entry: str, name: str, reply: bytes, result_ttl_seconds: int, letter: Mapping[str, str | bytes]
+        self, entry: str, name: str, reply: bytes, failed: Mapping[str, str | bytes] | None = None
     ) -> bool:
-        """Publishes a reply, keeps a dead letter, if there is one, and ends the entry; False, with nothing
-        done, if it is not ours any more."""
+        """Publishes a reply, keeps the fields of a job that has `failed`, and ends the entry; False, with
+        nothing done, if it is not ours any more."""
         keys = (self.stream, self.results, self._attempts, self.failed)
-        oldest = str(int(1000 * (time.time() - result_ttl_seconds)))
-        more = [part for pair in letter.items() for part in pair]
+        oldest = str(int(1000 * (time.time() - self._result_ttl_seconds)))
+        more = [part for pair in (failed or {}).items() for part in pair]
         return bool(
-            self._call(scripts.COMMIT, keys, self.group, self._name, entry, name, reply, oldest, *more)
+            self._call(self._scripts.commit, keys, self.group, self._name, entry, name, reply, oldest, *more)
         )
 
     def forget(self, entry: str) -> None:
@@ -135,12 +137,12 @@ class Worker:
     def _release(self, begun: Sequence[str], others: Sequence[str]) -> None:
         keys, owner = (self.stream, self._attempts), (self.group, self._name)
         try:
-            self._client.eval(scripts.RELEASE, len(keys), *keys, *owner, str(len(begun)), *begun, *others)
+            self._scripts.release(keys=keys, args=[*owner, str(len(begun)), *begun, *others])
         except RedisError as error:
             log.warning("%d jobs are others' only after a lease: %s", len(begun) + len(others), error)
 
-    def _call(self, script: str, keys: Sequence[str], *arguments: str | bytes) -> Any:
-        return self._persistently(lambda: self._client.eval(script, len(keys), *keys, *arguments))
+    def _call(self, script: Callable[..., Any], keys: Sequence[str], *arguments: str | bytes) -> Any:
+        return self._persistently(lambda: script(keys=keys, args=arguments))
 
     def _read(
         self, at_most: int, held: Collection[str], *, may_wait: bool
@@ -226,7 +228,8 @@ class Worker:
             if not entries or not self._is_well():
                 continue
             try:
-                lost = client.eval(scripts.BEAT, 1, self.stream, self.group, self._name, *entries)
+                owner = (self.group, self._name)
+                lost = self._scripts.heartbeat(keys=[self.stream], args=[*owner, *entries], client=client)
             except RedisError as error:
                 log.debug("no heartbeat: %s", error)
                 continue

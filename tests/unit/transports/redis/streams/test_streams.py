@@ -9,16 +9,18 @@ from support.redis_servers import Server
 
 from sampoll.config.settings import StreamsSettings
 from sampoll.transports.redis.connection import RedisServer
-from sampoll.transports.redis.streams.client import StreamInbox, StreamJobs
+from sampoll.transports.redis.streams.client import StreamClient, StreamInbox
 from sampoll.transports.redis.streams.worker import Worker
 
 NEVER = Event()
+
+STREAMS = StreamsSettings(stream="jobs", group="group")
 
 
 def joined(server: Server, lease_seconds: float = 30, *, is_well: bool = True) -> Worker:
     worker = Worker(
         RedisServer(port=server.port),
-        StreamsSettings(stream="jobs", group="group"),
+        STREAMS,
         lease_seconds,
         is_well=lambda: is_well,
     )
@@ -38,9 +40,9 @@ def test_of_two_deliveries_one_is_committed(server: Server, client: Any) -> None
     until(lambda: read(second) == [entry], "the second worker to take it")
     assert second.begin([entry]) == [2]
 
-    assert not first.commit(entry, "a", b"late", 60, {})
-    assert second.commit(entry, "a", b"good", 60, {})
-    assert not second.commit(entry, "a", b"again", 60, {})
+    assert not first.commit(entry, "a", b"late")
+    assert second.commit(entry, "a", b"good")
+    assert not second.commit(entry, "a", b"again")
 
     assert [fields[b"reply"] for _, fields in client.xrange("jobs:results")] == [b"good"]
     assert first.begin([entry]) == [0]
@@ -156,12 +158,12 @@ def test_consumers_that_are_long_gone_are_removed(server: Server, client: Any) -
 
 
 def test_a_job_is_put_in_once_unless_it_has_changed_or_is_wanted_again(server: Server, client: Any) -> None:
-    jobs = StreamJobs(RedisServer(port=server.port), "jobs")
+    jobs = StreamClient(RedisServer(port=server.port), STREAMS)
 
-    assert jobs.send("a", b"image", b"{}", "digest", 60, again=False)
-    assert not jobs.send("a", b"image", b"{}", "digest", 60, again=False)
-    assert jobs.send("a", b"image", b"{}", "another", 60, again=False)
-    assert jobs.send("a", b"image", b"{}", "another", 60, again=True)
+    assert jobs.send("a", b"image", b"{}", "digest", again=False)
+    assert not jobs.send("a", b"image", b"{}", "digest", again=False)
+    assert jobs.send("a", b"image", b"{}", "another", again=False)
+    assert jobs.send("a", b"image", b"{}", "another", again=True)
 
     assert jobs.waiting() == 3
     jobs.close()
@@ -170,7 +172,7 @@ def test_a_job_is_put_in_once_unless_it_has_changed_or_is_wanted_again(server: S
 def test_a_result_stays_until_it_is_settled(server: Server, client: Any) -> None:
     for number in range(25):
         client.xadd("jobs:results", {"id": str(number), "reply": json.dumps(number)})
-    jobs = StreamJobs(RedisServer(port=server.port), "jobs")
+    jobs = StreamClient(RedisServer(port=server.port), STREAMS)
     first = StreamInbox(jobs)
     taken = [first.next() for _ in range(3)]
     first.settle()

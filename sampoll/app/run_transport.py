@@ -1,0 +1,37 @@
+"""A transport of one's own, served as those that ship with sampoll are."""
+
+from threading import Event
+from typing import Any
+
+from sampoll.app.assembly import decoding_options, format_options, load_model, service_of
+from sampoll.config.fields import all_settings
+from sampoll.config.resolve import resolve
+from sampoll.core.errors import UsageError
+from sampoll.core.protocols import Transport
+from sampoll.formats.registry import RECORD, load_format, load_formats
+
+
+def run_transport(transport: Transport, *, stop: Event | None = None, **settings: Any) -> None:
+    """Does the jobs of `transport` until it has no more, or `stop` is set, and closes it.
+
+    `settings` are those of `sampoll run`, by their names with underscores: `model="grabcut"`,
+    `max_pixels=10**8`. Decoding, batches, cleaning and formats are the service's. Raises SampollError for
+    whatever keeps it from working at all; UsageError for a setting that there is not, or a bad value.
+    """
+    given = {name.replace("_", "-"): value for name, value in settings.items()}
+    known = {setting.key for setting in all_settings()}
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{name} is no setting of sampoll")
+    chosen = resolve(given, {}).settings
+    options = format_options(chosen)
+    formats = [
+        *load_formats(chosen.outputs.names, options).of_results,
+        load_format(RECORD, options),
+    ]
+    try:
+        model = load_model(chosen.model)
+        decode = model.decode_with(decoding_options(chosen))
+        service_of(chosen, transport, model, decode, formats).run(stop or Event())
+    finally:
+        transport.close()

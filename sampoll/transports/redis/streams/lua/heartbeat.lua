@@ -1,0 +1,12 @@
+-- Keeps entries the caller's for another lease; returns those that are not the caller's any more.
+-- KEYS: stream. ARGV: group, consumer, entries.
+
+local lost = {}
+for i = 3, #ARGV do
+  if owned(KEYS[1], ARGV[1], ARGV[2], ARGV[i]) then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+return lost

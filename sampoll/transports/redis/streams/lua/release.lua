@@ -1,0 +1,14 @@
+-- Lets others have entries at once, the attempts uncounted; returns how many.
+-- KEYS: stream, attempts. ARGV: group, consumer, how many of the entries were begun, entries, those first.
+
+local released = 0
+for i = 4, #ARGV do
+  if owned(KEYS[1], ARGV[1], ARGV[2], ARGV[i]) then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'IDLE', 86400000, 'JUSTID')
+    if i - 4 < tonumber(ARGV[3]) and redis.call('HINCRBY', KEYS[2], ARGV[i], -1) <= 0 then
+      redis.call('HDEL', KEYS[2], ARGV[i])
+    end
+    released = released + 1
+  end
+end
+return released

@@ -1,0 +1,47 @@
+import json
+from threading import Event
+
+import pytest
+from support.folders import BOX
+from support.images import encoded, image_of
+
+import sampoll
+from sampoll.core.errors import UsageError
+from sampoll.transports.memory import MemoryTransport, submission
+
+
+def test_a_transport_of_ones_own_gets_results_in_every_format() -> None:
+    transport = MemoryTransport(
+        [
+            submission("a", encoded(image_of(), "JPEG"), json.dumps(BOX).encode()),
+            submission("bad", b"no image", json.dumps(BOX).encode()),
+        ]
+    )
+
+    sampoll.run_transport(transport, model="support.fakes:boxes", format="png8,labelme")
+
+    assert set(transport.delivered["a"]) == {"png8/.png", "labelme/.json", ".json"}
+    assert isinstance(transport.rejected["bad"], sampoll.BadImage)
+
+
+def test_it_stops_when_it_is_told_to_and_hands_back_the_rest() -> None:
+    stop = Event()
+    stop.set()
+    waiting = [submission("a", b"", b"{}")]
+    transport = MemoryTransport(list(waiting))
+
+    sampoll.run_transport(transport, stop=stop, model="support.fakes:boxes")
+
+    assert transport.waiting == waiting
+
+
+def test_settings_that_there_are_not_and_bad_values_are_refused() -> None:
+    with pytest.raises(UsageError, match="modle is no setting of sampoll"):
+        sampoll.run_transport(MemoryTransport([]), modle="grabcut")
+    with pytest.raises(UsageError, match="max-pixels"):
+        sampoll.run_transport(MemoryTransport([]), model="grabcut", max_pixels=0)
+
+
+def test_what_the_package_exports_is_there() -> None:
+    assert {name for name in sampoll.__all__ if not hasattr(sampoll, name)} == set()
+    assert dir(sampoll) == sorted(sampoll.__all__)
