@@ -1,6 +1,5 @@
 """Failed jobs, wherever they are kept, as `sampoll failed` and the report page deal with them."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,3 @@ def failed_in_stream(settings: Settings) -> FailedJobs[Any]:
     from sampoll.transports.redis.streams.client import StreamClient
 
     return StreamClient(server_of(settings.redis), settings.streams)
-
-
-def local_time(at: float) -> str:
-    """Seconds since 1970 as people read them."""
-    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")

@@ -10,7 +10,6 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from sampoll.app.failed import failed_in_folder, failed_in_stream, local_time
 from sampoll.cli.options import ConfigOption, with_settings
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
@@ -55,7 +54,7 @@ def list_command(
     width = max((len(job.name) for job in jobs), default=0)
     for job in jobs:
         last = job.last_failure
-        typer.echo(f"{job.name:<{width}}  {local_time(last.at)}  {_tries(job)}  {_reason(last)}")
+        typer.echo(f"{job.name:<{width}}  {last.local_time}  {_tries(job)}  {_reason(last)}")
     typer.echo(f"{len(jobs)} failed", err=True)
 
 
@@ -72,7 +71,7 @@ def show(
     for job in _chosen(store, [name]):
         typer.echo(f"{job.name}: failed after {_tries(job)}, {store.place_of(job)}")
         for failure in job.failures:
-            typer.echo(f"  {local_time(failure.at)}  {_reason(failure)}")
+            typer.echo(f"  {failure.local_time}  {_reason(failure)}")
         for file in store.files_of(job):
             typer.echo(f"  {file.place}: {_condition(file)}")
 
@@ -125,6 +124,9 @@ def _store(flags: Mapping[str, Any], input: Path | None, config: Path | None) ->
     given = {**flags, **({} if input is None else {"input": str(input)})}
     resolved = resolve(given, os.environ, config)
     settings = resolved.settings
+
+    from sampoll.app.failed import failed_in_folder, failed_in_stream
+
     if "stream" in flags or ("stream" in resolved.origins and settings.spool.input is None):
         return failed_in_stream(settings)
     if settings.spool.input is None:

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 
@@ -17,6 +18,11 @@ class Failure:
     file: str | None = None
     field: str | None = None
     sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def local_time(self) -> str:
+        """`at` as people read it."""
+        return datetime.fromtimestamp(self.at).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @dataclass(frozen=True)

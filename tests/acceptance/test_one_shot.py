@@ -413,11 +413,12 @@ def test_an_unknown_key_in_the_toml_is_78(tmp_path: Path) -> None:
     assert (run.returncode, "the nearest known name is settle" in run.stderr) == (78, True)
 
 
-def test_help_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["failed", "list", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import sys; sys.argv = ['sampoll', '--help']\n"
-        "import sampoll.cli\n"
-        "try: sampoll.cli.main()\n"
+        f"import sys; sys.argv = ['sampoll', *{arguments}]\n"
+        "from sampoll.cli.main import main\n"
+        "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'cv2', 'redis', 'watchdog', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sampoll.app.failed import failed_in_folder, local_time
+from sampoll.app.failed import failed_in_folder
 from sampoll.app.report.summaries import Summary, stages_of, summary_of
 from sampoll.app.result_store import CommittedResults
 from sampoll.core.errors import InputUnavailable, JobError, translated_os_errors
@@ -57,7 +57,7 @@ def _render(
         failed=[
             {
                 "name": job.name,
-                "at": local_time(job.last_failure.at),
+                "at": job.last_failure.local_time,
                 "attempts": job.attempts,
                 "code": job.last_failure.code,
                 "message": printable(job.last_failure.message),
