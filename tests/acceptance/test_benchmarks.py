@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 import pytest
 from support.process import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 
 def benchmark(module: str, *arguments: object, json_file: Path) -> tuple[str, dict[str, object]]:
     run = subprocess.run(

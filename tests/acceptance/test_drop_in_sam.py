@@ -20,6 +20,8 @@ from support.process import environment, until
 from support.redis_clients import LateSubscriber
 from support.redis_servers import running_server
 
+pytestmark = pytest.mark.slow
+
 BIN = Path(sys.executable).parent
 AS_EVER = {"SAMPOLL_MASK_POLICY": "first", "SAMPOLL_PRECISION": "fp32", "SAMPOLL_ENGINE": "torch"}
 PROMPT = {"points": [{"x": 200, "y": 90, "label": 1}, {"x": 20, "y": 20, "label": 0}]}

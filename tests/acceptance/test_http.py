@@ -6,7 +6,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -150,16 +150,16 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.mark.parametrize("device", WIDTHS)
-def test_people_see_what_runs_what_failed_and_the_last_masks(
-    browser: Browser, folders: Folders, device: str
-) -> None:
+def test_people_see_what_runs_what_failed_and_the_last_masks(browser: Browser, folders: Folders) -> None:
     drop_pair(folders.input, ODD)
-    with watching(folders, *WATCH, "--http-thumbnails") as url:
+    with watching(folders, *WATCH, "--http-thumbnails") as url, ExitStack() as stack:
         until(lambda: metric(url, "sampoll_jobs_total", outcome="done") == 1, "the result")
-        with page_of(browser, f"{url}/", WIDTHS[device], home=url) as page:
+        pages = []
+        for width in WIDTHS.values():
+            page = stack.enter_context(page_of(browser, f"{url}/", width, home=url))
+            pages.append(page)
             assert page.title() == "working: sampoll"
-            assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS[device]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
             picture = page.get_by_role("img", name=f"The masks of {ODD}")
             assert picture.evaluate("image => image.complete && image.naturalWidth") > 0
             plot = page.get_by_role("img", name="Jobs done in each of the last sixty minutes: 1 in all")
@@ -174,9 +174,10 @@ def test_people_see_what_runs_what_failed_and_the_last_masks(
                 "About this service",
             ]
             assert page.get_by_role("status").first.inner_text() == "working"
-            # By itself, and without a word of what did not change.
             page.evaluate("headline.firstChild.mark = 1")
-            drop_pair(folders.input, "<b>bad", prompt={})
+        drop_pair(folders.input, "<b>bad", prompt={})
+        for page in pages:
+            # By itself, and without a word of what did not change.
             page.get_by_role("cell", name="<b>bad", exact=True).wait_for(timeout=30_000)
             assert "bad-prompt: <b>bad.json: needs" in page.locator("#failures").inner_text()
             assert page.evaluate("headline.firstChild.mark") == 1

@@ -61,6 +61,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
     (folder / FILE).unlink()
 
 
+@pytest.mark.slow
 def test_pulled_once_a_checkpoint_is_listed_verified_found_and_used(
     mirror: Mirror, folders: Folders, tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def test_pulled_once_a_checkpoint_is_listed_verified_found_and_used(
     )
 
 
+@pytest.mark.slow
 def test_a_run_can_pull_its_model(mirror: Mirror, folders: Folders, tmp_path: Path) -> None:
     drop_pair(folders.input, "a", image=image_of(64, 64))
     flags = ("--pull", "--mirror", mirror.url, "--home", tmp_path / "home", "--device", "cpu")

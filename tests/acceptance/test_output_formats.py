@@ -309,6 +309,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_the_strict_reader_of_opex_takes_every_record(
     folders: Folders, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

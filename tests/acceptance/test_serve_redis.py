@@ -82,6 +82,7 @@ def test_every_error_is_one_reply_that_old_clients_survive(
     assert f"1 done, {len(SPOILED)} failed" in service.log
 
 
+@pytest.mark.slow
 def test_sixty_large_messages_at_once_are_all_answered(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:

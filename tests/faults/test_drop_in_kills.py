@@ -81,6 +81,7 @@ def some_folders(root: Path) -> Folders:
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--delete_input",)])
 def test_a_kill_at_a_sample_of_points_costs_nothing(
     strace: str, tmp_path: Path, flags: tuple[str, ...]

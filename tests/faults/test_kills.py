@@ -59,6 +59,7 @@ def assert_kills_cost_nothing(strace: str, folders: Folders, durability: str, po
     dropped.assert_everything_ended_once()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_a_kill_at_a_sample_of_points_costs_nothing(strace: str, tmp_path: Path, durability: str) -> None:
     inputs = fresh(tmp_path)

@@ -16,6 +16,8 @@ from unit.spool.test_spool import test_a_living_machine_is_left_alone_when_our_c
 
 from sampoll.spool.layout import Layout
 
+pytestmark = pytest.mark.slow
+
 Judge = Callable[[Folders, Path], None]
 
 

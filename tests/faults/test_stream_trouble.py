@@ -161,7 +161,9 @@ def test_jobs_that_are_deleted_under_way_are_counted_and_the_others_go_on(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seconds", [12, pytest.param(60, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(12, marks=pytest.mark.slow), pytest.param(60, marks=pytest.mark.campaign)]
+)
 def test_whoever_is_killed_every_job_is_answered_once(tmp_path: Path, seconds: float) -> None:
     """Workers and the server, which forces every change to the disk, are killed at random."""
     chosen = random.Random(7)

@@ -205,7 +205,10 @@ def test_a_spool_that_is_a_mount_of_its_own_is_refused_with_the_reason(folders: 
 
 
 @pytest.mark.parametrize("call", ["rename", "mkdir", "fsync", "syncfs", "unlink"])
-@pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EDQUOT", "EROFS"])
+@pytest.mark.parametrize(
+    "error",
+    ["ENOSPC", *(pytest.param(error, marks=pytest.mark.slow) for error in ("EIO", "EDQUOT", "EROFS"))],
+)
 def test_an_error_of_any_call_loses_nothing(strace: str, folders: Folders, call: str, error: str) -> None:
     dropped = Dropped(folders)
     for name in "abc":

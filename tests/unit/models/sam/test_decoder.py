@@ -143,6 +143,7 @@ print(len(masks), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) 
 """
 
 
+@pytest.mark.slow
 def test_many_prompts_on_a_large_image_take_bounded_memory() -> None:
     run = subprocess.run(
         [sys.executable, "-c", MANY_BOXES], env=environment(), capture_output=True, text=True, check=True

@@ -153,6 +153,7 @@ assert "openvino" in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_nobody_is_told_that_a_model_was_converted(tmp_path: Path, strace: str) -> None:
     trace = ("-f", "-qq", "-e", "trace=socket,connect", "-o", os.fspath(tmp_path / "trace"))
     subprocess.run(
