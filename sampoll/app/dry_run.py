@@ -6,7 +6,7 @@ from enum import Enum
 from functools import partial
 
 from sampoll.app.assembly import load_model
-from sampoll.app.run import Plan
+from sampoll.app.plan import Plan
 from sampoll.core.errors import JobError
 from sampoll.core.jobs import Submission
 from sampoll.core.names import base_name, folder_of, printable

@@ -1,21 +1,18 @@
-"""Where the parts meet: settings in, a finished run and its exit code out."""
+"""A run over directories, from its plan to its exit code: one session after the other."""
 
 import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from threading import Event
 
-from sampoll.app.assembly import LoadedModel, decoding_options, format_options, load_model, service_of
+from sampoll.app.assembly import LoadedModel, load_model, service_of
 from sampoll.app.export import write_datasets
+from sampoll.app.plan import Plan
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
-from sampoll.app.skip_done import DoneIndex
 from sampoll.config.settings import Settings
 from sampoll.core.errors import (
-    BadPrompt,
-    ConfigurationError,
     CutShort,
     Fenced,
     InputUnavailable,
@@ -25,61 +22,20 @@ from sampoll.core.errors import (
     StorageTrouble,
 )
 from sampoll.core.events import Listener, ModelLoaded, Paused, Resumed, StopRequested, broadcast
-from sampoll.core.protocols import DatasetFormat, Format
-from sampoll.core.results import ModelInfo
 from sampoll.engine.pipeline import Service
 from sampoll.files.open_files import ignore_lease_breaks
-from sampoll.formats.opex_record import read_record
-from sampoll.formats.registry import RECORD, load_format, load_formats
-from sampoll.inputs.decode import DecodingOptions
-from sampoll.inputs.prompt_file import parse_prompts
 from sampoll.models.registry import Factory, find_factory
 from sampoll.monitoring.console import Tally, progress_bar
 from sampoll.monitoring.job_log import job_log
 from sampoll.monitoring.monitor import Monitor, Place, monitored
 from sampoll.spool.failed import count_reports
-from sampoll.spool.layout import Layout
 from sampoll.spool.probe import probe
-from sampoll.spool.results import Naming, OnExist
-from sampoll.transports.directory.pair_files import CommonPrompt
-from sampoll.transports.directory.transport import DirectoryOptions, DirectoryTransport, directory_transport
+from sampoll.transports.directory.transport import DirectoryTransport, directory_transport
 
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_SECONDS = 30.0
 """Between two looks at directories that could not be used; a session that lasted longer was a good one."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run over directories is made of. The last format is the commit record; data sets are written
-    once the run is over."""
-
-    settings: Settings
-    layout: Layout
-    transport: DirectoryOptions
-    decoding: DecodingOptions
-    formats: Sequence[Format]
-    datasets: Sequence[DatasetFormat] = ()
-
-    def done_index(self, model: ModelInfo) -> DoneIndex:
-        """What was done before by such a run with this model."""
-        settings = format_options(self.settings).settings
-        return DoneIndex(self.layout.output, settings, self.settings.limits.max_prompts, model)
-
-
-def plan_of(settings: Settings, layout: Layout) -> Plan:
-    """The run that the settings ask for."""
-    options = format_options(settings, layout.output, layout.done)
-    chosen = load_formats(settings.outputs.names, options)
-    return Plan(
-        settings,
-        layout,
-        _transport_options(settings),
-        decoding_options(settings),
-        [*chosen.of_results, load_format(RECORD, options)],
-        chosen.of_datasets,
-    )
 
 
 def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) -> tuple[int, str]:
@@ -235,23 +191,3 @@ def _place(plan: Plan) -> Place:
         partial(count_reports, layout),
         plan.settings.spool.rescan_seconds,
     )
-
-
-def _common_prompt(settings: Settings) -> CommonPrompt | None:
-    """The prompt for all images, if there is one; ConfigurationError if it cannot be that."""
-    path, limits = settings.spool.prompt, settings.limits
-    if path is None:
-        return None
-    try:
-        content = path.read_bytes()
-        parse_prompts(content, str(path), limits.max_prompts)
-    except OSError as error:
-        raise ConfigurationError(f"--prompt {path} cannot be read: {error.strerror}") from error
-    except BadPrompt as error:
-        raise ConfigurationError(f"--prompt {error}") from error
-    return CommonPrompt(path.name, content)
-
-
-def _transport_options(settings: Settings) -> DirectoryOptions:
-    naming = Naming(OnExist(settings.spool.on_exist), read_record)
-    return DirectoryOptions(settings.spool, settings.limits, naming, _common_prompt(settings))

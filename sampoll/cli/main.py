@@ -94,7 +94,8 @@ def run(
     set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.app.directories import layout_of
-    from sampoll.app.run import plan_of, run_plan
+    from sampoll.app.plan import plan_of
+    from sampoll.app.run import run_plan
     from sampoll.monitoring.console import log_jobs
 
     if dry:

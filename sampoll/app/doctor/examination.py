@@ -10,7 +10,7 @@ from sampoll.app.doctor.model import check_device, check_model
 from sampoll.app.doctor.redis import check_redis
 from sampoll.app.doctor.self_test import self_test
 from sampoll.app.doctor.storage import check_directories
-from sampoll.app.run import plan_of
+from sampoll.app.plan import plan_of
 from sampoll.config.resolve import Resolved, resolve, unknown_variables
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import SampollError

@@ -15,8 +15,8 @@ import numpy as np
 from sampoll.app.assembly import LoadedModel, service_of
 from sampoll.app.demo import DemoPair, demo_pairs, write_pair
 from sampoll.app.doctor.findings import Finding, Level, error_of, ok, warning
+from sampoll.app.plan import Plan
 from sampoll.app.result_store import CommittedResults
-from sampoll.app.run import Plan
 from sampoll.core.errors import JobError, SampollError, translated_os_errors
 from sampoll.core.events import Event, JobFailed
 from sampoll.core.filenames import DONE, PRIVATE

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sampoll.app.assembly import format_options
-from sampoll.app.run import Plan, plan_of, run_plan
+from sampoll.app.plan import Plan, plan_of
+from sampoll.app.run import run_plan
 from sampoll.cli.exit import end_with
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.sam_image.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta

@@ -1,0 +1,74 @@
+"""What a run over directories is made of, from its settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sampoll.app.assembly import decoding_options, format_options
+from sampoll.app.skip_done import DoneIndex
+from sampoll.config.settings import Settings
+from sampoll.core.errors import (
+    BadPrompt,
+    ConfigurationError,
+)
+from sampoll.core.protocols import DatasetFormat, Format
+from sampoll.core.results import ModelInfo
+from sampoll.formats.opex_record import read_record
+from sampoll.formats.registry import RECORD, load_format, load_formats
+from sampoll.inputs.decode import DecodingOptions
+from sampoll.inputs.prompt_file import parse_prompts
+from sampoll.spool.layout import Layout
+from sampoll.spool.results import Naming, OnExist
+from sampoll.transports.directory.pair_files import CommonPrompt
+from sampoll.transports.directory.transport import DirectoryOptions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run over directories is made of. The last format is the commit record; data sets are written
+    once the run is over."""
+
+    settings: Settings
+    layout: Layout
+    transport: DirectoryOptions
+    decoding: DecodingOptions
+    formats: Sequence[Format]
+    datasets: Sequence[DatasetFormat] = ()
+
+    def done_index(self, model: ModelInfo) -> DoneIndex:
+        """What was done before by such a run with this model."""
+        settings = format_options(self.settings).settings
+        return DoneIndex(self.layout.output, settings, self.settings.limits.max_prompts, model)
+
+
+def plan_of(settings: Settings, layout: Layout) -> Plan:
+    """The run that the settings ask for."""
+    options = format_options(settings, layout.output, layout.done)
+    chosen = load_formats(settings.outputs.names, options)
+    return Plan(
+        settings,
+        layout,
+        _transport_options(settings),
+        decoding_options(settings),
+        [*chosen.of_results, load_format(RECORD, options)],
+        chosen.of_datasets,
+    )
+
+
+def _common_prompt(settings: Settings) -> CommonPrompt | None:
+    """The prompt for all images, if there is one; ConfigurationError if it cannot be that."""
+    path, limits = settings.spool.prompt, settings.limits
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes()
+        parse_prompts(content, str(path), limits.max_prompts)
+    except OSError as error:
+        raise ConfigurationError(f"--prompt {path} cannot be read: {error.strerror}") from error
+    except BadPrompt as error:
+        raise ConfigurationError(f"--prompt {error}") from error
+    return CommonPrompt(path.name, content)
+
+
+def _transport_options(settings: Settings) -> DirectoryOptions:
+    naming = Naming(OnExist(settings.spool.on_exist), read_record)
+    return DirectoryOptions(settings.spool, settings.limits, naming, _common_prompt(settings))
