@@ -222,6 +222,13 @@ def test_every_message_is_documented() -> None:
     assert missing == []
 
 
+def test_the_tests_that_are_named_are_there() -> None:
+    pages = [*DOCS.rglob("*.md"), REPOSITORY / "CONTRIBUTING.md"]
+    named = {path for page in pages for path in re.findall(r"tests/[\w/]+\.py", page.read_text())}
+
+    assert [path for path in sorted(named) if not (REPOSITORY / path).is_file()] == []
+
+
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (REPOSITORY / "mkdocs.yml").read_text()
 

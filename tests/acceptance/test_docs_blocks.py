@@ -53,13 +53,13 @@ WITH_A_TINY_MODEL = f"""#!{sys.executable}
 # The command itself, but for the size of the model behind vit_b.
 import importlib
 import sampoll.models.sam
-from sampoll.cli import main
+from sampoll.cli.main import main
 def build(name, options):
     importlib.import_module("sampoll.models.sam.weights").load_sam = load_tiny
     return original(name, options)
 def load_tiny(name, path):
-    return importlib.import_module("tiny").tiny_sam()
-original, sampoll.segmenters.sam._build = sampoll.segmenters.sam._build, build
+    return importlib.import_module("support.tiny").tiny_sam()
+original, sampoll.models.sam._build = sampoll.models.sam._build, build
 main()
 """
 

@@ -34,7 +34,7 @@ def test_a_mutant_process_is_noticed(
 ) -> None:
     assert mutant in MUTANTS
     monkeypatch.setenv("MUTANT", mutant)
-    monkeypatch.setattr("support.DEADLINE_SECONDS", 15.0)  # some wait for what never comes
+    monkeypatch.setattr("support.process.DEADLINE_SECONDS", 15.0)  # some wait for what never comes
     with pytest.raises(AssertionError):
         judge(folders, tmp_path)
 
