@@ -11,6 +11,6 @@
     OUTPUT/.sampoll/stage/<node>/<job>/  results being written
     OUTPUT/.sampoll/names/             result names that are taken but not yet published
 
-`scan` and `state` decide and are pure; `files`, `nodes`, `claims`, `results`, `endings` and `recovery` act,
+`scan` and `state` decide and are pure; `nodes`, `claims`, `results`, `finish`, `failed` and `recovery` act,
 each act being one rename or one write.
 """

@@ -25,7 +25,7 @@ def finish(layout: Layout, claim: Claim) -> None:
     discard(claim)
 
 
-def bury(layout: Layout, claim: Claim) -> None:
+def move_to_failed(layout: Layout, claim: Claim) -> None:
     """Moves the inputs of a rejected job to failed/, and says why beside them. May be repeated."""
     claim = _keep(claim, layout.failed, beside=ERROR_SUFFIX)
     report = error_report(claim.state)

@@ -19,7 +19,7 @@ class Step(Enum):
     """What a job found in a work directory needs next."""
 
     FINISH = auto()
-    BURY = auto()
+    MOVE_TO_FAILED = auto()
     GIVE_BACK = auto()
     GIVE_UP = auto()
     TRY = auto()
@@ -30,7 +30,7 @@ def next_step(state: JobState, *, is_complete: bool, is_committed: bool, max_att
     if is_committed:
         return Step.FINISH
     if state.rejected:
-        return Step.BURY
+        return Step.MOVE_TO_FAILED
     if not is_complete or not state.files:
         return Step.GIVE_BACK
     if state.strikes >= max_attempts:

@@ -18,8 +18,7 @@ from sampoll.core.results import NO_SUMMARY, ResultSummary
 from sampoll.files.files import identity_of, subdirectories, sync_filesystem
 from sampoll.files.open_files import is_being_written
 from sampoll.files.presence import Describe, Machine, nothing_to_say
-from sampoll.spool import claims, recovery, results
-from sampoll.spool import finish as endings
+from sampoll.spool import claims, finish, recovery, results
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
@@ -210,7 +209,7 @@ class Spool:
     def finish(self, claim: Claim) -> None:
         """Ends a job whose results are published."""
         with self._closing(claim):
-            endings.finish(self._layout, claim)
+            finish.finish(self._layout, claim)
 
     def fail(self, job_id: str, error: JobError) -> float | None:
         """Ends a job in failed/; or defers it, if that may help, and returns for how many seconds."""
@@ -221,13 +220,13 @@ class Spool:
             self._park(self._opened(claim.saved(claim.state.deferred(failure, delay), sync=self._syncs)))
             return delay
         failure = replace(failure, sha256=claims.digests(claim))
-        self.bury(self._opened(claim.saved(claim.state.refused(failure), sync=self._syncs)))
+        self.move_to_failed(self._opened(claim.saved(claim.state.refused(failure), sync=self._syncs)))
         return None
 
-    def bury(self, claim: Claim) -> None:
+    def move_to_failed(self, claim: Claim) -> None:
         """Ends a job that was refused."""
         with self._closing(claim):
-            endings.bury(self._layout, claim)
+            finish.move_to_failed(self._layout, claim)
 
     def give_back(self, claim: Claim) -> JobError | None:
         """Undoes a claim. A job that has a history, or whose name is taken in the input by now, is kept whole

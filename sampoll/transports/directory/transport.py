@@ -229,8 +229,8 @@ class DirectoryTransport:
                     summary = self._spool.summary_of(claim)
                     self._spool.finish(claim)
                     self._emit(JobDone(state.path, state.job_id, state.published_path, summary))
-                case Step.BURY:
-                    self._spool.bury(claim)
+                case Step.MOVE_TO_FAILED:
+                    self._spool.move_to_failed(claim)
                     last = state.failures[-1]
                     self._emit(JobFailed(state.path, state.job_id, JobError(last.message)))
                 case Step.GIVE_UP:

@@ -34,7 +34,7 @@ def layout(tmp_path: Path) -> Layout:
     return layout
 
 
-def bury(layout: Layout, name: str = "a") -> None:
+def move_to_failed(layout: Layout, name: str = "a") -> None:
     for suffix in (".jpg", ".json"):
         (layout.input / f"{name}{suffix}").write_bytes(suffix.encode())
     with opened(layout, SpoolSettings(settle_seconds=0, durability="off")) as spool:
@@ -112,14 +112,14 @@ def test_a_suffix_is_found_again_in_the_path_that_was_made_with_it(name: str, su
 
 
 def test_a_prompt_that_is_called_like_a_report_is_a_prompt(layout: Layout) -> None:
-    bury(layout, "a.error")
+    move_to_failed(layout, "a.error")
     failed = only(layout)
     assert (failed.path, [path.name for path in failed.files]) == ("a.error", ["a.error.jpg", "a.error.json"])
 
 
 @pytest.mark.parametrize("acts", range(1, 9))
 def test_a_return_that_is_cut_off_anywhere_is_undone_or_complete(layout: Layout, acts: int) -> None:
-    bury(layout)
+    move_to_failed(layout)
     real = {act: getattr(Path, act) for act in ("rename", "mkdir", "unlink")}
     left = acts
 
@@ -152,7 +152,7 @@ def test_a_return_that_is_cut_off_anywhere_is_undone_or_complete(layout: Layout,
             claim = spool.take_deferred(deferral)
             assert claim is not None
             if claim.state.rejected:
-                spool.bury(claim)
+                spool.move_to_failed(claim)
             elif claim.is_complete:
                 spool.fail(claim.state.job_id, BadPrompt("is still bad"))
             else:
@@ -165,7 +165,7 @@ def test_a_return_that_is_cut_off_anywhere_is_undone_or_complete(layout: Layout,
 
 
 def test_a_pair_whose_file_goes_while_it_returns_stays_as_it_is(layout: Layout) -> None:
-    bury(layout)
+    move_to_failed(layout)
     failed = only(layout)
     failed.files[1].unlink()
     assert not FailedPairs(layout).retry(failed)
@@ -174,7 +174,7 @@ def test_a_pair_whose_file_goes_while_it_returns_stays_as_it_is(layout: Layout) 
 
 
 def test_a_pair_that_is_still_being_put_away_is_not_taken_back(layout: Layout) -> None:
-    bury(layout)
+    move_to_failed(layout)
     failed = only(layout)
     (layout.work / "node" / failed.state.job_id).mkdir(parents=True)
     assert not FailedPairs(layout).retry(failed)
@@ -182,7 +182,7 @@ def test_a_pair_that_is_still_being_put_away_is_not_taken_back(layout: Layout) -
 
 
 def test_only_one_of_two_gets_a_pair_back(layout: Layout) -> None:
-    bury(layout)
+    move_to_failed(layout)
     failed = only(layout)
     assert FailedPairs(layout).retry(failed)
     assert not FailedPairs(layout).retry(failed)

@@ -389,8 +389,8 @@ def test_a_failure_that_could_not_be_reported_is_reported_by_the_next_process(
 
     with spool_in(layout) as spool:
         [claim] = spool.recover()
-        assert spool.next_step(claim) is Step.BURY
-        spool.bury(claim)
+        assert spool.next_step(claim) is Step.MOVE_TO_FAILED
+        spool.move_to_failed(claim)
     assert sorted(p.name for p in layout.failed.iterdir()) == ["a.error.json", "a.jpg", "a.json"]
 
 
@@ -469,8 +469,8 @@ def test_a_burial_that_was_cut_off_is_completed(layout: Layout, monkeypatch: pyt
 
     with spool_in(layout) as spool:
         [claim] = spool.recover()
-        assert spool.next_step(claim) is Step.BURY
-        spool.bury(claim)
+        assert spool.next_step(claim) is Step.MOVE_TO_FAILED
+        spool.move_to_failed(claim)
 
     assert sorted(p.name for p in layout.failed.iterdir()) == ["a.error.json", "a.jpg", "a.json"]
 
