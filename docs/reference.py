@@ -71,7 +71,7 @@ def _row(setting: Setting) -> str:
     values = "`true`, `false`" if is_switch else ", ".join(_value(v) for v in _values(setting))
     default = f"`{setting.default}`" if setting.default else ""
     more = f" [More]({MORE[setting.key]})" if setting.key in MORE else ""
-    return f"| {name} | {values} | {default} | {setting.field.description}{more} |"
+    return f"| {name} | {values} | {default} | {setting.help}{more} |"
 
 
 def _values(setting: Setting) -> list[str]:

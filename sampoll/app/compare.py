@@ -10,12 +10,9 @@ from sampoll.config.settings import ModelSettings, Settings
 from sampoll.core.errors import UsageError
 from sampoll.inputs.decode import decode_image
 from sampoll.inputs.discovery import image_files, read_image
-from sampoll.models.registry import find_factory, load_segmenter
-from sampoll.models.sam import checkpoint_of
-from sampoll.models.sam.segmenter import SamSegmenter
-from sampoll.models.sam.weights import MODELS, load_sam
+from sampoll.models.registry import find_factory, load_segmenter, models_that
 from sampoll.models.shared.device import chosen_engine, torch_device, variants
-from sampoll.models.shared.fidelity import GATES, Fidelity, compare
+from sampoll.models.shared.fidelity import GATES, ComparableSegmenter, Fidelity, compare
 
 HEADER = (
     "",
@@ -85,8 +82,10 @@ def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
     A JobError names an image that cannot be read; other SampollErrors say what keeps it from working at all.
     """
     model, limits = settings.model, settings.limits
-    if model.model not in MODELS:
-        raise UsageError(f"--model {model.model} is none of {', '.join(MODELS)}: there is nothing to compare")
+    original = getattr(find_factory(model), "original", None)
+    if original is None:
+        names = ", ".join(models_that("original"))
+        raise UsageError(f"--model {model.model} is none of {names}: there is nothing to compare")
     images = [
         decode_image(read_image(path, limits.max_image_bytes), str(path), limits.max_pixels)
         for path in image_files(paths)
@@ -96,8 +95,7 @@ def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
     segmenters = {
         f"{engine}, {precision}": _segmenter(model, engine, precision) for engine, precision in _chosen(model)
     }
-    original = load_sam(model.model, checkpoint_of(model.model, model)).to(torch_device(model.device))
-    seconds, found = compare(original, segmenters, images)
+    seconds, found = compare(original(model), segmenters, images)
     return Comparison(model.model, seconds, found)
 
 
@@ -117,8 +115,8 @@ def _chosen(model: ModelSettings) -> list[tuple[str, str]]:
     return found
 
 
-def _segmenter(model: ModelSettings, engine: str, precision: str) -> SamSegmenter:
+def _segmenter(model: ModelSettings, engine: str, precision: str) -> ComparableSegmenter:
     options = model.model_copy(update={"engine": engine, "precision": precision})
-    segmenter = load_segmenter(options, find_factory(options))
-    assert isinstance(segmenter, SamSegmenter)
-    return segmenter
+    segmenter: Any = load_segmenter(options, find_factory(options))
+    comparable: ComparableSegmenter = segmenter
+    return comparable

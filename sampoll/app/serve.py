@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 BLACK_PIXEL = (1, 1)
 SLOTS_AN_IMAGE = 4
 """Jobs that a worker holds for each image of a batch: its model stays busy, and the rest is for others."""
-SAM_MODELS = ("vit_b", "vit_l", "vit_h")
 
 
 def serve_redis(
@@ -148,7 +147,7 @@ def _serve(
 def segmenter_meta(settings: ModelSettings) -> dict[str, str]:
     """What replies say about the model, in the words of the SAM image."""
     return {
-        "type": "sam" if settings.model in SAM_MODELS else settings.model,
+        "type": str(getattr(find_factory(settings), "reply_type", settings.model)),
         "model_type": settings.model,
         "model_file": "" if settings.checkpoint is None else str(settings.checkpoint),
     }

@@ -12,7 +12,8 @@ from sampoll.cli.logs import set_up_logging
 from sampoll.cli.options import ConfigOption, ImagesArgument, with_settings
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ModelUnavailable, translated_os_errors
-from sampoll.models.checkpoints import OFFICIAL, is_official, kept_at, official
+from sampoll.models.checkpoints import fetch, is_official, kept_at
+from sampoll.models.registry import official_checkpoint, official_checkpoints
 
 app = typer.Typer(
     name="models",
@@ -20,7 +21,9 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-NameArgument: TypeAlias = Annotated[str, typer.Argument(help="vit_b, vit_l or vit_h.", metavar="MODEL")]
+NameArgument: TypeAlias = Annotated[
+    str, typer.Argument(help="A model that `sampoll models list` shows.", metavar="MODEL")
+]
 
 
 @app.callback()
@@ -33,7 +36,7 @@ def _common() -> None:
 def list_command(flags: dict[str, Any], config: ConfigOption = None) -> None:
     """The official checkpoints: which are here, how large they are, and where they come from."""
     home = resolve(flags, os.environ, config).settings.model.home
-    for checkpoint in OFFICIAL.values():
+    for checkpoint in official_checkpoints().values():
         path = kept_at(checkpoint, home)
         typer.echo(f"{checkpoint.model}  {'here' if path.is_file() else 'not here'}: {path}")
         typer.echo(f"  {checkpoint.size / 1e6:,.0f} MB, {checkpoint.licence}, {checkpoint.url}")
@@ -46,12 +49,10 @@ def pull(flags: dict[str, Any], name: NameArgument, config: ConfigOption = None)
     """Download the official checkpoint of a model, going on where an earlier download ended."""
     resolved = resolve(flags, os.environ, config)
     set_up_logging(resolved, show_progress=sys.stderr.isatty())
-    settings, checkpoint = resolved.settings.model, official(name)
+    settings, checkpoint = resolved.settings.model, official_checkpoint(name)
     path = kept_at(checkpoint, settings.home)
     if not path.is_file():
-        from sampoll.models.download import download, wanted_of
-
-        download(wanted_of(checkpoint, settings.mirror), path, show_progress=sys.stderr.isatty())
+        fetch(checkpoint, settings.mirror, path)
     typer.echo(path)
 
 
@@ -66,7 +67,8 @@ def verify(
 ) -> None:
     """Compare checkpoints with the sha256 of the official ones."""
     home = resolve(flags, os.environ, config).settings.model.home
-    chosen = [official(name) for name in names] if names else list(OFFICIAL.values())
+    known = official_checkpoints()
+    chosen = [official_checkpoint(name) for name in names] if names else list(known.values())
     wrong = 0
     for checkpoint in chosen:
         path = kept_at(checkpoint, home)
@@ -84,7 +86,7 @@ def verify(
 @with_settings("home")
 def path(flags: dict[str, Any], name: NameArgument, config: ConfigOption = None) -> None:
     """Print where the official checkpoint of a model is; 69 if it is not here."""
-    checkpoint = official(name)
+    checkpoint = official_checkpoint(name)
     found = kept_at(checkpoint, resolve(flags, os.environ, config).settings.model.home)
     if not found.is_file():
         raise ModelUnavailable(f"{found} is not there: run `sampoll models pull {name}`")

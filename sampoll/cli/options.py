@@ -71,8 +71,7 @@ def _parameters(settings: Iterable[Setting]) -> list[inspect.Parameter]:
             *(name for name in names if name),
             # Text here and everywhere: the settings check it, whichever way it came.
             metavar=None if is_flag else setting.extra("metavar"),
-            help=f"{setting.field.description}"
-            + ("" if is_flag or not setting.default else f" (default: {setting.default})"),
+            help=setting.help + ("" if is_flag or not setting.default else f" (default: {setting.default})"),
             rich_help_panel=setting.section.capitalize(),
             show_default=False,
         )

@@ -3,13 +3,13 @@
 import json
 import os
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sampoll.cli.options import ConfigOption, with_settings
+from sampoll.config.plugins import IMPORTERS, plugins
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import JobError
 
@@ -20,20 +20,13 @@ app = typer.Typer(
 )
 
 
-class Kind(Enum):
-    """What a data set is in."""
-
-    COCO = "coco"
-    YOLO = "yolo"
-    LABELME = "labelme"
-    OPEX = "opex"
-    CSV = "csv"
-
-
 @app.command("import")
 def import_command(
     source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder.", metavar="SOURCE")],
-    kind: Annotated[Kind, typer.Option("--from", help="What the annotations are in.")],
+    kind: Annotated[
+        str,
+        typer.Option("--from", help="What the annotations are in.", metavar="|".join(plugins(IMPORTERS))),
+    ],
     to: Annotated[Path, typer.Option("--to", help="Where the pairs go: the input of a run.", metavar="DIR")],
     images: Annotated[
         Path | None, typer.Option(help="Where the images are, if not with the annotations.", metavar="DIR")
@@ -43,12 +36,12 @@ def import_command(
     """Make pairs of a data set's boxes and points. The data set stays as it is."""
     from tqdm import tqdm
 
-    from sampoll.inputs.importers.registry import KINDS
+    from sampoll.inputs.importers.registry import load_importer
     from sampoll.inputs.importers.write_pairs import write_pairs
 
     made = failed = 0
     has_folders = False
-    results = write_pairs(KINDS[kind.value](source, images), to, copies=copy)
+    results = write_pairs(load_importer(kind)(source, images), to, copies=copy)
     for result in tqdm(results, unit="image", disable=not sys.stderr.isatty()):
         if isinstance(result, JobError):
             typer.echo(str(result), err=True)

@@ -8,9 +8,12 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from sampoll.config.plugins import plugins
 from sampoll.config.settings import NamedPath, Settings
 
 ENVIRONMENT_PREFIX = "SAMPOLL_"
+NOT_CHOSEN = ("opex", "overlay")
+"""Formats that are not chosen by name: the record is always written, the overlay has a flag of its own."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,15 @@ class Setting:
         """Whether it can be given on the command line."""
         extra = self.field.json_schema_extra
         return isinstance(extra, dict) and bool(extra["is_flag"])
+
+    @property
+    def help(self) -> str:
+        """What it means, for people; the names of plug-ins in it are those that are installed here."""
+        extra = self.field.json_schema_extra
+        assert isinstance(extra, dict)
+        groups: Any = extra["named_by"]
+        names = [name for group in groups for name in plugins(group) if name not in NOT_CHOSEN]
+        return str(self.field.description).replace("{names}", ", ".join(names))
 
     def extra(self, name: str) -> str:
         extra = self.field.json_schema_extra

@@ -5,6 +5,7 @@ the parts get: none sees another's.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -20,6 +21,7 @@ from pydantic import (
     field_validator,
 )
 
+from sampoll.config.plugins import DATASETS, FORMATS, SEGMENTERS
 from sampoll.core.filenames import PAIR_SUFFIXES
 
 LOOPBACK = "127.0.0.1"
@@ -79,10 +81,23 @@ NamedPath = Annotated[Path, BeforeValidator(_named)]
 
 
 def _setting(
-    default: Any, key: str, help: str, *, metavar: str = "", short: str = "", is_flag: bool = True
+    default: Any,
+    key: str,
+    help: str,
+    *,
+    metavar: str = "",
+    short: str = "",
+    is_flag: bool = True,
+    named_by: Sequence[str] = (),
 ) -> Any:
-    """A field whose flag, if it is one, variable and TOML key are `key`."""
-    extra: dict[str, Any] = {"metavar": metavar, "short": short, "is_flag": is_flag}
+    """A field whose flag, if it is one, variable and TOML key are `key`. In its help, {names} are those of
+    the groups of plug-ins `named_by`."""
+    extra: dict[str, Any] = {
+        "metavar": metavar,
+        "short": short,
+        "is_flag": is_flag,
+        "named_by": list(named_by),
+    }
     return Field(default, alias=key, description=help, json_schema_extra=extra)
 
 
@@ -183,7 +198,11 @@ class ModelSettings(_Section):
     """What segments, and on what."""
 
     model: str = _setting(
-        "vit_b", "model", "grabcut, vit_b, vit_l, vit_h, or package.module:factory.", metavar="NAME"
+        "vit_b",
+        "model",
+        "{names}, or package.module:factory.",
+        metavar="NAME",
+        named_by=(SEGMENTERS,),
     )
     checkpoint: NamedPath | None = _setting(
         None, "checkpoint", "Weights of the model: an official .pth, or .safetensors.", metavar="FILE"
@@ -317,8 +336,9 @@ class OutputSettings(_Section):
     formats: Annotated[tuple[str, ...], BeforeValidator(_listed)] = _setting(
         ("png",),
         "format",
-        "Write this too, besides OPEX: png, png8, indexed, labelme, yolo, coco. May be repeated.",
+        "Write this too, besides OPEX: {names}. May be repeated.",
         metavar="NAME",
+        named_by=(FORMATS, DATASETS),
     )
     overlay: bool = _setting(
         False,

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -86,6 +87,11 @@ def read_regular(path: Path) -> bytes:
     """The content of a regular file; OSError for a link (ELOOP) or anything else (EINVAL)."""
     with opened_regular(path) as file:
         return file.readall()
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def create_file(path: Path, content: bytes, *, sync: bool) -> None:

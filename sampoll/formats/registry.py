@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
+from typing import Any
 
-from sampoll.core.errors import UsageError
+from sampoll.config.plugins import DATASETS, FORMATS, PluginBroken, load, plugins
+from sampoll.core.errors import ConfigurationError, UsageError
 from sampoll.core.protocols import DatasetFormat, Format
 from sampoll.formats.options import FormatOptions
-
-FORMATS = "sampoll.formats"
-
-
-DATASETS = "sampoll.datasets"
-
 
 RECORD = "opex"
 """The format that is always written, and last."""
@@ -27,28 +23,33 @@ class Formats:
 
 
 def load_format(name: str, options: FormatOptions) -> Format:
-    """The format of this name for single results."""
-    (point,) = entry_points(group=FORMATS, name=name)
-    rendering: Format = point.load()(options)
+    """The format of this name for single results; ConfigurationError if it cannot be imported."""
+    rendering: Format = _loaded(plugins(FORMATS)[name])(options)
     return rendering
 
 
 def result_formats(names: Sequence[str]) -> list[str]:
     """Of these names, those of formats for single results, but for the record."""
-    known = {point.name for point in entry_points(group=FORMATS)}
+    known = plugins(FORMATS)
     return [name for name in names if name in known and name != RECORD]
 
 
 def load_formats(names: Sequence[str], options: FormatOptions) -> Formats:
-    """The formats of these names, but for the record, which is not to be chosen; UsageError for a name that
-    is none."""
-    of_results = {point.name: point for point in entry_points(group=FORMATS)}
-    of_datasets = {point.name: point for point in entry_points(group=DATASETS)}
+    """The formats of these names, but for the record, which is not to be chosen. UsageError for a name that
+    is none, ConfigurationError for a format that cannot be imported."""
+    of_results, of_datasets = plugins(FORMATS), plugins(DATASETS)
     for name in names:
         if name not in of_results and name not in of_datasets:
             known = ", ".join(sorted({*of_results, *of_datasets}))
             raise UsageError(f"no {name!r} among formats (--format): {known}")
     return Formats(
-        [of_results[name].load()(options) for name in result_formats(names)],
-        [of_datasets[name].load()(options) for name in names if name in of_datasets],
+        [_loaded(of_results[name])(options) for name in result_formats(names)],
+        [_loaded(of_datasets[name])(options) for name in names if name in of_datasets],
     )
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        return load(point)
+    except PluginBroken as error:
+        raise ConfigurationError(f"--format {point.name}: {error}") from error

@@ -1,13 +1,15 @@
-"""The official checkpoints of SAM, and where they are kept on this machine."""
+"""Official checkpoints, and where they are kept on this machine. Which there are, each family knows."""
 
-import hashlib
-from collections.abc import Mapping
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
-from sampoll.core.errors import UsageError
+from sampoll.config.settings import ModelSettings
+from sampoll.core.errors import ModelUnavailable
+from sampoll.files.files import sha256_of
 
 FOLDER = "checkpoints"
 
@@ -22,41 +24,6 @@ class Checkpoint:
     size: int  # bytes
     sha256: str
     licence: str = "Apache-2.0"
-
-
-_AT = "https://dl.fbaipublicfiles.com/segment_anything"
-_LISTED = (
-    Checkpoint(
-        "vit_b",
-        "sam_vit_b_01ec64.pth",
-        f"{_AT}/sam_vit_b_01ec64.pth",
-        375_042_383,
-        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-    ),
-    Checkpoint(
-        "vit_l",
-        "sam_vit_l_0b3195.pth",
-        f"{_AT}/sam_vit_l_0b3195.pth",
-        1_249_524_607,
-        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
-    ),
-    Checkpoint(
-        "vit_h",
-        "sam_vit_h_4b8939.pth",
-        f"{_AT}/sam_vit_h_4b8939.pth",
-        2_564_550_879,
-        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
-    ),
-)
-OFFICIAL: Mapping[str, Checkpoint] = {checkpoint.model: checkpoint for checkpoint in _LISTED}
-"""https://github.com/facebookresearch/segment-anything#model-checkpoints"""
-
-
-def official(model: str) -> Checkpoint:
-    """The checkpoint of a model; UsageError if it has none."""
-    if model not in OFFICIAL:
-        raise UsageError(f"no official checkpoint for {model!r}: there are {', '.join(OFFICIAL)}")
-    return OFFICIAL[model]
 
 
 def home_of(home: Path | None) -> Path:
@@ -76,6 +43,30 @@ def is_official(path: Path, checkpoint: Checkpoint) -> bool:
     return sha256_of(path) == checkpoint.sha256
 
 
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def checkpoint_file(official: Checkpoint, options: ModelSettings) -> Path:
+    """The file of weights: the one that was named, or the official one, fetched if that was asked for;
+    ModelUnavailable if it is not there."""
+    if options.checkpoint is not None:
+        if os.path.isfile(options.checkpoint):  # noqa: PTH113  False, too, where we may not look
+            return options.checkpoint
+        raise ModelUnavailable(
+            f"no checkpoint at {options.checkpoint}: correct --checkpoint, or use --model grabcut, "
+            "which needs none"
+        )
+    path = kept_at(official, options.home)
+    if not os.path.isfile(path):  # noqa: PTH113
+        if not options.pull:
+            raise ModelUnavailable(
+                f"{official.model} needs its weights: run `sampoll models pull {official.model}`, or add "
+                "--pull, or give --checkpoint FILE; --model grabcut needs none"
+            )
+        fetch(official, options.mirror, path)
+    return path
+
+
+def fetch(checkpoint: Checkpoint, mirror: str | None, path: Path) -> None:
+    """Downloads a checkpoint from where its authors have it, or from a mirror; as `download`."""
+    from sampoll.models.download import Download, download
+
+    url = checkpoint.url if mirror is None else f"{mirror.rstrip('/')}/{checkpoint.file}"
+    download(Download(url, checkpoint.size, checkpoint.sha256), path, show_progress=sys.stderr.isatty())

@@ -15,7 +15,7 @@ import requests
 from tqdm import tqdm
 
 from sampoll.core.errors import CutShort, ModelUnavailable, StorageTrouble, translated_os_errors
-from sampoll.models.checkpoints import Checkpoint, sha256_of
+from sampoll.files.files import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ PART = ".part"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Download:
     """What a URL must give: so many bytes with this digest."""
 
     url: str
@@ -38,14 +38,8 @@ class Wanted:
     sha256: str
 
 
-def wanted_of(checkpoint: Checkpoint, mirror: str | None) -> Wanted:
-    """A checkpoint from where its authors have it, or from a mirror."""
-    url = checkpoint.url if mirror is None else f"{mirror.rstrip('/')}/{checkpoint.file}"
-    return Wanted(url, checkpoint.size, checkpoint.sha256)
-
-
 def download(
-    wanted: Wanted, path: Path, *, show_progress: bool, stalled_seconds: float = STALLED_SECONDS
+    wanted: Download, path: Path, *, show_progress: bool, stalled_seconds: float = STALLED_SECONDS
 ) -> None:
     """Puts what is wanted at `path`, going on with what an earlier download left.
 
@@ -54,7 +48,7 @@ def download(
     """
     with translated_os_errors("download to", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path) as part:
+        with _exclusive_lock(path) as part:
             if path.is_file():  # another process was faster
                 return
             _check_room(wanted, part)
@@ -74,7 +68,7 @@ def download(
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[Path]:
+def _exclusive_lock(path: Path) -> Iterator[Path]:
     """The unfinished file, while nobody else works on it; CutShort if somebody does."""
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         try:
@@ -84,7 +78,7 @@ def _alone(path: Path) -> Iterator[Path]:
         yield path.with_name(path.name + PART)
 
 
-def _check_room(wanted: Wanted, part: Path) -> None:
+def _check_room(wanted: Download, part: Path) -> None:
     missing = wanted.size - _size_of(part)
     free = shutil.disk_usage(part.parent).free
     if free < missing:
@@ -94,7 +88,7 @@ def _check_room(wanted: Wanted, part: Path) -> None:
         )
 
 
-def _fetch(wanted: Wanted, part: Path, bar: "tqdm[Any]", stalled_seconds: float) -> None:
+def _fetch(wanted: Download, part: Path, bar: "tqdm[Any]", stalled_seconds: float) -> None:
     """Requests what is missing until all of it is there; ModelUnavailable if nothing more comes."""
     failures = 0
     with requests.Session() as session:
@@ -117,7 +111,7 @@ def _fetch(wanted: Wanted, part: Path, bar: "tqdm[Any]", stalled_seconds: float)
 
 
 def _append(
-    session: requests.Session, wanted: Wanted, part: Path, bar: "tqdm[Any]", stalled_seconds: float
+    session: requests.Session, wanted: Download, part: Path, bar: "tqdm[Any]", stalled_seconds: float
 ) -> None:
     start = _size_of(part)
     with session.get(
@@ -135,7 +129,7 @@ def _append(
             _copy(response, wanted, file, start, bar)
 
 
-def _check(response: requests.Response, wanted: Wanted, start: int) -> None:
+def _check(response: requests.Response, wanted: Download, start: int) -> None:
     """ModelUnavailable for an answer that another try would not mend."""
     status = response.status_code
     if status >= requests.codes.server_error or status == requests.codes.too_many_requests:
@@ -153,7 +147,9 @@ def _check(response: requests.Response, wanted: Wanted, start: int) -> None:
         )
 
 
-def _copy(response: requests.Response, wanted: Wanted, file: IO[bytes], start: int, bar: "tqdm[Any]") -> None:
+def _copy(
+    response: requests.Response, wanted: Download, file: IO[bytes], start: int, bar: "tqdm[Any]"
+) -> None:
     size = start
     for chunk in response.iter_content(CHUNK_BYTES):
         size += len(chunk)

@@ -3,30 +3,61 @@
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from sampoll.config.plugins import SEGMENTERS, PluginBroken, load, load_all, plugins
 from sampoll.config.settings import ModelSettings
-from sampoll.core.errors import ModelUnavailable, SampollError
+from sampoll.core.errors import ModelUnavailable, SampollError, UsageError
 from sampoll.core.protocols import Segmenter
-
-SEGMENTERS = "sampoll.segmenters"
-
+from sampoll.models.checkpoints import Checkpoint
 
 Factory: TypeAlias = Callable[[ModelSettings], Segmenter[Any]]
-"""Makes a segmenter that is ready to work, which may take long."""
+"""Makes a segmenter that is ready to work, which may take long. Whatever else a family of models knows of
+itself, its factory may say in attributes; who asks for one does without it where there is none:
+
+checkpoint    its official Checkpoint; for `models list|pull|verify|path` and doctor
+reply_type    what replies over Redis call the type of the model; its name, if nothing else
+original      (options) -> the authors' own model, on the device; for `models compare`
+quantize      (options, images, read) -> the directory of its encoder in int8; for `models quantize`
+"""
+
+
+def official_checkpoints() -> dict[str, Checkpoint]:
+    """The official checkpoints of all families, by their models, the smallest first."""
+    found = {
+        name: checkpoint
+        for name, factory in load_all(SEGMENTERS)
+        if isinstance(checkpoint := getattr(factory, "checkpoint", None), Checkpoint)
+    }
+    return dict(sorted(found.items(), key=lambda entry: entry[1].size))
+
+
+def official_checkpoint(model: str) -> Checkpoint:
+    """The official checkpoint of a model; UsageError if it has none."""
+    known = official_checkpoints()
+    if model not in known:
+        raise UsageError(f"no official checkpoint for {model!r}: there are {', '.join(known)}")
+    return known[model]
+
+
+def models_that(attribute: str) -> list[str]:
+    """The names of the models whose factories have an attribute."""
+    return [name for name, factory in load_all(SEGMENTERS) if hasattr(factory, attribute)]
 
 
 def find_factory(options: ModelSettings) -> Factory:
     """The factory that `options.model` names; ModelUnavailable says what to change."""
     if ":" in options.model:
         return _imported(options.model)
-    known = {point.name: point for point in entry_points(group=SEGMENTERS)}
+    known = plugins(SEGMENTERS)
     if options.model not in known:
-        names = ", ".join(sorted(known))
+        names = ", ".join(known)
         raise ModelUnavailable(f"no {options.model!r} among models: {names}, or package.module:factory")
-    factory: Factory = known[options.model].load()
+    try:
+        factory: Factory = load(known[options.model])
+    except PluginBroken as error:
+        raise ModelUnavailable(f"--model {error}") from error
     return factory
 
 

@@ -26,7 +26,7 @@ from sampoll.cli.main import app
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import JobError, SampollError
 from sampoll.inputs.prompt_file import parse_prompts, prompt_file_schema
-from sampoll.models.checkpoints import OFFICIAL
+from sampoll.models.registry import official_checkpoints
 
 DOCS = REPOSITORY / "docs"
 
@@ -70,7 +70,7 @@ def test_the_schema_that_is_shown_is_the_one_that_is_printed() -> None:
 def test_every_official_checkpoint_is_documented_as_it_is_checked() -> None:
     page = (DOCS / "how-to" / "models.md").read_text()
 
-    for checkpoint in OFFICIAL.values():
+    for checkpoint in official_checkpoints().values():
         size = f"{checkpoint.size / 1e6:,.0f}"
         assert f"| `{checkpoint.model}` | `{checkpoint.file}` | {size} | `{checkpoint.sha256}` |" in page
         assert checkpoint.url.removesuffix(checkpoint.file) in page

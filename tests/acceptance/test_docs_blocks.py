@@ -54,12 +54,12 @@ WITH_A_TINY_MODEL = f"""#!{sys.executable}
 import importlib
 import sampoll.models.sam
 from sampoll.cli.main import main
-def build(name, options):
+def build(model, options):
     importlib.import_module("sampoll.models.sam.weights").load_sam = load_tiny
-    return original(name, options)
+    return original(model, options)
 def load_tiny(name, path):
     return importlib.import_module("support.tiny").tiny_sam()
-original, sampoll.models.sam._build = sampoll.models.sam._build, build
+original, sampoll.models.sam.SamModel.__call__ = sampoll.models.sam.SamModel.__call__, build
 main()
 """
 

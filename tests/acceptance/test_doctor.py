@@ -15,7 +15,7 @@ from sampoll.app.doctor import model, storage
 from sampoll.app.doctor.findings import Finding, in_units
 from sampoll.config.settings import ModelSettings, SpoolSettings
 from sampoll.files.watch import Watch
-from sampoll.models.checkpoints import OFFICIAL
+from sampoll.models.registry import official_checkpoint
 from sampoll.spool.layout import Layout
 
 GRABCUT = ("--model", "grabcut")
@@ -231,14 +231,14 @@ def test_weights_are_compared_with_the_published_ones(
     path = tmp_path / "weights.pth"
     path.write_bytes(b"weights")
     settings = ModelSettings.model_validate({"checkpoint": path})
-    assert "weights of your own" in model._weights(settings).message
+    published = official_checkpoint("vit_b")
+    assert "weights of your own" in model._weights(settings, published).message
 
-    published = OFFICIAL["vit_b"]
     os.truncate(path, 1000)
     monkeypatch.setattr(model, "_published_with", lambda size: published)
-    assert "sampoll models pull vit_b" in model._weights(settings).advice
+    assert "sampoll models pull vit_b" in model._weights(settings, published).advice
     monkeypatch.setattr(model, "is_official", lambda path, published: True)
-    assert "vit_b as published" in model._weights(settings).message
+    assert "vit_b as published" in model._weights(settings, published).message
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from support.process import TESTS, sampoll
 
 FILE = "sam_vit_b_01ec64.pth"
 PUBLISHED = """
-import sampoll.models.checkpoints as c
+import sampoll.models.sam as sam
 from dataclasses import replace
-c.OFFICIAL["vit_b"] = replace(c.OFFICIAL["vit_b"], size={size}, sha256="{sha256}")
+published = replace(sam.vit_b.checkpoint, size={size}, sha256="{sha256}")
+sam.vit_b = replace(sam.vit_b, checkpoint=published)
 """
 """Makes sampoll believe that the file on our server is the official one."""
 

@@ -1,17 +1,16 @@
 """What every output format owes."""
 
-from importlib.metadata import entry_points
-
 import numpy as np
 import pytest
 from support.images import encoded, image_of
 
+from sampoll.config.plugins import FORMATS, plugins
 from sampoll.core.jobs import Box, Prompt
 from sampoll.core.names import result_path, result_suffix
 from sampoll.core.protocols import Format
 from sampoll.core.results import Artifact, Mask, ModelInfo, Segmentation
 from sampoll.formats.options import FormatOptions
-from sampoll.formats.registry import FORMATS, load_format
+from sampoll.formats.registry import load_format
 
 
 def segmentation(*masks: Mask, name: str = "a") -> Segmentation:
@@ -33,7 +32,7 @@ MASK = Mask.from_array(np.eye(4, 5, dtype=np.bool_), 0.5)
 EMPTY = Mask.from_array(np.zeros((4, 5), np.bool_), 0.0)
 
 
-@pytest.fixture(params=[point.name for point in entry_points(group=FORMATS)])
+@pytest.fixture(params=list(plugins(FORMATS)))
 def rendering(request: pytest.FixtureRequest) -> Format:
     return load_format(request.param, FormatOptions(simplify_pixels=0.5, kept_images="../in/done"))
 

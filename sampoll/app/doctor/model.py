@@ -10,15 +10,15 @@ from sampoll.app.assembly import LoadedModel, load_model
 from sampoll.app.doctor.findings import Finding, error_of, in_units, ok, warning
 from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable, SampollError
-from sampoll.models.checkpoints import OFFICIAL, Checkpoint, is_official
-from sampoll.models.registry import find_factory
+from sampoll.models.checkpoints import Checkpoint, checkpoint_file, is_official
+from sampoll.models.registry import find_factory, official_checkpoints
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def check_device(settings: ModelSettings) -> Iterator[Finding]:
-    """Where a model of SAM would run, and as what."""
-    if settings.model not in OFFICIAL:
+    """Where a model with weights would run, and as what."""
+    if _checkpoint_of(settings) is None:
         return
     import torch
 
@@ -97,8 +97,8 @@ def check_model(settings: ModelSettings) -> tuple[list[Finding], LoadedModel | N
     began = time.monotonic()
     try:
         factory = find_factory(settings)
-        if settings.model in OFFICIAL:
-            findings.append(_weights(settings))
+        if (official := _checkpoint_of(settings)) is not None:
+            findings.append(_weights(settings, official))
         loaded = load_model(settings, factory)
     except SampollError as error:
         return [*findings, error_of("model", error)], None
@@ -108,10 +108,16 @@ def check_model(settings: ModelSettings) -> tuple[list[Finding], LoadedModel | N
     return findings, loaded
 
 
-def _weights(settings: ModelSettings) -> Finding:
-    from sampoll.models.sam import checkpoint_of
+def _checkpoint_of(settings: ModelSettings) -> Checkpoint | None:
+    """The official checkpoint of the model, if it has one."""
+    try:
+        return getattr(find_factory(settings), "checkpoint", None)
+    except ModelUnavailable:
+        return None
 
-    path = checkpoint_of(settings.model, settings)
+
+def _weights(settings: ModelSettings, official: Checkpoint) -> Finding:
+    path = checkpoint_file(official, settings)
     size = path.stat().st_size
     published = _published_with(size)
     if published is None:
@@ -126,4 +132,4 @@ def _weights(settings: ModelSettings) -> Finding:
 
 
 def _published_with(size: int) -> Checkpoint | None:
-    return next((checkpoint for checkpoint in OFFICIAL.values() if checkpoint.size == size), None)
+    return next((known for known in official_checkpoints().values() if known.size == size), None)

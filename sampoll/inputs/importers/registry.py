@@ -1,14 +1,17 @@
-"""The kinds of data sets that can be imported, by name."""
+"""Importers by name: ours, and those of other packages."""
 
-from collections.abc import Mapping
-
-from sampoll.inputs.importers import coco, csv_table, labelme, opex, yolo
+from sampoll.config.plugins import IMPORTERS, PluginBroken, load, plugins
+from sampoll.core.errors import ConfigurationError, UsageError
 from sampoll.inputs.importers.base import Read
 
-KINDS: Mapping[str, Read] = {
-    "coco": coco.read,
-    "yolo": yolo.read,
-    "labelme": labelme.read,
-    "opex": opex.read,
-    "csv": csv_table.read,
-}
+
+def load_importer(name: str) -> Read:
+    """The importer of this name. UsageError if there is none, ConfigurationError if it cannot be imported."""
+    known = plugins(IMPORTERS)
+    if name not in known:
+        raise UsageError(f"no {name!r} among importers (--from): {', '.join(known)}")
+    try:
+        read: Read = load(known[name])
+    except PluginBroken as error:
+        raise ConfigurationError(f"--from {error}") from error
+    return read

@@ -1,14 +1,17 @@
 """The Segment Anything Model in its three official sizes, by Kirillov et al., https://arxiv.org/abs/2304.02643."""
 
-import os
-import sys
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sampoll.config.settings import ModelSettings
-from sampoll.core.errors import ModelUnavailable
-from sampoll.models.checkpoints import OFFICIAL, home_of, kept_at, sha256_of
+from sampoll.core.errors import StorageTrouble
+from sampoll.core.jobs import RgbImage
+from sampoll.files.files import sha256_of
+from sampoll.models.checkpoints import Checkpoint, checkpoint_file, home_of
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -17,68 +20,108 @@ if TYPE_CHECKING:
     from sampoll.models.shared.openvino import OpenVinoEncoder
 
 
-def build_vit_b(options: ModelSettings) -> "SamSegmenter":
-    return _build("vit_b", options)
+@dataclass(frozen=True)
+class SamModel:
+    """One of the official sizes: called, it makes a segmenter of it. What else is asked of a family, its
+    attributes say."""
 
+    checkpoint: Checkpoint
+    """https://github.com/facebookresearch/segment-anything#model-checkpoints"""
+    reply_type: ClassVar[str] = "sam"
 
-def build_vit_l(options: ModelSettings) -> "SamSegmenter":
-    return _build("vit_l", options)
+    @property
+    def name(self) -> str:
+        return self.checkpoint.model
 
+    def __call__(self, options: ModelSettings) -> "SamSegmenter":
+        """ModelUnavailable if the checkpoint or the device cannot be used."""
+        checkpoint = checkpoint_file(self.checkpoint, options)
+        # Here, because torch takes seconds to import and the checks above should not.
+        from sampoll.models.sam.segmenter import SamSegmenter
+        from sampoll.models.sam.weights import load_sam
+        from sampoll.models.shared.device import chosen_engine, chosen_precision, torch_device
 
-def build_vit_h(options: ModelSettings) -> "SamSegmenter":
-    return _build("vit_h", options)
-
-
-def _build(name: str, options: ModelSettings) -> "SamSegmenter":
-    """ModelUnavailable if the checkpoint or the device cannot be used."""
-    checkpoint = checkpoint_of(name, options)
-    # Here, because torch takes seconds to import and the checks above should not.
-    from sampoll.models.sam.segmenter import SamSegmenter
-    from sampoll.models.sam.weights import load_sam
-    from sampoll.models.shared.device import chosen_engine, chosen_precision, torch_device
-
-    device = torch_device(options.device)
-    precision = chosen_precision(options.precision, device)
-    engine = chosen_engine(options.engine, device, precision)
-    sam, sha256 = load_sam(name, checkpoint), sha256_of(checkpoint)
-    encoder = _openvino_encoder(sam, sha256, precision, options) if engine == "openvino" else None
-    segmenter = SamSegmenter(
-        name,
-        sam,
-        device,
-        options.mask_policy,
-        precision=precision,
-        prompt_batch=options.prompt_batch_on(str(device)),
-        encoder=encoder,
-        checkpoint_sha256=sha256,
-    )
-    segmenter.check()
-    if options.compile:
-        segmenter.compile_for(options.batch_size_on(str(device)))
-    return segmenter
-
-
-def checkpoint_of(name: str, options: ModelSettings) -> Path:
-    """The file of weights: the one that was named, or the official one, fetched if that was asked for."""
-    if options.checkpoint is not None:
-        if os.path.isfile(options.checkpoint):  # noqa: PTH113  False, too, where we may not look
-            return options.checkpoint
-        raise ModelUnavailable(
-            f"no checkpoint at {options.checkpoint}: correct --checkpoint, or use --model grabcut, "
-            "which needs none"
+        device = torch_device(options.device)
+        precision = chosen_precision(options.precision, device)
+        engine = chosen_engine(options.engine, device, precision)
+        sam, sha256 = load_sam(self.name, checkpoint), sha256_of(checkpoint)
+        encoder = _openvino_encoder(sam, sha256, precision, options) if engine == "openvino" else None
+        segmenter = SamSegmenter(
+            self.name,
+            sam,
+            device,
+            options.mask_policy,
+            precision=precision,
+            prompt_batch=options.prompt_batch_on(str(device)),
+            encoder=encoder,
+            checkpoint_sha256=sha256,
         )
-    official = OFFICIAL[name]
-    path = kept_at(official, options.home)
-    if not os.path.isfile(path):  # noqa: PTH113
-        if not options.pull:
-            raise ModelUnavailable(
-                f"{name} needs its weights: run `sampoll models pull {name}`, or add --pull, or give "
-                "--checkpoint FILE; --model grabcut needs none"
-            )
-        from sampoll.models.download import download, wanted_of
+        segmenter.check()
+        if options.compile:
+            segmenter.compile_for(options.batch_size_on(str(device)))
+        return segmenter
 
-        download(wanted_of(official, options.mirror), path, show_progress=sys.stderr.isatty())
-    return path
+    def original(self, options: ModelSettings) -> "Sam":
+        """segment_anything's own model on the device of the options."""
+        from sampoll.models.sam.weights import load_sam
+        from sampoll.models.shared.device import torch_device
+
+        checkpoint = checkpoint_file(self.checkpoint, options)
+        return load_sam(self.name, checkpoint).to(torch_device(options.device))
+
+    def quantize(
+        self, options: ModelSettings, images: Sequence[Path], read: Callable[[Path], RgbImage]
+    ) -> Path:
+        """Makes the encoder that --precision int8 takes, calibrated on these images; returns where it is
+        kept."""
+        from sampoll.models.sam.encoder import exportable
+        from sampoll.models.sam.quantize import imported_nncf, quantized
+        from sampoll.models.shared.openvino import cached_model, quantized_place, save
+
+        imported_nncf()
+        segmenter = self(options.model_copy(update={"device": "cpu", "engine": "torch", "precision": "bf16"}))
+        sha256, cache = segmenter.info.checkpoint_sha256 or "", openvino_cache(options)
+        original = self.original(options.model_copy(update={"device": "cpu"})).image_encoder
+        graph = cached_model(partial(exportable, original), sha256, cache)
+        model = quantized(graph, images, lambda path: segmenter.preprocessed(read(path))[None].numpy())
+        place = quantized_place(sha256, cache)
+        try:
+            if place.exists():
+                shutil.rmtree(place)
+            save(model, place)
+        except (OSError, RuntimeError) as error:
+            raise StorageTrouble(f"cannot keep the int8 encoder in {place}: {error}") from error
+        return place
+
+
+_AT = "https://dl.fbaipublicfiles.com/segment_anything"
+vit_b = SamModel(
+    Checkpoint(
+        "vit_b",
+        "sam_vit_b_01ec64.pth",
+        f"{_AT}/sam_vit_b_01ec64.pth",
+        375_042_383,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    )
+)
+vit_l = SamModel(
+    Checkpoint(
+        "vit_l",
+        "sam_vit_l_0b3195.pth",
+        f"{_AT}/sam_vit_l_0b3195.pth",
+        1_249_524_607,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    )
+)
+vit_h = SamModel(
+    Checkpoint(
+        "vit_h",
+        "sam_vit_h_4b8939.pth",
+        f"{_AT}/sam_vit_h_4b8939.pth",
+        2_564_550_879,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    )
+)
 
 
 def _openvino_encoder(

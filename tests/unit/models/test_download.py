@@ -14,7 +14,7 @@ import pytest
 
 from sampoll.core.errors import CutShort, ModelUnavailable, StorageTrouble
 from sampoll.models import download as downloading
-from sampoll.models.download import CHUNK_BYTES, Wanted, download
+from sampoll.models.download import CHUNK_BYTES, Download, download
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -34,8 +34,8 @@ class Server(ThreadingHTTPServer):
         self.ranges: list[str | None] = []
 
     @property
-    def wanted(self) -> Wanted:
-        return Wanted(f"http://127.0.0.1:{self.server_port}/weights.pth", len(CONTENT), SHA256)
+    def wanted(self) -> Download:
+        return Download(f"http://127.0.0.1:{self.server_port}/weights.pth", len(CONTENT), SHA256)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -224,7 +224,7 @@ def _endless(handler: Handler) -> None:
 
 def test_nobody_there_is_said_after_a_few_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloading, "LONGEST_PAUSE_SECONDS", 0.01)
-    wanted = Wanted("http://127.0.0.1:9/weights.pth", len(CONTENT), SHA256)
+    wanted = Download("http://127.0.0.1:9/weights.pth", len(CONTENT), SHA256)
 
     with pytest.raises(ModelUnavailable, match="0 of 3000000 bytes are kept"):
         download(wanted, tmp_path / "weights.pth", show_progress=False)
@@ -258,7 +258,7 @@ def test_what_somebody_else_has_just_fetched_is_not_fetched_again(serve: Serve, 
 
 
 def test_without_room_nothing_is_begun(tmp_path: Path) -> None:
-    wanted = Wanted("http://127.0.0.1:9/weights.pth", 2**60, SHA256)
+    wanted = Download("http://127.0.0.1:9/weights.pth", 2**60, SHA256)
 
     with pytest.raises(StorageTrouble, match="make room, or set another --home"):
         download(wanted, tmp_path / "weights.pth", show_progress=False)
@@ -270,7 +270,7 @@ def test_proxies_of_the_environment_are_used(
     proxy = serve(honest)  # a proxy gets the whole URL, and this one answers whatever it is asked
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
     monkeypatch.setenv("no_proxy", "")
-    wanted = Wanted("http://weights.invalid/weights.pth", len(CONTENT), SHA256)
+    wanted = Download("http://weights.invalid/weights.pth", len(CONTENT), SHA256)
 
     download(wanted, tmp_path / "weights.pth", show_progress=False)
 

@@ -25,9 +25,9 @@ from sampoll.core.errors import ModelUnavailable, OutOfMemory
 from sampoll.core.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt, RgbImage
 from sampoll.core.results import ModelInfo, Segmentation
 from sampoll.engine.executor import Executor
-from sampoll.models.checkpoints import OFFICIAL, sha256_of
-from sampoll.models.registry import find_factory, load_segmenter
-from sampoll.models.sam import checkpoint_of
+from sampoll.files.files import sha256_of
+from sampoll.models.checkpoints import checkpoint_file
+from sampoll.models.registry import find_factory, load_segmenter, official_checkpoint
 from sampoll.models.sam.encoder import Encoder
 from sampoll.models.sam.segmenter import MaskPolicy, SamSegmenter
 from sampoll.models.sam.weights import load_sam
@@ -231,16 +231,21 @@ def test_the_image_is_encoded_once_however_many_prompts_there_are(monkeypatch: p
 
 
 def test_the_checkpoint_is_the_one_that_was_named_or_else_the_one_that_was_pulled(tmp_path: Path) -> None:
-    named, pulled = tmp_path / "named.pth", tmp_path / "checkpoints" / OFFICIAL["vit_b"].file
+    named, pulled = tmp_path / "named.pth", tmp_path / "checkpoints" / official_checkpoint("vit_b").file
     pulled.parent.mkdir()
     for path in (named, pulled):
         path.touch()
     options = {"model": "vit_b", "home": tmp_path}
 
-    assert checkpoint_of("vit_b", ModelSettings.model_validate(options)) == pulled
-    assert checkpoint_of("vit_b", ModelSettings.model_validate({**options, "checkpoint": named})) == named
+    assert checkpoint_file(official_checkpoint("vit_b"), ModelSettings.model_validate(options)) == pulled
+    assert (
+        checkpoint_file(
+            official_checkpoint("vit_b"), ModelSettings.model_validate({**options, "checkpoint": named})
+        )
+        == named
+    )
     with pytest.raises(ModelUnavailable, match="vit_l needs its weights: run `sampoll models pull vit_l`"):
-        checkpoint_of("vit_l", ModelSettings.model_validate(options))
+        checkpoint_file(official_checkpoint("vit_l"), ModelSettings.model_validate(options))
 
 
 @pytest.fixture(scope="module")

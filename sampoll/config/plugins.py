@@ -1,0 +1,73 @@
+"""What sampoll has by name, and other packages add: entry points. None is loaded before it is asked for.
+
+A package whose plug-in cannot be imported, or has a name of ours, costs itself: it is named, and passed over.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+SEGMENTERS = "sampoll.segmenters"
+FORMATS = "sampoll.formats"
+DATASETS = "sampoll.datasets"
+IMPORTERS = "sampoll.importers"
+
+OURS = "sampoll"
+
+
+class PluginBroken(Exception):
+    """A plug-in cannot be imported; the message names it and its package."""
+
+
+_installed = cache(entry_points)
+"""All entry points of this environment, looked for once: every package has a file of them."""
+
+
+@cache
+def plugins(group: str) -> Mapping[str, EntryPoint]:
+    """The entry points of a group by name, in the order of their names. Of several of one name ours counts,
+    else that of the package that comes first by name."""
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(
+        _installed().select(group=group), key=lambda point: (package_of(point) != OURS, package_of(point))
+    ):
+        if point.name in found:
+            log.warning(
+                "the package %s brings %r for %s, which %s has already: it is not used",
+                package_of(point),
+                point.name,
+                group,
+                package_of(found[point.name]),
+            )
+        else:
+            found[point.name] = point
+    return dict(sorted(found.items()))
+
+
+def package_of(point: EntryPoint) -> str:
+    """The name of the package that brings it."""
+    return point.dist.name if point.dist is not None else "unknown"
+
+
+def load(point: EntryPoint) -> Any:
+    """What an entry point names; PluginBroken if it cannot be imported."""
+    try:
+        return point.load()
+    except Exception as error:  # another package's own code may raise anything
+        raise PluginBroken(
+            f"{point.name!r} of the package {package_of(point)} cannot be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def load_all(group: str) -> Iterator[tuple[str, Any]]:
+    """The names of a group, and what they name; one that cannot be imported is a warning."""
+    for name, point in plugins(group).items():
+        try:
+            yield name, load(point)
+        except PluginBroken as error:
+            log.warning("%s: it is passed over", error)

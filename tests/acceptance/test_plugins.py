@@ -1,0 +1,133 @@
+"""What other packages add: found by their entry points, and each costs only itself."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support.folders import Folders, drop_pair
+from support.process import TESTS, sampoll
+
+MODULE = """
+import numpy as np
+from sampoll import Artifact, Mask, ModelInfo
+
+class Everywhere:
+    info = ModelInfo("everywhere")
+    def __init__(self, options):
+        self.checkpoint, self.device = options.checkpoint, options.device
+    def embed(self, images):
+        return [image.shape[:2] for image in images]
+    def decode(self, work):
+        return [[[Mask.from_array(np.ones(size, bool), 1.0)] for _ in prompts] for size, prompts in work]
+
+class Sizes:
+    def __init__(self, options):
+        self.options = options
+    def suffixes(self, segmentation):
+        return ["sizes/.txt"]
+    def render(self, segmentation, earlier):
+        return [Artifact("sizes/.txt", repr(segmentation.size).encode())]
+
+class Names:
+    folder = "names"
+    def __init__(self, options):
+        pass
+    def write(self, results, directory):
+        directory.mkdir(exist_ok=True)
+        (directory / "all.txt").write_text(",".join(result.name for result in results))
+
+def read(source, images):
+    from sampoll.inputs.importers.base import AnnotatedImage, box_prompt
+    for path in sorted(source.glob("*.jpg")):
+        yield AnnotatedImage(path.name, path, (box_prompt(1, 1, 9, 9, "thing"),))
+"""
+ENTRY_POINTS = """
+[sampoll.segmenters]
+everywhere = beside:Everywhere
+broken = beside.nothing:build
+grabcut = beside:Everywhere
+
+[sampoll.formats]
+sizes = beside:Sizes
+torn = beside:Nothing
+
+[sampoll.datasets]
+names = beside:Names
+
+[sampoll.importers]
+folder = beside:read
+"""
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """An environment in which a package beside ours is installed."""
+    place = tmp_path_factory.mktemp("beside")
+    (place / "beside.py").write_text(MODULE)
+    info = place / "beside-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: beside\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    return {"PYTHONPATH": f"{place}:{TESTS}"}
+
+
+def test_a_package_beside_ours_brings_a_model_a_format_and_a_data_set(
+    folders: Folders, beside: Mapping[str, str]
+) -> None:
+    drop_pair(folders.input, "a")
+    chosen = ("--model", "everywhere", "--format", "sizes", "--format", "names")
+
+    run = sampoll("run", *folders.flags, *chosen, env=beside)
+
+    assert run.stdout.startswith("1 done, 0 failed"), run.stderr
+    assert (folders.output / "sizes/a.txt").read_text() == "(24, 32)"
+    assert (folders.output / "names/all.txt").read_text() == "a"
+
+
+def test_a_package_beside_ours_brings_an_importer(folders: Folders, beside: Mapping[str, str]) -> None:
+    drop_pair(folders.input, "a")
+
+    run = sampoll("prompts", "import", folders.input, "--from", "folder", "--to", folders.output, env=beside)
+
+    assert (run.returncode, run.stdout) == (0, f"1 pairs in {folders.output}, 0 failed\n"), run.stderr
+    assert (folders.output / "a.json").is_file()
+    unknown = sampoll("prompts", "import", folders.input, "--from", "x", "--to", folders.output, env=beside)
+    assert unknown.returncode == 2
+    assert "no 'x' among importers (--from): coco, csv, folder, labelme, opex, yolo" in unknown.stderr
+
+
+def test_help_names_what_is_installed_and_imports_none_of_it(beside: Mapping[str, str]) -> None:
+    shown = sampoll("run", "--help", env={**beside, "COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+
+    assert shown.returncode == 0
+    assert "broken, everywhere, grabcut, vit_b, vit_h, vit_l, or package.module:factory" in shown.stdout
+    assert "indexed, labelme, png, png8, sizes, torn, coco, names, yolo" in shown.stdout
+
+
+def test_a_name_of_ours_stays_ours_and_the_package_is_named(
+    folders: Folders, beside: Mapping[str, str]
+) -> None:
+    drop_pair(folders.input, "a")
+
+    run = sampoll("run", *folders.flags, "--model", "grabcut", env=beside)
+
+    assert run.stdout.startswith("1 done"), run.stderr
+    said = "the package beside brings 'grabcut' for sampoll.segmenters, which sampoll has already"
+    assert said in run.stderr
+
+
+def test_what_cannot_be_imported_costs_itself_and_is_named(
+    folders: Folders, beside: Mapping[str, str]
+) -> None:
+    drop_pair(folders.input, "a")
+
+    model = sampoll("run", *folders.flags, "--model", "broken", env=beside)
+    form = sampoll("run", *folders.flags, "--model", "grabcut", "--format", "torn", env=beside)
+    listed = sampoll("models", "list", env=beside)
+
+    assert (model.returncode, form.returncode, listed.returncode) == (69, 78, 0)
+    assert "--model 'broken' of the package beside cannot be imported" in model.stderr
+    assert "--format torn: 'torn' of the package beside cannot be imported: AttributeError" in form.stderr
+    assert "vit_b" in listed.stdout
+    assert "'broken' of the package beside cannot be imported" in listed.stderr
+    assert folders.waiting == ["a.jpg", "a.json"]
