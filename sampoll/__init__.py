@@ -1,6 +1,7 @@
 """sampoll: images and prompts in, Segment Anything masks out.
 
-The names below are what a segmenter, a format or a transport of one's own needs. All else may move.
+The names below are what a segmenter, a format, an importer or a transport of one's own needs. All else may
+move.
 """
 
 from importlib import import_module
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from sampoll.core.errors import (
         BadImage,
         BadPrompt,
+        InputUnavailable,
         JobError,
         ModelUnavailable,
         OutOfMemory,
@@ -45,8 +47,10 @@ if TYPE_CHECKING:
         ResultSummary,
         Segmentation,
     )
+    from sampoll.inputs.importers.base import AnnotatedImage
 
 __all__ = [
+    "AnnotatedImage",
     "Artifact",
     "BadImage",
     "BadPrompt",
@@ -57,6 +61,7 @@ __all__ = [
     "Event",
     "Everything",
     "Format",
+    "InputUnavailable",
     "JobDeferred",
     "JobDone",
     "JobError",
@@ -89,6 +94,7 @@ _HOMES = {
     "sampoll.core.errors": (
         "BadImage",
         "BadPrompt",
+        "InputUnavailable",
         "JobError",
         "ModelUnavailable",
         "OutOfMemory",
@@ -131,6 +137,7 @@ _HOMES = {
         "ResultSummary",
         "Segmentation",
     ),
+    "sampoll.inputs.importers.base": ("AnnotatedImage",),
     "sampoll.app.run_transport": ("run_transport",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

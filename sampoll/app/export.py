@@ -15,11 +15,9 @@ from sampoll.core.results import Artifact, Segmentation
 from sampoll.engine.render import rendered
 from sampoll.files.atomic import replace_file
 from sampoll.formats.options import FormatOptions
-from sampoll.formats.registry import load_formats
+from sampoll.formats.registry import load_formats, needs_image, result_formats
 
 log = logging.getLogger(__name__)
-
-OVERLAY = "overlay"
 
 
 def export_results(
@@ -27,9 +25,10 @@ def export_results(
 ) -> tuple[int, str]:
     """Writes every committed result of `output` in further formats, beside what is there; returns the exit
     code and a summary in one line."""
-    if OVERLAY in names:
-        raise UsageError("overlays are drawn while the image is at hand: use sampoll run --overlay")
     formats = load_formats(names, options)
+    for name, form in zip(result_formats(names), formats.of_results, strict=True):
+        if needs_image(form):
+            raise UsageError(f"{name} needs the images, which an export does not open: use sampoll run")
     if not output.is_dir():
         raise InputUnavailable(f"no output directory {output}")
     results = CommittedResults(output)

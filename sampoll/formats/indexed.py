@@ -23,6 +23,8 @@ class IndexedMask:
     Where masks overlap, the smaller one lies on top, and of two of one size the later.
     """
 
+    thumbnails = ("indexed/.png",)
+
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
         return ["indexed/.png"]
 

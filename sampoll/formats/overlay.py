@@ -37,6 +37,9 @@ def build(options: FormatOptions) -> "Overlay":
 class Overlay:
     """A JPEG of at most 1024 pixels a side. Points on the object are green, beside it red; boxes white."""
 
+    needs_image = True
+    thumbnails = ("overlay/.jpg",)
+
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
         return ["overlay/.jpg"]
 

@@ -35,6 +35,7 @@ class PngMask:
     def __init__(self, folder: str = "", encode: Callable[[Mask], bytes] = encode) -> None:
         self._folder = folder
         self._encode = encode
+        self.thumbnails = (f"{folder}.png", f"{folder}.0.png")
 
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
         count = sum(map(len, segmentation.masks))

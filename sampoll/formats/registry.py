@@ -1,14 +1,24 @@
-"""Formats by name: ours, and those of other packages."""
+"""Formats by name: ours, and those of other packages.
 
+Whatever else a format knows of itself, it may say in attributes; who asks for one does without it where there
+is none:
+
+needs_image   whether `render` opens the image, which only a run has at hand; False, if nothing else
+thumbnails    the suffixes of those of its files that show the result in a report, the best first
+"""
+
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from sampoll.config.plugins import DATASETS, FORMATS, PluginBroken, load, plugins
+from sampoll.config.plugins import DATASETS, FORMATS, PluginBroken, load, load_all, plugins
 from sampoll.core.errors import ConfigurationError, UsageError
 from sampoll.core.protocols import DatasetFormat, Format
 from sampoll.formats.options import FormatOptions
+
+log = logging.getLogger(__name__)
 
 RECORD = "opex"
 """The format that is always written, and last."""
@@ -26,6 +36,27 @@ def load_format(name: str, options: FormatOptions) -> Format:
     """The format of this name for single results; ConfigurationError if it cannot be imported."""
     rendering: Format = _loaded(plugins(FORMATS)[name])(options)
     return rendering
+
+
+def needs_image(form: Format) -> bool:
+    return bool(getattr(form, "needs_image", False))
+
+
+def thumbnail_suffixes() -> list[str]:
+    """The suffixes of files that show a result, the best first: what is drawn on the image, then what lies
+    beside the record, then what lies in folders."""
+    formats = []
+    for name, factory in load_all(FORMATS):
+        try:
+            formats.append(factory(FormatOptions()))
+        except Exception as error:  # noqa: BLE001  another package's own code may raise anything
+            log.warning("the format %r is passed over: %s: %s", name, type(error).__name__, error)
+    ranked = [
+        (not needs_image(form), "/" in suffix, suffix)
+        for form in formats
+        for suffix in getattr(form, "thumbnails", ())
+    ]
+    return [suffix for *_, suffix in sorted(ranked, key=lambda entry: entry[:2])]
 
 
 def result_formats(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,23 +127,38 @@ def test_the_settings_files_that_are_shown_load(page: Path, tmp_path: Path) -> N
             assert resolve({}, {}, tmp_path / "shown.toml").origins
 
 
-def test_the_format_that_is_shown_can_be_added(folders: Folders, tmp_path: Path) -> None:
-    page = DOCS / "how-to" / "format.md"
+def package_shown(page: Path, module: str, place: Path) -> Mapping[str, str]:
+    """An environment in which the module of a page is installed as the page says."""
     [code], [registered] = blocks(page, "python"), blocks(page, "toml")
-    package = tmp_path / "package"
-    installed = package / "box_table-1.dist-info"
+    installed = place / f"{module}-1.dist-info"
     installed.mkdir(parents=True)
-    (package / "box_table.py").write_text(code)
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: box_table\nVersion: 1\n")
+    (place / f"{module}.py").write_text(code)
+    (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1\n")
     [(group, points)] = tomllib.loads(registered)["project"]["entry-points"].items()
     lines = [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
     (installed / "entry_points.txt").write_text("\n".join(lines))
+    return {"PYTHONPATH": os.pathsep.join([str(place), environment()["PYTHONPATH"]])}
+
+
+def test_the_importer_that_is_shown_can_be_added(folders: Folders, tmp_path: Path) -> None:
+    env = package_shown(DOCS / "how-to" / "importer.md", "box_lines", tmp_path / "package")
+    (source := tmp_path / "annotations").mkdir()
+    drop_pair(source, "a")
+    (source / "a.json").unlink()
+    (source / "a.txt").write_text("4 4 20 16 thing\n4 4 20\n")
+
+    run = sampoll("prompts", "import", "--from", "lines", source, "--to", folders.input, env=env)
+
+    assert run.returncode == 1
+    assert f"{source / 'a.txt'}: line 2: must be x0 y0 x1 y1 label" in run.stderr
+    assert json.loads((folders.input / "a.json").read_bytes())["box"] == BOX["box"]
+
+
+def test_the_format_that_is_shown_can_be_added(folders: Folders, tmp_path: Path) -> None:
+    env = package_shown(DOCS / "how-to" / "format.md", "box_table", tmp_path / "package")
     drop_pair(folders.input, "a", {"label": "thing", **BOX})
 
-    path = os.pathsep.join([str(package), environment()["PYTHONPATH"]])
-    run = sampoll(
-        "run", *folders.flags, "--model", "support.fakes:boxes", "--format", *points, env={"PYTHONPATH": path}
-    )
+    run = sampoll("run", *folders.flags, "--model", "support.fakes:boxes", "--format", "boxes", env=env)
 
     assert run.returncode == 0, run.stderr
     assert (folders.output / "boxes" / "a.csv").read_text().splitlines() == [

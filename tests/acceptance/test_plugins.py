@@ -1,7 +1,6 @@
 """What other packages add: found by their entry points, and each costs only itself."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 from support.folders import Folders, drop_pair
@@ -21,6 +20,8 @@ class Everywhere:
         return [[[Mask.from_array(np.ones(size, bool), 1.0)] for _ in prompts] for size, prompts in work]
 
 class Sizes:
+    needs_image = True
+    thumbnails = ("sizes/.txt",)
     def __init__(self, options):
         self.options = options
     def suffixes(self, segmentation):
@@ -37,9 +38,9 @@ class Names:
         (directory / "all.txt").write_text(",".join(result.name for result in results))
 
 def read(source, images):
-    from sampoll.inputs.importers.base import AnnotatedImage, box_prompt
+    from sampoll import AnnotatedImage, Box, Prompt
     for path in sorted(source.glob("*.jpg")):
-        yield AnnotatedImage(path.name, path, (box_prompt(1, 1, 9, 9, "thing"),))
+        yield AnnotatedImage(path.name, path, (Prompt(box=Box(1, 1, 9, 9), label="thing"),))
 """
 ENTRY_POINTS = """
 [sampoll.segmenters]
@@ -82,6 +83,22 @@ def test_a_package_beside_ours_brings_a_model_a_format_and_a_data_set(
     assert run.stdout.startswith("1 done, 0 failed"), run.stderr
     assert (folders.output / "sizes/a.txt").read_text() == "(24, 32)"
     assert (folders.output / "names/all.txt").read_text() == "a"
+
+
+def test_a_format_says_that_it_needs_the_image_and_what_shows_its_results(
+    folders: Folders, beside: Mapping[str, str]
+) -> None:
+    drop_pair(folders.input, "a")
+    run = sampoll("run", *folders.flags, "--model", "everywhere", "--format", "sizes", env=beside)
+    assert run.returncode == 0, run.stderr
+
+    exported = sampoll("export", folders.output, "--format", "sizes", env=beside)
+    reported = sampoll("report", folders.output, env=beside)
+
+    assert exported.returncode == 2
+    assert "sizes needs the images, which an export does not open: use sampoll run" in exported.stderr
+    assert reported.returncode == 0, reported.stderr
+    assert '<img src="sizes/a.txt"' in (folders.output / "report.html").read_text()
 
 
 def test_a_package_beside_ours_brings_an_importer(folders: Folders, beside: Mapping[str, str]) -> None:

@@ -9,9 +9,6 @@ import orjson
 
 from sampoll.core.names import printable, result_path
 
-THUMBNAILS = ("overlay/.jpg", ".png", ".0.png", "png8/.png", "png8/.0.png", "indexed/.png")
-"""The suffixes of files that can be shown, the best first."""
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -38,8 +35,9 @@ class Summary:
         return sum(self.seconds.values())
 
 
-def summary_of(record: bytes, name: str) -> Summary:
-    """The summary of the result `name`; ValueError if that is no record."""
+def summary_of(record: bytes, name: str, thumbnails: Sequence[str]) -> Summary:
+    """The summary of the result `name`, whose thumbnail is its first file with one of these suffixes;
+    ValueError if `record` is no record of a result."""
     try:
         document = orjson.loads(record)
         meta = document["meta"]
@@ -48,7 +46,7 @@ def summary_of(record: bytes, name: str) -> Summary:
         prompts = orjson.loads(meta["prompts"])
         return Summary(
             name=printable(name),
-            thumbnail=_thumbnail(name, files),
+            thumbnail=_thumbnail(name, files, thumbnails),
             labels=list(dict.fromkeys(str(prompt.get("label", "object")) for prompt in prompts)),
             scores=[float(score) for scores in orjson.loads(meta["scores"]) for score in scores],
             objects=len(document["objects"]),
@@ -62,8 +60,8 @@ def summary_of(record: bytes, name: str) -> Summary:
         raise ValueError(f"no record of a result: {type(error).__name__}: {error}") from error
 
 
-def _thumbnail(name: str, files: Mapping[str, str]) -> str | None:
-    for suffix in THUMBNAILS:
+def _thumbnail(name: str, files: Mapping[str, str], suffixes: Sequence[str]) -> str | None:
+    for suffix in suffixes:
         if result_path(printable(name), suffix) in files:
             return quote(result_path(name, suffix), errors="surrogateescape")
     return None

@@ -12,6 +12,7 @@ from sampoll.core.errors import InputUnavailable, JobError, translated_os_errors
 from sampoll.core.failures import FailedJob
 from sampoll.core.names import printable
 from sampoll.files.atomic import replace_file
+from sampoll.formats.registry import thumbnail_suffixes
 from sampoll.monitoring.templates import page_template
 
 log = logging.getLogger(__name__)
@@ -36,10 +37,10 @@ def write_report(output: Path, input_directory: Path | None) -> tuple[int, str]:
 
 
 def _summaries(output: Path) -> tuple[list[Summary], int]:
-    summaries, unreadable = [], 0
+    summaries, unreadable, thumbnails = [], 0, thumbnail_suffixes()
     for name, record in CommittedResults(output).records():
         try:
-            summaries.append(summary_of(record, name))
+            summaries.append(summary_of(record, name, thumbnails))
         except ValueError as error:
             log.warning("%s is left out: %s", printable(name), error)
             unreadable += 1
