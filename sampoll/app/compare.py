@@ -10,7 +10,7 @@ from sampoll.config.settings import ModelSettings, Settings
 from sampoll.core.errors import UsageError
 from sampoll.inputs.decode import decode_image
 from sampoll.inputs.discovery import image_files, read_image
-from sampoll.models.registry import find_factory, load_segmenter, models_that
+from sampoll.models.registry import attribute_of_model, find_factory, load_segmenter
 from sampoll.models.shared.device import chosen_engine, torch_device, variants
 from sampoll.models.shared.fidelity import GATES, ComparableSegmenter, Fidelity, compare
 
@@ -82,10 +82,7 @@ def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
     A JobError names an image that cannot be read; other SampollErrors say what keeps it from working at all.
     """
     model, limits = settings.model, settings.limits
-    original = getattr(find_factory(model), "original", None)
-    if original is None:
-        names = ", ".join(models_that("original"))
-        raise UsageError(f"--model {model.model} is none of {names}: there is nothing to compare")
+    original = attribute_of_model(model, "original")
     images = [
         decode_image(read_image(path, limits.max_image_bytes), str(path), limits.max_pixels)
         for path in image_files(paths)

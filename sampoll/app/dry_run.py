@@ -20,7 +20,7 @@ from sampoll.transports.directory.pair_files import read_submission
 from sampoll.transports.directory.transport import FindDone
 
 
-class Fate(Enum):
+class PlannedAction(Enum):
     """What would become of a pair."""
 
     DO = "to do"
@@ -34,24 +34,24 @@ def dry_run(plan: Plan) -> Iterator[str]:
     if plan.settings.spool.skip_done:
         find_done = plan.done_index(load_model(plan.settings.model).segmenter.info).find
     found = survey(plan.layout.input, plan.settings.spool, plan.layout.suffixes)
-    counts: Counter[Fate] = Counter()
+    counts: Counter[PlannedAction] = Counter()
     for group in found.ready:
-        fate, line = _fate(plan, group, find_done)
+        fate, line = _planned_action(plan, group, find_done)
         counts[fate] += 1
         yield f"{printable(group.stem)}: {line}"
-    parts = [f"{counts[fate]} {fate.value}" for fate in Fate]
+    parts = [f"{counts[fate]} {fate.value}" for fate in PlannedAction]
     if found.half:
         parts.append(f"{found.half} half pair{'s' * (found.half > 1)}")
     yield ", ".join(parts)
 
 
-def _fate(plan: Plan, group: Group, find_done: FindDone | None) -> tuple[Fate, str]:
+def _planned_action(plan: Plan, group: Group, find_done: FindDone | None) -> tuple[PlannedAction, str]:
     try:
         submission = _submission(plan, group)
         if find_done is not None:
             found = first_version(plan.layout, submission.name, partial(find_done, submission))
             if found is not None:
-                return Fate.SKIP, f"was done before as {printable(found[0])}"
+                return PlannedAction.SKIP, f"was done before as {printable(found[0])}"
         check_pair(
             submission.prompt,
             submission.prompt_name,
@@ -60,8 +60,11 @@ def _fate(plan: Plan, group: Group, find_done: FindDone | None) -> tuple[Fate, s
             plan.decoding,
         )
     except JobError as error:
-        return Fate.FAIL, f"would fail: {error}"
-    return Fate.DO, f"would be done: {printable(submission.image_name)}, {printable(submission.prompt_name)}"
+        return PlannedAction.FAIL, f"would fail: {error}"
+    return (
+        PlannedAction.DO,
+        f"would be done: {printable(submission.image_name)}, {printable(submission.prompt_name)}",
+    )
 
 
 def _submission(plan: Plan, group: Group) -> Submission:

@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from sampoll.app.assembly import load_model, service_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import Settings
-from sampoll.core.errors import BadImage, CutShort, JobError, ModelUnavailable, StorageTrouble, UsageError
+from sampoll.core.errors import BadImage, Interrupted, JobError, ModelUnavailable, StorageTrouble, UsageError
 from sampoll.core.jobs import Exif, Job, Submission
 from sampoll.core.results import Delivery
 from sampoll.engine.embedding_cache import EmbeddingCache
@@ -51,12 +51,12 @@ def embed_images(settings: Settings, paths: Sequence[Path], *, show_progress: bo
         f"{transport.embedded} embedded, {transport.known} known, {transport.failed} failed "
         f"in {time.monotonic() - began:.1f} s"
     )
-    if embeddings.has_lost_some:
+    if embeddings.has_failed_writes:
         raise StorageTrouble(
             f"{summary}; not all of them could be kept in {model.embedding_cache}: see above"
         )
     if stop.is_set():
-        return CutShort.exit_code, summary
+        return Interrupted.exit_code, summary
     return (JobError.exit_code if transport.failed else 0), summary
 
 

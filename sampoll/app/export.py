@@ -28,7 +28,9 @@ def export_results(
     formats = load_formats(names, options)
     for name, form in zip(result_formats(names), formats.of_results, strict=True):
         if needs_image(form):
-            raise UsageError(f"{name} needs the images, which an export does not open: use sampoll run")
+            raise UsageError(
+                f"{name} needs the images, which an export does not open: use sampoll run --format {name}"
+            )
     if not output.is_dir():
         raise InputUnavailable(f"no output directory {output}")
     results = CommittedResults(output)

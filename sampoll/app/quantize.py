@@ -8,7 +8,7 @@ from sampoll.core.errors import UsageError
 from sampoll.core.jobs import RgbImage
 from sampoll.inputs.decode import decode_image
 from sampoll.inputs.discovery import image_files, read_image
-from sampoll.models.registry import find_factory, models_that
+from sampoll.models.registry import attribute_of_model
 
 
 def quantize_encoder(settings: Settings, paths: Sequence[Path]) -> Path:
@@ -16,9 +16,7 @@ def quantize_encoder(settings: Settings, paths: Sequence[Path]) -> Path:
 
     A JobError names an image that cannot be read; other SampollErrors say what keeps it from working at all.
     """
-    quantize = getattr(find_factory(settings.model), "quantize", None)
-    if quantize is None:
-        raise UsageError(f"--model {settings.model.model} is none of {', '.join(models_that('quantize'))}")
+    quantize = attribute_of_model(settings.model, "quantize")
     images = list(image_files(paths))
     if not images:
         raise UsageError(f"no image in {', '.join(map(str, paths))}")

@@ -13,9 +13,9 @@ from sampoll.app.plan import Plan
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import Settings
 from sampoll.core.errors import (
-    CutShort,
     Fenced,
     InputUnavailable,
+    Interrupted,
     JobError,
     PermissionRefused,
     SampollError,
@@ -27,14 +27,14 @@ from sampoll.files.open_files import ignore_lease_breaks
 from sampoll.models.registry import Factory, find_factory
 from sampoll.monitoring.console import Tally, progress_bar
 from sampoll.monitoring.job_log import job_log
-from sampoll.monitoring.monitor import Monitor, Place, monitored
+from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
 from sampoll.spool.failed import count_reports
 from sampoll.spool.probe import probe
 from sampoll.transports.directory.transport import DirectoryTransport, directory_transport
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE_SECONDS = 30.0
+MAX_PAUSE_SECONDS = 30.0
 """Between two looks at directories that could not be used; a session that lasted longer was a good one."""
 
 
@@ -46,7 +46,7 @@ def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) 
     factory = find_factory(plan.settings.model)
     tally = Tally()
     with ExitStack() as stack:
-        monitor = stack.enter_context(monitored(plan.settings.monitoring, _place(plan)))
+        monitor = stack.enter_context(monitored(plan.settings.monitoring, _service_info(plan)))
         everyone: list[Listener] = [*listeners, tally, *monitor.listeners]
         if plan.settings.operations.report is not None:
             everyone.append(stack.enter_context(job_log(plan.settings.operations.report)))
@@ -104,7 +104,7 @@ class _Application:
                 # A start that cannot work is for whoever starts it; so is any trouble of a one-shot run.
                 if self._session is None or self._stop.is_set() or not self._settings.spool.continuous:
                     raise
-                if time.monotonic() - began > LONGEST_PAUSE_SECONDS:
+                if time.monotonic() - began > MAX_PAUSE_SECONDS:
                     pause_seconds = first_pause_seconds
                 # Said once, not at each try.
                 is_new = pause_seconds == first_pause_seconds
@@ -112,7 +112,7 @@ class _Application:
                 self._emit(Paused(trouble))
             if not self._wait_until_usable(pause_seconds, is_mount=is_mount):
                 return
-            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+            pause_seconds = min(2 * pause_seconds, MAX_PAUSE_SECONDS)
             log.info("trying again with %s", self._layout.input)
 
     def _wait_until_usable(self, pause_seconds: float, *, is_mount: bool) -> bool:
@@ -138,7 +138,7 @@ class _Application:
             self._plan.transport,
             self._emit,
             self._former_nodes,
-            self._monitor.vitals.document,
+            self._monitor.health.document,
         ) as transport:
             self._session = transport, session_stop
             if self._stop.is_set():
@@ -179,13 +179,13 @@ def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
     if settings.spool.continuous:
         return 0
     if stopped or tally.last_backlog.deferred:
-        return CutShort.exit_code
+        return Interrupted.exit_code
     return JobError.exit_code if tally.failures else 0
 
 
-def _place(plan: Plan) -> Place:
+def _service_info(plan: Plan) -> ServiceInfo:
     layout = plan.layout
-    return Place(
+    return ServiceInfo(
         {"service": "run", "input": str(layout.input), "output": str(layout.output)},
         {"input": layout.input, "output": layout.output},
         partial(count_reports, layout),

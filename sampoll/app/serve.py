@@ -16,9 +16,9 @@ from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
 from sampoll.core.protocols import Transport
 from sampoll.formats.registry import load_format
 from sampoll.inputs.decode import DecodingOptions, image_size
-from sampoll.models.registry import Factory, find_factory
+from sampoll.models.registry import Factory, attribute_of, find_factory
 from sampoll.monitoring.console import Tally
-from sampoll.monitoring.monitor import Monitor, Place, monitored
+from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
 from sampoll.transports.redis.embedded_server import embedded_server
 from sampoll.transports.redis.pubsub.transport import PubSubOptions, pubsub_transport
 from sampoll.transports.redis.server import server_of
@@ -28,7 +28,7 @@ from sampoll.transports.redis.streams.worker import Worker
 log = logging.getLogger(__name__)
 
 BLACK_PIXEL = (1, 1)
-SLOTS_AN_IMAGE = 4
+SLOTS_PER_IMAGE = 4
 """Jobs that a worker holds for each image of a batch: its model stays busy, and the rest is for others."""
 
 
@@ -56,7 +56,7 @@ def serve_redis(
         settings.redis, settings.requests, settings.limits, segmenter or segmenter_meta(settings.model)
     )
     with ExitStack() as stack:
-        monitor = stack.enter_context(monitored(settings.monitoring, _place("serve redis", settings)))
+        monitor = stack.enter_context(monitored(settings.monitoring, _service_info("serve redis", settings)))
         emit = broadcast([*listeners, tally, *monitor.listeners])
         stack.enter_context(stopping_on_signals(partial(_stop, stop, emit)))
         stack.enter_context(embedded_server(server.port) if embedded else nullcontext())
@@ -87,7 +87,7 @@ def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> str:
 
     def transport(device: str) -> AbstractContextManager[Transport]:
         options = StreamOptions(
-            SLOTS_AN_IMAGE * settings.model.batch_size_on(device),
+            SLOTS_PER_IMAGE * settings.model.batch_size_on(device),
             settings.streams,
             settings.spool.max_attempts,
             settings.limits,
@@ -95,14 +95,14 @@ def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> str:
         )
         return stream_transport(worker, options, emit, partial(_black_mask, decoding), stop)
 
-    with monitored(settings.monitoring, _place("serve stream", settings)) as monitor:
+    with monitored(settings.monitoring, _service_info("serve stream", settings)) as monitor:
         emit = broadcast([*listeners, tally, *monitor.listeners])
         worker = Worker(
             server_of(settings.redis),
             settings.streams,
             settings.spool.lease_seconds,
             emit,
-            lambda: monitor.vitals.is_healthy,
+            lambda: monitor.health.is_healthy,
         )
         with stopping_on_signals(partial(_stop, stop, emit)):
             outside_the_main_thread(
@@ -147,7 +147,7 @@ def _serve(
 def segmenter_meta(settings: ModelSettings) -> dict[str, str]:
     """What replies say about the model, in the words of the SAM image."""
     return {
-        "type": str(getattr(find_factory(settings), "reply_type", settings.model)),
+        "type": str(attribute_of(find_factory(settings), "reply_type") or settings.model),
         "model_type": settings.model,
         "model_file": "" if settings.checkpoint is None else str(settings.checkpoint),
     }
@@ -158,8 +158,8 @@ def _black_mask(decoding: DecodingOptions, image: bytes) -> bytes:
     return blank(BLACK_PIXEL if size is None or size[0] * size[1] > decoding.limits.max_pixels else size)
 
 
-def _place(service: str, settings: Settings) -> Place:
-    return Place({"service": service, "server": str(server_of(settings.redis))})
+def _service_info(service: str, settings: Settings) -> ServiceInfo:
+    return ServiceInfo({"service": service, "server": str(server_of(settings.redis))})
 
 
 def _stop(stop: threading.Event, emit: Listener) -> None:

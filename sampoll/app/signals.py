@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from threading import Thread
 from types import FrameType
 
+from sampoll.core.protocols import STOP_POLL_SECONDS
+
 STOPPING = "stopping: the running batch is finished first; a second signal stops at once"
 """What a service says at the first signal."""
 ONE_REQUEST_SECONDS = 0.1
 """Signals so close together are one request: `timeout` and terminals signal a process and its group."""
-LONGEST_DEAFNESS_SECONDS = 0.2
-"""How long a signal may wait to be handled."""
 
 
 @contextmanager
@@ -56,6 +56,6 @@ def outside_the_main_thread(work: Callable[[], None]) -> None:
     thread.start()
     # Not for ever: a signal that comes just before a wait, or in another thread, does not interrupt it.
     while thread.is_alive():
-        thread.join(LONGEST_DEAFNESS_SECONDS)
+        thread.join(STOP_POLL_SECONDS)
     if raised:
         raise raised[0]

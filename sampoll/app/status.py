@@ -10,7 +10,7 @@ from sampoll.app.directories import suffixes_of
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.names import printable
 from sampoll.files.files import subdirectories
-from sampoll.files.presence import Presence, heard, presences
+from sampoll.files.presence import Presence, presences, with_liveness
 from sampoll.monitoring.health import State
 from sampoll.monitoring.local_services import services
 from sampoll.spool.failed import count_reports
@@ -84,23 +84,23 @@ def status_of_input(settings: SpoolSettings, directory: Path) -> Status:
     """Who serves an input, from whatever machine; InputUnavailable if there is no input."""
     layout = InputLayout(directory.resolve())
     waiting = _waiting(settings, layout)
-    seen = [heard(presence) for presence in presences(layout.nodes)]
-    found = {_id_of(presence): presence.said for presence in seen if presence.is_alive}
+    seen = [with_liveness(presence) for presence in presences(layout.nodes)]
+    found = {_id_of(presence): presence.details for presence in seen if presence.is_alive}
     # One that is paused has left the spool, whose disk may be the trouble.
     for presence in services():
-        if presence.said.get("input") == str(layout.input):
-            found[_id_of(presence)] = presence.said
+        if presence.details.get("input") == str(layout.input):
+            found[_id_of(presence)] = presence.details
     dead = [presence.name for presence in seen if not presence.is_alive]
     return Status(list(found.values()), dead, layout.input, waiting)
 
 
 def status_of_machine() -> Status:
     """Whatever services this user runs on this machine."""
-    return Status([presence.said for presence in services()])
+    return Status([presence.details for presence in services()])
 
 
 def _id_of(presence: Presence) -> str:
-    return str(presence.said.get("id", presence.name))
+    return str(presence.details.get("id", presence.name))
 
 
 def _waiting(settings: SpoolSettings, layout: InputLayout) -> Waiting:
@@ -127,22 +127,22 @@ def _waiting_line(waiting: Waiting) -> str:
     return ", ".join(parts)
 
 
-def _service_line(said: Mapping[str, Any]) -> str:
-    """What a service has said of itself, though it need not be of this version: nothing has to be there."""
-    place = said.get("input") or said.get("server")
-    who = f"{said.get('service', 'a service')}{f' {place}' if place else ''} on {said.get('host', '?')}"
-    who += f", process {said.get('pid', '?')}"
-    state = str(said.get("state", "alive"))
-    if reason := said.get("reason"):
+def _service_line(details: Mapping[str, Any]) -> str:
+    """One line about a service from its own details, any of which another version of it may leave out."""
+    place = details.get("input") or details.get("server")
+    who = f"{details.get('service', 'a service')}{f' {place}' if place else ''} on {details.get('host', '?')}"
+    who += f", process {details.get('pid', '?')}"
+    state = str(details.get("state", "alive"))
+    if reason := details.get("reason"):
         state += f" ({reason})"
     if state == State.STALLED:
-        state += f": nothing has happened for {_span(said.get('progress_seconds_ago'))}; restart it"
-    parts = [f"{who}: {state}", f"up for {_span(said.get('uptime_seconds'))}"]
-    if model := said.get("model"):
-        precision = f" in {said['precision']}" if said.get("precision") else ""
-        parts.append(f"{model} on {said.get('device', '?')}{precision}")
-    parts.append(", ".join(f"{said.get(key, '?')} {key.replace('_', ' ')}" for key in COUNTS))
-    if isinstance(last := said.get("last_failure"), dict):
+        state += f": nothing has happened for {_span(details.get('progress_seconds_ago'))}; restart it"
+    parts = [f"{who}: {state}", f"up for {_span(details.get('uptime_seconds'))}"]
+    if model := details.get("model"):
+        precision = f" in {details['precision']}" if details.get("precision") else ""
+        parts.append(f"{model} on {details.get('device', '?')}{precision}")
+    parts.append(", ".join(f"{details.get(key, '?')} {key.replace('_', ' ')}" for key in COUNTS))
+    if isinstance(last := details.get("last_failure"), dict):
         parts.append(f"last failure {last.get('name')}: {last.get('message')}")
     return printable("; ".join(parts))
 

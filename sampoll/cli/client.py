@@ -50,8 +50,8 @@ def send(
     show_progress = sys.stderr.isatty()
     set_up_logging(resolved, show_progress=show_progress)
 
-    from sampoll.app.client.enqueue import Queueing, queue
-    from sampoll.app.client.send import Sending, send_pairs
+    from sampoll.app.client.enqueue import EnqueueOptions, queue
+    from sampoll.app.client.send import SendOptions, send_pairs
     from sampoll.inputs.discovery import pairs_of
     from sampoll.transports.redis.server import server_of
     from sampoll.transports.redis.streams.client import StreamClient
@@ -59,14 +59,14 @@ def send(
     pairs = pairs_of(paths, prompt)
     if "stream" not in resolved.origins:
         is_awaited = wait or output is not None
-        sending = Sending(resolved.settings.redis, is_awaited, output, in_flight or IN_FLIGHT, timeout)
+        sending = SendOptions(resolved.settings.redis, is_awaited, output, in_flight or IN_FLIGHT, timeout)
         exit_code, summary = send_pairs(pairs, sending, show_progress=show_progress)
     elif wait or output is not None:
         raise UsageError("results of a stream are collected by `sampoll recv --stream`: leave --output out")
     else:
         settings = resolved.settings
         with closing(StreamClient(server_of(settings.redis), settings.streams)) as jobs:
-            queueing = Queueing(in_flight or QUEUED, again)
+            queueing = EnqueueOptions(in_flight or QUEUED, again)
             exit_code, summary = queue(jobs, pairs, queueing, show_progress=show_progress)
     typer.echo(summary)
     raise typer.Exit(exit_code)

@@ -7,23 +7,23 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from sampoll.cli.logs import log_last_words
+from sampoll.cli.logs import log_exit
 from sampoll.core.errors import SampollError
 
 
-def end_with(command: Callable[[], int], name: str) -> NoReturn:
+def run_and_exit(command: Callable[[], int], name: str) -> NoReturn:
     """Runs `command` and exits with what it returns, or with what its error stands for."""
     try:
         sys.exit(command())
     except SampollError as error:
-        if not log_last_words(logging.ERROR, str(error), "end"):
+        if not log_exit(logging.ERROR, str(error), "end"):
             _say(name, str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception:  # noqa: BLE001  the top of the process
         message = "this is a bug in sampoll; nothing is lost. Please report it with all that was logged"
-        if not log_last_words(logging.CRITICAL, message, "end", with_traceback=True):
+        if not log_exit(logging.CRITICAL, message, "end", with_traceback=True):
             traceback.print_exc()
             _say(name, message)
         sys.exit(SampollError.exit_code)

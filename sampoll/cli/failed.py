@@ -22,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-SECONDS_A_DAY = 86_400.0
+SECONDS_PER_DAY = 86_400.0
 
 InputOption: TypeAlias = Annotated[
     Path | None, typer.Option("--input", "-i", help="The input directory of the run.", metavar="DIR")
@@ -113,7 +113,7 @@ def purge_command(
     store = _store(flags, input, config)
     jobs = _chosen(store, _wanted(names, every), code)
     if older_than is not None:
-        latest = time.time() - older_than * SECONDS_A_DAY
+        latest = time.time() - older_than * SECONDS_PER_DAY
         jobs = [job for job in jobs if job.last_failure.at <= latest]
     freed = sum(store.purge(job) for job in jobs)
     typer.echo(f"{len(jobs)} deleted, {freed} bytes freed")

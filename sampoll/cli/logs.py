@@ -28,7 +28,7 @@ def set_up_logging(resolved: Resolved, *, show_progress: bool) -> None:
     logging.getLogger("sampoll").setLevel("WARNING" if quieter else operations.log_level.upper())
 
 
-def log_last_words(level: int, message: str, event: str, *, with_traceback: bool = False) -> bool:
+def log_exit(level: int, message: str, event: str, *, with_traceback: bool = False) -> bool:
     """Says how a command ended in the log, if that is JSON; False if it is for people, who are told
     otherwise."""
     is_json = any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)

@@ -10,8 +10,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from sampoll.cli import client, failed, models, prompts, serve
-from sampoll.cli.exit import end_with
-from sampoll.cli.logs import log_last_words, set_up_logging
+from sampoll.cli.exit import run_and_exit
+from sampoll.cli.logs import log_exit, set_up_logging
 from sampoll.cli.options import (
     ConfigOption,
     ImagesArgument,
@@ -39,7 +39,7 @@ app.add_typer(client.app)
 
 def main() -> NoReturn:
     """The `sampoll` command."""
-    end_with(_run_app, "sampoll")
+    run_and_exit(_run_app, "sampoll")
 
 
 def _run_app() -> int:
@@ -107,7 +107,7 @@ def run(
     plan = plan_of(settings, layout_of(settings.spool))
     exit_code, summary = run_plan(plan, [log_jobs], show_progress=show_progress)
     typer.echo(summary)
-    log_last_words(logging.INFO, summary, "summary")
+    log_exit(logging.INFO, summary, "summary")
     raise typer.Exit(exit_code)
 
 

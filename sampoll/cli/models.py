@@ -12,8 +12,7 @@ from sampoll.cli.logs import set_up_logging
 from sampoll.cli.options import ConfigOption, ImagesArgument, with_settings
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ModelUnavailable, translated_os_errors
-from sampoll.models.checkpoints import fetch, is_official, kept_at
-from sampoll.models.registry import official_checkpoint, official_checkpoints
+from sampoll.models.checkpoints import fetch, is_official, kept_at, official_checkpoint, official_checkpoints
 
 app = typer.Typer(
     name="models",

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sampoll.cli.logs import log_last_words, set_up_logging
+from sampoll.cli.logs import log_exit, set_up_logging
 from sampoll.cli.options import ConfigOption, PrintConfigOption, resolve_or_print, with_settings
 
 app = typer.Typer(name="serve", help="Answer prompts over a network.", no_args_is_help=True)
@@ -58,4 +58,4 @@ def stream(
 
 def _say_summary(summary: str) -> None:
     typer.echo(summary)
-    log_last_words(logging.INFO, summary, "summary")
+    log_exit(logging.INFO, summary, "summary")

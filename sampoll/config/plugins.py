@@ -32,20 +32,27 @@ def plugins(group: str) -> Mapping[str, EntryPoint]:
     """The entry points of a group by name, in the order of their names. Of several of one name ours counts,
     else that of the package that comes first by name."""
     found: dict[str, EntryPoint] = {}
-    for point in sorted(
-        _installed().select(group=group), key=lambda point: (package_of(point) != OURS, package_of(point))
-    ):
-        if point.name in found:
-            log.warning(
-                "the package %s brings %r for %s, which %s has already: it is not used",
-                package_of(point),
-                point.name,
-                group,
-                package_of(found[point.name]),
-            )
-        else:
-            found[point.name] = point
+    for point in sorted(_installed().select(group=group), key=_rank):
+        found.setdefault(point.name, point)
     return dict(sorted(found.items()))
+
+
+def _rank(point: EntryPoint) -> tuple[bool, str]:
+    return package_of(point) != OURS, package_of(point)
+
+
+@cache
+def _warn_of_others(group: str, name: str) -> None:
+    """Names the packages whose plug-in of this name is not used; once, when the name is first used."""
+    used, *others = sorted(_installed().select(group=group, name=name), key=_rank)
+    for point in others:
+        log.warning(
+            "the package %s brings %r for %s, which %s has already: it is not used",
+            package_of(point),
+            name,
+            group,
+            package_of(used),
+        )
 
 
 def package_of(point: EntryPoint) -> str:
@@ -55,6 +62,7 @@ def package_of(point: EntryPoint) -> str:
 
 def load(point: EntryPoint) -> Any:
     """What an entry point names; PluginBroken if it cannot be imported."""
+    _warn_of_others(point.group, point.name)
     try:
         return point.load()
     except Exception as error:  # another package's own code may raise anything

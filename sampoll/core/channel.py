@@ -58,10 +58,10 @@ class Channel(Generic[T]):
             return self.put(item, cost)
 
     def take(
-        self, at_most: int = 1, max_wait_seconds: float = 0.0, patience_seconds: float | None = None
+        self, at_most: int = 1, max_wait_seconds: float = 0.0, timeout_seconds: float | None = None
     ) -> list[T]:
         """The next items: waits for the first; empty once closed and drained, or when none has come within
-        `patience_seconds`.
+        `timeout_seconds`.
 
         For more it waits until there are `at_most`, the channel is full, none is expected, or the first has
         waited for `max_wait_seconds`.
@@ -69,7 +69,7 @@ class Channel(Generic[T]):
         with self._changed:
             while True:
                 # Again after each wait: another taker may have been faster.
-                if not self._changed.wait_for(lambda: self._entries or self._closed, patience_seconds):
+                if not self._changed.wait_for(lambda: self._entries or self._closed, timeout_seconds):
                     return []
                 if self._is_worth_taking(at_most):
                     break

@@ -9,7 +9,7 @@
     ├── ServerUnavailable          69  Redis cannot be reached
     ├── OutputUnavailable          73  the output cannot be created
     ├── StorageTrouble             74  reading or writing failed: disk full, read-only, I/O error
-    ├── CutShort                   75  stopped before everything was done; run it again
+    ├── Interrupted                   75  stopped before everything was done; run it again
     │   └── Fenced                     another process took over the jobs of this one
     ├── PermissionRefused          77  the operating system says no
     ├── ConfigurationError         78  settings, or directories that cannot go together
@@ -71,11 +71,11 @@ class StorageTrouble(SampollError):
     exit_code = 74
 
 
-class CutShort(SampollError):
+class Interrupted(SampollError):
     exit_code = 75
 
 
-class Fenced(CutShort):
+class Fenced(Interrupted):
     """This process was silent for so long that another one has taken its jobs."""
 
 

@@ -6,33 +6,15 @@ import re
 from collections.abc import Collection
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
-
-
 PROMPT_SUFFIXES = frozenset({".prompt", ".json"})
-
-
 PAIR_SUFFIXES = IMAGE_SUFFIXES | PROMPT_SUFFIXES
-
-
 PRIVATE = ".sampoll"
-
-
 DONE = "done"
-
-
 FAILED = "failed"
-
-
-LONGEST_STEM_BYTES = 220
+MAX_STEM_BYTES = 220
 """Leaves room for ~VERSION and the longest suffix in a name of 255 bytes."""
-
-
 _IGNORED_PREFIXES = (".", "~")
-
-
 _IGNORED_SUFFIXES = (".tmp", ".part", ".filepart", ".crdownload")
-
-
 _IGNORED_FOLDERS = frozenset(
     {"@eaDir", "@Recycle", "#recycle", "$RECYCLE.BIN", "lost+found", "__MACOSX", "System Volume Information"}
 )
@@ -76,10 +58,10 @@ def is_prompt(name: str) -> bool:
 def publishable(stem: str) -> str:
     """`stem`, or a shortened one with a digest, if names made from it would be too long for a file system."""
     content = os.fsencode(stem)
-    if len(content) <= LONGEST_STEM_BYTES:
+    if len(content) <= MAX_STEM_BYTES:
         return stem
     digest = hashlib.sha256(content).hexdigest()[:12]
-    return content[: LONGEST_STEM_BYTES - len(digest) - 1].decode("utf-8", "ignore") + f"-{digest}"
+    return content[: MAX_STEM_BYTES - len(digest) - 1].decode("utf-8", "ignore") + f"-{digest}"
 
 
 def versioned(stem: str, version: int) -> str:

@@ -123,13 +123,6 @@ class Prompt:
         default=(), metadata={"description": "Points on the object, and beside it."}
     )
     box: Box | None = field(default=None, metadata={"description": "A box around the object."})
-    label: str = field(
-        default=DEFAULT_LABEL,
-        metadata={"description": "What the object is called.", "min_length": 1, "strict": True},
-    )
-    id: str | None = field(
-        default=None, metadata={"description": "The sender's own name for this prompt.", "strict": True}
-    )
     mask: LowResMask | None = field(default=None, metadata={"description": "A first guess at the mask."})
     refine: int = field(
         default=0,
@@ -143,6 +136,13 @@ class Prompt:
     everything: Everything | None = field(
         default=None,
         metadata={"description": "All objects in the image, in the place of all of the above."},
+    )
+    label: str = field(
+        default=DEFAULT_LABEL,
+        metadata={"description": "What the object is called.", "min_length": 1, "strict": True},
+    )
+    id: str | None = field(
+        default=None, metadata={"description": "The sender's own name for this prompt.", "strict": True}
     )
 
     def __post_init__(self) -> None:

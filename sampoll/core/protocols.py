@@ -13,6 +13,9 @@ from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentati
 
 E = TypeVar("E")
 
+STOP_POLL_SECONDS = 0.2
+"""A transport that waits looks at its `stop` this often, at the least."""
+
 
 class Segmenter(Protocol[E]):
     """Turns images into embeddings once, and embeddings with prompts into masks.

@@ -42,7 +42,7 @@ class EmbeddingCache(Generic[E]):
         self._has_lost_some = False
 
     @property
-    def has_lost_some(self) -> bool:
+    def has_failed_writes(self) -> bool:
         """Whether an embedding could not be written to `directory`."""
         return self._has_lost_some
 

@@ -44,11 +44,11 @@ KNOWN_IMAGE_BYTES = 4 * 2**20
 """What an image that was not decoded counts there: the embedding, about."""
 LOADING_BYTES = 256 * 2**20
 """Images that may be with the loaders, by what they may take once they are decoded."""
-LOADS_A_THREAD = 2
+LOADS_PER_THREAD = 2
 """How many they may be, for each loader."""
 COMPRESSION = 10
 """How many times larger a photograph is once it is decoded, about."""
-MOST_IO_THREADS = 8
+MAX_IO_THREADS = 8
 OUTCOMES = 64
 """Outcomes that may wait for the writer."""
 
@@ -84,7 +84,7 @@ class Service:
 def default_io_threads() -> int:
     """Half the cores: the other half is the model's, or the system's."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST_IO_THREADS, cores // 2))
+    return max(1, min(MAX_IO_THREADS, cores // 2))
 
 
 def executors_on(device: str) -> int:
@@ -163,7 +163,7 @@ class _Run:
                 self._in_flight.wait_until_none()
 
     def _loading_cost(self, submission: Submission) -> int:
-        share = LOADING_BYTES // (LOADS_A_THREAD * self._service.io_threads)
+        share = LOADING_BYTES // (LOADS_PER_THREAD * self._service.io_threads)
         return max(share, COMPRESSION * len(submission.image))
 
     def _collect(self) -> None:

@@ -183,7 +183,7 @@ def move_unless_taken(source: Path, target: Path) -> bool:
             raise OSError(number, os.strerror(number), os.fspath(source), None, os.fspath(target))
 
 
-def move_over(source: Path, target: Path) -> None:
+def move_replacing(source: Path, target: Path) -> None:
     """Moves a file, to whatever file has that name.
 
     Across filesystems, the source goes once a complete copy is in place.

@@ -1,7 +1,7 @@
-"""A running process makes itself known by two files: one that it holds locked, and one in which it beats.
+"""A running process is visible to others by two files: one that it holds locked, and one with its heartbeats.
 
-The kernel releases the lock with the process, however it ends; so on one machine nobody has to guess. Those
-who cannot see the lock hear the beats.
+The kernel releases the lock when the process ends, in whatever way: on one machine, the lock is the truth.
+Other machines, which may not see the lock, watch the heartbeats.
 """
 
 import fcntl
@@ -20,10 +20,10 @@ from typing import Any, Literal, TypeAlias
 from sampoll.files.atomic import replace_file
 
 Describe: TypeAlias = Callable[[], Mapping[str, Any]]
-"""What a process says of itself at each beat, as JSON has it."""
+"""What a process writes about itself with each heartbeat, in the types of JSON."""
 
 
-def nothing_to_say() -> Mapping[str, Any]:
+def no_details() -> Mapping[str, Any]:
     return {}
 
 
@@ -44,14 +44,14 @@ class Machine:
 
 
 def new_name(machine: Machine) -> str:
-    """A name that no process has had before."""
+    """A name that no other process has or had."""
     return f"{machine.host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 @contextmanager
 def announced(path: Path, machine: Machine) -> Iterator[None]:
-    """Holds a lock on a new file, which says whose it is, until the block ends; the file stays."""
-    # Locked under another name first: nobody may ever see the file of a living process unlocked.
+    """Creates a file that names this process, and holds a lock on it until the block ends; the file stays."""
+    # Locked under another name first: the file of a living process must never be visible unlocked.
     fresh = path.with_name(f".{path.name}")
     with fresh.open("x", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -62,28 +62,29 @@ def announced(path: Path, machine: Machine) -> Iterator[None]:
 
 
 @contextmanager
-def beating(
+def sending_heartbeats(
     path: Path, interval_seconds: float, describe: Describe, *, only_while_healthy: bool = False
 ) -> Iterator[None]:
-    """Counts in the beat file beside `path`, with what `describe` says, until the block ends.
+    """Writes a counter and what `describe` returns to the heartbeat file beside `path` until the block ends.
 
-    `only_while_healthy`: whoever says that it is not "healthy" falls silent, so that others take over.
+    With `only_while_healthy`, a process that describes itself as not "healthy" writes nothing, so that others
+    take over its jobs.
     """
-    stop, file = Event(), beat_file(path)
+    stop, file = Event(), heartbeat_file(path)
 
-    def beat() -> None:
+    def send() -> None:
         count = 0
         while True:
             count += 1
-            said = describe()
-            if said.get("healthy", True) or not only_while_healthy:
-                content = {"beat": count, "interval_seconds": interval_seconds, **said}
-                with suppress(OSError):  # a full disk or a lost mount: to others we are as good as dead
+            details = describe()
+            if details.get("healthy", True) or not only_while_healthy:
+                content = {"beat": count, "interval_seconds": interval_seconds, **details}
+                with suppress(OSError):  # a full disk or a lost mount: others will see this process as dead
                     replace_file(file, json.dumps(content).encode("ascii"), is_sole_writer=True)
             if stop.wait(interval_seconds):
                 return
 
-    thread = Thread(target=beat, name="heartbeat", daemon=True)
+    thread = Thread(target=send, name="heartbeat", daemon=True)
     thread.start()
     try:
         yield
@@ -94,24 +95,24 @@ def beating(
             file.unlink()
 
 
-def beat_file(path: Path) -> Path:
+def heartbeat_file(path: Path) -> Path:
     return path.with_name(f".{path.name}.beat")
 
 
 def remove(path: Path) -> None:
-    """Removes the files of a process that is gone."""
-    beat = beat_file(path)
+    """Removes the files of a process that has ended."""
+    beat = heartbeat_file(path)
     for file in (beat.with_name(f"{beat.name}.new"), beat, path):
         file.unlink(missing_ok=True)
 
 
 @contextmanager
-def held_if_dead(path: Path, machine: Machine, mode: Literal["r", "r+"] = "r+") -> Iterator[bool | None]:
-    """Whether the process of this file has ended; None if `machine` cannot tell. If it has, nobody else is
-    told the same before the block ends.
+def locked_if_dead(path: Path, machine: Machine, mode: Literal["r", "r+"] = "r+") -> Iterator[bool | None]:
+    """Yields whether the process of this file has ended, None if `machine` cannot know. If it has ended, the
+    lock is held until the block ends, so that no other process gets the same answer meanwhile.
 
-    Locks are only trusted within one running kernel: of a process of another machine nothing is known; one
-    of this host before its last boot is dead. Some network filesystems lock only what is open for writing.
+    Locks are trusted within one running kernel only: a process of another machine is unknown, and one of this
+    host before its last boot is dead. Some network filesystems lock only what is open for writing.
     """
     try:
         file = path.open(mode, encoding="utf-8")
@@ -132,7 +133,7 @@ def held_if_dead(path: Path, machine: Machine, mode: Literal["r", "r+"] = "r+") 
 
 
 def _owner(content: str) -> tuple[str | None, str | None]:
-    """The boot and the host that a file names; Nones if a power cut left it empty."""
+    """The boot and the host that a file names; (None, None) if a power cut left it empty."""
     try:
         owner = json.loads(content)
         return str(owner["boot"]), str(owner["host"])
@@ -142,12 +143,12 @@ def _owner(content: str) -> tuple[str | None, str | None]:
 
 @dataclass(frozen=True)
 class Presence:
-    """A process as others see it. `is_alive` is None where only its beats could tell, and none was heard yet;
-    `said` is what it said at its last beat."""
+    """A process as others see it. `is_alive` is None where only heartbeats can tell and none has come yet;
+    `details` is what the process wrote with its last heartbeat."""
 
     path: Path
     is_alive: bool | None
-    said: Mapping[str, Any]
+    details: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -155,7 +156,7 @@ class Presence:
 
 
 def presences(directory: Path) -> list[Presence]:
-    """Whoever has a file in `directory`, the dead as well; none where there is no such directory."""
+    """The processes that have a file in `directory`, dead ones included; none if the directory is missing."""
     try:
         names = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
@@ -164,31 +165,31 @@ def presences(directory: Path) -> list[Presence]:
 
 
 def _seen(path: Path) -> Presence:
-    said = _said(path)
+    details = _details(path)
     try:
-        # Whoever looks need not have the right to write.
-        with held_if_dead(path, Machine.this(), "r") as dead:
-            return Presence(path, None if dead is None else not dead, said)
+        # For reading, because a user who asks for the status need not have the right to write.
+        with locked_if_dead(path, Machine.this(), "r") as dead:
+            return Presence(path, None if dead is None else not dead, details)
     except OSError:
-        return Presence(path, None, said)
+        return Presence(path, None, details)
 
 
-def heard(presence: Presence) -> Presence:
-    """The same, once its beats have told whether it is alive: after two of its intervals at most."""
+def with_liveness(presence: Presence) -> Presence:
+    """The same process with `is_alive` known: waits for a heartbeat, at most two of its intervals."""
     if presence.is_alive is not None:
         return presence
-    deadline = time.monotonic() + 2 * float(presence.said.get("interval_seconds", 0.0))
+    deadline = time.monotonic() + 2 * float(presence.details.get("interval_seconds", 0.0))
     while time.monotonic() < deadline:
-        said = _said(presence.path)
-        if said.get("beat") != presence.said.get("beat"):
-            return Presence(presence.path, bool(said), said)
+        details = _details(presence.path)
+        if details.get("beat") != presence.details.get("beat"):
+            return Presence(presence.path, bool(details), details)
         time.sleep(0.1)
-    return Presence(presence.path, False, presence.said)
+    return Presence(presence.path, False, presence.details)
 
 
-def _said(path: Path) -> Mapping[str, Any]:
+def _details(path: Path) -> Mapping[str, Any]:
     try:
-        said = json.loads(beat_file(path).read_bytes())
+        details = json.loads(heartbeat_file(path).read_bytes())
     except (OSError, ValueError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return details if isinstance(details, dict) else {}

@@ -78,7 +78,7 @@ class _Hint(FileSystemEventHandler):
 class Watch:
     """Calls `on_change`, from a thread of its own, soon after a file appears in `directory`.
 
-    A watch can go deaf without a sign: `keep_hearing`, called now and then, builds a new one. Where the
+    A watch can go deaf without a sign: `restart_if_dead`, called now and then, builds a new one. Where the
     system refuses to watch, one warning says so, and `on_change` is never called.
     """
 
@@ -92,11 +92,11 @@ class Watch:
     @property
     def is_up(self) -> bool:
         """Whether events are heard."""
-        return not self._refused and self._hears()
+        return not self._refused and self._delivers_events()
 
-    def keep_hearing(self) -> None:
+    def restart_if_dead(self) -> None:
         """Replaces a watch that has died."""
-        if not self._refused and not self._hears():
+        if not self._refused and not self._delivers_events():
             log.warning("events of %s have stopped; watching anew", self._directory)
             self.close()
             self._observer = self._started()
@@ -106,7 +106,7 @@ class Watch:
             self._observer.stop()
             self._observer.join()
 
-    def _hears(self) -> bool:
+    def _delivers_events(self) -> bool:
         observer = self._observer
         # The observer stays alive when the emitter that reads the events has died.
         return (

@@ -1,6 +1,7 @@
 """All masks of an image as one image of labels: indexed/NAME.png."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from sampoll.core.results import Artifact, Mask, Segmentation
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.png_encoder import encode_grayscale
 
-MOST_MASKS = 2**16 - 1
+MAX_MASKS = 2**16 - 1
 
 
 def build(options: FormatOptions) -> "IndexedMask":
@@ -23,15 +24,15 @@ class IndexedMask:
     Where masks overlap, the smaller one lies on top, and of two of one size the later.
     """
 
-    thumbnails = ("indexed/.png",)
+    thumbnails: ClassVar[Mapping[str, int]] = {"indexed/.png": 3}
 
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
         return ["indexed/.png"]
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
         masks = [mask for masks in segmentation.masks for mask in masks]
-        if len(masks) > MOST_MASKS:
-            raise ValueError(f"an indexed PNG holds at most {MOST_MASKS} masks, and these are {len(masks)}")
+        if len(masks) > MAX_MASKS:
+            raise ValueError(f"an indexed PNG holds at most {MAX_MASKS} masks, and these are {len(masks)}")
         bit_depth = 8 if len(masks) <= 255 else 16
         labels = np.zeros(segmentation.size, ">u2")
         for label, mask in sorted(enumerate(masks, start=1), key=lambda numbered: -numbered[1].area):

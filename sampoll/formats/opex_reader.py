@@ -10,7 +10,7 @@ from sampoll.core.results import ModelInfo, Segmentation
 from sampoll.formats.geometry.rle import mask_of
 from sampoll.inputs.prompt_file import parse_prompts
 
-ANY_NUMBER = 2**31
+UNLIMITED = 2**31
 
 
 def segmentation_of(record: bytes, name: str) -> Segmentation:
@@ -39,7 +39,7 @@ def _segmentation(meta: dict[str, str], name: str) -> Segmentation:
     return Segmentation(
         job_id=meta["job_id"],
         name=name,
-        prompts=tuple(parse_prompts(prompts, name, ANY_NUMBER).values()),
+        prompts=tuple(parse_prompts(prompts, name, UNLIMITED).values()),
         masks=tuple(
             tuple(mask_of(rle, score) for rle, score in zip(rles, scores, strict=True))
             for rles, scores in encoded

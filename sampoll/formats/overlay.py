@@ -1,8 +1,9 @@
 """A picture for people: the image with its masks, prompts and scores: overlay/NAME.jpg."""
 
 import colorsys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from sampoll.core.results import Artifact, Mask, Segmentation
 from sampoll.formats.options import FormatOptions
 from sampoll.inputs.decode import decode_image
 
-LONGEST_SIDE = 1024
+MAX_SIDE = 1024
 JPEG_QUALITY = 85
 MASK_SHARE = 0.45
 """How much of a mask's colour there is over its pixels."""
@@ -22,9 +23,9 @@ FIRST_HUE = 0.55
 """Blue: points are red and green."""
 GOLDEN_RATIO = 0.618034
 """Hues this far apart, around the circle, stay far apart however many there are."""
-MOST_CAPTIONS = 40
-LONGEST_CAPTION = 40
-ANY_SIZE = 2**62
+MAX_CAPTIONS = 40
+MAX_CAPTION_CHARACTERS = 40
+UNLIMITED_PIXELS = 2**62
 """An image that was segmented is not too large to be shown."""
 
 FOREGROUND, BACKGROUND, FRAME = (64, 220, 96), (240, 64, 64), (255, 255, 255)
@@ -38,14 +39,14 @@ class Overlay:
     """A JPEG of at most 1024 pixels a side. Points on the object are green, beside it red; boxes white."""
 
     needs_image = True
-    thumbnails = ("overlay/.jpg",)
+    thumbnails: ClassVar[Mapping[str, int]] = {"overlay/.jpg": 0}
 
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
         return ["overlay/.jpg"]
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
-        image = decode_image(segmentation.image, segmentation.image_file, ANY_SIZE, segmentation.exif)
-        scale = min(1.0, LONGEST_SIDE / max(segmentation.size))
+        image = decode_image(segmentation.image, segmentation.image_file, UNLIMITED_PIXELS, segmentation.exif)
+        scale = min(1.0, MAX_SIDE / max(segmentation.size))
         pixels = _scaled(image, scale)
         numbered = list(enumerate(_masks(segmentation)))
         for number, (_, mask) in numbered:
@@ -54,7 +55,7 @@ class Overlay:
         draw = ImageDraw.Draw(drawn)
         for prompt in segmentation.prompts:
             _draw_prompt(draw, prompt, scale)
-        for number, (prompt, mask) in numbered[:MOST_CAPTIONS]:
+        for number, (prompt, mask) in numbered[:MAX_CAPTIONS]:
             _draw_caption(draw, prompt, mask, scale, _colour(number))
         _, content = cv2.imencode(
             ".jpg", np.asarray(drawn)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
@@ -115,7 +116,7 @@ def _draw_caption(
     """The label and the score, above the mask where there is room."""
     if mask.box is None:
         return
-    text = f"{printable(prompt.label)[:LONGEST_CAPTION]} {mask.score:.2f}"
+    text = f"{printable(prompt.label)[:MAX_CAPTION_CHARACTERS]} {mask.score:.2f}"
     font = _font()
     _, _, width, height = draw.textbbox((0, 0), text, font=font)
     x = max(0.0, min(mask.box.left * scale, draw.im.size[0] - width - 6))

@@ -35,7 +35,8 @@ class PngMask:
     def __init__(self, folder: str = "", encode: Callable[[Mask], bytes] = encode) -> None:
         self._folder = folder
         self._encode = encode
-        self.thumbnails = (f"{folder}.png", f"{folder}.0.png")
+        rank = 2 if folder else 1
+        self.thumbnails = {f"{folder}.png": rank, f"{folder}.0.png": rank}
 
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
         count = sum(map(len, segmentation.masks))

@@ -4,7 +4,7 @@ Whatever else a format knows of itself, it may say in attributes; who asks for o
 is none:
 
 needs_image   whether `render` opens the image, which only a run has at hand; False, if nothing else
-thumbnails    the suffixes of those of its files that show the result in a report, the best first
+thumbnails    the suffixes of those of its files that a report may show, each with its rank: 0 is the best
 """
 
 import logging
@@ -43,20 +43,14 @@ def needs_image(form: Format) -> bool:
 
 
 def thumbnail_suffixes() -> list[str]:
-    """The suffixes of files that show a result, the best first: what is drawn on the image, then what lies
-    beside the record, then what lies in folders."""
-    formats = []
+    """The suffixes of files that a report may show, the best first."""
+    ranks: dict[str, int] = {}
     for name, factory in load_all(FORMATS):
         try:
-            formats.append(factory(FormatOptions()))
+            ranks.update(getattr(factory(FormatOptions()), "thumbnails", {}))
         except Exception as error:  # noqa: BLE001  another package's own code may raise anything
             log.warning("the format %r is passed over: %s: %s", name, type(error).__name__, error)
-    ranked = [
-        (not needs_image(form), "/" in suffix, suffix)
-        for form in formats
-        for suffix in getattr(form, "thumbnails", ())
-    ]
-    return [suffix for *_, suffix in sorted(ranked, key=lambda entry: entry[:2])]
+    return sorted(ranks, key=lambda suffix: ranks[suffix])
 
 
 def result_formats(names: Sequence[str]) -> list[str]:

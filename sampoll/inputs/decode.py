@@ -31,7 +31,7 @@ _TURNED: Mapping[int, Callable[[RgbImage], RgbImage]] = {
 }
 """What an EXIF orientation asks for; any other one asks for nothing."""
 UPRIGHT = 1
-_ON_THEIR_SIDE = (5, 6, 7, 8)
+_TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -118,7 +118,7 @@ def image_size(content: bytes, exif: Exif = "apply") -> tuple[int, int] | None:
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             width, height = image.size
-            lies = exif == "apply" and _orientation(image) in _ON_THEIR_SIDE
+            lies = exif == "apply" and _orientation(image) in _TRANSPOSED_ORIENTATIONS
     except Exception:  # noqa: BLE001  Pillow meets anything in what people send
         return None
     return (width, height) if lies else (height, width)

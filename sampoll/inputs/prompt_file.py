@@ -3,7 +3,7 @@
 What a prompt is, and which values it may have, is declared by the values themselves, in core.jobs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
@@ -50,15 +50,19 @@ def parse_prompts(
         raise BadPrompt(f"is not JSON in UTF-8: {error}", file=file) from error
     if not isinstance(document, dict):
         raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
+    broken_masks = {}
     for place, prompt in _placed(document):
         _make_whole_numbers(prompt)
-        _decode_mask(prompt, place, file)
+        try:
+            _decode_mask(prompt)
+        except ValueError as error:  # told in its turn, among what else is wrong
+            broken_masks[f"{place}mask"] = str(error)
     try:
         if "prompts" not in document:
             return {"": _ONE.validate_python(document, extra=extra)}
         prompts = _MANY.validate_python(document, extra=extra).prompts
     except ValidationError as error:
-        raise _first_of(error, file) from error
+        raise _first_of(error, file, broken_masks) from error
     if len(prompts) > at_most:
         raise BadPrompt(
             f"has {len(prompts)} prompts, at most {at_most} are allowed", file=file, field="prompts"
@@ -88,13 +92,10 @@ def _placed(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"prompts[{index}].", prompt
 
 
-def _decode_mask(prompt: dict[str, Any], place: str, file: str) -> None:
-    """Puts the mask that is meant in the place of its base64."""
+def _decode_mask(prompt: dict[str, Any]) -> None:
+    """Puts the mask that is meant in the place of its base64; ValueError if it is none."""
     if isinstance(text := prompt.get("mask"), str):
-        try:
-            prompt["mask"] = decode_mask_prompt(text)
-        except ValueError as error:
-            raise BadPrompt(str(error), file=file, field=f"{place}mask") from error
+        prompt["mask"] = decode_mask_prompt(text)
 
 
 class _Schema(GenerateJsonSchema):
@@ -107,7 +108,7 @@ class _Schema(GenerateJsonSchema):
         }
 
 
-_SOMETHING_TO_SEGMENT = {
+_HAS_TARGET = {
     "anyOf": [
         {"required": ["points"], "properties": {"points": {"minItems": 1}}},
         {"required": ["box"]},
@@ -124,7 +125,7 @@ def prompt_file_schema() -> dict[str, Any]:
     cannot say."""
     either: TypeAdapter[Prompt | Prompts] = TypeAdapter(Prompt | Prompts)
     schema = either.json_schema(ref_template="#/$defs/{model}", schema_generator=_Schema)
-    schema["$defs"]["Prompt"].update(_SOMETHING_TO_SEGMENT)
+    schema["$defs"]["Prompt"].update(_HAS_TARGET)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Prompt file of sampoll",
@@ -162,13 +163,14 @@ def field_path(location: Sequence[str | int]) -> str:
     return path
 
 
-def _first_of(error: ValidationError, file: str) -> BadPrompt:
+def _first_of(error: ValidationError, file: str, broken_masks: Mapping[str, str]) -> BadPrompt:
     errors = error.errors(include_url=False)
     first = errors[0]
     place = first["loc"]
     message = _MESSAGES.get(first["type"], first["msg"]).removeprefix("Value error, ")
     if place[-3::2] == ("points", "label") and first["type"] not in ("missing", _UNKNOWN_KEY):
         message = "must be 0 (background) or 1 (foreground)"
+    message = broken_masks.get(field_path(place), message)
     if len(errors) > 1:
         message += f" (and {len(errors) - 1} more)"
     return BadPrompt(message, file=file, field=field_path(place) or None)

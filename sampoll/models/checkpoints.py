@@ -7,8 +7,9 @@ from pathlib import Path
 
 import platformdirs
 
+from sampoll.config.plugins import SEGMENTERS, load_all
 from sampoll.config.settings import ModelSettings
-from sampoll.core.errors import ModelUnavailable
+from sampoll.core.errors import ModelUnavailable, UsageError
 from sampoll.files.files import sha256_of
 
 FOLDER = "checkpoints"
@@ -29,6 +30,24 @@ class Checkpoint:
 def home_of(home: Path | None) -> Path:
     """Where sampoll keeps what can be had again: what the setting says, or the user's cache."""
     return platformdirs.user_cache_path("sampoll") if home is None else home
+
+
+def official_checkpoints() -> dict[str, Checkpoint]:
+    """The official checkpoints of all families, by their models, the smallest first."""
+    found = {
+        name: checkpoint
+        for name, factory in load_all(SEGMENTERS)
+        if isinstance(checkpoint := getattr(factory, "checkpoint", None), Checkpoint)
+    }
+    return dict(sorted(found.items(), key=lambda entry: entry[1].size))
+
+
+def official_checkpoint(model: str) -> Checkpoint:
+    """The official checkpoint of a model; UsageError if it has none."""
+    known = official_checkpoints()
+    if model not in known:
+        raise UsageError(f"no official checkpoint for {model!r}: there are {', '.join(known)}")
+    return known[model]
 
 
 def kept_at(checkpoint: Checkpoint, home: Path | None) -> Path:

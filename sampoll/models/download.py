@@ -14,7 +14,7 @@ from typing import IO, Any
 import requests
 from tqdm import tqdm
 
-from sampoll.core.errors import CutShort, ModelUnavailable, StorageTrouble, translated_os_errors
+from sampoll.core.errors import Interrupted, ModelUnavailable, StorageTrouble, translated_os_errors
 from sampoll.files.files import sha256_of
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ STALLED_SECONDS = 30.0
 """After so long without a byte, a connection is given up and another one made."""
 TRIES = 5
 """In a row, without a byte more."""
-LONGEST_PAUSE_SECONDS = 8.0
+MAX_PAUSE_SECONDS = 8.0
 PART = ".part"
 
 
@@ -69,12 +69,12 @@ def download(
 
 @contextmanager
 def _exclusive_lock(path: Path) -> Iterator[Path]:
-    """The unfinished file, while nobody else works on it; CutShort if somebody does."""
+    """The unfinished file, while nobody else works on it; Interrupted if somebody does."""
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise CutShort(f"another process downloads {path.name} just now: wait for it") from error
+            raise Interrupted(f"another process downloads {path.name} just now: wait for it") from error
         yield path.with_name(path.name + PART)
 
 
@@ -107,7 +107,7 @@ def _fetch(wanted: Download, part: Path, bar: "tqdm[Any]", stalled_seconds: floa
                     "goes on from there"
                 )
             log.info("%s after %d of %d bytes; trying again", trouble, now, wanted.size)
-            time.sleep(min(2.0**failures / 4, LONGEST_PAUSE_SECONDS))
+            time.sleep(min(2.0**failures / 4, MAX_PAUSE_SECONDS))
 
 
 def _append(

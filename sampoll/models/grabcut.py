@@ -17,7 +17,7 @@ from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Prompt, RgbImage
 from sampoll.core.results import BoolMask, Mask, ModelInfo
 
-LONGEST_SIDE = 320
+MAX_SIDE = 320
 """Crops are scaled down to at most this many pixels a side, so that no cut takes a second."""
 ITERATIONS = 4
 BOX_MARGIN = 0.25
@@ -68,7 +68,7 @@ class _Crop:
 
     @property
     def scale(self) -> float:
-        return min(1.0, LONGEST_SIDE / max(self.right - self.left, self.bottom - self.top))
+        return min(1.0, MAX_SIDE / max(self.right - self.left, self.bottom - self.top))
 
     def of(self, image: RgbImage) -> RgbImage:
         """The crop's pixels, shape (h, w, 3), scaled down."""

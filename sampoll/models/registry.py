@@ -10,11 +10,10 @@ from sampoll.config.plugins import SEGMENTERS, PluginBroken, load, load_all, plu
 from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable, SampollError, UsageError
 from sampoll.core.protocols import Segmenter
-from sampoll.models.checkpoints import Checkpoint
 
 Factory: TypeAlias = Callable[[ModelSettings], Segmenter[Any]]
-"""Makes a segmenter that is ready to work, which may take long. Whatever else a family of models knows of
-itself, its factory may say in attributes; who asks for one does without it where there is none:
+"""Makes a segmenter that is ready to work, which may take long. A factory that is no class (the attributes of
+a class are those of its segmenters) may have these attributes:
 
 checkpoint    its official Checkpoint; for `models list|pull|verify|path` and doctor
 reply_type    what replies over Redis call the type of the model; its name, if nothing else
@@ -23,27 +22,20 @@ quantize      (options, images, read) -> the directory of its encoder in int8; f
 """
 
 
-def official_checkpoints() -> dict[str, Checkpoint]:
-    """The official checkpoints of all families, by their models, the smallest first."""
-    found = {
-        name: checkpoint
-        for name, factory in load_all(SEGMENTERS)
-        if isinstance(checkpoint := getattr(factory, "checkpoint", None), Checkpoint)
-    }
-    return dict(sorted(found.items(), key=lambda entry: entry[1].size))
+def attribute_of(factory: Factory, attribute: str) -> Any:
+    """One of the attributes that a factory may have; None if it has not."""
+    return None if isinstance(factory, type) else getattr(factory, attribute, None)
 
 
-def official_checkpoint(model: str) -> Checkpoint:
-    """The official checkpoint of a model; UsageError if it has none."""
-    known = official_checkpoints()
-    if model not in known:
-        raise UsageError(f"no official checkpoint for {model!r}: there are {', '.join(known)}")
-    return known[model]
-
-
-def models_that(attribute: str) -> list[str]:
-    """The names of the models whose factories have an attribute."""
-    return [name for name, factory in load_all(SEGMENTERS) if hasattr(factory, attribute)]
+def attribute_of_model(options: ModelSettings, attribute: str) -> Any:
+    """The attribute of the factory that `options.model` names; UsageError, which names the models that have
+    it, if it has not."""
+    having = [name for name, factory in load_all(SEGMENTERS) if attribute_of(factory, attribute) is not None]
+    known = options.model in plugins(SEGMENTERS) or ":" in options.model
+    found = attribute_of(find_factory(options), attribute) if known else None
+    if found is None:
+        raise UsageError(f"--model {options.model} is none of {', '.join(having)}")
+    return found
 
 
 def find_factory(options: ModelSettings) -> Factory:
@@ -61,7 +53,7 @@ def find_factory(options: ModelSettings) -> Factory:
     return factory
 
 
-def load_segmenter(options: ModelSettings, factory: Factory) -> Segmenter[Any]:
+def load_segmenter(options: ModelSettings, factory: Factory) -> "Segmenter[Any]":
     """The segmenter that `factory` makes; ModelUnavailable if it cannot."""
     try:
         return factory(options)

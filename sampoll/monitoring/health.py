@@ -43,7 +43,7 @@ class State(StrEnum):
     STALLED = "stalled"
 
 
-class Vitals:
+class Health:
     """Listens, and says how a service is whenever it is asked; thread-safe.
 
     `about` says which service, and where its jobs come from. One that `looks_around` has to do so; any has to

@@ -12,16 +12,16 @@ from sampoll.files.presence import (
     Machine,
     Presence,
     announced,
-    beating,
-    held_if_dead,
+    locked_if_dead,
     new_name,
     presences,
     remove,
+    sending_heartbeats,
 )
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 5.0
 
 
 def directory() -> Path:
@@ -41,10 +41,10 @@ def registered(describe: Describe) -> Iterator[None]:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.parent.stat().st_uid != os.geteuid():
                 raise PermissionError(f"{path.parent} is somebody else's")
-            _forget_the_dead(machine)
+            _remove_dead_presences(machine)
             stack.callback(_removed, path)
             stack.enter_context(announced(path, machine))
-            stack.enter_context(beating(path, BEAT_SECONDS, describe))
+            stack.enter_context(sending_heartbeats(path, HEARTBEAT_SECONDS, describe))
         except OSError as error:
             log.debug("`sampoll status` will not know of this service: %s", error)
         yield
@@ -55,9 +55,9 @@ def services() -> list[Presence]:
     return [presence for presence in presences(directory()) if presence.is_alive]
 
 
-def _forget_the_dead(machine: Machine) -> None:
+def _remove_dead_presences(machine: Machine) -> None:
     for presence in presences(directory()):
-        with suppress(OSError), held_if_dead(presence.path, machine) as dead:
+        with suppress(OSError), locked_if_dead(presence.path, machine) as dead:
             if dead:
                 remove(presence.path)
 

@@ -35,7 +35,7 @@ from sampoll.core.events import (
 )
 from sampoll.engine.pipeline import Queues
 from sampoll.files.space import free_bytes
-from sampoll.monitoring.health import Vitals
+from sampoll.monitoring.health import Health
 
 STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64)
@@ -53,7 +53,7 @@ class Metrics:
     the thread that reads the input: a disk that hangs must not hang who asks whether the service is well."""
 
     def __init__(
-        self, vitals: Vitals, queues: Queues, roots: Mapping[str, Path], failed_pairs: Callable[[], int]
+        self, health: Health, queues: Queues, roots: Mapping[str, Path], failed_pairs: Callable[[], int]
     ) -> None:
         """`roots` are the directories whose free space counts, by what they are."""
         self.failed_pairs = 0
@@ -108,19 +108,19 @@ class Metrics:
         self._free = Gauge(
             "sampoll_free_bytes", "Room on the disk of a directory.", ["root"], registry=registry
         )
-        self._look_at(vitals, queues)
+        self._look_at(health, queues)
         for outcome in ("done", "skipped", "failed", "deferred"):
             self._jobs.labels(outcome)
 
-    def _look_at(self, vitals: Vitals, queues: Queues) -> None:
+    def _look_at(self, health: Health, queues: Queues) -> None:
         registry = self._registry
         looks = {
-            "sampoll_healthy": ("0 if a restart would help.", lambda: float(vitals.is_healthy)),
-            "sampoll_ready": ("1 if jobs are taken.", lambda: float(vitals.is_ready)),
-            "sampoll_in_flight_jobs": ("Jobs that are begun.", lambda: float(len(vitals.in_flight()))),
+            "sampoll_healthy": ("0 if a restart would help.", lambda: float(health.is_healthy)),
+            "sampoll_ready": ("1 if jobs are taken.", lambda: float(health.is_ready)),
+            "sampoll_in_flight_jobs": ("Jobs that are begun.", lambda: float(len(health.in_flight()))),
             "sampoll_sweep_age_seconds": (
                 "Since the input was looked through, or a job taken from it.",
-                lambda: vitals.look_age_seconds,
+                lambda: health.look_age_seconds,
             ),
             "sampoll_failed_pairs": ("Pairs in failed/.", lambda: float(self.failed_pairs)),
         }

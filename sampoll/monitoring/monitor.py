@@ -1,4 +1,4 @@
-"""Everything by which a service is seen from outside, put together."""
+"""Everything that shows a service to the outside, put together."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,18 +9,19 @@ from sampoll.config.settings import MonitoringSettings
 from sampoll.core.events import Listener
 from sampoll.core.protocols import Format
 from sampoll.engine.pipeline import Queues
-from sampoll.monitoring.health import Vitals
+from sampoll.monitoring.health import Health
 from sampoll.monitoring.local_services import registered
 from sampoll.monitoring.systemd import notified
 
-LOOKS_A_STALL = 3
-"""Who has not looked for so many times --rescan may be deaf, if --stall is less than that."""
+SCANS_PER_STALL = 3
+"""A service is stalled after so many missed scans (--rescan) at the earliest, however short --stall is."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where jobs come from, for people and for metrics: what `sampoll status` says of it, directories whose
-    free space counts, how many pairs have failed there, and how often it is looked through, if it is."""
+class ServiceInfo:
+    """What a service is, for people and for metrics. `about` is what `sampoll status` shows, `roots` are the
+    directories whose free space is measured, and `look_seconds` is the time between two scans of its
+    input, None if it has none."""
 
     about: Mapping[str, str]
     roots: Mapping[str, Path] = field(default_factory=dict)
@@ -30,35 +31,35 @@ class Place:
 
 @dataclass
 class Monitor:
-    """`listeners` want to hear of everything, `formats` to see each result; `queues` are looked into."""
+    """`listeners` get every event, `formats` every result; `queues` are measured."""
 
-    vitals: Vitals
+    health: Health
     listeners: list[Listener]
     formats: list[Format] = field(default_factory=list)
     queues: Queues = field(default_factory=dict)
 
 
 @contextmanager
-def monitored(settings: MonitoringSettings, place: Place) -> Iterator[Monitor]:
-    """Shows a service until the block ends, in whatever ways the settings ask for."""
-    # Nobody is deaf for being asked to look seldom.
-    stall_seconds = max(settings.stall_seconds, LOOKS_A_STALL * (place.look_seconds or 0.0))
-    vitals = Vitals(place.about, stall_seconds=stall_seconds, looks_around=place.look_seconds is not None)
-    monitor = Monitor(vitals, [vitals])
+def monitored(settings: MonitoringSettings, info: ServiceInfo) -> Iterator[Monitor]:
+    """Shows a service until the block ends, in the ways that the settings choose."""
+    # A service that scans seldom is not stalled between two scans.
+    stall_seconds = max(settings.stall_seconds, SCANS_PER_STALL * (info.look_seconds or 0.0))
+    health = Health(info.about, stall_seconds=stall_seconds, looks_around=info.look_seconds is not None)
+    monitor = Monitor(health, [health])
     with ExitStack() as stack:
-        stack.enter_context(registered(vitals.document))
-        monitor.listeners += stack.enter_context(notified(vitals))
+        stack.enter_context(registered(health.document))
+        monitor.listeners += stack.enter_context(notified(health))
         if settings.http is not None or settings.metrics_file is not None:
-            stack.enter_context(_with_metrics(settings, place, monitor))
+            stack.enter_context(_with_metrics(settings, info, monitor))
         yield monitor
 
 
 @contextmanager
-def _with_metrics(settings: MonitoringSettings, place: Place, monitor: Monitor) -> Iterator[None]:
+def _with_metrics(settings: MonitoringSettings, info: ServiceInfo, monitor: Monitor) -> Iterator[None]:
     # Here, because a run without them need not wait for their imports.
     from sampoll.monitoring.metrics import Metrics
 
-    metrics = Metrics(monitor.vitals, monitor.queues, place.roots, place.failed_pairs)
+    metrics = Metrics(monitor.health, monitor.queues, info.roots, info.failed_pairs)
     monitor.listeners.append(metrics)
     with ExitStack() as stack:
         if settings.metrics_file is not None:
@@ -73,6 +74,6 @@ def _with_metrics(settings: MonitoringSettings, place: Place, monitor: Monitor) 
             thumbnails = Thumbnails() if settings.http_thumbnails else None
             monitor.listeners.append(history)
             monitor.formats += [] if thumbnails is None else [thumbnails]
-            application = Application(monitor.vitals, metrics, history, thumbnails)
+            application = Application(monitor.health, metrics, history, thumbnails)
             stack.enter_context(serving(*settings.http_address, application))
         yield

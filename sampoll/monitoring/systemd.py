@@ -9,17 +9,17 @@ from threading import Thread
 from sdnotify import SystemdNotifier
 
 from sampoll.core.events import Event, Listener, ModelLoaded, StopRequested
-from sampoll.monitoring.health import Vitals
+from sampoll.monitoring.health import Health
 
-LONGEST_SILENCE_SECONDS = 10.0
+MAX_NOTIFY_INTERVAL_SECONDS = 10.0
 
 
 class Notifications:
     """READY once the service works, STOPPING at its end, and from time to time how it is; WATCHDOG as long as
     it gets on, so that a service that hangs is started anew."""
 
-    def __init__(self, vitals: Vitals, environment: Mapping[str, str]) -> None:
-        self._vitals = vitals
+    def __init__(self, health: Health, environment: Mapping[str, str]) -> None:
+        self._health = health
         self._notifier = SystemdNotifier()
         self._watchdog_seconds = _watchdog_seconds(environment)
 
@@ -32,22 +32,22 @@ class Notifications:
 
     def run(self, stop: threading.Event) -> None:
         """Speaks until `stop` is set."""
-        pause = min(LONGEST_SILENCE_SECONDS, (self._watchdog_seconds or LONGEST_SILENCE_SECONDS) / 2)
+        pause = min(MAX_NOTIFY_INTERVAL_SECONDS, (self._watchdog_seconds or MAX_NOTIFY_INTERVAL_SECONDS) / 2)
         while True:
-            self._notifier.notify(f"STATUS={self._vitals.headline()}")
-            if self._watchdog_seconds is not None and self._vitals.is_healthy:
+            self._notifier.notify(f"STATUS={self._health.headline()}")
+            if self._watchdog_seconds is not None and self._health.is_healthy:
                 self._notifier.notify("WATCHDOG=1")
             if stop.wait(pause):
                 return
 
 
 @contextmanager
-def notified(vitals: Vitals) -> Iterator[list[Listener]]:
+def notified(health: Health) -> Iterator[list[Listener]]:
     """The listeners that speak to systemd; none where it has not started this process."""
     if "NOTIFY_SOCKET" not in os.environ:
         yield []
         return
-    notifications, stop = Notifications(vitals, os.environ), threading.Event()
+    notifications, stop = Notifications(health, os.environ), threading.Event()
     thread = Thread(target=notifications.run, args=(stop,), name="systemd", daemon=True)
     thread.start()
     try:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 KEPT = 12
 SIDE = 320
 """Pixels of the longer side."""
-LEAST_SECONDS_BETWEEN = 1.0
+MIN_INTERVAL_SECONDS = 1.0
 """Drawing costs as much as decoding: nobody looks at more than one a second."""
 
 
@@ -48,7 +48,7 @@ class Thumbnails:
         with self._lock:
             is_due = time.monotonic() >= self._next_at
             if is_due:
-                self._next_at = time.monotonic() + LEAST_SECONDS_BETWEEN
+                self._next_at = time.monotonic() + MIN_INTERVAL_SECONDS
         if is_due:
             try:
                 self._keep(segmentation)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from sampoll.monitoring.health import Vitals
+from sampoll.monitoring.health import Health
 from sampoll.monitoring.history import History
 from sampoll.monitoring.metrics import Metrics
 from sampoll.monitoring.templates import page_template
@@ -44,15 +44,15 @@ class Application:
     """`thumbnails` is None if pictures must not be shown."""
 
     def __init__(
-        self, vitals: Vitals, metrics: Metrics, history: History, thumbnails: Thumbnails | None
+        self, health: Health, metrics: Metrics, history: History, thumbnails: Thumbnails | None
     ) -> None:
-        self._vitals = vitals
+        self._health = health
         self._metrics = metrics
         self._history = history
         self._thumbnails = thumbnails
         self._routes: dict[str, Callable[[], Response]] = {
             "/": self._page,
-            "/healthz": self._health,
+            "/healthz": self._liveness,
             "/readyz": self._readiness,
             "/metrics": self._all_metrics,
         }
@@ -75,16 +75,16 @@ class Application:
                     return Response("200 OK", JPEG, thumbnail.jpeg)
         return Response("404 Not Found", TEXT, b"there is /, /healthz, /readyz and /metrics\n")
 
-    def _health(self) -> Response:
+    def _liveness(self) -> Response:
         """Red if a restart would help."""
-        return self._verdict(good=self._vitals.is_healthy)
+        return self._verdict(good=self._health.is_healthy)
 
     def _readiness(self) -> Response:
         """Red, too, while the model is loading, or the service is paused or about to end."""
-        return self._verdict(good=self._vitals.is_ready)
+        return self._verdict(good=self._health.is_ready)
 
     def _verdict(self, *, good: bool) -> Response:
-        document = self._vitals.document()
+        document = self._health.document()
         content = orjson.dumps({"state": document["state"], "reason": document["reason"]}) + b"\n"
         return Response("200 OK" if good else "503 Service Unavailable", JSON, content)
 
@@ -97,16 +97,16 @@ class Application:
             "default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; "
             f"script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
-        in_flight = self._vitals.in_flight()
+        in_flight = self._health.in_flight()
         per_minute = self._history.per_minute()
         page = self._template.render(
             nonce=nonce,
-            now=self._vitals.document(),
+            now=self._health.document(),
             in_flight=in_flight[:SHOWN_IN_FLIGHT],
             more_in_flight=max(0, len(in_flight) - SHOWN_IN_FLIGHT),
             per_minute=per_minute,
             most=max(per_minute),
-            failures=self._vitals.failures(),
+            failures=self._health.failures(),
             failed_pairs=self._metrics.failed_pairs,
             thumbnails=None if self._thumbnails is None else self._thumbnails.kept(),
         )

@@ -16,7 +16,7 @@ from sampoll.spool.nodes import Node
 from sampoll.spool.scan import Group, Signature
 from sampoll.spool.state import JobState
 
-LARGEST_DIGESTED_BYTES = 2**30
+MAX_DIGESTED_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
         except FileNotFoundError:
             return replace(claim, is_sound=False)
     signatures = {base_name(name): signature for name, signature in group.signatures.items()}
-    is_sound = all(_is_as_seen(directory / name, signatures[name]) for name in names)
+    is_sound = all(_is_unchanged(directory / name, signatures[name]) for name in names)
     return replace(claim, is_sound=is_sound)
 
 
-def _is_as_seen(path: Path, seen: Signature) -> bool:
+def _is_unchanged(path: Path, seen: Signature) -> bool:
     now = signature_of(path.lstat())
     # Not the inode: some filesystems change it with the name.
     return (seen.size, seen.mtime_ns) == (now.size, now.mtime_ns)
@@ -100,7 +100,7 @@ def digests(claim: Claim) -> dict[str, str]:
     found = {}
     for path in claim.files():
         with suppress(OSError):
-            if path.lstat().st_size <= LARGEST_DIGESTED_BYTES:
+            if path.lstat().st_size <= MAX_DIGESTED_BYTES:
                 found[path.name] = digest_of(path)
     return found
 

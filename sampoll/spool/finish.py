@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sampoll.core.filenames import is_image, split_name, versioned
 from sampoll.files.atomic import replace_file
-from sampoll.files.files import ensure_directory, move_over, move_unless_taken
+from sampoll.files.files import ensure_directory, move_replacing, move_unless_taken
 from sampoll.spool.claims import Claim, discard
 from sampoll.spool.layout import Layout
 from sampoll.spool.reports import ERROR_SUFFIX, error_report
@@ -20,7 +20,7 @@ def finish(layout: Layout, claim: Claim) -> None:
         if layout.done is None or (layout.deletes_images and is_image(path.name)):
             path.unlink()
     if layout.done is not None:
-        claim = _put_over(claim, layout.done) if layout.overwrites_done else _keep(claim, layout.done)
+        claim = _move_replacing(claim, layout.done) if layout.overwrites_done else _keep(claim, layout.done)
     free_names(layout, claim.state)
     discard(claim)
 
@@ -35,12 +35,12 @@ def move_to_failed(layout: Layout, claim: Claim) -> None:
     discard(claim)
 
 
-def _put_over(claim: Claim, directory: Path) -> Claim:
+def _move_replacing(claim: Claim, directory: Path) -> Claim:
     """Moves the files into `directory` under their own names, over what has them there."""
     directory = directory / claim.state.folder
     ensure_directory(directory)
     for path in claim.files():
-        move_over(path, directory / path.name)
+        move_replacing(path, directory / path.name)
     return claim
 
 

@@ -1,4 +1,4 @@
-"""Where everything lies, and which names count."""
+"""Where everything lies in a spool."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sampoll.core.filenames import is_searched, takes_part
+from sampoll.core.names import base_name
 from sampoll.files.files import walk
 from sampoll.spool.scan import Signature
 
@@ -17,11 +18,13 @@ def signature_of(status: os.stat_result) -> Signature:
 def listing(
     directory: Path, *, recursive: bool, suffixes: Collection[str], ready_suffix: str | None
 ) -> Iterator[tuple[str, Signature]]:
-    """The regular files that can belong to pairs, by their path inside `directory`; links, pipes and
-    devices are passed over."""
-    for folder, entries in walk(
-        directory, enters=lambda folder: recursive and is_searched(folder), is_strict=True
-    ):
+    """The regular files that can belong to pairs, by their path inside `directory`; links, pipes and devices,
+    and folders that are named as such files are, are passed over."""
+
+    def enters(folder: str) -> bool:
+        return recursive and is_searched(folder) and not takes_part(base_name(folder), suffixes, ready_suffix)
+
+    for folder, entries in walk(directory, enters=enters, is_strict=True):
         for entry in entries:
             if takes_part(entry.name, suffixes, ready_suffix):
                 signature = _signature_of_regular(entry)

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampoll.config.settings import SpoolSettings
-from sampoll.core.errors import CutShort
+from sampoll.core.errors import Interrupted
 from sampoll.files.presence import (
     Describe,
     Machine,
     announced,
-    beat_file,
-    beating,
+    heartbeat_file,
     new_name,
-    nothing_to_say,
+    no_details,
     remove,
+    sending_heartbeats,
 )
 from sampoll.spool.layout import Layout
 
-BEATS_PER_LEASE = 5
+HEARTBEATS_PER_LEASE = 5
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Node:
 
 
 @contextmanager
-def joined(layout: Layout, settings: SpoolSettings, describe: Describe = nothing_to_say) -> Iterator[Node]:
-    """A new node, alive until the block ends; CutShort if the input is somebody's alone.
+def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_details) -> Iterator[Node]:
+    """A new node, alive until the block ends; Interrupted if the input is somebody's alone.
 
     It beats a few times in every lease, and says then how it is; unless it is not healthy, which is as good
     as dead.
@@ -59,8 +59,8 @@ def joined(layout: Layout, settings: SpoolSettings, describe: Describe = nothing
     with _shared_input(layout, exclusive=settings.exclusive), announced(node.lock, machine):
         node.work.mkdir()
         node.stage.mkdir()
-        interval_seconds = settings.lease_seconds / BEATS_PER_LEASE
-        with beating(node.lock, interval_seconds, describe, only_while_healthy=True):
+        interval_seconds = settings.lease_seconds / HEARTBEATS_PER_LEASE
+        with sending_heartbeats(node.lock, interval_seconds, describe, only_while_healthy=True):
             try:
                 yield node
             finally:
@@ -69,13 +69,13 @@ def joined(layout: Layout, settings: SpoolSettings, describe: Describe = nothing
 
 @contextmanager
 def _shared_input(layout: Layout, *, exclusive: bool) -> Iterator[None]:
-    """Holds the input together with others, or for oneself; CutShort if that cannot be."""
+    """Holds the input together with others, or for oneself; Interrupted if that cannot be."""
     with (layout.nodes / ".lock").open("a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             whose = "" if exclusive else " by a process that wants it for itself (--exclusive)"
-            raise CutShort(f"the input {layout.input} is in use{whose}: run again later") from error
+            raise Interrupted(f"the input {layout.input} is in use{whose}: run again later") from error
         yield
 
 
@@ -88,10 +88,10 @@ class HeartbeatMonitor:
         self._lease_seconds = lease_seconds
         self._heard: dict[str, tuple[str | None, float]] = {}
 
-    def is_silent(self, name: str, now: float) -> bool:
+    def has_expired(self, name: str, now: float) -> bool:
         """`now` is monotonic."""
         try:
-            beat = beat_file(self._layout.nodes / name).read_text(encoding="ascii")
+            beat = heartbeat_file(self._layout.nodes / name).read_text(encoding="ascii")
         except (OSError, ValueError):
             beat = None
         last, since = self._heard.get(name, (beat, now))

@@ -5,12 +5,12 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from sampoll.files.files import remove_tree, subdirectories
-from sampoll.files.presence import Machine, held_if_dead
+from sampoll.files.presence import Machine, locked_if_dead
 from sampoll.spool.claims import Claim, load
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import HeartbeatMonitor, Node, leave, was_stopping
-from sampoll.spool.results import free_forgotten_names
-from sampoll.spool.state import JobState, was_alone
+from sampoll.spool.results import free_abandoned_names
+from sampoll.spool.state import JobState, was_only_job
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def next_step(state: JobState, *, is_complete: bool, is_committed: bool, max_att
     return Step.TRY
 
 
-def take_over_the_dead(
+def recover_dead_nodes(
     layout: Layout,
     node: Node,
     machine: Machine,
@@ -55,8 +55,8 @@ def take_over_the_dead(
     """
     claims: list[Claim] = []
     for name in _other_nodes(layout, node):
-        with held_if_dead(layout.nodes / name, machine) as dead:
-            if dead or heartbeats.is_silent(name, monotonic):
+        with locked_if_dead(layout.nodes / name, machine) as dead:
+            if dead or heartbeats.has_expired(name, monotonic):
                 _fence(layout, node, name)
                 blameless = name in former_nodes or was_stopping(layout, name)
                 claims += _take_over(layout, node, name, wall, blameless=blameless)
@@ -90,7 +90,7 @@ def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: 
         directory = node.work / claim.directory.name
         try:
             if claim.state.in_flight and not claim.state.reserved:
-                free_forgotten_names(layout, claim.state)
+                free_abandoned_names(layout, claim.state)
             counted = _counted(claim, states, blameless, now)
             counted.directory.rename(directory)
         except (FileNotFoundError, FileExistsError):  # another process hears the same silence, and is faster
@@ -107,4 +107,4 @@ def _counted(claim: Claim, states: list[JobState], blameless: bool, now: float) 
         return claim
     if blameless:
         return claim.saved(state.stopped(), sync=True)
-    return claim.saved(state.crashed(was_alone(state, states), now), sync=True)
+    return claim.saved(state.crashed(was_only_job(state, states), now), sync=True)

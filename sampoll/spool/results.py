@@ -76,9 +76,9 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
             if taken is None:
                 return claim.saved(chosen, sync=sync)
         except OSError:
-            _free_held_names(layout, chosen)
+            _free_own_names(layout, chosen)
             raise
-        _free_held_names(layout, chosen)
+        _free_own_names(layout, chosen)
         if naming.on_exist is OnExist.FAIL:
             raise OutputExists(
                 f"{printable(taken)} is in the output already (--on-exist fail): move it away, or use "
@@ -243,7 +243,7 @@ def free_names(layout: Layout, state: JobState) -> None:
         (layout.names / state.result(suffix)).unlink(missing_ok=True)
 
 
-def _free_held_names(layout: Layout, state: JobState) -> None:
+def _free_own_names(layout: Layout, state: JobState) -> None:
     """Ends a reservation of which perhaps not every name was got."""
     for suffix in state.suffixes:
         reservation = layout.names / state.result(suffix)
@@ -251,7 +251,7 @@ def _free_held_names(layout: Layout, state: JobState) -> None:
             reservation.unlink()
 
 
-def free_forgotten_names(layout: Layout, state: JobState) -> None:
+def free_abandoned_names(layout: Layout, state: JobState) -> None:
     """Ends whatever an attempt had begun to reserve that was cut off."""
     (layout.names / f".{state.job_id}").unlink(missing_ok=True)
     # The folders of formats are one level above.

@@ -17,7 +17,7 @@ from sampoll.core.names import printable
 from sampoll.core.results import NO_SUMMARY, ResultSummary
 from sampoll.files.files import identity_of, subdirectories, sync_filesystem
 from sampoll.files.open_files import is_being_written
-from sampoll.files.presence import Describe, Machine, nothing_to_say
+from sampoll.files.presence import Describe, Machine, no_details
 from sampoll.spool import claims, finish, recovery, results
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
@@ -135,7 +135,7 @@ class Spool:
 
     def recover(self) -> list[Claim]:
         """Claims the jobs of processes that have died."""
-        found = recovery.take_over_the_dead(
+        found = recovery.recover_dead_nodes(
             self._layout,
             self._node,
             self._machine,
@@ -291,9 +291,9 @@ def opened(
     naming: Naming = VERSIONED,
     *,
     former_nodes: set[str] | None = None,
-    describe: Describe = nothing_to_say,
+    describe: Describe = no_details,
 ) -> Iterator[Spool]:
-    """The spool of a new node, which leaves at the end; CutShort if the input is somebody's alone.
+    """The spool of a new node, which leaves at the end; Interrupted if the input is somebody's alone.
 
     The node says what `describe` does. What the `former_nodes` of this process left in flight has crashed
     nothing; the new node is added to them.

@@ -15,7 +15,7 @@ from sampoll.core.failures import Failure
 from sampoll.core.names import result_path
 
 FIRST_DELAY_SECONDS = 2.0
-LONGEST_DELAY_SECONDS = 600.0
+MAX_DELAY_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class JobState:
         """Seconds of wall time until the next try. A wait longer than the longest delay means that the clock
         was set back meanwhile, and ends at once."""
         wait = max(self.not_before - now, 0.0)
-        return wait if wait <= LONGEST_DELAY_SECONDS else 0.0
+        return wait if wait <= MAX_DELAY_SECONDS else 0.0
 
     @property
     def has_history(self) -> bool:
@@ -141,10 +141,10 @@ def retry_delay_seconds(strikes: int, random: float) -> float:
 
     `random` is uniform in 0..1. Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
-    return random * min(FIRST_DELAY_SECONDS * 2.0 ** max(strikes - 1, 0), LONGEST_DELAY_SECONDS)
+    return random * min(FIRST_DELAY_SECONDS * 2.0 ** max(strikes - 1, 0), MAX_DELAY_SECONDS)
 
 
-def was_alone(state: JobState, node: Sequence[JobState]) -> bool:
+def was_only_job(state: JobState, node: Sequence[JobState]) -> bool:
     """Whether `state`'s job was the only one in flight when the process that held `node` died.
 
     It must have begun alone, and nothing else may have begun since.

@@ -26,7 +26,7 @@ from sampoll.cli.main import app
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import JobError, SampollError
 from sampoll.inputs.prompt_file import parse_prompts, prompt_file_schema
-from sampoll.models.registry import official_checkpoints
+from sampoll.models.checkpoints import official_checkpoints
 
 DOCS = REPOSITORY / "docs"
 

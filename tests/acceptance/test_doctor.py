@@ -15,7 +15,7 @@ from sampoll.app.doctor import model, storage
 from sampoll.app.doctor.findings import Finding, in_units
 from sampoll.config.settings import ModelSettings, SpoolSettings
 from sampoll.files.watch import Watch
-from sampoll.models.registry import official_checkpoint
+from sampoll.models.checkpoints import official_checkpoint
 from sampoll.spool.layout import Layout
 
 GRABCUT = ("--model", "grabcut")

@@ -94,11 +94,11 @@ def test_the_reason_of_an_end_is_json_too(folders: Folders) -> None:
 
 
 BUG = """
-from sampoll.cli.exit import end_with
+from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
 from sampoll.config.resolve import resolve
 set_up_logging(resolve({"log-format": %r}, {}), show_progress=False)
-end_with(lambda: {}["missing"], "sampoll")
+run_and_exit(lambda: {}["missing"], "sampoll")
 """
 
 

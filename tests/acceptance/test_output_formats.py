@@ -44,6 +44,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     (made.input / "sub").mkdir(parents=True)
     drop_pair(made.input, "cat", {"prompts": [PLAIN, HOLED, EMPTY]})
     drop_pair(made.input / "sub", "dog", APART, suffix=".png", image=image_of(20, 30))
+    for named_like_a_file in ("cat.jpg.d.jpg", "set.json"):
+        (made.input / named_like_a_file).mkdir()
+        drop_pair(made.input / named_like_a_file, "unseen")
     run = sampoll("run", *made.flags, *BOXES, *EVERYTHING, "--recursive")
     assert run.returncode == 0, run.stderr
     return made

@@ -114,6 +114,7 @@ def test_a_faster_way_is_compared_with_the_original(checkpoint: Path, tmp_path: 
     ("arguments", "code", "message"),
     [
         (("--model", "grabcut"), 2, "--model grabcut is none of vit_b, vit_h, vit_l"),
+        (("--model", "vit_x"), 2, "--model vit_x is none of vit_b, vit_h, vit_l"),
         ((), 69, "vit_b needs its weights: run `sampoll models pull vit_b`"),
     ],
 )

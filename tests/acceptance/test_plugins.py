@@ -19,9 +19,12 @@ class Everywhere:
     def decode(self, work):
         return [[[Mask.from_array(np.ones(size, bool), 1.0)] for _ in prompts] for size, prompts in work]
 
+class Named(Everywhere):
+    checkpoint, original, quantize, reply_type = "weights.pt", None, "no", 7
+
 class Sizes:
     needs_image = True
-    thumbnails = ("sizes/.txt",)
+    thumbnails = {"sizes/.txt": 0}
     def __init__(self, options):
         self.options = options
     def suffixes(self, segmentation):
@@ -45,6 +48,7 @@ def read(source, images):
 ENTRY_POINTS = """
 [sampoll.segmenters]
 everywhere = beside:Everywhere
+named = beside:Named
 broken = beside.nothing:build
 grabcut = beside:Everywhere
 
@@ -117,8 +121,21 @@ def test_help_names_what_is_installed_and_imports_none_of_it(beside: Mapping[str
     shown = sampoll("run", "--help", env={**beside, "COLUMNS": "200", "TERMINAL_WIDTH": "200"})
 
     assert shown.returncode == 0
-    assert "broken, everywhere, grabcut, vit_b, vit_h, vit_l, or package.module:factory" in shown.stdout
+    assert (
+        "broken, everywhere, grabcut, named, vit_b, vit_h, vit_l, or package.module:factory" in shown.stdout
+    )
     assert "indexed, labelme, png, png8, sizes, torn, coco, names, yolo" in shown.stdout
+
+
+def test_attributes_of_a_class_are_those_of_its_segmenters(
+    folders: Folders, beside: Mapping[str, str]
+) -> None:
+    doctor = sampoll("doctor", *folders.flags, "--model", "named", env=beside)
+    compared = sampoll("models", "compare", folders.input, "--model", "named", env=beside)
+
+    assert doctor.returncode == 0, doctor.stdout
+    assert compared.returncode == 2
+    assert "--model named is none of vit_b, vit_h, vit_l" in compared.stderr
 
 
 def test_a_name_of_ours_stays_ours_and_the_package_is_named(

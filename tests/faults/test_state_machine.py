@@ -109,7 +109,7 @@ def killable(switch: KillSwitch) -> Iterator[None]:
         stack.enter_context(mock.patch("shutil.rmtree", asking(shutil.rmtree)))
         stack.enter_context(mock.patch("sampoll.spool.spool.random.random", return_value=0.0))
         # Beats come by the clock, which no history could repeat.
-        stack.enter_context(mock.patch("sampoll.spool.nodes.beating", return_value=nullcontext()))
+        stack.enter_context(mock.patch("sampoll.spool.nodes.sending_heartbeats", return_value=nullcontext()))
         yield
 
 

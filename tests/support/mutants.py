@@ -60,7 +60,7 @@ def following_links() -> AbstractContextManager[object]:
         return real_open(path, flags & ~os.O_NOFOLLOW, *arguments, **options)
 
     stack.enter_context(mock.patch.object(listing, "_signature_of_regular", signature))
-    stack.enter_context(mock.patch("sampoll.spool.claims._is_as_seen", return_value=True))
+    stack.enter_context(mock.patch("sampoll.spool.claims._is_unchanged", return_value=True))
     stack.enter_context(mock.patch("os.open", opening))
     return stack
 

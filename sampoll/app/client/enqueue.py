@@ -12,19 +12,19 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
-from sampoll.core.errors import CutShort, JobError
+from sampoll.core.errors import Interrupted, JobError
 from sampoll.core.names import printable
 from sampoll.inputs.discovery import Pair, content_of
 from sampoll.transports.redis.streams.client import StreamClient
 
 log = logging.getLogger(__name__)
 
-FULL_SECONDS = 0.2
+FULL_POLL_SECONDS = 0.2
 """Between two looks whether there is room again."""
 
 
 @dataclass(frozen=True)
-class Queueing:
+class EnqueueOptions:
     """How to put pairs in: while there are fewer than `at_most` jobs in the stream; those that were put in
     before only if they are to be done `again`."""
 
@@ -33,7 +33,7 @@ class Queueing:
 
 
 def queue(
-    jobs: StreamClient, pairs: Iterable[Pair | JobError], queueing: Queueing, *, show_progress: bool
+    jobs: StreamClient, pairs: Iterable[Pair | JobError], options: EnqueueOptions, *, show_progress: bool
 ) -> tuple[int, str]:
     """Puts every pair in; returns the exit code and a summary in one line."""
     stop = Event()
@@ -42,24 +42,24 @@ def queue(
         tqdm(unit="pair", dynamic_ncols=True, disable=not show_progress) as bar,
         logging_redirect_tqdm(),
     ):
-        queuer = _Queuer(jobs, queueing, bar)
+        queuer = _Queuer(jobs, options, bar)
         outside_the_main_thread(partial(queuer.run, pairs, stop))
     summary = f"{queuer.queued} queued, {queuer.known} known, {queuer.failed} failed"
     if stop.is_set():
-        return CutShort.exit_code, f"{summary}; stopped before everything was queued: run it again"
+        return Interrupted.exit_code, f"{summary}; stopped before everything was queued: run it again"
     return (JobError.exit_code if queuer.failed else 0), summary
 
 
 class _Queuer:
-    def __init__(self, jobs: StreamClient, queueing: Queueing, bar: "tqdm[Any]") -> None:
+    def __init__(self, jobs: StreamClient, options: EnqueueOptions, bar: "tqdm[Any]") -> None:
         self.queued = self.known = self.failed = 0
         self._jobs = jobs
-        self._queueing = queueing
+        self._queueing = options
         self._bar = bar
 
     def run(self, pairs: Iterable[Pair | JobError], stop: Event) -> None:
         for pair in pairs:
-            while self._jobs.waiting() >= self._queueing.at_most and not stop.wait(FULL_SECONDS):
+            while self._jobs.waiting() >= self._queueing.at_most and not stop.wait(FULL_POLL_SECONDS):
                 pass
             if stop.is_set():
                 return

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sampoll.app.client.reply_files import files_of, name_for, write_files
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
-from sampoll.core.errors import CutShort, JobError, translated_os_errors
+from sampoll.core.errors import Interrupted, JobError, translated_os_errors
 from sampoll.core.names import printable
 from sampoll.transports.redis.messages import parse_reply
 
@@ -37,7 +37,7 @@ def receive(
         outside_the_main_thread(partial(receiver.run, source, stop))
     summary = f"{receiver.written} written, {receiver.failed} failed"
     if not receiver.is_done and count is not None:
-        return CutShort.exit_code, f"{summary}; {count} were expected"
+        return Interrupted.exit_code, f"{summary}; {count} were expected"
     return (JobError.exit_code if receiver.failed else 0), summary
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import orjson
 
-from sampoll.core.filenames import LONGEST_STEM_BYTES, PRIVATE, versioned
+from sampoll.core.filenames import MAX_STEM_BYTES, PRIVATE, versioned
 from sampoll.files.atomic import replace_file
 from sampoll.files.files import ensure_directory
 from sampoll.transports.redis.messages import RECORD, Reply
@@ -59,7 +59,7 @@ def name_for(reply: Reply) -> str:
     name = "" if reply.id is None else str(reply.id)
     parts = name.split("/")
     is_path = name.isprintable() and not any(part in ("", ".", "..", PRIVATE) for part in parts)
-    if is_path and all(len(part.encode()) <= LONGEST_STEM_BYTES for part in parts):
+    if is_path and all(len(part.encode()) <= MAX_STEM_BYTES for part in parts):
         return name
     return datetime.now().strftime("%Y%m%d_%H%M%S.%f")
 
@@ -79,7 +79,7 @@ def write_files(directory: Path, name: str, files: Mapping[str, bytes]) -> str:
         version += 1
     stem = versioned(name, version)
     for suffix, content in files.items():
-        replace_file(directory / f"{stem}{suffix}", content, sync=False)
+        replace_file(directory / f"{stem}{suffix}", content, is_sole_writer=True)
     return stem
 
 

@@ -20,7 +20,7 @@ from sampoll.app.client.reply_files import files_of, write_files
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import RedisSettings
 from sampoll.core.errors import (
-    CutShort,
+    Interrupted,
     JobError,
     Overloaded,
     ServerUnavailable,
@@ -46,7 +46,7 @@ REPEAT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Sending:
+class SendOptions:
     """What to do with requests: `wait` for their replies, and write results into `output`, if there is one.
     At most `in_flight` are without a reply at a time, and none waits for it longer than `timeout_seconds`."""
 
@@ -57,7 +57,9 @@ class Sending:
     timeout_seconds: float
 
 
-def send_pairs(pairs: Iterable[Pair | JobError], sending: Sending, *, show_progress: bool) -> tuple[int, str]:
+def send_pairs(
+    pairs: Iterable[Pair | JobError], sending: SendOptions, *, show_progress: bool
+) -> tuple[int, str]:
     """Sends every pair; returns the exit code and a summary in one line."""
     server, stop = server_of(sending.redis), Event()
     with ExitStack() as stack:
@@ -69,7 +71,7 @@ def send_pairs(pairs: Iterable[Pair | JobError], sending: Sending, *, show_progr
         outside_the_main_thread(partial(sender.run, pairs, stop))
     summary = f"{sender.done} {'done' if sending.wait else 'sent'}, {sender.failed} failed"
     if stop.is_set():
-        return CutShort.exit_code, f"{summary}; stopped before everything was sent or answered"
+        return Interrupted.exit_code, f"{summary}; stopped before everything was sent or answered"
     return (JobError.exit_code if sender.failed else 0), summary
 
 
@@ -85,7 +87,7 @@ class _Replies:
 class _Sender:
     server: RedisServer
     client: "redis.Redis"
-    sending: Sending
+    sending: SendOptions
     bar: "tqdm[Any]"
     done: int = 0
     failed: int = 0

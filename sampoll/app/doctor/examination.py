@@ -16,7 +16,7 @@ from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import SampollError
 from sampoll.spool.layout import Layout
 
-ANYWHERE = Layout(Path("/"), Path("/"), None)
+PLACEHOLDER_LAYOUT = Layout(Path("/"), Path("/"), None)
 
 
 def examine(
@@ -38,7 +38,7 @@ def examine(
     if any(key.startswith("redis-") for key in resolved.origins):
         yield from check_redis(settings.redis)
     try:
-        plan = plan_of(settings, layout or ANYWHERE)
+        plan = plan_of(settings, layout or PLACEHOLDER_LAYOUT)
     except SampollError as error:
         yield error_of("configuration", error)
         return

@@ -10,8 +10,8 @@ from sampoll.app.assembly import LoadedModel, load_model
 from sampoll.app.doctor.findings import Finding, error_of, in_units, ok, warning
 from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable, SampollError
-from sampoll.models.checkpoints import Checkpoint, checkpoint_file, is_official
-from sampoll.models.registry import find_factory, official_checkpoints
+from sampoll.models.checkpoints import Checkpoint, checkpoint_file, is_official, official_checkpoints
+from sampoll.models.registry import attribute_of, find_factory
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -111,9 +111,10 @@ def check_model(settings: ModelSettings) -> tuple[list[Finding], LoadedModel | N
 def _checkpoint_of(settings: ModelSettings) -> Checkpoint | None:
     """The official checkpoint of the model, if it has one."""
     try:
-        return getattr(find_factory(settings), "checkpoint", None)
+        found = attribute_of(find_factory(settings), "checkpoint")
     except ModelUnavailable:
         return None
+    return found if isinstance(found, Checkpoint) else None
 
 
 def _weights(settings: ModelSettings, official: Checkpoint) -> Finding:

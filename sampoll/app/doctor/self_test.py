@@ -24,7 +24,7 @@ from sampoll.core.results import Segmentation
 from sampoll.spool.layout import Layout
 from sampoll.transports.directory.transport import directory_transport
 
-AT_ONCE = {
+SELF_TEST_SETTINGS = {
     "prompt": None,
     "continuous": False,
     "settle_seconds": 0.0,
@@ -37,7 +37,7 @@ AT_ONCE = {
     "stop_file": None,
 }
 """The settings in which the self-test differs from the run: when, and how often, it takes its pair."""
-LOWEST_IOU = 0.5
+MIN_IOU = 0.5
 """Between the mask and the truth: any model that works finds a ball in its box."""
 
 
@@ -81,7 +81,7 @@ def _directories(roots: Layout | None) -> Iterator[Layout]:
 
 def _run(plan: Plan, model: LoadedModel, layout: Layout) -> JobError | None:
     """One session of a run as it is planned, but for where and when it takes pairs."""
-    spool = plan.settings.spool.model_copy(update=AT_ONCE)
+    spool = plan.settings.spool.model_copy(update=SELF_TEST_SETTINGS)
     failures: list[JobError] = []
 
     def note_failure(event: Event) -> None:
@@ -101,7 +101,7 @@ def _judged(pair: DemoPair, result: Segmentation, seconds: float) -> Finding:
     truth = pair.truths[0]
     found = masks[0].pixels() if masks else np.zeros_like(truth)
     iou = float((found & truth).sum() / max(1, (found | truth).sum()))
-    if iou < LOWEST_IOU:
+    if iou < MIN_IOU:
         return warning(
             "self-test",
             f"{done}, but the mask agrees with the truth to {iou:.2f} only (IoU)",

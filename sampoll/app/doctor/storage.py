@@ -18,9 +18,9 @@ from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
 from sampoll.spool.probe import probe
 
-LITTLE_BYTES = 2**30
+LOW_SPACE_BYTES = 2**30
 """A disk with less room than this is nearly full, whatever --min-free says."""
-LOOKED_AT_FILES = 10_000
+MAX_CHECKED_FILES = 10_000
 EVENT_SECONDS = 2.0
 """How long an event may take to come."""
 INOTIFY = Path("/proc/sys/fs/inotify")
@@ -78,7 +78,7 @@ def _mounts(layout: Layout) -> Iterator[Finding]:
                 where,
                 "it lies in the container and is gone with it; mount a directory or a volume there",
             )
-        elif free < LITTLE_BYTES:
+        elif free < LOW_SPACE_BYTES:
             yield warning(check, where, "make room, or use a larger disk")
         elif kind in NETWORK_FILESYSTEMS:
             yield ok(check, f"{where}; new files of other machines are found by looking, every --rescan")
@@ -98,7 +98,7 @@ def _files(layout: Layout) -> Iterator[Finding]:
     )
     found = listing(layout.input, recursive=layout.recursive, suffixes=layout.suffixes, ready_suffix=None)
     for count, (name, _) in enumerate(found):
-        if count == LOOKED_AT_FILES:
+        if count == MAX_CHECKED_FILES:
             break
         path = layout.input / name
         if not os.access(path, os.R_OK):
@@ -136,7 +136,7 @@ def _events(settings: SpoolSettings, layout: Layout) -> Finding:
             f"{layout.input} has {folders} folders, and only {limit} can be watched: {by_looking}",
             f"sysctl fs.inotify.max_user_watches={2 * folders}, or --watch polling",
         )
-    if _an_event_comes(layout):
+    if _receives_event(layout):
         return ok("events", f"the system announces new files in {layout.input}; {folders} folders watched")
     return warning(
         "events",
@@ -146,7 +146,7 @@ def _events(settings: SpoolSettings, layout: Layout) -> Finding:
     )
 
 
-def _an_event_comes(layout: Layout) -> bool:
+def _receives_event(layout: Layout) -> bool:
     changed, trial = Event(), layout.input / f".probe-{uuid.uuid4().hex}"
     watch = Watch(layout.input, changed.set, recursive=layout.recursive)
     try:

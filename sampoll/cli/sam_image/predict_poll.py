@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from sampoll.app.assembly import format_options
 from sampoll.app.plan import Plan, plan_of
 from sampoll.app.run import run_plan
-from sampoll.cli.exit import end_with
+from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.sam_image.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta
 from sampoll.config.resolve import resolve
@@ -27,11 +27,11 @@ from sampoll.spool.layout import Layout
 from sampoll.spool.results import Naming, OnExist
 
 SUFFIXES = (".jpg", ".jpeg")
-SHORTEST_RESCAN_SECONDS = 0.05
+MIN_RESCAN_SECONDS = 0.05
 
 
 def main() -> NoReturn:
-    end_with(lambda: predict(parser().parse_args(), os.environ), "sam_predict_poll")
+    run_and_exit(lambda: predict(parser().parse_args(), os.environ), "sam_predict_poll")
 
 
 def parser() -> ArgumentParser:
@@ -106,7 +106,7 @@ def _settings(arguments: Namespace) -> dict[str, Any]:
         "output": arguments.prediction_out,
         "continuous": arguments.continuous,
         "watch": "auto" if watches else "polling",
-        "rescan": max(rescan_seconds, SHORTEST_RESCAN_SECONDS),
+        "rescan": max(rescan_seconds, MIN_RESCAN_SECONDS),
     }
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from sampoll.app.serve import serve_redis
-from sampoll.cli.exit import end_with
+from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.sam_image.models import (
     DEFAULTS,
@@ -23,7 +23,7 @@ from sampoll.core.events import Event, JobDone, JobFailed, JobStarted
 
 
 def main() -> NoReturn:
-    end_with(lambda: predict(parser().parse_args(), os.environ), "sam_predict_redis")
+    run_and_exit(lambda: predict(parser().parse_args(), os.environ), "sam_predict_redis")
 
 
 def parser() -> ArgumentParser:

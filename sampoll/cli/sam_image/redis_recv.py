@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from sampoll.app.client.reply_files import opex_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
-from sampoll.cli.exit import end_with
+from sampoll.cli.exit import run_and_exit
 from sampoll.cli.sam_image.servers import add_server_flags, server_of
 from sampoll.core.errors import OutputUnavailable, translated_os_errors
 from sampoll.files.atomic import replace_file
@@ -20,7 +20,7 @@ from sampoll.transports.redis.pubsub.subscription import literal
 
 
 def main() -> NoReturn:
-    end_with(lambda: receive(parser().parse_args(), Event()), "sam_test_redis_recv")
+    run_and_exit(lambda: receive(parser().parse_args(), Event()), "sam_test_redis_recv")
 
 
 def parser() -> ArgumentParser:
@@ -69,8 +69,8 @@ def _write(message: bytes, directory: Path, prefix: str) -> None:
         return
     mask, opex = directory / f"{prefix}.png", directory / f"{prefix}.json"
     with translated_os_errors("write into", directory):
-        replace_file(mask, reply.mask, sync=False)
-        replace_file(opex, opex_of(reply, prefix), sync=False)
+        replace_file(mask, reply.mask, is_sole_writer=True)
+        replace_file(opex, opex_of(reply, prefix), is_sole_writer=True)
     if reply.error is not None:
         sys.stderr.write(f"{prefix}: {reply.error}\n")
     sys.stdout.write(f"{mask}\n{opex}\n")

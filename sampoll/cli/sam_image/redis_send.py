@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import orjson
 
-from sampoll.cli.exit import end_with
+from sampoll.cli.exit import run_and_exit
 from sampoll.cli.sam_image.servers import add_server_flags, server_of
 from sampoll.core.errors import InputUnavailable, UsageError
 from sampoll.transports.redis.connection import translated
@@ -15,7 +15,7 @@ from sampoll.transports.redis.messages import request_message
 
 
 def main() -> NoReturn:
-    end_with(lambda: send(parser().parse_args()), "sam_test_redis_send")
+    run_and_exit(lambda: send(parser().parse_args()), "sam_test_redis_send")
 
 
 def parser() -> ArgumentParser:

@@ -9,7 +9,7 @@ from sampoll.core.results import Mask
 from sampoll.formats.geometry.contours import Polygon
 from sampoll.formats.geometry.simplify import Points, simplified
 
-MOST_CANDIDATES = 256
+MAX_CANDIDATES = 256
 """Points of a ring among which the end of a cut is chosen."""
 
 
@@ -29,7 +29,7 @@ def joined(rings: Sequence[Polygon]) -> Polygon:
 
 def _nearest(ring: Polygon, other: Polygon) -> tuple[int, int]:
     """The indices of two points near each other, on the one ring and on the other."""
-    some, others = (np.arange(0, len(r), -(-len(r) // MOST_CANDIDATES)) for r in (ring, other))
+    some, others = (np.arange(0, len(r), -(-len(r) // MAX_CANDIDATES)) for r in (ring, other))
     distances = ((ring[some, None].astype(np.int64) - other[None, others]) ** 2).sum(axis=2)
     nearest, nearest_other = np.unravel_index(np.argmin(distances), distances.shape)
     return int(some[nearest]), int(others[nearest_other])

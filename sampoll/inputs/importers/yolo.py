@@ -26,7 +26,10 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
     beside it, or below `images`."""
     root = source.parent if source.suffix in (".yaml", ".yml") else source
     classes = _classes(source, root)
-    has_folders = root.is_dir() and any(base_name(folder) == LABELS for folder, _ in walk(root))
+    has_folders = root.is_dir() and any(
+        base_name(folder) == LABELS or any(entry.name == LABELS and entry.is_dir() for entry in entries)
+        for folder, entries in walk(root)  # links to folders are among the entries
+    )
     for path in files_of(root, ".txt"):
         if path.name == CLASSES or (has_folders and LABELS not in path.relative_to(root).parts):
             continue

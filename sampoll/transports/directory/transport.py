@@ -27,8 +27,9 @@ from sampoll.core.events import (
 )
 from sampoll.core.jobs import Submission
 from sampoll.core.names import printable
+from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery, ResultSummary
-from sampoll.files.presence import Describe, nothing_to_say
+from sampoll.files.presence import Describe, no_details
 from sampoll.files.watch import Overflows, Watch, watches_natively
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
@@ -44,10 +45,8 @@ log = logging.getLogger(__name__)
 GROUP_SIZE = 16
 GROUP_BYTES = 64 * 2**20
 """How many submissions, and how much of them, are begun together."""
-SHORTEST_PAUSE_SECONDS = 0.05
+MIN_PAUSE_SECONDS = 0.05
 """Between two looks at the input, however many events there are."""
-LONGEST_DEAFNESS_SECONDS = 0.2
-"""How long a wait may go on after `stop` was set."""
 
 
 FindDone: TypeAlias = Callable[[Submission, bytes, str], ResultSummary | None]
@@ -93,7 +92,7 @@ class DirectoryTransport:
                         "this process was silent for longer than --lease, and another one has taken its jobs"
                     )
                 if watch is not None:
-                    watch.keep_hearing()
+                    watch.restart_if_dead()
                     self._emit(WatchChecked(watch.is_up))
                 check_room(self._layout, self._settings.min_free_bytes)
                 self._changed.clear()
@@ -299,10 +298,10 @@ class DirectoryTransport:
         moments = [self._settings.rescan_seconds]
         moments += [] if scan.next_ready_in is None else [scan.next_ready_in]
         moments += [deferrals[0].seconds] if deferrals else []
-        stop.wait(SHORTEST_PAUSE_SECONDS)
+        stop.wait(MIN_PAUSE_SECONDS)
         deadline = time.monotonic() + min(moments)
         while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
-            if self._changed.wait(min(left, LONGEST_DEAFNESS_SECONDS)):
+            if self._changed.wait(min(left, STOP_POLL_SECONDS)):
                 return
 
 
@@ -328,7 +327,7 @@ def directory_transport(
     options: DirectoryOptions,
     emit: Listener,
     former_nodes: set[str],
-    describe: Describe = nothing_to_say,
+    describe: Describe = no_details,
 ) -> Iterator[DirectoryTransport]:
     """A transport on a spool of its own, closed at the end.
 

@@ -27,7 +27,7 @@ STALL_SECONDS = 10.0
 """How long a server may be silent in the middle of an answer."""
 READ_BYTES = 2**20
 """Asked of the system at once: a server drops subscribers that read more slowly than others publish."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.1, 5.0
 
 _REFUSALS = (
     AuthenticationError,
@@ -104,7 +104,7 @@ class Backoff:
 
     def pause(self, stop: Event) -> None:
         stop.wait(self._seconds * random.uniform(0.8, 1.2))
-        self._seconds = min(2 * self._seconds, LONGEST_PAUSE_SECONDS)
+        self._seconds = min(2 * self._seconds, MAX_PAUSE_SECONDS)
 
     def reset(self) -> None:
         self._seconds = FIRST_PAUSE_SECONDS

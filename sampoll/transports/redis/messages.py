@@ -12,8 +12,8 @@ import orjson
 from sampoll.core.errors import BadImage, BadRequest, JobError
 from sampoll.core.results import Artifact
 
-LONGEST_ID = 1000
-LONGEST_CHANNEL = 500
+MAX_ID_CHARACTERS = 1000
+MAX_CHANNEL_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
@@ -75,17 +75,19 @@ def parse_request(message: bytes, max_image_bytes: int) -> Request:
 
 def _reply_to(document: Mapping[str, Any]) -> str | None:
     channel = document.get("reply_to")
-    if channel is None or (isinstance(channel, str) and 0 < len(channel) <= LONGEST_CHANNEL):
+    if channel is None or (isinstance(channel, str) and 0 < len(channel) <= MAX_CHANNEL_CHARACTERS):
         return channel
-    raise BadRequest(f"must be a channel's name of 1 to {LONGEST_CHANNEL} characters", field="reply_to")
+    raise BadRequest(
+        f"must be a channel's name of 1 to {MAX_CHANNEL_CHARACTERS} characters", field="reply_to"
+    )
 
 
 def _id(document: Mapping[str, Any]) -> str | int | None:
     identity = document.get("id")
-    is_name = isinstance(identity, str) and 0 < len(identity) <= LONGEST_ID
+    is_name = isinstance(identity, str) and 0 < len(identity) <= MAX_ID_CHARACTERS
     if identity is None or is_name or type(identity) is int:
         return identity
-    raise BadRequest(f"must be a string of 1 to {LONGEST_ID} characters, or an integer", field="id")
+    raise BadRequest(f"must be a string of 1 to {MAX_ID_CHARACTERS} characters, or an integer", field="id")
 
 
 def _prompt(document: Mapping[str, Any]) -> bytes:

@@ -126,7 +126,7 @@ def test_a_place_that_cannot_be_written_is_said_once(
         cache.put("b" * 64, image_of())
 
     assert caplog.text.count("cannot keep embeddings") == 1
-    assert cache.has_lost_some
+    assert cache.has_failed_writes
     assert cache.get("a" * 64) is not None  # in memory
 
 

@@ -8,7 +8,13 @@ import pytest
 
 from sampoll.files import files
 from sampoll.files.atomic import replace_file
-from sampoll.files.files import append_line, link_unless_taken, move_over, move_unless_taken, read_regular
+from sampoll.files.files import (
+    append_line,
+    link_unless_taken,
+    move_replacing,
+    move_unless_taken,
+    read_regular,
+)
 
 
 def test_a_move_never_replaces_what_is_there(tmp_path: Path) -> None:
@@ -53,7 +59,7 @@ def test_a_move_over_a_file_replaces_it_also_across_filesystems(
     target.parent.mkdir()
     target.write_text("old")
     source.write_text("new")
-    move_over(source, target)
+    move_replacing(source, target)
     assert target.read_text() == "new"
 
     def refuses(self: Path, to: Path) -> Path:
@@ -64,7 +70,7 @@ def test_a_move_over_a_file_replaces_it_also_across_filesystems(
     rename = Path.rename
     monkeypatch.setattr(Path, "rename", refuses)
     source.write_text("newer")
-    move_over(source, target)
+    move_replacing(source, target)
 
     assert target.read_text() == "newer"
     assert not source.exists()

@@ -12,15 +12,22 @@ from typing import Any
 import pytest
 from support.process import until
 
-from sampoll.files.presence import Machine, announced, beat_file, beating, heard, presences
+from sampoll.files.presence import (
+    Machine,
+    announced,
+    heartbeat_file,
+    presences,
+    sending_heartbeats,
+    with_liveness,
+)
 from sampoll.monitoring import local_services as services
 
 
 @contextmanager
 def present(directory: Path, **said: Any) -> Iterator[Path]:
     path = directory / "n"
-    with announced(path, Machine.this()), beating(path, 0.05, lambda: said):
-        until(lambda: beat_file(path).exists(), "a beat")
+    with announced(path, Machine.this()), sending_heartbeats(path, 0.05, lambda: said):
+        until(lambda: heartbeat_file(path).exists(), "a beat")
         yield path
 
 
@@ -28,7 +35,7 @@ def elsewhere(directory: Path) -> Path:
     """The file of a process on another machine, which has beaten once."""
     path = directory / "n"
     path.write_text(json.dumps({"host": "elsewhere", "boot": "another", "pid": 1}))
-    beat_file(path).write_text(json.dumps({"beat": 1, "interval_seconds": 0.3, "state": "working"}))
+    heartbeat_file(path).write_text(json.dumps({"beat": 1, "interval_seconds": 0.3, "state": "working"}))
     return path
 
 
@@ -39,9 +46,9 @@ def test_a_process_is_alive_while_it_holds_its_file_and_says_how_it_is(tmp_path:
 
     assert alive.name == path.name == "n"
     assert alive.is_alive
-    assert alive.said["state"] == "working"
+    assert alive.details["state"] == "working"
     assert not dead.is_alive
-    assert dead.said == {}
+    assert dead.details == {}
 
 
 def test_whoever_looks_needs_no_right_to_write(tmp_path: Path) -> None:
@@ -59,34 +66,34 @@ def test_a_process_elsewhere_is_alive_if_its_beats_go_on(tmp_path: Path) -> None
         while not stop.wait(0.05):
             count += 1
             said = {"beat": count, "interval_seconds": 0.3, "state": "paused"}
-            beat_file(path).with_suffix(".new").write_text(json.dumps(said))
-            beat_file(path).with_suffix(".new").rename(beat_file(path))
+            heartbeat_file(path).with_suffix(".new").write_text(json.dumps(said))
+            heartbeat_file(path).with_suffix(".new").rename(heartbeat_file(path))
 
     thread = Thread(target=beat)
     [presence] = presences(tmp_path)
     assert presence.is_alive is None
     thread.start()
     try:
-        found = heard(presence)
+        found = with_liveness(presence)
     finally:
         stop.set()
         thread.join()
 
     assert found.is_alive
-    assert found.said["state"] == "paused"
+    assert found.details["state"] == "paused"
 
 
 def test_a_process_elsewhere_that_is_silent_is_taken_for_dead(tmp_path: Path) -> None:
     elsewhere(tmp_path)
 
-    assert heard(*presences(tmp_path)).is_alive is False
+    assert with_liveness(*presences(tmp_path)).is_alive is False
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
 def test_a_beat_that_cannot_be_understood_says_nothing(tmp_path: Path, content: bytes) -> None:
-    beat_file(elsewhere(tmp_path)).write_bytes(content)
+    heartbeat_file(elsewhere(tmp_path)).write_bytes(content)
 
-    assert presences(tmp_path)[0].said == {}
+    assert presences(tmp_path)[0].details == {}
 
 
 def test_nobody_is_there_without_a_directory(tmp_path: Path) -> None:
@@ -98,7 +105,7 @@ def test_services_are_known_until_they_end_and_the_dead_are_forgotten(
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with services.registered(lambda: {"state": "working"}):
-        until(lambda: [s.said.get("state") for s in services.services()] == ["working"], "the service")
+        until(lambda: [s.details.get("state") for s in services.services()] == ["working"], "the service")
         # As a kill leaves it.
         left = services.directory() / "left"
         left.write_text(json.dumps({"host": "here", "boot": Machine.this().boot, "pid": 1}))

@@ -71,7 +71,7 @@ def test_a_watch_that_went_deaf_hears_again(tmp_path: Path, harm: object) -> Non
     (tmp_path / "a").touch()
     assert not heard.wait(0.2)
 
-    watch.keep_hearing()
+    watch.restart_if_dead()
     (tmp_path / "b").touch()
 
     assert heard.wait(DEADLINE)
@@ -82,7 +82,7 @@ def test_a_watch_that_hears_is_left_alone(tmp_path: Path) -> None:
     watch = Watch(tmp_path, lambda: None, recursive=False)
     observer = observer_of(watch)
 
-    watch.keep_hearing()
+    watch.restart_if_dead()
 
     assert observer_of(watch) is observer
     watch.close()
@@ -97,8 +97,8 @@ def test_where_the_system_refuses_one_warning_says_so(
     monkeypatch.setattr("watchdog.observers.api.BaseObserver.start", refuse)
     with caplog.at_level(logging.WARNING):
         watch = Watch(tmp_path, lambda: None, recursive=False)
-        watch.keep_hearing()
-        watch.keep_hearing()
+        watch.restart_if_dead()
+        watch.restart_if_dead()
         watch.close()
 
     assert caplog.text.count("inotify instance limit reached") == 1

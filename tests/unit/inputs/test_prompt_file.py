@@ -78,6 +78,10 @@ def test_a_byte_order_mark_is_skipped() -> None:
         ({"box": {**BOX, "y0": 30}}, "cat.json: box: y0 must be less than y1"),
         ({"box": BOX, "label": ""}, "cat.json: label: must not be empty"),
         ({"points": [{}, {}]}, "cat.json: points[0].x: is missing (and 5 more)"),
+        ({"mask": "="}, "cat.json: mask: "),
+        ({"mask": "=", "box": [], "id": 1}, "cat.json: box: must be a JSON object (and 2 more)"),
+        ({"prompts": [{"box": {}}, {"mask": "="}]}, "cat.json: prompts[0].box.x0: is missing (and 4 more)"),
+        ({"id": 1, "refine": {}, "box": BOX}, "cat.json: refine: must be a whole number (and 1 more)"),
     ],
 )
 def test_a_refusal_names_the_file_and_the_field(document: object, message: str) -> None:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from sampoll.core.errors import CutShort, ModelUnavailable, StorageTrouble
+from sampoll.core.errors import Interrupted, ModelUnavailable, StorageTrouble
 from sampoll.models import download as downloading
 from sampoll.models.download import CHUNK_BYTES, Download, download
 
@@ -76,7 +76,7 @@ def honest(handler: Handler, number: int, start: int) -> bool:
 def serve(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Serve]:
-    monkeypatch.setattr(downloading, "LONGEST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(downloading, "MAX_PAUSE_SECONDS", 0.01)
     servers: list[Server] = []
 
     def started(behave: Behaviour) -> Server:
@@ -223,7 +223,7 @@ def _endless(handler: Handler) -> None:
 
 
 def test_nobody_there_is_said_after_a_few_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloading, "LONGEST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(downloading, "MAX_PAUSE_SECONDS", 0.01)
     wanted = Download("http://127.0.0.1:9/weights.pth", len(CONTENT), SHA256)
 
     with pytest.raises(ModelUnavailable, match="0 of 3000000 bytes are kept"):
@@ -241,7 +241,7 @@ def test_two_downloads_of_one_file_do_not_mix(serve: Serve, tmp_path: Path) -> N
     while not server.ranges:
         time.sleep(0.01)
 
-    with pytest.raises(CutShort, match=r"another process downloads weights\.pth"):
+    with pytest.raises(Interrupted, match=r"another process downloads weights\.pth"):
         fetch(server, tmp_path / "weights.pth")
 
     first.join()

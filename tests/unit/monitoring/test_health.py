@@ -18,7 +18,7 @@ from sampoll.core.events import (
     StopRequested,
 )
 from sampoll.core.results import ModelInfo
-from sampoll.monitoring.health import Vitals
+from sampoll.monitoring.health import Health
 from sampoll.transports.memory import submission
 
 JOB = submission("a", encoded(image_of()), b"{}")
@@ -36,16 +36,16 @@ def pass_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return pass_seconds
 
 
-def vitals(*, looks_around: bool = True) -> Vitals:
-    return Vitals({"service": "run"}, stall_seconds=60.0, looks_around=looks_around)
+def health(*, looks_around: bool = True) -> Health:
+    return Health({"service": "run"}, stall_seconds=60.0, looks_around=looks_around)
 
 
-def state(vitals: Vitals) -> object:
-    return vitals.document()["state"]
+def state(health: Health) -> object:
+    return health.document()["state"]
 
 
 def test_a_service_starts_works_pauses_and_stops() -> None:
-    service = vitals()
+    service = health()
     assert state(service) == "starting"
     service(ModelLoaded(MODEL))
     assert state(service) == "working"
@@ -61,7 +61,7 @@ def test_a_service_starts_works_pauses_and_stops() -> None:
 
 
 def test_outcomes_are_counted_and_the_last_failure_is_told() -> None:
-    service = vitals()
+    service = health()
     service(ModelLoaded(MODEL))
     service(InputScanned(Backlog(ready=3, half=1)))
     service(JobStarted(JOB))
@@ -82,7 +82,7 @@ def test_outcomes_are_counted_and_the_last_failure_is_told() -> None:
 
 
 def test_a_service_that_neither_looks_nor_works_is_stalled(pass_seconds: Callable[[float], None]) -> None:
-    service = vitals()
+    service = health()
     service(ModelLoaded(MODEL))
     pass_seconds(59)
     service(InputScanned(Backlog()))
@@ -96,7 +96,7 @@ def test_a_service_that_neither_looks_nor_works_is_stalled(pass_seconds: Callabl
 
 
 def test_looking_around_does_not_hide_a_job_that_hangs(pass_seconds: Callable[[float], None]) -> None:
-    service = vitals()
+    service = health()
     service(ModelLoaded(MODEL))
     pass_seconds(1000)
     service(JobStarted(JOB))
@@ -110,7 +110,7 @@ def test_looking_around_does_not_hide_a_job_that_hangs(pass_seconds: Callable[[f
 def test_one_that_only_waits_for_requests_is_stalled_by_a_job_alone(
     pass_seconds: Callable[[float], None],
 ) -> None:
-    service = vitals(looks_around=False)
+    service = health(looks_around=False)
     service(ModelLoaded(MODEL))
     pass_seconds(1000)
     assert service.is_healthy
@@ -123,7 +123,7 @@ def test_one_that_only_waits_for_requests_is_stalled_by_a_job_alone(
 
 
 def test_one_that_starts_or_pauses_for_long_is_healthy(pass_seconds: Callable[[float], None]) -> None:
-    service = vitals()
+    service = health()
     pass_seconds(1000)
     assert service.is_healthy
     service(ModelLoaded(MODEL))

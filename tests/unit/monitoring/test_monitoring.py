@@ -35,7 +35,7 @@ from sampoll.core.events import (
 )
 from sampoll.core.jobs import Box, Prompt
 from sampoll.core.results import Mask, ModelInfo, ResultSummary, Segmentation
-from sampoll.monitoring.health import KEPT_FAILURES, Vitals
+from sampoll.monitoring.health import KEPT_FAILURES, Health
 from sampoll.monitoring.history import History
 from sampoll.monitoring.metrics import Metrics
 from sampoll.monitoring.systemd import _watchdog_seconds
@@ -52,13 +52,13 @@ class Outside:
     """A service as it is seen, and all that sees it."""
 
     def __init__(self, tmp_path: Path, *, with_thumbnails: bool = False) -> None:
-        self.vitals = Vitals({"service": "run", "input": ODD}, stall_seconds=60.0, looks_around=True)
+        self.health = Health({"service": "run", "input": ODD}, stall_seconds=60.0, looks_around=True)
         self.queues: dict[str, Channel[Any]] = {}
         roots = {"input": tmp_path, "output": tmp_path / "gone"}
-        self.metrics = Metrics(self.vitals, self.queues, roots, lambda: 7)
+        self.metrics = Metrics(self.health, self.queues, roots, lambda: 7)
         self.history = History()
         self.thumbnails = Thumbnails() if with_thumbnails else None
-        self.application = Application(self.vitals, self.metrics, self.history, self.thumbnails)
+        self.application = Application(self.health, self.metrics, self.history, self.thumbnails)
 
     def get(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
         answered: list[Any] = []
@@ -145,8 +145,8 @@ def test_everything_that_happens_is_counted(outside: Outside) -> None:
 def test_what_can_be_looked_at_is_looked_at_when_asked(
     outside: Outside, pass_seconds: Callable[[float], None]
 ) -> None:
-    outside.vitals(ModelLoaded(MODEL))
-    outside.vitals(JobStarted(JOB))
+    outside.health(ModelLoaded(MODEL))
+    outside.health(JobStarted(JOB))
     channel: Channel[str] = Channel(1000)
     outside.queues["decoded"] = channel
     channel.put("an image", 600)
@@ -219,32 +219,32 @@ def test_health_and_readiness_follow_the_service(
         return outside.get("/healthz")[0], outside.get("/readyz")[0]
 
     assert verdicts() == (200, 503)  # the model is loading
-    outside.vitals(ModelLoaded(MODEL))
+    outside.health(ModelLoaded(MODEL))
     assert verdicts() == (200, 200)
-    outside.vitals(Paused(StorageTrouble("full")))
+    outside.health(Paused(StorageTrouble("full")))
     assert verdicts() == (200, 503)
     assert json.loads(outside.get("/readyz")[2]) == {"state": "paused", "reason": "full"}
-    outside.vitals(Resumed())
+    outside.health(Resumed())
     assert verdicts() == (200, 200)
     pass_seconds(61)
     assert verdicts() == (503, 503)
-    outside.vitals(InputScanned(Backlog()))
-    outside.vitals(StopRequested())
+    outside.health(InputScanned(Backlog()))
+    outside.health(StopRequested())
     assert verdicts() == (200, 503)
 
 
 def test_a_pause_before_the_model_is_loaded_ends_where_it_began(outside: Outside) -> None:
-    outside.vitals(Paused(StorageTrouble("no server")))
-    outside.vitals(Resumed())
+    outside.health(Paused(StorageTrouble("no server")))
+    outside.health(Resumed())
 
-    assert outside.vitals.document()["state"] == "starting"
+    assert outside.health.document()["state"] == "starting"
 
 
 def test_a_model_that_is_loaded_while_the_server_is_away_makes_nobody_ready(outside: Outside) -> None:
-    outside.vitals(Paused(StorageTrouble("no server")))
-    outside.vitals(ModelLoaded(MODEL))
+    outside.health(Paused(StorageTrouble("no server")))
+    outside.health(ModelLoaded(MODEL))
     assert outside.get("/readyz")[0] == 503
-    outside.vitals(Resumed())
+    outside.health(Resumed())
     assert outside.get("/readyz")[0] == 200
 
 
@@ -266,9 +266,9 @@ def test_no_path_leaves_the_known_routes(path: str, prefix: str) -> None:
 
 
 def test_names_are_text_on_the_page(outside: Outside) -> None:
-    outside.vitals(ModelLoaded(replace(MODEL, name=ODD)))
-    outside.vitals(JobStarted(replace(JOB, name=ODD)))
-    outside.vitals(JobFailed(ODD, "id", BadImage(ODD)))
+    outside.health(ModelLoaded(replace(MODEL, name=ODD)))
+    outside.health(JobStarted(replace(JOB, name=ODD)))
+    outside.health(JobFailed(ODD, "id", BadImage(ODD)))
     assert outside.thumbnails is not None
     outside.thumbnails.render(segmentation(ODD), ())
 
@@ -298,9 +298,9 @@ def test_the_last_hour_is_counted_by_minutes(pass_seconds: Callable[[float], Non
 
 def test_the_last_failures_are_kept(outside: Outside) -> None:
     for number in range(KEPT_FAILURES + 5):
-        outside.vitals(JobFailed(f"bad {number}", "id", BadImage("no image")))
-    assert len(outside.vitals.failures()) == KEPT_FAILURES
-    assert outside.vitals.failures()[0]["name"] == f"bad {KEPT_FAILURES + 4}"
+        outside.health(JobFailed(f"bad {number}", "id", BadImage("no image")))
+    assert len(outside.health.failures()) == KEPT_FAILURES
+    assert outside.health.failures()[0]["name"] == f"bad {KEPT_FAILURES + 4}"
 
 
 def test_thumbnails_are_small_few_and_not_drawn_too_often(pass_seconds: Callable[[float], None]) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from sampoll.config.settings import SpoolSettings
-from sampoll.core.errors import BadPrompt, CutShort, JobError, OutOfMemory
+from sampoll.core.errors import BadPrompt, Interrupted, JobError, OutOfMemory
 from sampoll.files.files import subdirectories
-from sampoll.files.presence import Machine, held_if_dead
+from sampoll.files.presence import Machine, locked_if_dead
 from sampoll.spool import claims, nodes, results
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import STATE, Layout
@@ -24,7 +24,7 @@ from sampoll.spool.nodes import joined
 from sampoll.spool.recovery import Step
 from sampoll.spool.spool import Spool, opened
 
-AT_ONCE = SpoolSettings(settle_seconds=0, durability="off")
+SELF_TEST_SETTINGS = SpoolSettings(settle_seconds=0, durability="off")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def layout(tmp_path: Path) -> Layout:
 
 @contextmanager
 def spool_in(layout: Layout, durability: str = "batch") -> Iterator[Spool]:
-    with opened(layout, AT_ONCE.model_copy(update={"durability": durability})) as spool:
+    with opened(layout, SELF_TEST_SETTINGS.model_copy(update={"durability": durability})) as spool:
         yield spool
         spool.close()
 
@@ -72,7 +72,7 @@ def abandon(layout: Layout, work: Callable[[Spool, Claim], object]) -> None:
     drop(layout)
     child = os.fork()
     if child == 0:
-        with opened(layout, AT_ONCE) as spool:
+        with opened(layout, SELF_TEST_SETTINGS) as spool:
             work(spool, claimed(spool))
             os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -222,11 +222,11 @@ def test_a_node_is_dead_once_its_process_has_ended_and_not_before(layout: Layout
     layout.stage.mkdir(parents=True)
     machine = Machine.this()
     with (
-        joined(layout, AT_ONCE) as node,
-        held_if_dead(node.lock, machine) as dead,
+        joined(layout, SELF_TEST_SETTINGS) as node,
+        locked_if_dead(node.lock, machine) as dead,
     ):
         assert not dead
-    with held_if_dead(node.lock, machine) as dead:
+    with locked_if_dead(node.lock, machine) as dead:
         assert dead
 
 
@@ -236,9 +236,9 @@ def test_of_a_node_of_another_machine_nothing_is_known_and_one_of_an_earlier_boo
     layout.nodes.mkdir(parents=True)
     (layout.nodes / "n").write_text(json.dumps({"host": "here", "boot": "earlier", "pid": 1}))
 
-    with held_if_dead(layout.nodes / "n", Machine("elsewhere", "now")) as dead:
+    with locked_if_dead(layout.nodes / "n", Machine("elsewhere", "now")) as dead:
         assert dead is None
-    with held_if_dead(layout.nodes / "n", Machine("here", "now")) as dead:
+    with locked_if_dead(layout.nodes / "n", Machine("here", "now")) as dead:
         assert dead
 
 
@@ -550,7 +550,7 @@ def test_a_process_that_is_only_silent_can_change_nothing_after_it_wakes(layout:
         claim = claimed(woken)
         woken.begin([claim.state.job_id])
         woken.reserve(claim.state.job_id, [".png", ".json"])
-        with opened(layout, AT_ONCE.model_copy(update={"lease_seconds": 0})) as patient:
+        with opened(layout, SELF_TEST_SETTINGS.model_copy(update={"lease_seconds": 0})) as patient:
             [taken] = patient.recover()
             assert woken.is_fenced
             job_id = claim.state.job_id
@@ -573,10 +573,10 @@ def test_a_process_that_is_only_silent_can_change_nothing_after_it_wakes(layout:
 
 def test_an_input_can_be_had_alone(layout: Layout) -> None:
     def alone() -> AbstractContextManager[Spool]:
-        return opened(layout, AT_ONCE.model_copy(update={"exclusive": True}))
+        return opened(layout, SELF_TEST_SETTINGS.model_copy(update={"exclusive": True}))
 
     def refused(spool: AbstractContextManager[Spool], message: str) -> None:
-        with pytest.raises(CutShort, match=message), spool:
+        with pytest.raises(Interrupted, match=message), spool:
             pytest.fail("was not refused")
 
     with spool_in(layout), spool_in(layout):

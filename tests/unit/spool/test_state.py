@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from sampoll.core.failures import Failure
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.state import (
-    LONGEST_DELAY_SECONDS,
+    MAX_DELAY_SECONDS,
     JobState,
     retry_delay_seconds,
-    was_alone,
+    was_only_job,
 )
 
 NEW = JobState("id", "a", ("a.json", "a.jpg"))
@@ -44,9 +44,9 @@ def test_a_job_that_was_handed_back_is_as_it_was_but_for_the_count_of_attempts()
 def test_a_job_was_alone_if_it_began_alone_and_nothing_began_after_it() -> None:
     first, second, idle = NEW.begun(in_flight=1), NEW.begun(in_flight=2), NEW
 
-    assert was_alone(first, [first, idle])
-    assert not was_alone(first, [first, second])
-    assert not was_alone(second, [second])
+    assert was_only_job(first, [first, idle])
+    assert not was_only_job(first, [first, second])
+    assert not was_only_job(second, [second])
 
 
 @given(st.integers(0, 50), st.floats(0, 1))
@@ -60,7 +60,7 @@ def test_delays_double_from_two_seconds_to_ten_minutes_with_jitter(strikes: int,
 def test_a_clock_that_jumps_makes_nobody_wait_longer_than_the_longest_delay(at: float, now: float) -> None:
     state = NEW.deferred(Failure("x", "y", at), 10.0)
 
-    assert 0 <= state.due_in(now) <= LONGEST_DELAY_SECONDS
+    assert 0 <= state.due_in(now) <= MAX_DELAY_SECONDS
 
 
 def test_a_wait_ends_when_it_is_over_or_when_the_clock_was_set_back() -> None:

@@ -10,7 +10,7 @@ from sampoll.core.errors import SampollError, ServerUnavailable
 from sampoll.transports.redis.connection import RedisServer
 from sampoll.transports.redis.pubsub.subscription import Subscription
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 class Inbox:
@@ -27,22 +27,22 @@ class Inbox:
         """How often the subscription was lost and made again."""
         return self._subscription.gaps.count
 
-    def next(self, patience_seconds: float = LOOK_SECONDS) -> bytes | None:
+    def next(self, timeout_seconds: float = POLL_SECONDS) -> bytes | None:
         """The next message, or None if none has come in time; raises what has ended the subscription."""
         if self._trouble is not None:
             raise self._trouble
         try:
-            return self._messages.get(timeout=patience_seconds)
+            return self._messages.get(timeout=timeout_seconds)
         except Empty:
             return None
 
     def settle(self) -> None:
         """The last message is dealt with: nothing to do, there is no getting it back."""
 
-    def wait_until_up(self, patience_seconds: float) -> None:
+    def wait_until_up(self, timeout_seconds: float) -> None:
         """Returns once there is a subscription; ServerUnavailable if there is none in time."""
-        deadline = time.monotonic() + patience_seconds
-        while not self._subscription.is_up.wait(LOOK_SECONDS):
+        deadline = time.monotonic() + timeout_seconds
+        while not self._subscription.is_up.wait(POLL_SECONDS):
             if self._trouble is not None:
                 raise self._trouble
             if time.monotonic() > deadline:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 OUTBOX_BYTES = 256 * 2**20
 """Replies that may wait for the server; then the work waits too."""
-UNHEARD_SECONDS = 1.0
+UNDELIVERED_REPEAT_SECONDS = 1.0
 """How long a reply that nobody has heard is repeated: some clients subscribe only after they have asked."""
 PAUSE_SECONDS = 0.05
 
@@ -48,7 +48,7 @@ class Outbox:
         self._server = server
         self._client = server.client()
         self._waiting: Channel[Outgoing] = Channel(OUTBOX_BYTES)
-        self._unheard: list[tuple[float, Outgoing]] = []
+        self._undelivered: list[tuple[float, Outgoing]] = []
         self._is_told_of_keys = False
 
     def put(self, outgoing: Outgoing) -> None:
@@ -71,18 +71,18 @@ class Outbox:
         repeated = time.monotonic()
         try:
             while True:
-                taken = self._waiting.take(patience_seconds=PAUSE_SECONDS if self._unheard else None)
+                taken = self._waiting.take(timeout_seconds=PAUSE_SECONDS if self._undelivered else None)
                 for outgoing in taken:
                     if self._send(outgoing, stop) == 0:
-                        self._unheard.append((time.monotonic(), outgoing))
+                        self._undelivered.append((time.monotonic(), outgoing))
                     outgoing.sent()
                 if not taken and self._waiting.is_closed:
                     break
                 if time.monotonic() - repeated > PAUSE_SECONDS:
-                    self._repeat_unheard()
+                    self._repeat_undelivered()
                     repeated = time.monotonic()
-            while self._unheard and not stop.wait(PAUSE_SECONDS):
-                self._repeat_unheard()
+            while self._undelivered and not stop.wait(PAUSE_SECONDS):
+                self._repeat_undelivered()
         finally:
             self._client.close()
 
@@ -129,17 +129,17 @@ class Outbox:
             )
             self._is_told_of_keys = True
 
-    def _repeat_unheard(self) -> None:
-        unheard, self._unheard = self._unheard, []
+    def _repeat_undelivered(self) -> None:
+        unheard, self._undelivered = self._undelivered, []
         for since, outgoing in unheard:
-            if time.monotonic() - since > UNHEARD_SECONDS:
+            if time.monotonic() - since > UNDELIVERED_REPEAT_SECONDS:
                 log.warning(
                     "nobody is subscribed to %s: a reply was heard by no one", printable(outgoing.channel)
                 )
                 continue
             try:
                 if self._client.publish(outgoing.channel, outgoing.content) == 0:
-                    self._unheard.append((since, outgoing))
+                    self._undelivered.append((since, outgoing))
             except RedisError as error:
                 self._lose(outgoing, error)
 

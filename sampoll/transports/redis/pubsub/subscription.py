@@ -13,17 +13,16 @@ from redis.exceptions import TimeoutError as Stalled
 
 from sampoll.core.errors import ConfigurationError, ServerUnavailable
 from sampoll.core.events import Listener, Paused, Resumed, ignore_events
+from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.transports.redis.connection import STALL_SECONDS, Backoff, RedisServer, refusal
 
 log = logging.getLogger(__name__)
 
-DEAFNESS_SECONDS = 0.2
-"""How long a wait for messages may go on after `stop` was set."""
-ASK_SECONDS = 5.0
+PING_AFTER_SECONDS = 5.0
 """Of silence, after which the server is asked whether it is still there."""
 FLOOD_BYTES, CALM_BYTES_PER_SECOND = 8 * 2**20, 100 * 2**20
 """So much at once, at a higher rate than that, is a flood."""
-LONGEST_FLOOD_SECONDS = 1.0
+MAX_FLOOD_SECONDS = 1.0
 
 
 class Flood:
@@ -44,7 +43,7 @@ class Flood:
 
     def wait_for_calm(self) -> None:
         """Returns when the flood is over, or has lasted for long."""
-        deadline = self._monotonic() + LONGEST_FLOOD_SECONDS
+        deadline = self._monotonic() + MAX_FLOOD_SECONDS
         while self._now() > FLOOD_BYTES and self._monotonic() < deadline:
             self._sleep(0.005)
 
@@ -129,9 +128,9 @@ class Subscription:
                     now = time.monotonic()
                     if self._take(pubsub, backoff):
                         last = self._heard_at = now
-                    elif now - last > ASK_SECONDS + STALL_SECONDS:
+                    elif now - last > PING_AFTER_SECONDS + STALL_SECONDS:
                         raise Stalled("the server is silent")
-                    elif now - max(last, asked) > ASK_SECONDS:
+                    elif now - max(last, asked) > PING_AFTER_SECONDS:
                         # Answered like a ping, and needs no other right than the subscription itself.
                         pubsub.psubscribe(self._pattern)
                         asked = now
@@ -139,9 +138,9 @@ class Subscription:
             client.close()
 
     def _take(self, pubsub: PubSub, backoff: Backoff) -> bool:
-        """Whether anything came within DEAFNESS_SECONDS."""
+        """Whether anything came within STOP_POLL_SECONDS."""
         # Not get_message's own timeout: it would also limit the pauses inside a message, and break it off.
-        if pubsub.connection is None or not pubsub.connection.can_read(timeout=DEAFNESS_SECONDS):
+        if pubsub.connection is None or not pubsub.connection.can_read(timeout=STOP_POLL_SECONDS):
             return False
         message = pubsub.get_message(timeout=STALL_SECONDS)
         match message and message["type"]:

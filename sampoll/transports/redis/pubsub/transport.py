@@ -17,6 +17,7 @@ from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError, Overloaded, Stopped, TransientJobError
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener
 from sampoll.core.jobs import Submission
+from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
 from sampoll.transports.redis.connection import RedisServer
 from sampoll.transports.redis.messages import (
@@ -32,8 +33,7 @@ from sampoll.transports.redis.pubsub.subscription import Gaps, Subscription
 log = logging.getLogger(__name__)
 
 GROUP_SIZE = 16
-LONGEST_DEAFNESS_SECONDS = 0.2
-LAST_REPLIES_SECONDS = 5.0
+SHUTDOWN_REPLY_SECONDS = 5.0
 """How long replies may still take once the service has stopped."""
 
 BlackMask = Callable[[bytes], bytes]
@@ -104,8 +104,8 @@ class PubSubTransport:
             if self._trouble is not None:
                 raise self._trouble
             group = [self._again.pop() for _ in range(len(self._again))]
-            patience_seconds = 0.0 if group else LONGEST_DEAFNESS_SECONDS
-            messages = self._queue.take(GROUP_SIZE, patience_seconds=patience_seconds)
+            timeout_seconds = 0.0 if group else STOP_POLL_SECONDS
+            messages = self._queue.take(GROUP_SIZE, timeout_seconds=timeout_seconds)
             self._subscription.flood.wait_for_calm()
             group += filter(None, map(self._submission, messages))
             if group:
@@ -148,7 +148,7 @@ class PubSubTransport:
         self._is_deaf.set()
         listener.join()
         self._queue.close()
-        deadline = time.monotonic() + LAST_REPLIES_SECONDS
+        deadline = time.monotonic() + SHUTDOWN_REPLY_SECONDS
         waiting = itertools.chain(self._open.values(), map(self._parsed, self._queue.drain()))
         error = Stopped("the service was stopped before it was done; send it again")
         for request in waiting:

@@ -127,10 +127,10 @@ class StreamInbox:
         self._next: list[tuple[str, bytes]] = []
         self._entry = "0"
 
-    def next(self, patience_seconds: float = 0.2) -> bytes | None:
+    def next(self, timeout_seconds: float = 0.2) -> bytes | None:
         """The next result, or None if none has come in time."""
         if not self._next:
-            self._next = self._jobs.results(self._entry, patience_seconds)
+            self._next = self._jobs.results(self._entry, timeout_seconds)
         if not self._next:
             return None
         self._entry, reply = self._next.pop(0)

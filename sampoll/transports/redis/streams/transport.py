@@ -13,6 +13,7 @@ from sampoll.config.settings import LimitSettings, StreamsSettings
 from sampoll.core.errors import CrashedRepeatedly, JobError, TransientJobError
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener
 from sampoll.core.jobs import Submission
+from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
 from sampoll.transports.redis.messages import error_message, reply_message, wire_answer
 from sampoll.transports.redis.streams.entries import Content, Fields, content_of
@@ -20,8 +21,6 @@ from sampoll.transports.redis.streams.worker import Worker
 
 RETRY_SECONDS = 1.0
 """Before a job is tried again after an error that may pass."""
-FULL_SECONDS = 0.2
-"""How long a wait for a slot may go on after `stop` was set."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class StreamTransport:
             if slots > 0:
                 entries = self._worker.read(slots, self._held_entries(), stop, may_wait=not due)
             elif not due:
-                self._freed.wait(FULL_SECONDS)
+                self._freed.wait(STOP_POLL_SECONDS)
                 self._freed.clear()
             taken = [submission for entry in entries if (submission := self._taken(*entry)) is not None]
             yield from _grouped([*due, *taken])

@@ -30,12 +30,12 @@ T = TypeVar("T")
 
 BLOCK_SECONDS = 1.0
 """How long the server may wait for something new: less than the socket's patience."""
-BEATS_A_LEASE = 3
-LONGEST_LOOK_SECONDS = 1.0
+HEARTBEATS_PER_LEASE = 3
+MAX_RECOVERY_INTERVAL_SECONDS = 1.0
 """Between two looks at what the dead have left."""
 LAST_SECONDS = 5.0
 """For what has to be said when we are to stop, and the server is away."""
-FORGOTTEN_LEASES = 100
+CONSUMER_EXPIRY_LEASES = 100
 """A consumer without entries that was not heard of for so long is removed."""
 
 
@@ -157,7 +157,7 @@ class Worker:
                 return ours
             self._may_have_more = False
         if time.monotonic() - self._looked_at > min(
-            self._lease_seconds / BEATS_A_LEASE, LONGEST_LOOK_SECONDS
+            self._lease_seconds / HEARTBEATS_PER_LEASE, MAX_RECOVERY_INTERVAL_SECONDS
         ):
             self._looked_at = time.monotonic()
             lease_ms = int(1000 * self._lease_seconds)
@@ -190,7 +190,7 @@ class Worker:
     def _prepare(self) -> None:
         self._make_group()
         self._warn_of_settings()
-        idle_ms = 1000 * FORGOTTEN_LEASES * self._lease_seconds
+        idle_ms = 1000 * CONSUMER_EXPIRY_LEASES * self._lease_seconds
         for consumer in self._client.xinfo_consumers(self.stream, self.group):
             if consumer["pending"] == 0 and consumer["idle"] > idle_ms:
                 self._client.xgroup_delconsumer(self.stream, self.group, consumer["name"])
@@ -223,7 +223,7 @@ class Worker:
 
     def _beat(self, held: Callable[[], Collection[str]], on_lost: Callable[[str], None]) -> None:
         client = self._server.client()
-        while not self._is_over.wait(self._lease_seconds / BEATS_A_LEASE):
+        while not self._is_over.wait(self._lease_seconds / HEARTBEATS_PER_LEASE):
             entries = held()
             if not entries or not self._is_well():
                 continue

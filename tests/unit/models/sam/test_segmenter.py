@@ -26,8 +26,8 @@ from sampoll.core.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, 
 from sampoll.core.results import ModelInfo, Segmentation
 from sampoll.engine.executor import Executor
 from sampoll.files.files import sha256_of
-from sampoll.models.checkpoints import checkpoint_file
-from sampoll.models.registry import find_factory, load_segmenter, official_checkpoint
+from sampoll.models.checkpoints import checkpoint_file, official_checkpoint
+from sampoll.models.registry import find_factory, load_segmenter
 from sampoll.models.sam.encoder import Encoder
 from sampoll.models.sam.segmenter import MaskPolicy, SamSegmenter
 from sampoll.models.sam.weights import load_sam

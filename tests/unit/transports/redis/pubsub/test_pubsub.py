@@ -91,7 +91,7 @@ def test_a_silent_server_is_left_and_the_gap_is_counted(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A peer that does not even close its connection: a network that is gone, a machine that hangs."""
-    monkeypatch.setattr(subscription_module, "ASK_SECONDS", 0.3)
+    monkeypatch.setattr(subscription_module, "PING_AFTER_SECONDS", 0.3)
     monkeypatch.setattr(subscription_module, "STALL_SECONDS", 0.5)
     with (
         proxy_to(server.port) as proxy,
