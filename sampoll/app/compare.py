@@ -1,4 +1,4 @@
-"""Every way to run a model, beside segment_anything in float32, on somebody's weights and images."""
+"""Every engine and precision of a model, compared with segment_anything in float32 on given images."""
 
 import statistics
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from sampoll.models.shared.fidelity import GATES, ComparableSegmenter, Fidelity,
 
 HEADER = (
     "",
-    "seconds an image",
+    "seconds per image",
     "x the original",
     "embedding",
     "logits",

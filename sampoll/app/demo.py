@@ -74,7 +74,7 @@ def _write_truths(pair: DemoPair, directory: Path) -> None:
 
 
 def _write_file(path: Path, content: bytes) -> None:
-    """Leaves somebody else's file of that name alone."""
+    """Writes a file; an existing file of that name is not replaced."""
     if path.exists() and path.read_bytes() != content:
         raise OutputUnavailable(f"{path} is there already: choose another directory for the demo")
     path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""`sampoll models quantize`: an int8 encoder of somebody's checkpoint, for their images."""
+"""`sampoll models quantize`: makes an int8 encoder from a checkpoint, calibrated on given images."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -101,7 +101,7 @@ class _Application:
                 self._serve()
                 return
             except (Fenced, InputUnavailable, PermissionRefused, StorageTrouble) as trouble:
-                # A start that cannot work is for whoever starts it; so is any trouble of a one-shot run.
+                # A start that cannot work is an error of the command, as is any trouble of a one-shot run.
                 if self._session is None or self._stop.is_set() or not self._settings.spool.continuous:
                     raise
                 if time.monotonic() - began > MAX_PAUSE_SECONDS:
@@ -116,7 +116,7 @@ class _Application:
             log.info("trying again with %s", self._layout.input)
 
     def _wait_until_usable(self, pause_seconds: float, *, is_mount: bool) -> bool:
-        """False if somebody asked for the end meanwhile."""
+        """False if a stop was requested meanwhile."""
         while not self._stop.wait(pause_seconds):
             # Below a mount that went away lies an empty directory, which is not the input.
             if is_mount and not self._layout.input.is_mount():

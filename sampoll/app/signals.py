@@ -27,7 +27,7 @@ def stopping_on_signals(on_first: Callable[[], None]) -> Iterator[None]:
             asked_at = time.monotonic()
             on_first()
         elif time.monotonic() - asked_at > ONE_REQUEST_SECONDS:
-            # No clean-up on purpose: the spool is safe at any point, and somebody is in a hurry.
+            # No clean-up on purpose: the spool is safe at any point, and the user wants it to end now.
             os._exit(128 + number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -86,7 +86,7 @@ def retry_command(
     input: InputOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Try pairs again, mended in failed/ or as they are. Their errors so far stay with them."""
+    """Try pairs again, fixed in failed/ or as they are. Their earlier errors are kept."""
     store = _store(flags, input, config)
     jobs = _chosen(store, _wanted(names, every), code)
     returned = [store.retry(job) for job in jobs]

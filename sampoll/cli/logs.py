@@ -15,7 +15,7 @@ LogFormat: TypeAlias = Literal["auto", "text", "json"]
 
 
 def set_up_logging(resolved: Resolved, *, show_progress: bool) -> None:
-    """Lines on standard error, of text or of JSON; only warnings beside a progress bar, unless somebody asked
+    """Lines on standard error, of text or of JSON; only warnings beside a progress bar, unless the user asked
     for more."""
     operations = resolved.settings.operations
     handler = logging.StreamHandler()
@@ -23,7 +23,7 @@ def set_up_logging(resolved: Resolved, *, show_progress: bool) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.captureWarnings(True)  # of libraries, about damaged images for example
     logging.getLogger("watchdog").setLevel("CRITICAL")  # it reports its own orderly end as an error
-    # Unless somebody asked for lines, the bar already shows what they would say.
+    # Unless the user asked for lines, the progress bar shows the same.
     quieter = show_progress and "log-level" not in resolved.origins
     logging.getLogger("sampoll").setLevel("WARNING" if quieter else operations.log_level.upper())
 

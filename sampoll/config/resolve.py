@@ -56,7 +56,7 @@ def resolve(
     defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> Resolved:
     """The settings in force. `flags` maps keys to what was given on the command line, `defaults` to what this
-    command does where nobody has said anything.
+    command does where no value is given.
 
     UsageError for a bad flag, ConfigurationError for a bad variable, TOML key or value; each names the place
     and what to change.

@@ -20,7 +20,7 @@ class _Entry(Generic[T]):
 class Channel(Generic[T]):
     """Items in order. `put` waits while the items inside cost `capacity` or more; one item always fits.
 
-    Whoever knows that items are on their way says so (`expect`); a taker that wants several waits for them.
+    A producer announces items that are on their way (`expect`); a taker that wants several waits for them.
     Closing wakes everyone: what is inside can still be taken, nothing more can be put.
     """
 

@@ -48,7 +48,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """Somebody has asked for the end."""
+    """A stop was requested."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class FailedJobs(Protocol[J]):
         """What is kept of one."""
 
     def retry(self, job: J) -> bool:
-        """Puts one back to be tried again, with its history; False if somebody else has taken it."""
+        """Puts one back to be tried again, with its history; False if another process has taken it."""
 
     def purge(self, job: J) -> int:
         """Deletes one for good; the number of bytes that it took."""

@@ -20,7 +20,7 @@ Exif: TypeAlias = Literal["apply", "ignore"]
 DEFAULT_LABEL = "object"
 
 _CLOSED = {"extra": "forbid", "arbitrary_types_allowed": True}
-"""Keys that nobody knows are refused, by whoever validates a document against one of these classes."""
+"""Unknown keys are refused when a document is validated against one of these classes."""
 _COORDINATE = {"ge": -1e9, "le": 1e9, "allow_inf_nan": False, "strict": True}
 _SHARE = {"ge": 0, "le": 1, "allow_inf_nan": False, "strict": True}
 

@@ -162,7 +162,7 @@ class ResultSummary:
 
 
 NO_SUMMARY = ResultSummary()
-"""Of a result that nobody can say anything of."""
+"""The summary of a result of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

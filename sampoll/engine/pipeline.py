@@ -258,7 +258,7 @@ class _InFlight:
             self._changed.notify_all()
 
     def abandon(self) -> None:
-        """Nobody needs to wait any more: the run is ending."""
+        """Wakes every waiting thread, because the run is ending."""
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Masks without what nobody wants in them: specks, pinholes, and objects of the wrong size."""
+"""Cleans masks: removes small regions, fills holes, and drops objects of the wrong size."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -11,7 +11,7 @@ _SET_LEASE: int | None = getattr(fcntl, "F_SETLEASE", None)
 
 
 def is_being_written(path: Path) -> bool | None:
-    """Whether any process has the file open for writing, or mapped; None where nobody can tell.
+    """Whether any process has the file open for writing, or mapped; None where that cannot be known.
 
     A read lease is refused as long as there is a writer (fcntl(2), F_SETLEASE). Linux grants leases on local
     filesystems, for one's own files or with CAP_LEASE.

@@ -19,7 +19,7 @@ def read_record(record: bytes, name: str) -> ResultSummary | None:
         suffixes = tuple(result_suffix(file, printable(name)) for file in files)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
-    # Nothing that somebody else wrote may name a file anywhere else.
+    # A record written by another program may not name a file outside the output.
     ours = tuple(suffix for suffix in suffixes if suffix and _SUFFIX.fullmatch(suffix))
     if "job_id" not in meta or len(ours) != len(suffixes):
         return None

@@ -69,7 +69,7 @@ def download(
 
 @contextmanager
 def _exclusive_lock(path: Path) -> Iterator[Path]:
-    """The unfinished file, while nobody else works on it; Interrupted if somebody does."""
+    """The unfinished file, under an exclusive lock; Interrupted if another process has the lock."""
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,7 +130,7 @@ def _append(
 
 
 def _check(response: requests.Response, wanted: Download, start: int) -> None:
-    """ModelUnavailable for an answer that another try would not mend."""
+    """ModelUnavailable for an answer that another try would not change."""
     status = response.status_code
     if status >= requests.codes.server_error or status == requests.codes.too_many_requests:
         response.raise_for_status()

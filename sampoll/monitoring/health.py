@@ -193,7 +193,7 @@ class Health:
         """Since when nothing has happened that should."""
         now = time.monotonic()
         without_outcome = now - self._outcome_at if self._in_flight else 0.0
-        # While the queues are full, nobody looks; but then there are outcomes.
+        # While the queues are full, the input is not scanned; but then there are outcomes.
         without_look = now - self._looked_at if self._looks_around else 0.0
         return max(without_outcome, without_look)
 

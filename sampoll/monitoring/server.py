@@ -1,4 +1,4 @@
-"""The HTTP server: somebody else's, with few threads and small limits."""
+"""The HTTP server (cheroot), with few threads and small limits."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -21,7 +21,7 @@ KEPT = 12
 SIDE = 320
 """Pixels of the longer side."""
 MIN_INTERVAL_SECONDS = 1.0
-"""Drawing costs as much as decoding: nobody looks at more than one a second."""
+"""Drawing costs as much as decoding, and the page needs no more than one picture per second."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
     """Claims a group; the claim is not sound if another process was faster or a file has changed."""
     directory = node.work / uuid.uuid4().hex
     directory.mkdir()
-    # Prompts first, for everyone: whoever gets the first file gets them all.
+    # Prompts first, in every process: the process that renames the first file gets them all.
     names = tuple(sorted(map(base_name, group.signatures), key=lambda name: (is_image(name), name)))
     folder, stem = folder_of(group.stem), publishable(base_name(group.stem))
     claim = Claim(directory, JobState(directory.name, stem, names, folder))
@@ -130,5 +130,5 @@ def discard(claim: Claim) -> None:
 
 
 def park(layout: Layout, claim: Claim) -> None:
-    """Leaves a job to whoever takes it once it is due."""
+    """Puts a job where any process takes it once it is due."""
     claim.directory.rename(layout.deferred / claim.directory.name)

@@ -103,7 +103,7 @@ def _failed_pair(failed: Path, path: str, names: Iterable[str]) -> FailedPair | 
         return None
     if state is None:
         return None
-    # Whoever mends a pair may well add what it lacked.
+    # A user who fixes a pair may add a missing file.
     extensions = {split_name(name)[1] for name in state.files}
     ours = [n for n in sorted(names) if is_image(n) or is_prompt(n) or split_name(n)[1] in extensions]
     state = replace(state, files=tuple(state.name + name[len(kept_as) :] for name in ours))

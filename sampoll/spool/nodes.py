@@ -41,14 +41,14 @@ class Node:
         return _stopping(self.lock)
 
     def note_stopping(self) -> None:
-        """From here on, a kill is no job's fault: somebody asked for the end."""
+        """Notes a requested stop: if the process is killed from now on, no job is charged for it."""
         with suppress(OSError):  # only the mark is lost; the end must come all the same
             self.stopping.touch()
 
 
 @contextmanager
 def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_details) -> Iterator[Node]:
-    """A new node, alive until the block ends; Interrupted if the input is somebody's alone.
+    """A new node, alive until the block ends; Interrupted if another process holds the input exclusively.
 
     It beats a few times in every lease, and says then how it is; unless it is not healthy, which is as good
     as dead.
@@ -69,7 +69,7 @@ def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_deta
 
 @contextmanager
 def _shared_input(layout: Layout, *, exclusive: bool) -> Iterator[None]:
-    """Holds the input together with others, or for oneself; Interrupted if that cannot be."""
+    """Holds the input, shared or exclusively; Interrupted if another process holds it in conflict."""
     with (layout.nodes / ".lock").open("a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Whether the directories of a spool can be used at all, found out by using them."""
+"""Checks that the directories of a spool can be used, by using them."""
 
 import errno
 import os

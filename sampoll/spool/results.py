@@ -26,7 +26,7 @@ class OnExist(Enum):
 
     VERSION publishes under the first version of the name that is free. REPLACE takes the result that has the
     name away, the record first, and no file that its record does not list; where another job holds a name, it
-    is versioned too. OVERWRITE is REPLACE, whoever has written what has the names. FAIL is an OutputExists.
+    is versioned too. OVERWRITE is REPLACE for files of any origin. FAIL is an OutputExists.
     """
 
     VERSION = "version"
@@ -149,7 +149,7 @@ class Staged:
 
 
 def stage(node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]], *, sync: bool) -> Staged:
-    """Writes (suffix, content) pairs where nobody looks."""
+    """Writes (suffix, content) pairs into the stage, where readers of the output do not see them."""
     staged = Staged(claim.state, tuple(suffix for suffix, _ in contents), node.stage)
     for suffix, content in contents:
         create_anew(staged.waiting(suffix), content, sync=sync)

@@ -10,7 +10,7 @@ from sampoll.core.filenames import is_image, is_marker, is_prompt, split_name
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What changes when somebody writes to a file or replaces it."""
+    """What changes when a file is written or replaced."""
 
     size: int
     mtime_ns: int

@@ -108,8 +108,8 @@ class Spool:
         return sorted(waiting, key=lambda deferral: deferral.seconds)
 
     def is_being_written(self, group: Group) -> bool:
-        """Whether somebody still has a file of a ready group open for writing, as far as can be told; it then
-        has to settle again."""
+        """Whether a process still has a file of a ready group open for writing, as far as that can be known.
+        The group then has to settle again."""
         writing = [name for name in group.signatures if is_being_written(self._layout.input / name)]
         for name in writing:
             if name in self._sightings:
@@ -293,7 +293,8 @@ def opened(
     former_nodes: set[str] | None = None,
     describe: Describe = no_details,
 ) -> Iterator[Spool]:
-    """The spool of a new node, which leaves at the end; Interrupted if the input is somebody's alone.
+    """The spool of a new node, which leaves at the end. Interrupted if another process holds the input
+    exclusively.
 
     The node says what `describe` does. What the `former_nodes` of this process left in flight has crashed
     nothing; the new node is added to them.

@@ -93,7 +93,7 @@ class JobState:
         return replace(self._with(failure), in_flight=0, rejected=True)
 
     def retried(self) -> Self:
-        """Taken back from failed/ because somebody wants it: it begins anew, and keeps its history."""
+        """Retried by hand from failed/: it starts with no attempts, and keeps its history."""
         return replace(self, strikes=0, not_before=0.0, kept_as=None, rejected=False)
 
     def due_in(self, now: float) -> float:

@@ -39,7 +39,7 @@ from sampoll.transports.redis.server import server_of
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
-"""With a server that cannot be reached, or to which nobody listens."""
+"""How long to wait for a server that cannot be reached, or a channel without subscribers."""
 NOT_TRIED = (Overloaded.code, Stopped.code)
 """Replies after which the same request may go better."""
 REPEAT_SECONDS = 1.0
@@ -99,7 +99,7 @@ class _Sender:
         if not self.sending.wait:
             self._ask_all(pairs, stop, None)
             return
-        # A channel of its own: nobody else's reply can be taken for one of ours.
+        # A channel of its own: replies to other clients cannot be taken for ours.
         channel = f"{self.sending.redis.redis_out}:{uuid.uuid4().hex}"
         with listening(self.server, literal(channel)) as inbox:
             inbox.wait_until_up(PATIENCE_SECONDS)

@@ -11,7 +11,7 @@ from sampoll.inputs.prompt_file import prompts_document
 MODEL_TYPES = {"default": "vit_h", "vit_h": "vit_h", "vit_l": "vit_l", "vit_b": "vit_b"}
 
 DEFAULTS: dict[str, Any] = {"exif": "ignore", "log-level": "warning", "log-format": "text"}
-"""Where the commands differ from sampoll, and nobody has said otherwise."""
+"""Defaults of the commands that differ from those of sampoll."""
 
 
 def add_model_flags(parser: ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The encoder in int8, calibrated on somebody's images: experimental, and only for OpenVINO.
+"""The encoder in int8, calibrated on given images: experimental, and only for OpenVINO.
 
 https://github.com/openvinotoolkit/nncf
 """

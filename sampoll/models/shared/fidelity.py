@@ -105,7 +105,7 @@ def grid_of_prompts(image: RgbImage) -> list[Prompt]:
 def compare(
     original: Sam, variants: Mapping[str, ComparableSegmenter], images: Iterable[RgbImage]
 ) -> tuple[list[float], dict[str, Fidelity]]:
-    """The original's seconds an image, and what each variant does differently; all take turns at each image.
+    """The original's seconds per image, and what each variant does differently; all take turns at each image.
 
     `original` and the variants must not share modules: a variant may change the precision of its own.
     """

@@ -109,7 +109,7 @@ def quantized_place(checkpoint_sha256: str, cache: Path) -> Path:
 
 
 def quantized_model(checkpoint_sha256: str, cache: Path) -> "openvino.Model":
-    """The int8 graph of a checkpoint's encoder; ModelUnavailable if nobody has made it here."""
+    """The int8 graph of a checkpoint's encoder; ModelUnavailable if it was not made on this machine."""
     place = quantized_place(checkpoint_sha256, cache)
     try:
         return imported_openvino().Core().read_model(place / MODEL_FILE)
@@ -133,7 +133,7 @@ def _place(checkpoint_sha256: str, cache: Path) -> Path:
 
 
 def save(model: "openvino.Model", directory: Path) -> None:
-    """Whole or not at all, whoever else does the same at this moment."""
+    """Writes the model as a whole or not at all, also while other processes write the same one."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".") as new:
         imported_openvino().save_model(model, Path(new, "model", MODEL_FILE), compress_to_fp16=False)

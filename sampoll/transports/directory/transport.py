@@ -144,7 +144,7 @@ class DirectoryTransport:
         self._find_done = find_done
 
     def note_stopping(self) -> None:
-        """From here on, no job is blamed if the process is killed: somebody wants it to end."""
+        """Notes a requested stop: if the process is killed from now on, no job is charged for it."""
         self._spool.note_stopping()
 
     def is_fenced(self) -> bool:

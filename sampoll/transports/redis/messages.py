@@ -54,7 +54,7 @@ def wire_answer(artifacts: Sequence[Artifact]) -> Answer:
 
 
 def parse_request(message: bytes, max_image_bytes: int) -> Request:
-    """The request in a message: JSON with an "image" in base64 and a "prompt". Keys that nobody knows are
+    """The request in a message: JSON with an "image" in base64 and a "prompt". Unknown keys are
     passed over, as they have always been."""
     try:
         document = orjson.loads(message)

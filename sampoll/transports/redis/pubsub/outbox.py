@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 OUTBOX_BYTES = 256 * 2**20
 """Replies that may wait for the server; then the work waits too."""
 UNDELIVERED_REPEAT_SECONDS = 1.0
-"""How long a reply that nobody has heard is repeated: some clients subscribe only after they have asked."""
+"""How long a reply without subscribers is repeated: some clients subscribe only after their request."""
 PAUSE_SECONDS = 0.05
 
 

@@ -62,7 +62,7 @@ class StreamClient:
         ]
 
     def settle(self, entry: str) -> None:
-        """Removes a result that somebody has now."""
+        """Removes a result that was delivered to its reader."""
         with translated(self._server):
             self._client.xdel(f"{self.stream}:results", entry)
 
@@ -95,7 +95,7 @@ class StreamClient:
             yield KeptFile(key, len(value))
 
     def retry(self, job: FailedEntry) -> bool:
-        """Puts a failed job in again; False if somebody else was faster."""
+        """Puts a failed job in again; False if another process has done so already."""
         fields: dict[str, str | bytes] = {"id": job.sent_as, **job.content}
         arguments = [part for pair in fields.items() for part in pair]
         keys = (self.stream, f"{self.stream}:failed")
@@ -137,5 +137,5 @@ class StreamInbox:
         return reply
 
     def settle(self) -> None:
-        """Whoever asks next does not get the last result again."""
+        """Removes the last result, so that the next read returns another one."""
         self._jobs.settle(self._entry)

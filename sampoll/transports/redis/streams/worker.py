@@ -32,11 +32,11 @@ BLOCK_SECONDS = 1.0
 """How long the server may wait for something new: less than the socket's patience."""
 HEARTBEATS_PER_LEASE = 3
 MAX_RECOVERY_INTERVAL_SECONDS = 1.0
-"""Between two looks at what the dead have left."""
+"""The longest time between two searches for jobs of dead workers."""
 LAST_SECONDS = 5.0
-"""For what has to be said when we are to stop, and the server is away."""
+"""How long a stopping worker tries to report to a server that is away."""
 CONSUMER_EXPIRY_LEASES = 100
-"""A consumer without entries that was not heard of for so long is removed."""
+"""A consumer without entries is removed after so many leases without a sign of life."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Counts:
 
 
 class Worker:
-    """A consumer of its own for each start, so that nobody's entries are taken for another's."""
+    """A consumer with a new name for each start, so that two processes never share entries by mistake."""
 
     def __init__(
         self,
