@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ from sampoll.core.errors import BadPrompt, OutOfMemory
 from sampoll.core.events import JobDeferred, JobDone, JobFailed
 from sampoll.core.jobs import Submission
 from sampoll.core.protocols import Transport
-from sampoll.core.results import Artifact, Delivery
+from sampoll.core.results import Artifact, Delivery, ResultSummary
 from sampoll.spool.layout import Layout
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
 from sampoll.transports.memory import MemoryTransport, submission
@@ -43,14 +43,16 @@ STREAMS = StreamsSettings(stream="jobs", group="group", result_ttl_seconds=60)
 
 @dataclass
 class Heard:
-    """A listener: outcomes in the order in which they were told."""
+    """A listener: outcomes in the order of their events, and the events of finished jobs."""
 
     outcomes: list[tuple[str, str]] = field(default_factory=list)
+    finished: list[JobDone] = field(default_factory=list)
 
     def __call__(self, event: events.Event) -> None:
         match event:
             case JobDone(name):
                 self.outcomes.append(("delivered", name))
+                self.finished.append(event)
             case JobFailed(name):
                 self.outcomes.append(("failed", name))
             case JobDeferred(name):
@@ -317,6 +319,21 @@ def test_a_delivered_submission_is_published_whole_and_never_comes_again(harness
     assert harness.result("a") == {".png": b"mask", ".json": b'"record"'}
     assert harness.waiting() == []
     assert harness.heard.outcomes == [("delivered", "a")]
+
+
+def test_the_event_of_a_finished_job_says_what_became_of_it(harness: Harness) -> None:
+    summary = ResultSummary((".png",), {"embedding": 0.5}, ((0.9, 0.8), (0.7,)))
+    harness.send("a")
+
+    for [s] in harness.transport.submissions(Event()):
+        harness.transport.begin([s])
+        harness.transport.deliver([replace(delivery(harness, s), summary=summary)])
+
+    [event] = harness.heard.finished
+    assert (event.name, event.job_id, event.result) == ("a", s.id, "a")
+    assert (event.summary.suffixes, event.summary.scores) == (summary.suffixes, summary.scores)
+    assert event.summary.masks == 3
+    assert {"embedding": 0.5}.items() <= event.summary.seconds.items()
 
 
 def test_a_second_job_of_one_name_gets_a_name_of_its_own(sharing: Harness) -> None:
