@@ -2,8 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -48,30 +49,20 @@ def serve_redis(
     defaults = RedisSettings()
     if embedded and (settings.redis.redis_url or settings.redis.redis_host != defaults.redis_host):
         raise UsageError("--embedded starts a server of its own: leave redis-url and redis-host out")
-    factory = find_factory(settings.model)
-    decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
     server = server_of(settings.redis)
-    tally, stop = Tally(), threading.Event()
     options = PubSubOptions(
         settings.redis, settings.requests, settings.limits, segmenter or segmenter_meta(settings.model)
     )
-    with ExitStack() as stack:
-        monitor = stack.enter_context(monitored(settings.monitoring, _service_info("serve redis", settings)))
-        emit = broadcast([*listeners, tally, *monitor.listeners])
-        stack.enter_context(stopping_on_signals(partial(_stop, stop, emit)))
-        stack.enter_context(embedded_server(server.port) if embedded else nullcontext())
-        # Whatever comes while the model is loading waits for it.
-        transport = stack.enter_context(
-            pubsub_transport(server, options, emit, partial(_black_mask, decoding))
-        )
-        outside_the_main_thread(
-            partial(
-                _serve, settings, factory, decoding, lambda _: nullcontext(transport), stop, emit, monitor
-            )
-        )
+    with (
+        _service("serve redis", settings, listeners, ignores_unknown_keys=ignores_unknown_keys) as service,
+        embedded_server(server.port) if embedded else nullcontext(),
+        # Requests that come while the model is loading wait for it.
+        pubsub_transport(server, options, service.emit, service.black_mask) as transport,
+    ):
+        service.serve(lambda _: nullcontext(transport))
     gaps = transport.gaps
     return (
-        f"{tally.summary()}; {transport.lost_replies} replies lost, "
+        f"{service.tally.summary()}; {transport.lost_replies} replies lost, "
         f"{gaps.count} gaps in the subscription, {gaps.seconds:.1f} s in all"
     )
 
@@ -81,67 +72,98 @@ def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> str:
 
     Raises SampollError for whatever keeps it from going on.
     """
-    factory = find_factory(settings.model)
-    decoding = decoding_options(settings)
-    tally, stop = Tally(), threading.Event()
-
-    def transport(device: str) -> AbstractContextManager[Transport]:
-        options = StreamOptions(
-            SLOTS_PER_IMAGE * settings.model.batch_size_on(device),
-            settings.streams,
-            settings.spool.max_attempts,
-            settings.limits,
-            segmenter_meta(settings.model),
-        )
-        return stream_transport(worker, options, emit, partial(_black_mask, decoding), stop)
-
-    with monitored(settings.monitoring, _service_info("serve stream", settings)) as monitor:
-        emit = broadcast([*listeners, tally, *monitor.listeners])
+    segmenter = segmenter_meta(settings.model)
+    with _service("serve stream", settings, listeners) as service:
         worker = Worker(
             server_of(settings.redis),
             settings.streams,
             settings.spool.lease_seconds,
-            emit,
-            lambda: monitor.health.is_healthy,
+            service.emit,
+            lambda: service.monitor.health.is_healthy,
         )
-        with stopping_on_signals(partial(_stop, stop, emit)):
-            outside_the_main_thread(
-                partial(_serve, settings, factory, decoding, transport, stop, emit, monitor)
+
+        def transport(device: str) -> AbstractContextManager[Transport]:
+            options = StreamOptions(
+                SLOTS_PER_IMAGE * settings.model.batch_size_on(device),
+                settings.streams,
+                settings.spool.max_attempts,
+                settings.limits,
+                segmenter,
             )
+            return stream_transport(worker, options, service.emit, service.black_mask, service.stop)
+
+        service.serve(transport)
     counts = worker.counts
-    return f"{tally.summary()}; {counts.lost} taken by others, {counts.trimmed} deleted before they were done"
+    return (
+        f"{service.tally.summary()}; {counts.lost} taken by others, "
+        f"{counts.trimmed} deleted before they were done"
+    )
 
 
-def _serve(
-    settings: Settings,
-    factory: Factory,
-    decoding: DecodingOptions,
-    transport_for: Callable[[str], AbstractContextManager[Transport]],
-    stop: threading.Event,
-    emit: Listener,
-    monitor: Monitor,
-) -> None:
-    """Loads the model, and serves the transport for the device on which it is."""
-    model = load_model(settings.model, factory)
-    options = format_options(settings)
-    formats = [
-        load_format("png", options),
-        load_format("opex", options),
-        UnionMask(),
-        ContourLists(options.simplify_pixels),
-    ]
-    with transport_for(model.segmenter.info.device) as transport:
-        log.info("%s: ready", server_of(settings.redis))
-        emit(ModelLoaded(model.segmenter.info))
-        service_of(
-            settings,
-            transport,
-            model,
-            model.decode_with(decoding),
-            [*monitor.formats, *formats],
-            emit=emit,
-            queues=monitor.queues,
-        ).run(stop)
+@dataclass(frozen=True)
+class _Service:
+    """What every service over Redis is made of, but for its transport."""
+
+    settings: Settings
+    factory: Factory
+    decoding: DecodingOptions
+    tally: Tally
+    monitor: Monitor
+    emit: Listener
+    stop: threading.Event
+
+    def serve(self, transport_for: Callable[[str], AbstractContextManager[Transport]]) -> None:
+        """Loads the model, and serves the transport for its device until a signal comes."""
+        outside_the_main_thread(partial(self._serve, transport_for))
+
+    def _serve(self, transport_for: Callable[[str], AbstractContextManager[Transport]]) -> None:
+        settings, model = self.settings, load_model(self.settings.model, self.factory)
+        options = format_options(settings)
+        formats = [
+            load_format("png", options),
+            load_format("opex", options),
+            UnionMask(),
+            ContourLists(options.simplify_pixels),
+        ]
+        with transport_for(model.segmenter.info.device) as transport:
+            log.info("%s: ready", server_of(settings.redis))
+            self.emit(ModelLoaded(model.segmenter.info))
+            service_of(
+                settings,
+                transport,
+                model,
+                model.decode_with(self.decoding),
+                [*self.monitor.formats, *formats],
+                emit=self.emit,
+                queues=self.monitor.queues,
+            ).run(self.stop)
+
+    def black_mask(self, image: bytes) -> bytes:
+        """What replies to failed requests have as a mask: of the size of the image, if that can be known."""
+        size = image_size(image, self.decoding.exif) if image else None
+        max_pixels = self.decoding.limits.max_pixels
+        return blank(BLACK_PIXEL if size is None or size[0] * size[1] > max_pixels else size)
+
+    def request_stop(self) -> None:
+        log.info(STOPPING)
+        self.emit(StopRequested())
+        self.stop.set()
+
+
+@contextmanager
+def _service(
+    name: str, settings: Settings, listeners: Sequence[Listener], *, ignores_unknown_keys: bool = False
+) -> Iterator[_Service]:
+    """A service that is monitored, and stops at a signal, until the block ends."""
+    factory = find_factory(settings.model)
+    decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
+    info = ServiceInfo({"service": name, "server": str(server_of(settings.redis))})
+    tally = Tally()
+    with monitored(settings.monitoring, info) as monitor:
+        emit = broadcast([*listeners, tally, *monitor.listeners])
+        service = _Service(settings, factory, decoding, tally, monitor, emit, threading.Event())
+        with stopping_on_signals(service.request_stop):
+            yield service
 
 
 def segmenter_meta(settings: ModelSettings) -> dict[str, str]:
@@ -151,18 +173,3 @@ def segmenter_meta(settings: ModelSettings) -> dict[str, str]:
         "model_type": settings.model,
         "model_file": "" if settings.checkpoint is None else str(settings.checkpoint),
     }
-
-
-def _black_mask(decoding: DecodingOptions, image: bytes) -> bytes:
-    size = image_size(image, decoding.exif) if image else None
-    return blank(BLACK_PIXEL if size is None or size[0] * size[1] > decoding.limits.max_pixels else size)
-
-
-def _service_info(service: str, settings: Settings) -> ServiceInfo:
-    return ServiceInfo({"service": service, "server": str(server_of(settings.redis))})
-
-
-def _stop(stop: threading.Event, emit: Listener) -> None:
-    log.info(STOPPING)
-    emit(StopRequested())
-    stop.set()
