@@ -1,1 +1,1 @@
-"""One module for each thing that a command, or a program, can ask for."""
+"""The operations of the command line and of the Python interface, one module each."""

@@ -1,4 +1,4 @@
-"""A model and a service made from settings, for every command that runs jobs."""
+"""Makes a model and a service from settings, for every command that runs jobs."""
 
 import os
 from collections.abc import Sequence
@@ -20,30 +20,30 @@ from sampoll.inputs.decode import DecodingOptions, decode
 from sampoll.models.registry import Factory, find_factory, load_segmenter
 
 MASKS_DEPEND_ON = ("mask_policy", "exif")
-"""Of the model's settings; what model it was, and in which precision, stands in records beside them."""
+"""The model settings that masks depend on; records contain the model and its precision separately."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A segmenter that is ready to work, and where its embeddings are kept, if they are worth it."""
+    """A segmenter that is ready to work, and the cache of its embeddings, if they are worth keeping."""
 
     segmenter: Segmenter[Any]
     embeddings: EmbeddingCache[Any] | None
 
     def decode_with(self, options: DecodingOptions) -> Decode:
-        """How submissions become jobs for this model: images that it knows are not decoded again."""
+        """The function that decodes submissions for this model, except images with a cached embedding."""
         known = None if self.embeddings is None else self.embeddings.known
         return partial(decode, options=options, known=known)
 
 
 def load_model(settings: ModelSettings, factory: Factory | None = None) -> LoadedModel:
-    """The model that the settings name; it may be found before, by `factory`, without being loaded."""
+    """Loads the model that the settings name; `factory` is its factory, if it was looked up before."""
     segmenter = load_segmenter(settings, factory or find_factory(settings))
     if not isinstance(segmenter, CacheableSegmenter):
         return LoadedModel(segmenter, None)
     directory = settings.embedding_cache
     if directory is not None and settings.exif == "ignore":
-        # The same file is another image there, if it is turned.
+        # Without its EXIF rotation, the same file is a different image.
         directory = directory / "exif-ignored"
     return LoadedModel(segmenter, EmbeddingCache(segmenter, settings.embedding_memory_bytes, directory))
 
@@ -56,7 +56,7 @@ def decoding_options(settings: Settings, *, ignores_unknown_keys: bool = False) 
 def format_options(
     settings: Settings, output: Path | None = None, kept_images: Path | None = None
 ) -> FormatOptions:
-    """What formats are made with; if there is an output, and images are kept, they can tell where."""
+    """The options of formats; with an `output` and `kept_images`, files can refer to the images."""
     model = settings.model.model_dump(by_alias=True, include=set(MASKS_DEPEND_ON))
     masks = settings.masks.model_dump(by_alias=True)
     return FormatOptions(
@@ -77,7 +77,7 @@ def service_of(
     emit: Listener = ignore_events,
     queues: Queues | None = None,
 ) -> Service:
-    """A service that emits what it does, and whose `queues` can be looked into."""
+    """A service that sends events to `emit`, and enters its queues in `queues`, for monitoring."""
     device = model.segmenter.info.device
     return Service(
         transport=transport,

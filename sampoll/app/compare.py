@@ -28,14 +28,14 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found, for people (`table`) and for programs (`document`)."""
+    """The result of a comparison, for people (`table`) and for programs (`document`)."""
 
     model: str
     original_seconds: Sequence[float]
     variants: dict[str, Fidelity]
 
     def table(self) -> str:
-        """In Markdown: medians of seconds, relative errors, and which limit is not kept."""
+        """A Markdown table: median seconds, relative errors, and the limits that a variant exceeds."""
         original = statistics.median(self.original_seconds)
         rows = [
             HEADER,
@@ -77,9 +77,10 @@ class Comparison:
 
 
 def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
-    """All engines and precisions that the device is good at; or those that the settings name.
+    """Compares the engines and precisions that the settings name, or all that suit the device.
 
-    A JobError names an image that cannot be read; other SampollErrors say what keeps it from working at all.
+    Raises JobError, which names the image, if one cannot be read; another SampollError if nothing can be
+    compared at all.
     """
     model, limits = settings.model, settings.limits
     original = attribute_of_model(model, "original")
@@ -97,7 +98,8 @@ def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
 
 
 def _chosen(model: ModelSettings) -> list[tuple[str, str]]:
-    """Engines and precisions; one that was asked for is there even if the device is bad at it."""
+    """The engines and precisions to compare; one that was requested is included even if the device is slow
+    at it."""
     device = torch_device(model.device)
     found = variants(device)
     if model.engine != "auto" and model.precision != "auto":

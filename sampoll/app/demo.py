@@ -104,7 +104,7 @@ def _ellipse(centre: tuple[int, int], axes: tuple[int, int]) -> BoolMask:
 
 
 def _around(mask: BoolMask) -> Box:
-    """A box as a person would draw it: a few pixels of air on each side."""
+    """A box as a person would draw it, with a margin of a few pixels on each side."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     return Box(*(float(v) for v in (columns[0] - 6, rows[0] - 6, columns[-1] + 7, rows[-1] + 7)))
 

@@ -1,4 +1,4 @@
-"""The directories of a run: there, and not in each other's way."""
+"""The directories of a run: checks that they do not contain each other, and creates missing ones."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from sampoll.spool.layout import Layout
 
 
 def layout_of(settings: SpoolSettings, *, creates: bool = True) -> Layout:
-    """The directories of a run, which do not get in each other's way, and exist when this returns if it
-    `creates` them."""
+    """The directories of a run, checked not to contain each other; `creates` makes a missing output and a
+    missing --done directory."""
     if settings.input is None or settings.output is None:
         raise UsageError(_missing_directories(settings))
     input_directory = settings.input.resolve()
@@ -40,7 +40,7 @@ def layout_of(settings: SpoolSettings, *, creates: bool = True) -> Layout:
 
 
 def suffixes_of(settings: SpoolSettings) -> frozenset[str]:
-    """Of the files that take part."""
+    """The suffixes of the files that a run processes."""
     return PAIR_SUFFIXES if settings.prompt is None else IMAGE_SUFFIXES
 
 

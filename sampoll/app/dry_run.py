@@ -1,4 +1,4 @@
-"""`sampoll run --dry-run`: what a run would do with what is there now, and nothing done."""
+"""`sampoll run --dry-run`: lists what a run would do with the pairs that are there now; changes nothing."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from sampoll.transports.directory.transport import FindDone
 
 
 class PlannedAction(Enum):
-    """What would become of a pair."""
+    """What a run would do with a pair."""
 
     DO = "to do"
     SKIP = "to skip"
@@ -68,7 +68,7 @@ def _planned_action(plan: Plan, group: Group, find_done: FindDone | None) -> tup
 
 
 def _submission(plan: Plan, group: Group) -> Submission:
-    """Read where it lies, as if it had been claimed."""
+    """Reads a pair in the input as if it had been claimed, without moving it."""
     folder = folder_of(group.stem)
     state = JobState("dry-run", base_name(group.stem), tuple(map(base_name, group.signatures)), folder)
     claim = Claim(plan.layout.input / folder, state)

@@ -1,4 +1,4 @@
-"""`sampoll embed`: embeddings into files, ahead of the prompts."""
+"""`sampoll embed`: computes embeddings in advance and keeps them in files."""
 
 import hashlib
 import logging
@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 
 def embed_images(settings: Settings, paths: Sequence[Path], *, show_progress: bool) -> tuple[int, str]:
-    """Embeds images, and those in folders, that --embedding-cache does not have yet; returns the exit code
-    and a summary in one line. Raises SampollError for whatever keeps it from working at all."""
+    """Embeds the images, also those in folders, that --embedding-cache does not contain yet; returns the exit
+    code and a summary in one line. Raises SampollError if it cannot work at all."""
     model, limits = settings.model, settings.limits
     if model.embedding_cache is None:
         raise UsageError("nothing says where embeddings go: give --embedding-cache DIR")
@@ -61,7 +61,7 @@ def embed_images(settings: Settings, paths: Sequence[Path], *, show_progress: bo
 
 
 class _ImageFiles:
-    """A transport of images alone: what is delivered are the embeddings that the service keeps."""
+    """A transport of images without prompts. It only counts deliveries: the service keeps the embeddings."""
 
     def __init__(
         self, images: Sequence[Path], embeddings: EmbeddingCache[Any], max_image_bytes: int, bar: "tqdm[Any]"

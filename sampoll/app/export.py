@@ -1,4 +1,4 @@
-"""Results in further formats, made from their records."""
+"""Writes results in further formats, from their records."""
 
 import logging
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 def export_results(
     output: Path, names: Sequence[str], options: FormatOptions, *, show_progress: bool
 ) -> tuple[int, str]:
-    """Writes every committed result of `output` in further formats, beside what is there; returns the exit
-    code and a summary in one line."""
+    """Writes every committed result of `output` in further formats, beside the existing files; returns the
+    exit code and a summary in one line."""
     formats = load_formats(names, options)
     for name, form in zip(result_formats(names), formats.of_results, strict=True):
         if needs_image(form):
@@ -50,7 +50,7 @@ def export_results(
 
 
 def write_datasets(output: Path, formats: Sequence[DatasetFormat]) -> None:
-    """Writes what is made of all committed results of an output."""
+    """Writes data sets that cover all committed results of an output."""
     if formats:
         with translated_os_errors("write data sets to", output):
             _write_datasets(output, formats, CommittedResults(output))

@@ -1,4 +1,4 @@
-"""Failed jobs, wherever they are kept, as `sampoll failed` and the report page deal with them."""
+"""Access to failed jobs, in a folder or a stream, for `sampoll failed` and the report page."""
 
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ from sampoll.spool.layout import InputLayout
 
 
 def failed_in_folder(directory: Path) -> FailedPairs:
-    """Those in failed/ of an input directory; InputUnavailable if there is no such directory."""
+    """The failed pairs in failed/ of an input directory; InputUnavailable if it does not exist."""
     if not directory.is_dir():
         raise InputUnavailable(f"no input directory {directory}: correct --input")
     return FailedPairs(InputLayout(directory.resolve()))
 
 
 def failed_in_stream(settings: Settings) -> FailedJobs[Any]:
-    """Those that workers of a Redis stream gave up."""
-    # Here, because redis takes its time, and a folder needs none.
+    """The jobs of a Redis stream that its workers gave up."""
+    # Imported here, because importing redis is slow, and a folder does not need it.
     from sampoll.transports.redis.server import server_of
     from sampoll.transports.redis.streams.client import StreamClient
 

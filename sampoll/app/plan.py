@@ -1,4 +1,4 @@
-"""What a run over directories is made of, from its settings."""
+"""The plan of a run over directories, made from its settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ from sampoll.transports.directory.transport import DirectoryOptions
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run over directories is made of. The last format is the commit record; data sets are written
-    once the run is over."""
+    """Everything that a run over directories needs. The last format is the commit record; data sets are
+    written at the end of the run."""
 
     settings: Settings
     layout: Layout
@@ -35,7 +35,7 @@ class Plan:
     datasets: Sequence[DatasetFormat] = ()
 
     def done_index(self, model: ModelInfo) -> DoneIndex:
-        """What was done before by such a run with this model."""
+        """The index of results of earlier runs with the same settings and this model."""
         settings = format_options(self.settings).settings
         return DoneIndex(self.layout.output, settings, self.settings.limits.max_prompts, model)
 
@@ -55,7 +55,7 @@ def plan_of(settings: Settings, layout: Layout) -> Plan:
 
 
 def _common_prompt(settings: Settings) -> CommonPrompt | None:
-    """The prompt for all images, if there is one; ConfigurationError if it cannot be that."""
+    """The prompt for all images, if one is set; ConfigurationError if it cannot be read or is invalid."""
     path, limits = settings.spool.prompt, settings.limits
     if path is None:
         return None

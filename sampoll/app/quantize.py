@@ -12,9 +12,10 @@ from sampoll.models.registry import attribute_of_model
 
 
 def quantize_encoder(settings: Settings, paths: Sequence[Path]) -> Path:
-    """Makes the encoder that --precision int8 takes; returns where it is kept.
+    """Makes the encoder that --precision int8 uses; returns the directory where it is kept.
 
-    A JobError names an image that cannot be read; other SampollErrors say what keeps it from working at all.
+    Raises JobError, which names the image, if one cannot be read; another SampollError if no encoder can be
+    made at all.
     """
     quantize = attribute_of_model(settings.model, "quantize")
     images = list(image_files(paths))

@@ -1,4 +1,4 @@
-"""What replies over the wire hold beside the files: one mask for everything, and contours as point lists."""
+"""What replies over Redis contain besides the files: one mask for all prompts, contours as point lists."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from sampoll.transports.redis.messages import CONTOURS, UNION
 
 
 class UnionMask:
-    """One PNG for all prompts: 1 where any mask is."""
+    """One PNG for all prompts: 1 where at least one mask is 1."""
 
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
         return [UNION]
@@ -26,7 +26,7 @@ class UnionMask:
 class ContourLists:
     """The outer contours of all masks as [[[x, y], ...], ...] in pixels.
 
-    Those without any width or height are left out: because of a single one, a known client drops them all.
+    Contours of zero width or height are left out: a known client drops all contours because of a single one.
     """
 
     def __init__(self, simplify_pixels: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""The results that lie in an output, found by their records."""
+"""The results in an output directory, found by their records."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -18,19 +18,19 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OPEX_BEGINS_WITH = b'{"id":'
-"""But for whitespace; other JSON, which may be large, is not read."""
+"""How a record begins, whitespace removed; other JSON files, which may be large, are not read."""
 FIRST_BYTES = 16
 
 
 class CommittedResults:
-    """Every committed result below `output`, in the order of their names: those that were there when this was
-    made."""
+    """Every committed result below `output` that existed when this object was made, in the order of their
+    names."""
 
     def __init__(self, output: Path) -> None:
         self._output = output
         self._names = list(_names(output))
         self.unreadable: set[str] = set()
-        """The names of those whose records could not be read."""
+        """The names of results whose records could not be read."""
 
     def __len__(self) -> int:
         return len(self._names)
@@ -43,12 +43,12 @@ class CommittedResults:
     def __iter__(self) -> Iterator[Segmentation]:
         known = frozenset(self.labels)
         for segmentation in self._read(segmentation_of):
-            # A result that was replaced since may have others.
+            # A result that was replaced in the meantime may have labels that `labels` does not contain.
             if known.issuperset(prompt.label for prompt in segmentation.prompts):
                 yield segmentation
 
     def records(self) -> Iterator[tuple[str, bytes]]:
-        """The name of each result, and the content of its record; what has gone since is passed over."""
+        """The name of each result and the content of its record; skips records deleted in the meantime."""
         for name in self._names:
             with suppress(FileNotFoundError):
                 yield name, read_regular(self._output / (name + RECORD_SUFFIX))

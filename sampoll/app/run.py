@@ -35,13 +35,13 @@ from sampoll.transports.directory.transport import DirectoryTransport, directory
 log = logging.getLogger(__name__)
 
 MAX_PAUSE_SECONDS = 30.0
-"""Between two looks at directories that could not be used; a session that lasted longer was a good one."""
+"""Longest wait between two checks of unusable directories; a longer session resets the wait."""
 
 
 def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) -> tuple[int, str]:
     """Serves the input directory; returns the exit code and a summary in one line.
 
-    Raises SampollError for whatever keeps the run from working at all.
+    Raises SampollError if the run cannot work at all.
     """
     factory = find_factory(plan.settings.model)
     tally = Tally()
@@ -62,9 +62,10 @@ def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) 
 
 
 class _Application:
-    """One session after the other on the same directories. A session ends with the work, or with trouble: the
-    input went away, storage failed, others took our jobs. A service then waits until the directories can be
-    used again, and begins a new session, as a new node that recovers what the last one left."""
+    """Runs one session after the other on the same directories. A session ends when the work is done, or with
+    an error: the input disappeared, storage failed, or other processes took our jobs. After an error, a
+    service waits until the directories can be used again and begins a new session, as a new node that
+    recovers the jobs of the previous one."""
 
     def __init__(self, plan: Plan, factory: Factory, emit: Listener, monitor: Monitor) -> None:
         self._plan = plan
@@ -83,7 +84,7 @@ class _Application:
         return self._stop.is_set()
 
     def stop(self) -> None:
-        """Asks for an orderly end, from any thread."""
+        """Requests an orderly stop; may be called from any thread."""
         log.info(STOPPING)
         self._emit(StopRequested())
         self._stop.set()
@@ -101,12 +102,12 @@ class _Application:
                 self._serve()
                 return
             except (Fenced, InputUnavailable, PermissionRefused, StorageTrouble) as trouble:
-                # A start that cannot work is an error of the command, as is any trouble of a one-shot run.
+                # An error before the first session, after a stop, or in a one-shot run ends the command.
                 if self._session is None or self._stop.is_set() or not self._settings.spool.continuous:
                     raise
                 if time.monotonic() - began > MAX_PAUSE_SECONDS:
                     pause_seconds = first_pause_seconds
-                # Said once, not at each try.
+                # Logged as an error once, not at each try.
                 is_new = pause_seconds == first_pause_seconds
                 log.log(logging.ERROR if is_new else logging.DEBUG, "paused: %s", trouble)
                 self._emit(Paused(trouble))
@@ -118,7 +119,7 @@ class _Application:
     def _wait_until_usable(self, pause_seconds: float, *, is_mount: bool) -> bool:
         """False if a stop was requested meanwhile."""
         while not self._stop.wait(pause_seconds):
-            # Below a mount that went away lies an empty directory, which is not the input.
+            # After an unmount, the path is an empty directory, which is not the input.
             if is_mount and not self._layout.input.is_mount():
                 continue
             try:
@@ -130,7 +131,7 @@ class _Application:
         return False
 
     def _serve(self) -> None:
-        """One session; raises the trouble that ends it before its time."""
+        """Runs one session; raises the error that ends it early."""
         session_stop = Event()
         probe(self._layout, self._settings.spool.min_free_bytes)
         with directory_transport(

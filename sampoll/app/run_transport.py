@@ -1,4 +1,4 @@
-"""A transport of one's own, served as those that ship with sampoll are."""
+"""Serves a transport that a caller has written, in the same way as the built-in ones."""
 
 from threading import Event
 from typing import Any
@@ -15,8 +15,8 @@ def run_transport(transport: Transport, *, stop: Event | None = None, **settings
     """Does the jobs of `transport` until it has no more, or `stop` is set, and closes it.
 
     `settings` are those of `sampoll run`, by their names with underscores: `model="grabcut"`,
-    `max_pixels=10**8`. Decoding, batches, cleaning and formats are the service's. Raises SampollError for
-    whatever keeps it from working at all; UsageError for a setting that there is not, or a bad value.
+    `max_pixels=10**8`. The service does the decoding, batching, cleaning and formats. Raises SampollError if
+    it cannot work at all; UsageError for an unknown setting or a bad value.
     """
     given = {name.replace("_", "-"): value for name, value in settings.items()}
     known = {setting.key for setting in all_settings()}

@@ -1,4 +1,4 @@
-"""Prompts served over Redis: settings in, a finished service and its exit code out."""
+"""The services over Redis: answer requests on a channel, or work on the jobs of a stream."""
 
 import logging
 import threading
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 BLACK_PIXEL = (1, 1)
 SLOTS_PER_IMAGE = 4
-"""Jobs that a worker holds for each image of a batch: its model stays busy, and the rest is for others."""
+"""Jobs that a worker holds per image of a batch: enough to keep its model busy; others can take the rest."""
 
 
 def serve_redis(
@@ -41,10 +41,10 @@ def serve_redis(
     segmenter: Mapping[str, Any] | None = None,
     ignores_unknown_keys: bool = False,
 ) -> str:
-    """Answers requests until a signal comes; returns a summary in one line. `segmenter` is what replies say
-    about the model.
+    """Answers requests until a signal arrives; returns a summary in one line. `segmenter` is what replies
+    contain about the model.
 
-    Raises SampollError for whatever keeps it from going on.
+    Raises SampollError if it cannot continue.
     """
     defaults = RedisSettings()
     if embedded and (settings.redis.redis_url or settings.redis.redis_host != defaults.redis_host):
@@ -56,7 +56,7 @@ def serve_redis(
     with (
         _service("serve redis", settings, listeners, ignores_unknown_keys=ignores_unknown_keys) as service,
         embedded_server(server.port) if embedded else nullcontext(),
-        # Requests that come while the model is loading wait for it.
+        # Before the model is loaded, so that requests can already arrive and wait for it.
         pubsub_transport(server, options, service.emit, service.black_mask) as transport,
     ):
         service.serve(lambda _: nullcontext(transport))
@@ -68,9 +68,9 @@ def serve_redis(
 
 
 def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> str:
-    """Works on the jobs of a stream until a signal comes; returns a summary in one line.
+    """Works on the jobs of a stream until a signal arrives; returns a summary in one line.
 
-    Raises SampollError for whatever keeps it from going on.
+    Raises SampollError if it cannot continue.
     """
     segmenter = segmenter_meta(settings.model)
     with _service("serve stream", settings, listeners) as service:
@@ -102,7 +102,7 @@ def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> str:
 
 @dataclass(frozen=True)
 class _Service:
-    """What every service over Redis is made of, but for its transport."""
+    """The parts that every service over Redis has, except its transport."""
 
     settings: Settings
     factory: Factory
@@ -113,7 +113,7 @@ class _Service:
     stop: threading.Event
 
     def serve(self, transport_for: Callable[[str], AbstractContextManager[Transport]]) -> None:
-        """Loads the model, and serves the transport for its device until a signal comes."""
+        """Loads the model, and serves the transport made for its device until a signal arrives."""
         outside_the_main_thread(partial(self._serve, transport_for))
 
     def _serve(self, transport_for: Callable[[str], AbstractContextManager[Transport]]) -> None:
@@ -139,7 +139,7 @@ class _Service:
             ).run(self.stop)
 
     def black_mask(self, image: bytes) -> bytes:
-        """What replies to failed requests have as a mask: of the size of the image, if that can be known."""
+        """The empty mask for failed requests: of the image's size, or 1 x 1 if unknown or too large."""
         size = image_size(image, self.decoding.exif) if image else None
         max_pixels = self.decoding.limits.max_pixels
         return blank(BLACK_PIXEL if size is None or size[0] * size[1] > max_pixels else size)
@@ -154,7 +154,7 @@ class _Service:
 def _service(
     name: str, settings: Settings, listeners: Sequence[Listener], *, ignores_unknown_keys: bool = False
 ) -> Iterator[_Service]:
-    """A service that is monitored, and stops at a signal, until the block ends."""
+    """A service that is monitored, and is stopped by signals, until the block ends."""
     factory = find_factory(settings.model)
     decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
     info = ServiceInfo({"service": name, "server": str(server_of(settings.redis))})
@@ -167,7 +167,7 @@ def _service(
 
 
 def segmenter_meta(settings: ModelSettings) -> dict[str, str]:
-    """What replies say about the model, in the words of the SAM image."""
+    """What replies contain about the model, under the keys of the SAM Docker image."""
     return {
         "type": str(attribute_of(find_factory(settings), "reply_type") or settings.model),
         "model_type": settings.model,

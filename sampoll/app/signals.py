@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first asks for an orderly end, the second takes it at once."""
+"""SIGTERM and SIGINT: the first signal requests an orderly stop, the second one ends the process at once."""
 
 import os
 import signal
@@ -11,9 +11,9 @@ from types import FrameType
 from sampoll.core.protocols import STOP_POLL_SECONDS
 
 STOPPING = "stopping: the running batch is finished first; a second signal stops at once"
-"""What a service says at the first signal."""
+"""What a service logs at the first signal."""
 ONE_REQUEST_SECONDS = 0.1
-"""Signals so close together are one request: `timeout` and terminals signal a process and its group."""
+"""Signals within this time count as one: `timeout` and terminals signal a process and its group."""
 
 
 @contextmanager
@@ -41,8 +41,8 @@ def stopping_on_signals(on_first: Callable[[], None]) -> Iterator[None]:
 def outside_the_main_thread(work: Callable[[], None]) -> None:
     """Runs `work` in another thread and waits for it; raises what it raised.
 
-    Python handles signals in the main thread, between two of its instructions: a main thread that is inside
-    a model for seconds would answer none.
+    Python handles signals in the main thread, between two bytecode instructions: while the main thread ran a
+    model for seconds, no signal would be handled.
     """
     raised: list[BaseException] = []
 
@@ -54,7 +54,7 @@ def outside_the_main_thread(work: Callable[[], None]) -> None:
 
     thread = Thread(target=guarded, name="service")
     thread.start()
-    # Not for ever: a signal that comes just before a wait, or in another thread, does not interrupt it.
+    # With a timeout, because a signal just before the wait, or in another thread, does not interrupt it.
     while thread.is_alive():
         thread.join(STOP_POLL_SECONDS)
     if raised:

@@ -1,4 +1,4 @@
-"""Which pairs have been done before: the same image, prompts, model and settings as a committed result."""
+"""Finds pairs that were done before: a committed result has the same image, prompts, model and settings."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ FORMATS = "format"
 
 @dataclass(frozen=True)
 class DoneIndex:
-    """What results of a run are made with; `settings` are those that records tell, `FORMATS` among them.
+    """What a run makes its results with; `settings` are those that records contain, including `FORMATS`.
 
-    A result that was written in more formats than are wanted now counts; one of whose files some are gone, or
-    that was written in fewer, does not.
+    A result in more formats than requested now counts as done; a result in fewer formats, or with missing
+    files, does not.
     """
 
     output: Path
@@ -31,7 +31,7 @@ class DoneIndex:
     model: ModelInfo
 
     def find(self, submission: Submission, record: bytes, name: str) -> ResultSummary | None:
-        """What is known of the result `name`, if it is about this submission and its files are there."""
+        """The summary of the result `name`, if it is of this submission and all its files exist, or None."""
         summary = read_record(record, name)
         return summary if summary is not None and self._has(submission, record, name, summary) else None
 
@@ -46,7 +46,7 @@ class DoneIndex:
                 and all((self.output / result_path(name, suffix)).exists() for suffix in summary.suffixes)
             )
         except (ValueError, TypeError, KeyError, AttributeError, BadPrompt):
-            return False  # another program's file; or a prompt whose error the run will tell
+            return False  # another program's file; or a bad prompt, whose error the run will report
 
     def _covers(self, settings: dict[str, Any]) -> bool:
         written: Collection[str] = settings.pop(FORMATS)
@@ -59,7 +59,7 @@ class DoneIndex:
 
 
 def _model_of(model: ModelInfo) -> tuple[str, str, str, str]:
-    """All but the device, on which nothing should depend."""
+    """Everything about a model except the device, which must not change the results."""
     return (model.name, model.checkpoint_sha256 or "", model.precision or "", model.engine or "")
 
 

@@ -1,4 +1,4 @@
-"""`sampoll status`: the services on an input, or on this machine, and what waits for them."""
+"""`sampoll status`: the services on an input, or on this machine, and the work that waits for them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from sampoll.spool.layout import InputLayout
 from sampoll.spool.survey import survey
 
 COUNTS = ("done", "failed", "in_flight")
-"""What people are told of what a service has counted."""
+"""The counts of a service that are shown to people."""
 
 
 class Verdict(IntEnum):
-    """The exit code; those of init scripts, where there is one."""
+    """The exit code; the same as that of init scripts, where they define one."""
 
     WELL = 0
     UNHEALTHY = 1
@@ -31,8 +31,8 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True)
 class Waiting:
-    """What lies in an input, all of it counted as settled: whole pairs, halves, jobs that processes hold or
-    have left, jobs that wait for another try, and failed pairs."""
+    """The contents of an input, with all files counted as settled: complete pairs, half pairs, jobs claimed
+    by live or dead processes, jobs that wait for a retry, and failed pairs."""
 
     pairs: int
     halves: int
@@ -43,7 +43,8 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Status:
-    """`services` are alive, `dead` have ended without leaving, and what they held waits to be taken over."""
+    """`services` are alive; `dead` are the nodes of processes that ended without releasing their jobs, which
+    another process has to take over."""
 
     services: Sequence[Mapping[str, Any]]
     dead: Sequence[str] = ()
@@ -81,12 +82,12 @@ class Status:
 
 
 def status_of_input(settings: SpoolSettings, directory: Path) -> Status:
-    """Who serves an input, from whatever machine; InputUnavailable if there is no input."""
+    """The services on an input, on any machine, and its contents; InputUnavailable if it cannot be read."""
     layout = InputLayout(directory.resolve())
     waiting = _waiting(settings, layout)
     seen = [with_liveness(presence) for presence in presences(layout.nodes)]
     found = {_id_of(presence): presence.details for presence in seen if presence.is_alive}
-    # One that is paused has left the spool, whose disk may be the trouble.
+    # A paused service has left the spool, whose disk may be the problem; the local registry has it.
     for presence in services():
         if presence.details.get("input") == str(layout.input):
             found[_id_of(presence)] = presence.details
@@ -95,7 +96,7 @@ def status_of_input(settings: SpoolSettings, directory: Path) -> Status:
 
 
 def status_of_machine() -> Status:
-    """Whatever services this user runs on this machine."""
+    """All services that this user runs on this machine."""
     return Status([presence.details for presence in services()])
 
 
@@ -128,7 +129,7 @@ def _waiting_line(waiting: Waiting) -> str:
 
 
 def _service_line(details: Mapping[str, Any]) -> str:
-    """One line about a service from its own details, any of which another version of it may leave out."""
+    """One line about a service, from the details that it reports; another version may omit any of them."""
     place = details.get("input") or details.get("server")
     who = f"{details.get('service', 'a service')}{f' {place}' if place else ''} on {details.get('host', '?')}"
     who += f", process {details.get('pid', '?')}"

@@ -1,4 +1,4 @@
-"""How every command of ours ends: with its exit code, and one sentence about what went wrong."""
+"""Ends every command with its exit code, and with a one-sentence message after an error."""
 
 import logging
 import signal
@@ -12,7 +12,7 @@ from sampoll.core.errors import SampollError
 
 
 def run_and_exit(command: Callable[[], int], name: str) -> NoReturn:
-    """Runs `command` and exits with what it returns, or with what its error stands for."""
+    """Runs `command` and exits with the code that it returns, or with the exit code of its error."""
     try:
         sys.exit(command())
     except SampollError as error:

@@ -120,7 +120,7 @@ def purge_command(
 
 
 def _store(flags: Mapping[str, Any], input: Path | None, config: Path | None) -> FailedJobs[Any]:
-    """Where failed jobs are kept: in a stream, if one was named, otherwise in the input."""
+    """The store of failed jobs: the stream, if one was named, otherwise the input directory."""
     given = {**flags, **({} if input is None else {"input": str(input)})}
     resolved = resolve(given, os.environ, config)
     settings = resolved.settings
@@ -144,7 +144,7 @@ def _wanted(names: Sequence[str] | None, every: bool) -> Sequence[str] | None:
 
 
 def _chosen(store: FailedJobs[Any], names: Sequence[str] | None, code: str | None = None) -> list[FailedJob]:
-    """The failed pairs of these names, or all, with this code; UsageError for a name that is none."""
+    """The failed pairs of these names, or all, that have this code; UsageError for an unknown name."""
     by_name: dict[str, list[FailedJob]] = {}
     for job in store.jobs():
         by_name.setdefault(job.name, []).append(job)

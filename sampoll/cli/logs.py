@@ -1,4 +1,4 @@
-"""What is logged, and how, by every command that takes settings."""
+"""Sets up the logging of every command that has settings."""
 
 import logging
 import sys
@@ -15,22 +15,22 @@ LogFormat: TypeAlias = Literal["auto", "text", "json"]
 
 
 def set_up_logging(resolved: Resolved, *, show_progress: bool) -> None:
-    """Lines on standard error, of text or of JSON; only warnings beside a progress bar, unless the user asked
-    for more."""
+    """Logs to standard error, as text or JSON lines; with a progress bar only warnings, unless the user has
+    set the log level."""
     operations = resolved.settings.operations
     handler = logging.StreamHandler()
     handler.setFormatter(_formatter(operations.log_format))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.captureWarnings(True)  # of libraries, about damaged images for example
     logging.getLogger("watchdog").setLevel("CRITICAL")  # it reports its own orderly end as an error
-    # Unless the user asked for lines, the progress bar shows the same.
+    # The progress bar already shows what the log lines would, so they need an explicit log level.
     quieter = show_progress and "log-level" not in resolved.origins
     logging.getLogger("sampoll").setLevel("WARNING" if quieter else operations.log_level.upper())
 
 
 def log_exit(level: int, message: str, event: str, *, with_traceback: bool = False) -> bool:
-    """Says how a command ended in the log, if that is JSON; False if it is for people, who are told
-    otherwise."""
+    """Logs how a command ended, if the log is JSON; returns False if it is text, because the caller then
+    prints the message."""
     is_json = any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
     if is_json:
         log.log(level, "%s", message, extra={"event": event}, exc_info=with_traceback)
@@ -38,7 +38,7 @@ def log_exit(level: int, message: str, event: str, *, with_traceback: bool = Fal
 
 
 class _Text(logging.Formatter):
-    """For people: one line, whatever files are called, and a traceback where there is one."""
+    """Text for people: one line a message, even if file names contain line breaks, and then any traceback."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")

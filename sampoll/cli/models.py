@@ -1,4 +1,4 @@
-"""`sampoll models`: weights, and what the ways to run a model gain and change."""
+"""`sampoll models`: weights, and the speed and accuracy of each engine and precision."""
 
 import json
 import os

@@ -26,7 +26,7 @@ ImagesArgument: TypeAlias = Annotated[
 
 
 def resolve_or_print(flags: Mapping[str, Any], config: Path | None, *, print_config: bool) -> Resolved:
-    """The settings in force; or, if they are only to be shown, the end of the command."""
+    """The settings in force; with `print_config`, prints them and ends the command."""
     resolved = resolve(flags, os.environ, config)
     if print_config:
         typer.echo(describe(resolved))
@@ -35,8 +35,8 @@ def resolve_or_print(flags: Mapping[str, Any], config: Path | None, *, print_con
 
 
 def with_settings(*names: str) -> Callable[[Command], Command]:
-    """A command with one flag for each setting, or each in a section, of these names; it receives those that
-    were given as `flags`, by their key."""
+    """A decorator that adds one flag for each named setting, and for each setting of a named section. The
+    command receives the flags that the user has set as `flags`, by the keys of their settings."""
     settings = [s for s in all_settings() if (s.section in names or s.key in names) and s.is_flag]
     keys = {setting.key.replace("-", "_"): setting.key for setting in settings}
 
@@ -69,7 +69,7 @@ def _parameters(settings: Iterable[Setting]) -> list[inspect.Parameter]:
         option = typer.Option(
             None,
             *(name for name in names if name),
-            # Text here and everywhere: the settings check it, whichever way it came.
+            # Values stay text here: the settings validate them, whatever their source.
             metavar=None if is_flag else setting.extra("metavar"),
             help=setting.help + ("" if is_flag or not setting.default else f" (default: {setting.default})"),
             rich_help_panel=setting.section.capitalize(),

@@ -1,4 +1,4 @@
-"""`sampoll prompts`: prompt files for data sets, and what is right and wrong with prompt files."""
+"""`sampoll prompts`: makes prompt files from data sets, and checks prompt files."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The versions of all that decides what a mask looks like."""
+"""The versions of all software that affects masks."""
 
 import platform
 from collections.abc import Iterator

@@ -18,10 +18,10 @@ def build(options: FormatOptions) -> "IndexedMask":
 
 
 class IndexedMask:
-    """A grayscale PNG, 0 where nothing is and k on the k-th mask, counted from 1 over all prompts: 8 bits a
-    pixel for up to 255 masks, 16 for more.
+    """A grayscale PNG: 0 is background, k is the k-th mask, counted from 1 over all prompts; 8 bits a pixel
+    for up to 255 masks, 16 for more.
 
-    Where masks overlap, the smaller one lies on top, and of two of one size the later.
+    Where masks overlap, the smaller one is on top; of two with the same area, the later one.
     """
 
     thumbnails: ClassVar[Mapping[str, int]] = {"indexed/.png": 3}

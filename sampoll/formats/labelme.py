@@ -18,7 +18,7 @@ from sampoll.formats.geometry.simplify import simplified
 from sampoll.formats.options import FormatOptions
 
 LABELME_VERSION = "5.5.0"
-"""Whose form this is; LabelMe warns of files of another major version."""
+"""The LabelMe version whose file format this is; LabelMe warns of files of another major version."""
 
 
 class LabelMe:

@@ -1,4 +1,4 @@
-"""What the record of a result says about it. Light enough to be imported where nothing is rendered."""
+"""Reads the summary of a result from its record. Imports little, for modules that render nothing."""
 
 import re
 from typing import Any
@@ -27,7 +27,7 @@ def read_record(record: bytes, name: str) -> ResultSummary | None:
 
 
 def _measured(meta: dict[str, Any]) -> tuple[dict[str, float], tuple[tuple[float, ...], ...]]:
-    """The seconds by stage, and the scores by prompt; none where a record does not tell them."""
+    """The seconds by stage, and the scores by prompt; empty if the record does not contain them."""
     try:
         seconds = {str(stage): float(took) for stage, took in orjson.loads(meta["seconds"]).items()}
         return seconds, tuple(tuple(map(float, scores)) for scores in orjson.loads(meta["scores"]))

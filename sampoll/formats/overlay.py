@@ -22,7 +22,7 @@ MASK_SHARE = 0.45
 FIRST_HUE = 0.55
 """Blue: points are red and green."""
 GOLDEN_RATIO = 0.618034
-"""Hues this far apart, around the circle, stay far apart however many there are."""
+"""Step between hues on the colour circle: however many hues there are, they stay far apart."""
 MAX_CAPTIONS = 40
 MAX_CAPTION_CHARACTERS = 40
 UNLIMITED_PIXELS = 2**62

@@ -1,7 +1,6 @@
 """Formats by name: ours, and those of other packages.
 
-Whatever else a format knows of itself, it may say in attributes; who asks for one does without it where there
-is none:
+A format may have these optional attributes, each with a default if it is missing:
 
 needs_image   whether `render` opens the image, which only a run has at hand; False, if nothing else
 thumbnails    the suffixes of those of its files that a report may show, each with its rank: 0 is the best
@@ -60,8 +59,8 @@ def result_formats(names: Sequence[str]) -> list[str]:
 
 
 def load_formats(names: Sequence[str], options: FormatOptions) -> Formats:
-    """The formats of these names, but for the record, which is not to be chosen. UsageError for a name that
-    is none, ConfigurationError for a format that cannot be imported."""
+    """The formats of these names, except the record, which is always written. UsageError for an unknown name,
+    ConfigurationError for a format that cannot be imported."""
     of_results, of_datasets = plugins(FORMATS), plugins(DATASETS)
     for name in names:
         if name not in of_results and name not in of_datasets:

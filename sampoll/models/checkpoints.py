@@ -1,4 +1,4 @@
-"""Official checkpoints, and where they are kept on this machine. Which there are, each family knows."""
+"""Official checkpoints, and where they are kept on this machine. Each model family defines its own."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ class Checkpoint:
 
 
 def home_of(home: Path | None) -> Path:
-    """Where sampoll keeps what can be had again: what the setting says, or the user's cache."""
+    """The directory for files that can be downloaded or made again: `home`, or else the user's cache."""
     return platformdirs.user_cache_path("sampoll") if home is None else home
 
 

@@ -1,4 +1,4 @@
-"""Large files over HTTP: resumed where they broke off, checked, and there whole or not at all."""
+"""Downloads large files over HTTP: resumed after an interruption, verified, and put in place atomically."""
 
 import fcntl
 import logging
@@ -20,11 +20,11 @@ from sampoll.files.files import sha256_of
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 2**16
-"""What came of the last one is lost when a connection breaks off."""
+"""If a connection breaks, the incomplete last chunk is lost."""
 STALLED_SECONDS = 30.0
 """After so long without a byte, a connection is given up and another one made."""
 TRIES = 5
-"""In a row, without a byte more."""
+"""Tries in a row without a new byte, after which the download fails."""
 MAX_PAUSE_SECONDS = 8.0
 PART = ".part"
 
@@ -41,9 +41,9 @@ class Download:
 def download(
     wanted: Download, path: Path, *, show_progress: bool, stalled_seconds: float = STALLED_SECONDS
 ) -> None:
-    """Puts what is wanted at `path`, going on with what an earlier download left.
+    """Downloads the file to `path`, resuming an earlier incomplete download.
 
-    ModelUnavailable if the server does not have it, or something else; StorageTrouble if there is no room.
+    ModelUnavailable if the server lacks the file or has another one; StorageTrouble if the disk is too full.
     Proxies are those of the environment (HTTPS_PROXY, NO_PROXY).
     """
     with translated_os_errors("download to", path.parent):

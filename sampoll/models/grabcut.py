@@ -21,7 +21,7 @@ MAX_SIDE = 320
 """Crops are scaled down to at most this many pixels a side, so that no cut takes a second."""
 ITERATIONS = 4
 BOX_MARGIN = 0.25
-"""Of the box's size, on each side: the background that the box's colours are told from."""
+"""Margin on each side, as a share of the box's size: background to distinguish the object's colours from."""
 GUESS_RADIUS = 0.08
 """Of the crop's longer side: without a box, pixels this near to a foreground point start as its object."""
 POINT_RADIUS = 0.015
@@ -121,7 +121,7 @@ def _crop_around(prompt: Prompt, width: int, height: int) -> _Crop:
 
 
 def _initial_labels(prompt: Prompt, crop: _Crop, shape: tuple[int, int]) -> Labels:
-    """What the prompt says of each pixel before anything is cut."""
+    """The label that the prompt gives each pixel before the first cut."""
     labels = np.full(shape, cv2.GC_PR_BGD, np.uint8)
     side = max(shape)
     if prompt.box is not None:

@@ -1,1 +1,1 @@
-"""A service seen from outside: health, metrics, a page to look at, and what systemd wants to know."""
+"""Monitoring of a service: health, metrics, a status page, and notifications to systemd."""

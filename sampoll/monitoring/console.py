@@ -71,7 +71,7 @@ class Tally:
 
 
 class ProgressBar:
-    """Outcomes against what is known to wait; nothing is shown before there is something."""
+    """Shows finished jobs out of all that are known; hidden while none are known."""
 
     def __init__(self, bar: "tqdm[Any]") -> None:
         self._bar = bar
@@ -94,7 +94,7 @@ def progress_bar() -> Iterator[ProgressBar]:
 
 
 def _about(event: str, name: str, job_id: str, **more: str) -> dict[str, str]:
-    """What a line of JSON has besides the message."""
+    """The fields of a JSON log line besides the message."""
     return {"event": event, "job": job_id, "pair": printable(name)} | {
         key: printable(value) for key, value in more.items()
     }

@@ -1,4 +1,4 @@
-"""How a service is: what it works on, and whether it gets on."""
+"""The health of a service: its state, its jobs in flight, and whether it makes progress."""
 
 import os
 import socket
@@ -34,7 +34,7 @@ KEPT_FAILURES = 20
 
 
 class State(StrEnum):
-    """Of a service. STALLED: it should work, and nothing has happened for --stall; a restart helps."""
+    """The state of a service. STALLED: it should be working, but made no progress for --stall; restart it."""
 
     STARTING = "starting"
     WORKING = "working"
@@ -44,10 +44,10 @@ class State(StrEnum):
 
 
 class Health:
-    """Listens, and says how a service is whenever it is asked; thread-safe.
+    """A listener that reports the health of a service at any time; thread-safe.
 
-    `about` says which service, and where its jobs come from. One that `looks_around` has to do so; any has to
-    bring the jobs that are in flight to an outcome.
+    `about` identifies the service and the source of its jobs. To count as healthy, every service must finish
+    the jobs in flight, and one that `looks_around` must also keep scanning its input.
     """
 
     def __init__(self, about: Mapping[str, str], *, stall_seconds: float, looks_around: bool) -> None:
@@ -95,7 +95,7 @@ class Health:
                     self._note_outcome(event)
 
     def _note_model(self, model: ModelInfo) -> None:
-        if self._state is not State.PAUSED:  # a server that is away is away for a model that is there
+        if self._state is not State.PAUSED:  # loading the model does not bring back a lost Redis server
             self._enter(State.WORKING)
         self._in_flight.clear()  # of an earlier session
         self._model = {"model": model.name, "device": model.device, "precision": model.precision}
@@ -126,7 +126,7 @@ class Health:
         self._in_flight.pop(event.job_id, None)
         self._outcome_at = self._looked_at = time.monotonic()
 
-    # What is told
+    # What others can ask
 
     @property
     def is_healthy(self) -> bool:
@@ -136,7 +136,7 @@ class Health:
 
     @property
     def is_ready(self) -> bool:
-        """False while new jobs would have to wait for something else than other jobs."""
+        """False while new jobs would wait for anything other than jobs before them, such as the model."""
         with self._lock:
             return self._current_state() is State.WORKING
 
@@ -190,7 +190,7 @@ class Health:
         return self._state
 
     def _still_seconds(self) -> float:
-        """Since when nothing has happened that should."""
+        """Seconds since the last expected progress: a scan, or an outcome while jobs are in flight."""
         now = time.monotonic()
         without_outcome = now - self._outcome_at if self._in_flight else 0.0
         # While the queues are full, the input is not scanned; but then there are outcomes.

@@ -1,4 +1,4 @@
-"""The last hour: for people."""
+"""Jobs done per minute in the last hour, for the status page."""
 
 import time
 from threading import Lock

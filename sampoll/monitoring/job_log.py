@@ -16,7 +16,7 @@ from sampoll.core.results import RECORDED_STAGES, ResultSummary
 
 
 class JobLog:
-    """A listener that writes a line at once, so that what has happened is there whatever happens next."""
+    """A listener that writes and flushes each line at once, so that a crash of the process loses none."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -49,7 +49,7 @@ class JobLog:
 
 
 def _about(result: str, summary: ResultSummary) -> dict[str, Any]:
-    """What there is to say of a published result."""
+    """The fields of a line about a published result."""
     name = printable(result)
     return {
         "record": name + RECORD_SUFFIX,

@@ -1,4 +1,4 @@
-"""The services of this user on this machine, wherever their jobs come from."""
+"""A registry of the services of this user on this machine, for any source of jobs."""
 
 import logging
 import os
@@ -25,7 +25,8 @@ HEARTBEAT_SECONDS = 5.0
 
 
 def directory() -> Path:
-    """Below XDG_RUNTIME_DIR; services and cron jobs often have none, and are to be found all the same."""
+    """The registry: in XDG_RUNTIME_DIR, or, for services and cron jobs, which often lack it, in the directory
+    for temporary files."""
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(runtime) / "sampoll"
     return Path(tempfile.gettempdir()) / f"sampoll-{os.geteuid()}"
@@ -33,7 +34,8 @@ def directory() -> Path:
 
 @contextmanager
 def registered(describe: Describe) -> Iterator[None]:
-    """Here and well, until the block ends. Where nothing can be written, it is only not known."""
+    """Registers this service, with heartbeats, until the block ends. If the registry cannot be written, the
+    service runs unregistered."""
     machine = Machine.this()
     path = directory() / new_name(machine)
     with ExitStack() as stack:

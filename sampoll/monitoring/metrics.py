@@ -40,24 +40,24 @@ from sampoll.monitoring.health import Health
 STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64)
 IN_BYTES = ("loading", "decoded")
-"""The queues whose cost is bytes; of the others it is a number."""
+"""The queues whose cost is in bytes; the cost of other queues is a number of jobs."""
 NO_ERROR = "none"
 DISK_SECONDS = 10.0
-"""Between two looks at disks, and at failed/, which may hold very many."""
+"""Interval of checks of free space and of failed/, which may contain very many pairs."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """A listener that counts what happens, and looks at the process when it is asked. It looks at disks in
-    the thread that reads the input: a disk that hangs must not hang who asks whether the service is well."""
+    """A listener that counts events, and reads the state of the process when metrics are requested. Disks are
+    checked in the thread that scans the input, so that a disk that hangs does not block HTTP requests."""
 
     def __init__(
         self, health: Health, queues: Queues, roots: Mapping[str, Path], failed_pairs: Callable[[], int]
     ) -> None:
-        """`roots` are the directories whose free space counts, by what they are."""
+        """`roots` are the directories whose free space is measured, by their role: input, output."""
         self.failed_pairs = 0
-        """In failed/, at the last look."""
+        """The number of pairs in failed/ at the last check."""
         self._count_failed_pairs = failed_pairs
         self._roots = roots
         self._disks_looked_at: float | None = None
@@ -147,7 +147,7 @@ class Metrics:
         return generate_latest(self._registry)
 
     def write(self, path: Path) -> None:
-        """The same into a file, which is there whole or as it was before."""
+        """Writes all metrics into a file, atomically."""
         self._look_at_disks(every_seconds=0.0)
         with translated_os_errors("write the metrics", path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +197,7 @@ class Metrics:
 
 
 def _jobs_in(queues: Queues, queue: str) -> float:
-    """In a queue, which there is once the service runs."""
+    """The jobs in a queue; 0 before the service runs, when it has no queues yet."""
     return float(len(queues[queue])) if queue in queues else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Everything that shows a service to the outside, put together."""
+"""Connects all monitoring of a service: registry, systemd, metrics and the HTTP server."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from sampoll.monitoring.local_services import registered
 from sampoll.monitoring.systemd import notified
 
 SCANS_PER_STALL = 3
-"""A service is stalled after so many missed scans (--rescan) at the earliest, however short --stall is."""
+"""A service counts as stalled only after this many scan intervals (--rescan), even if --stall is shorter."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Monitor:
 
 @contextmanager
 def monitored(settings: MonitoringSettings, info: ServiceInfo) -> Iterator[Monitor]:
-    """Shows a service until the block ends, in the ways that the settings choose."""
-    # A service that scans seldom is not stalled between two scans.
+    """Monitors a service until the block ends, as the settings say."""
+    # A service with a long scan interval must not count as stalled between two scans.
     stall_seconds = max(settings.stall_seconds, SCANS_PER_STALL * (info.look_seconds or 0.0))
     health = Health(info.about, stall_seconds=stall_seconds, looks_around=info.look_seconds is not None)
     monitor = Monitor(health, [health])

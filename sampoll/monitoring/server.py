@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 10
 
 class _Server(Server):
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        """Into our own log; what clients do wrong is not for those who only want to know of trouble."""
+        """Logs at debug level, because these messages are mostly about errors of clients."""
         log.debug("%s", msg, exc_info=traceback)
 
 
@@ -30,7 +30,7 @@ def serving(host: str, port: int, application: Callable[..., Any]) -> Iterator[s
         (host, port), application, numthreads=THREADS, timeout=PATIENCE_SECONDS, shutdown_timeout=1
     )
     server.max_request_header_size = HEADER_BYTES
-    server.max_request_body_size = 1  # nothing is taken, and 0 would be no limit
+    server.max_request_body_size = 1  # request bodies are not used, and 0 would mean no limit
     try:
         server.prepare()
     except OSError as error:

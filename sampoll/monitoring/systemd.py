@@ -1,4 +1,4 @@
-"""What systemd is told: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html."""
+"""Notifications to systemd: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html."""
 
 import os
 import threading
@@ -15,8 +15,8 @@ MAX_NOTIFY_INTERVAL_SECONDS = 10.0
 
 
 class Notifications:
-    """READY once the service works, STOPPING at its end, and from time to time how it is; WATCHDOG as long as
-    it gets on, so that a service that hangs is started anew."""
+    """Sends READY once the model is loaded, STOPPING when a stop is requested, and STATUS at intervals; also
+    WATCHDOG as long as the service is healthy, so that systemd restarts one that hangs."""
 
     def __init__(self, health: Health, environment: Mapping[str, str]) -> None:
         self._health = health
@@ -31,7 +31,7 @@ class Notifications:
                 self._notifier.notify("STOPPING=1")
 
     def run(self, stop: threading.Event) -> None:
-        """Speaks until `stop` is set."""
+        """Sends STATUS and WATCHDOG until `stop` is set."""
         pause = min(MAX_NOTIFY_INTERVAL_SECONDS, (self._watchdog_seconds or MAX_NOTIFY_INTERVAL_SECONDS) / 2)
         while True:
             self._notifier.notify(f"STATUS={self._health.headline()}")
@@ -43,7 +43,7 @@ class Notifications:
 
 @contextmanager
 def notified(health: Health) -> Iterator[list[Listener]]:
-    """The listeners that speak to systemd; none where it has not started this process."""
+    """The listeners that notify systemd; none if systemd did not start this process."""
     if "NOTIFY_SOCKET" not in os.environ:
         yield []
         return
@@ -58,7 +58,7 @@ def notified(health: Health) -> Iterator[list[Listener]]:
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
-    """How often systemd wants to hear of this process; None if it does not."""
+    """The watchdog timeout of this process; None if systemd has set none."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = environment.get("WATCHDOG_USEC", "")

@@ -4,7 +4,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 
 def page_template(package: str, name: str) -> Template:
-    """A template in which whatever is put is text, and never HTML."""
+    """A template that escapes all values, so that they are shown as text, never as HTML."""
     environment = Environment(
         loader=PackageLoader(package, "."),
         autoescape=True,

@@ -32,7 +32,7 @@ class Thumbnail:
 
 
 class Thumbnails:
-    """A format that makes no files: it sees each result, and draws one now and then."""
+    """A format that writes no files: it receives each result, and draws at most one a second."""
 
     def __init__(self) -> None:
         self._lock = Lock()

@@ -76,11 +76,11 @@ class Application:
         return Response("404 Not Found", TEXT, b"there is /, /healthz, /readyz and /metrics\n")
 
     def _liveness(self) -> Response:
-        """Red if a restart would help."""
+        """200, or 503 if a restart would help."""
         return self._verdict(good=self._health.is_healthy)
 
     def _readiness(self) -> Response:
-        """Red, too, while the model is loading, or the service is paused or about to end."""
+        """200, or 503 if the service is stalled, paused or stopping, or the model is still loading."""
         return self._verdict(good=self._health.is_ready)
 
     def _verdict(self, *, good: bool) -> Response:

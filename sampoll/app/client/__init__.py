@@ -1,1 +1,1 @@
-"""The other side of a service on Redis: send pairs, and collect the results."""
+"""Clients of a service on Redis: send pairs, and collect the results."""

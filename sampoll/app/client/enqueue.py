@@ -1,4 +1,4 @@
-"""`sampoll send --stream`: pairs put into a stream, no faster than they are worked on."""
+"""`sampoll send --stream`: puts pairs into a stream, no faster than workers process them."""
 
 import hashlib
 import logging
@@ -20,13 +20,13 @@ from sampoll.transports.redis.streams.client import StreamClient
 log = logging.getLogger(__name__)
 
 FULL_POLL_SECONDS = 0.2
-"""Between two looks whether there is room again."""
+"""How often to poll a full stream."""
 
 
 @dataclass(frozen=True)
 class EnqueueOptions:
-    """How to put pairs in: while there are fewer than `at_most` jobs in the stream; those that were put in
-    before only if they are to be done `again`."""
+    """How to put pairs into a stream: only while it has fewer than `at_most` jobs; pairs that were put in
+    before, only with `again`."""
 
     at_most: int
     again: bool
@@ -35,7 +35,7 @@ class EnqueueOptions:
 def queue(
     jobs: StreamClient, pairs: Iterable[Pair | JobError], options: EnqueueOptions, *, show_progress: bool
 ) -> tuple[int, str]:
-    """Puts every pair in; returns the exit code and a summary in one line."""
+    """Puts every pair into the stream; returns the exit code and a summary in one line."""
     stop = Event()
     with (
         stopping_on_signals(stop.set),

@@ -1,4 +1,4 @@
-"""`sampoll recv`: the replies on a channel as files."""
+"""`sampoll recv`: writes replies from a channel or a stream into files."""
 
 import logging
 import time
@@ -21,17 +21,17 @@ class Source(Protocol):
     """Where replies come from."""
 
     def next(self) -> bytes | None:
-        """The next one, or None if none has come for a moment."""
+        """The next reply, or None if none arrives within a short timeout."""
 
     def settle(self) -> None:
-        """Called once the last one is dealt with."""
+        """Called once the last reply has been processed."""
 
 
 def receive(
     source: Source, output: Path, *, count: int | None, timeout_seconds: float | None
 ) -> tuple[int, str]:
-    """Writes replies until a signal comes, `count` have come, or none for `timeout_seconds`; returns the exit
-    code and a summary in one line."""
+    """Writes replies until a signal arrives, `count` are processed, or none arrives for `timeout_seconds`;
+    returns the exit code and a summary in one line."""
     receiver, stop = _Receiver(output, count, timeout_seconds), Event()
     with stopping_on_signals(stop.set):
         outside_the_main_thread(partial(receiver.run, source, stop))

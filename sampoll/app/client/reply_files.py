@@ -1,4 +1,4 @@
-"""Replies as files: what `sampoll run` would have written, or as much of it as a reply holds."""
+"""Replies as files: those that `sampoll run` would have written, or those that a reply has data for."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from sampoll.files.files import ensure_directory
 from sampoll.transports.redis.messages import RECORD, Reply
 
 UNKNOWN_SCORE = 1.0
-"""In replies of programs that send none: readers of OPEX need a number."""
+"""Score for replies that contain none: readers of OPEX need a number."""
 
 
 def files_of(reply: Reply, name: str) -> dict[str, bytes]:
@@ -28,7 +28,7 @@ def files_of(reply: Reply, name: str) -> dict[str, bytes]:
 
 
 def opex_of(reply: Reply, name: str) -> bytes:
-    """The OPEX of a reply under the id `name`; made from the contours where a program sends nothing else."""
+    """The OPEX of a reply, with the id `name`; made from the contours if the reply contains no OPEX."""
     opex = reply.opex
     if opex is None:
         opex = {
@@ -65,9 +65,9 @@ def name_for(reply: Reply) -> str:
 
 
 def write_files(directory: Path, name: str, files: Mapping[str, bytes]) -> str:
-    """Writes the files as `name`, or a version of it that is free, the record last; returns the name.
+    """Writes the files as `name`, or as an unused version of it, the record last; returns the name.
 
-    The same result is written once, however often it comes. Only one process may write a name at a time.
+    A result that is received several times is written once. Only one process may write a name at a time.
     """
     target = directory / name
     ensure_directory(target.parent)

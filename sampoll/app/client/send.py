@@ -1,4 +1,4 @@
-"""`sampoll send`: pairs published as requests, and their results collected."""
+"""`sampoll send`: publishes pairs as requests, and collects their results."""
 
 import logging
 import time
@@ -41,14 +41,14 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 5.0
 """How long to wait for a server that cannot be reached, or a channel without subscribers."""
 NOT_TRIED = (Overloaded.code, Stopped.code)
-"""Replies after which the same request may go better."""
+"""Error codes of requests that were not processed, and are sent again."""
 REPEAT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class SendOptions:
-    """What to do with requests: `wait` for their replies, and write results into `output`, if there is one.
-    At most `in_flight` are without a reply at a time, and none waits for it longer than `timeout_seconds`."""
+    """How to send: `wait` for replies, and write results into `output`, if it is set. At most `in_flight`
+    requests are without a reply at a time; each is given up after `timeout_seconds`."""
 
     redis: RedisSettings
     wait: bool
@@ -77,7 +77,7 @@ def send_pairs(
 
 @dataclass(frozen=True)
 class _Replies:
-    """Where replies to us go, and what has come."""
+    """The channel of our replies, and those that have arrived."""
 
     channel: str
     inbox: Inbox
@@ -91,7 +91,7 @@ class _Sender:
     bar: "tqdm[Any]"
     done: int = 0
     failed: int = 0
-    # By name, which is the request's id: the pair, and when its reply is given up (monotonic seconds).
+    # By name, which is the request's id: the pair, and the deadline of its reply (monotonic seconds).
     open: dict[str, tuple[Pair, float]] = field(default_factory=dict)
     gaps_seen: int = 0
 
@@ -129,7 +129,7 @@ class _Sender:
             self.open[pair.name] = pair, time.monotonic() + self.sending.timeout_seconds
 
     def _publish(self, message: bytes, stop: Event) -> None:
-        """Publishes a request; again, if it is not clear whether it was heard: of two replies one counts."""
+        """Publishes a request, and retries if delivery is uncertain: a second reply is ignored."""
         backoff, deadline = Backoff(), time.monotonic() + PATIENCE_SECONDS
         while not stop.is_set():
             try:
@@ -146,8 +146,8 @@ class _Sender:
             backoff.pause(stop)
 
     def _collect(self, replies: _Replies, stop: Event) -> None:
-        """Takes what came, or waits a moment for it; asks again for what may be lost, and gives up what has
-        waited for too long."""
+        """Processes the next reply, with a short timeout; if there is none, sends requests again that may
+        have been lost, and gives up those past their deadline."""
         message = replies.inbox.next()
         if message is not None:
             self._take(message, replies, stop)

@@ -1,1 +1,1 @@
-"""`sampoll doctor`: would a run with these settings work here, and if not, what is to be done."""
+"""`sampoll doctor`: checks whether a run with these settings would work here, and what to fix if not."""

@@ -1,4 +1,4 @@
-"""All checks, in the order in which a run would meet what they look at."""
+"""All checks, in the order in which a run would need what they check."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ PLACEHOLDER_LAYOUT = Layout(Path("/"), Path("/"), None)
 def examine(
     flags: Mapping[str, Any], environment: Mapping[str, str], config: Path | None
 ) -> Iterator[Finding]:
-    """Finding by finding, as they are made; what an earlier error makes impossible is left out."""
+    """Yields each finding as soon as it is made; leaves out checks that an earlier error makes impossible."""
     try:
         resolved = resolve(flags, environment, config)
     except SampollError as error:
@@ -57,7 +57,7 @@ def _configuration(resolved: Resolved, environment: Mapping[str, str]) -> Iterat
 
 
 def _directories(settings: SpoolSettings) -> tuple[list[Finding], Layout | None]:
-    """What there is to say of them, and which they are."""
+    """The findings about the directories, and their layout; None if it could not be determined."""
     if settings.input is None and settings.output is None:
         message = "no input and no output are set; a service of Redis needs none"
         return [ok("directories", message)], None

@@ -16,8 +16,8 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Of one check. `advice` is what to do; the message of an error of ours says so itself. `exit_code` is
-    the one with which a run would end."""
+    """The outcome of one check. `advice` says what to do; it can be empty for a SampollError, whose message
+    says so itself. `exit_code` is the one that a run would end with."""
 
     check: str
     level: Level
@@ -51,12 +51,12 @@ def error_of(check: str, error: SampollError, advice: str = "") -> Finding:
 
 
 def exit_code_of(findings: Sequence[Finding]) -> int:
-    """That of the first error."""
+    """The exit code of the first error, or 0."""
     return next((finding.exit_code for finding in findings if finding.level is Level.ERROR), 0)
 
 
 def in_units(size: int) -> str:
-    """Bytes as people read them."""
+    """A number of bytes in a readable unit."""
     value, units = float(size), iter(("bytes", "KiB", "MiB", "GiB", "TiB"))
     unit = next(units)
     while value >= 1024 and unit != "TiB":

@@ -1,4 +1,4 @@
-"""The device and the weights: are they there, and do they belong together."""
+"""Checks of the device and the weights: whether they can be used, and whether the weights fit the model."""
 
 import os
 import time
@@ -17,7 +17,7 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def check_device(settings: ModelSettings) -> Iterator[Finding]:
-    """Where a model with weights would run, and as what."""
+    """The device, precision and engine that a model with weights would use."""
     if _checkpoint_of(settings) is None:
         return
     import torch
@@ -92,7 +92,7 @@ def _driver() -> str:
 
 
 def check_model(settings: ModelSettings) -> tuple[list[Finding], LoadedModel | None]:
-    """The weights against the model, by loading it."""
+    """Checks the weights by loading the model; returns the loaded model, None after an error."""
     findings = []
     began = time.monotonic()
     try:

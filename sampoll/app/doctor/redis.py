@@ -1,4 +1,4 @@
-"""The Redis server, as far as it lets us look."""
+"""Checks of the Redis server, as far as it permits the INFO command."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from sampoll.transports.redis.connection import RedisServer, translated
 from sampoll.transports.redis.server import server_of
 
 OLDEST = (6, 2)
-"""The first version with all that a stream needs."""
+"""The first version with all features that streams need."""
 
 
 def check_redis(settings: RedisSettings) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""One image with a box through the whole path, on the very disks that a run would use."""
+"""The self-test: processes one image with a box completely, on the disks that a run would use."""
 
 import shutil
 import tempfile
@@ -36,13 +36,13 @@ SELF_TEST_SETTINGS = {
     "exclusive": False,
     "stop_file": None,
 }
-"""The settings in which the self-test differs from the run: when, and how often, it takes its pair."""
+"""Settings that the self-test overrides: when, and how often, pairs are taken."""
 MIN_IOU = 0.5
-"""Between the mask and the truth: any model that works finds a ball in its box."""
+"""Least IoU of the mask and the true mask: any model that works finds a ball in its box."""
 
 
 def self_test(plan: Plan, model: LoadedModel, roots: Layout | None) -> Finding:
-    """Beside the spool of `roots`, or, without them, in the directory for temporary files."""
+    """Runs in private folders of the `roots`, or, without them, in the directory for temporary files."""
     pair = next(demo_pairs())
     began = time.monotonic()
     try:
@@ -61,7 +61,7 @@ def self_test(plan: Plan, model: LoadedModel, roots: Layout | None) -> Finding:
 
 @contextmanager
 def _directories(roots: Layout | None) -> Iterator[Layout]:
-    """New and empty; gone at the end."""
+    """New, empty directories, which are deleted at the end."""
     name = f"self-test-{uuid.uuid4().hex}"
     if roots is None:
         aside = Path(tempfile.mkdtemp(prefix="sampoll-"))
@@ -80,7 +80,7 @@ def _directories(roots: Layout | None) -> Iterator[Layout]:
 
 
 def _run(plan: Plan, model: LoadedModel, layout: Layout) -> JobError | None:
-    """One session of a run as it is planned, but for where and when it takes pairs."""
+    """One session of the planned run, except for where and when it takes pairs; the first failure, if any."""
     spool = plan.settings.spool.model_copy(update=SELF_TEST_SETTINGS)
     failures: list[JobError] = []
 

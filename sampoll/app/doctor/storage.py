@@ -1,4 +1,4 @@
-"""The directories of a run: can they be used, what are they on, and do events come from there."""
+"""Checks of the directories of a run: access, filesystems, free space, and events of new files."""
 
 import os
 import stat
@@ -19,16 +19,16 @@ from sampoll.spool.listing import listing
 from sampoll.spool.probe import probe
 
 LOW_SPACE_BYTES = 2**30
-"""A disk with less room than this is nearly full, whatever --min-free says."""
+"""A disk with less free space than this gives a warning, whatever the value of --min-free."""
 MAX_CHECKED_FILES = 10_000
 EVENT_SECONDS = 2.0
-"""How long an event may take to come."""
+"""How long to wait for the event of a new file."""
 INOTIFY = Path("/proc/sys/fs/inotify")
 LOST_WITH_THE_MACHINE = frozenset({"tmpfs", "ramfs"})
 
 
 def check_directories(settings: SpoolSettings, layout: Layout) -> Iterator[Finding]:
-    """Stops at the first error: what comes after would only repeat it."""
+    """Stops at the first error, because later checks would only repeat it."""
     try:
         if layout.output.exists():
             probe(layout, settings.min_free_bytes)
@@ -90,7 +90,7 @@ def _mounts(layout: Layout) -> Iterator[Finding]:
 
 
 def _files(layout: Layout) -> Iterator[Finding]:
-    """Those that wait: can they be read and moved."""
+    """Checks whether the files that wait in the input can be read and moved."""
     unreadable, foreign = [], []
     is_sticky = bool(layout.input.stat().st_mode & stat.S_ISVTX) and os.geteuid() not in (
         0,
@@ -124,7 +124,7 @@ def _files(layout: Layout) -> Iterator[Finding]:
 
 
 def _events(settings: SpoolSettings, layout: Layout) -> Finding:
-    """Whether new files are announced by the system."""
+    """Checks whether the operating system sends events of new files."""
     by_looking = f"new files are found by looking, every {settings.rescan_seconds:g} s"
     if not watches_natively(layout.input, settings.watch):
         return ok("events", by_looking)
@@ -158,7 +158,7 @@ def _receives_event(layout: Layout) -> bool:
 
 
 def _folders(layout: Layout) -> int:
-    """The input and those below it that are searched."""
+    """How many folders are scanned: the input and those below it."""
     return sum(1 for _ in walk(layout.input, enters=is_searched))
 
 

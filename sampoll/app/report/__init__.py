@@ -1,1 +1,1 @@
-"""OUTPUT/report.html: what a run has made, for people."""
+"""OUTPUT/report.html: the results of a run, for people."""

@@ -1,4 +1,4 @@
-"""What a report tells of each result, read from its record."""
+"""What a report shows about each result, read from its record."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from sampoll.core.names import printable, result_path
 
 @dataclass(frozen=True)
 class Summary:
-    """One result. `thumbnail` is a URL relative to the output, None where nothing can be shown."""
+    """One result. `thumbnail` is a URL relative to the output, or None if the result has no picture."""
 
     name: str
     thumbnail: str | None
@@ -27,7 +27,7 @@ class Summary:
 
     @property
     def score(self) -> float:
-        """The best one."""
+        """The highest score; 0 without any mask."""
         return max(self.scores, default=0.0)
 
     @property
@@ -69,7 +69,7 @@ def _thumbnail(name: str, files: Mapping[str, str], suffixes: Sequence[str]) -> 
 
 @dataclass(frozen=True)
 class Stage:
-    """How long a stage took an image, in seconds."""
+    """The seconds that a stage took per image: median, slowest, and total over all images."""
 
     name: str
     median: float

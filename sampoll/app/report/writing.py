@@ -1,4 +1,4 @@
-"""The report of an output, as one HTML file that needs nothing else but the pictures beside it."""
+"""The report about an output, as one HTML file that needs no other files except the pictures there."""
 
 import logging
 from collections.abc import Sequence

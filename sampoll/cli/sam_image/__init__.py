@@ -1,2 +1,2 @@
-"""The four commands of the SAM Docker image that sampoll takes the place of: their names, their flags, their
-messages and what they do with files, without their defects. docs/migrating.md lists each difference."""
+"""The four commands of the SAM Docker image that sampoll replaces: the same names, flags, messages and file
+handling, without the defects. docs/migrating.md lists each difference."""

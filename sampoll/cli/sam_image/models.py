@@ -36,12 +36,13 @@ def loading_message(arguments: Namespace) -> str:
 
 
 def segmenter_meta(arguments: Namespace) -> dict[str, Any]:
-    """What the commands have always said about the model."""
+    """What the original commands write about the model."""
     return {"type": "sam", "model_type": arguments.model_type, "model_file": arguments.model}
 
 
 def opex_meta(segmentation: Segmentation, arguments: Namespace) -> dict[str, str]:
-    """The keys under which the commands have always put it into OPEX; as text, which every reader takes."""
+    """The model and the prompt in OPEX, under the keys of the original commands; as text, which every reader
+    accepts."""
     prompts = prompts_document(segmentation.prompts)
     prompt = prompts[0] if len(prompts) == 1 else {"prompts": prompts}
     return {

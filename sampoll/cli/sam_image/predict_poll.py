@@ -61,7 +61,7 @@ def parser() -> ArgumentParser:
 
 
 def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
-    """Does what the flags ask for; the exit code."""
+    """Runs the command with these flags; returns the exit code."""
     _check(arguments)
     resolved = resolve(_settings(arguments), environment, defaults=DEFAULTS)
     set_up_logging(resolved, show_progress=False)
@@ -136,7 +136,7 @@ def _plan(arguments: Namespace, plan: Plan) -> Plan:
 
 
 class Messages:
-    """What the command has always said on standard output, and nothing of it when it is to be quiet."""
+    """The messages of the original command on standard output; with --quiet, errors only."""
 
     def __init__(self, arguments: Namespace) -> None:
         self._arguments = arguments
@@ -183,7 +183,7 @@ class Messages:
             self._info(f"Finished processing: {int(1000 * (time.monotonic() - started))} ms")
 
     def _input_path(self, name: str) -> str:
-        # As it was given: Path would shorten it.
+        # The directory as the user wrote it: Path would normalise it.
         return os.path.join(self._arguments.prediction_in, name)  # noqa: PTH118
 
     def _info(self, message: str) -> None:

@@ -78,7 +78,7 @@ def _settings(arguments: Namespace, environment: Mapping[str, str]) -> dict[str,
         password = environment.get(arguments.redis_password_env)
     return {
         **model_settings(arguments),
-        "redis-url": None,  # whatever the environment says, the flags do
+        "redis-url": None,  # the flags override the URL in the environment
         "redis-host": arguments.redis_host,
         "redis-port": arguments.redis_port,
         "redis-db": arguments.redis_db,
@@ -89,7 +89,7 @@ def _settings(arguments: Namespace, environment: Mapping[str, str]) -> dict[str,
 
 
 class Messages:
-    """What the command has always said on standard output: failures, and with --verbose everything."""
+    """The messages of the original command on standard output: failures, and with --verbose all of them."""
 
     def __init__(self, arguments: Namespace) -> None:
         self._arguments = arguments

@@ -57,7 +57,7 @@ def rings_of_parts(mask: Mask) -> Iterator[list[Polygon]]:
 
 
 def at_least_three(points: Polygon) -> Polygon:
-    """A single pixel or a straight line, the first point repeated: what it fills stays the same."""
+    """Repeats points of a single pixel or straight line until there are three; fills the same pixels."""
     return points if len(points) >= 3 else np.resize(points, (3, 2))
 
 

@@ -14,10 +14,10 @@ MAX_CANDIDATES = 256
 
 
 def joined(rings: Sequence[Polygon]) -> Polygon:
-    """One ring that goes through all of them, and over the cut between two of them there and back.
+    """One ring through all rings, connected by cuts that are traversed in both directions.
 
-    Filling it by the even-odd rule, with its border, gives what the rings give, and the cuts, which are one
-    pixel wide.
+    Filling it by the even-odd rule, with its border, gives the same pixels as filling the rings, and also the
+    cuts, which are one pixel wide.
     """
     whole = rings[0]
     for ring in rings[1:]:

@@ -23,7 +23,7 @@ class Rle(TypedDict):
 def rle_of(mask: Mask) -> Rle:
     height, width = mask.size
     runs = np.diff(_changes(mask), prepend=0, append=height * width).tolist()
-    # The first run is one of background, be it of no pixels.
+    # The first run is always background, and may have length 0.
     starts_on_object = mask.packed[0, 0] & 0x80
     counts = [0, *runs] if starts_on_object else runs
     compressed = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)

@@ -10,8 +10,8 @@ Points: TypeAlias = NDArray[Any]
 
 
 def simplified(ring: Points, tolerance: float) -> Points:
-    """Some of the points of a closed ring, all for a `tolerance` of 0; no point of the ring is farther than
-    that from what is left, which has three points at least where the ring has.
+    """A closed ring with fewer points, or all of them if `tolerance` is 0. No point of `ring` is farther than
+    `tolerance` from the result, which has at least three points if `ring` has.
 
     Douglas and Peucker (1973), between the first point and the one farthest from it. cv2.approxPolyDP, which
     does the same, cleans up afterwards, and is then up to 1.4 tolerances off.

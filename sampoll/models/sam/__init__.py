@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SamModel:
-    """One of the official sizes: called, it makes a segmenter of it. What else is asked of a family, its
-    attributes say."""
+    """The factory of one official size: a call makes a segmenter. Its attributes are those that
+    `models.registry.Factory` describes."""
 
     checkpoint: Checkpoint
     """https://github.com/facebookresearch/segment-anything#model-checkpoints"""
@@ -127,7 +127,7 @@ vit_h = SamModel(
 def _openvino_encoder(
     sam: "Sam", checkpoint_sha256: str, precision: str, options: ModelSettings
 ) -> "OpenVinoEncoder":
-    """From the user's cache, where it is put the first time; in int8, by `sampoll models quantize`."""
+    """The encoder from the user's cache: converted at first use; in int8, by `sampoll models quantize`."""
     from sampoll.models.sam.encoder import exportable
     from sampoll.models.shared.openvino import OpenVinoEncoder, cached_model, quantized_model
 

@@ -1,8 +1,8 @@
 """Attention with decomposed relative positions: softmax(q kᵀ / √C + rows + columns) v, without ever holding
 the sums for all pairs of tokens at once.
 
-rows[i, j] = q_i · R[row of i, row of j], and the same for columns: two thin products, (L, h) and (L, w), that
-stand for a bias of (L, L).
+rows[i, j] = q_i · R[row of i, row of j], and the same for columns: two small products, (L, h) and (L, w),
+replace a bias of (L, L).
 """
 
 from collections.abc import Callable
@@ -75,8 +75,8 @@ def _folded(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor, 
 
 
 def _head_by_head(q: Tensor, k: Tensor, v: Tensor, by_row: Tensor, by_column: Tensor, _: Tensor) -> Tensor:
-    """One head of all windows, or of one image, at a time, so that the bias stays small, and is written to
-    memory that is warm."""
+    """One head of all windows, or of one image, at a time, so that the bias is small, and reuses memory that
+    was written just before."""
     batch, heads, tokens = q.shape[:3]
     height, width = by_row.shape[-1], by_column.shape[-1]
     out = torch.empty_like(v, memory_format=torch.contiguous_format)

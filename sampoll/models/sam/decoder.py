@@ -19,7 +19,7 @@ from sampoll.models.shared.prompt_tokens import PADDING
 
 
 class ImageSide(NamedTuple):
-    """What the decoder makes of images alone, the same for all their prompts."""
+    """What the decoder computes from images only, shared by all their prompts."""
 
     tokens: Tensor  # (I, L, D)
     projected: Tensor  # (I, L, 3 E)
@@ -68,8 +68,8 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Logits (P, 4 S, 4 S) and predicted IoUs (P,), of the best of the masks among `candidates` of four.
 
-        `image_of` (P,) says whose image is which; `places` (P, T, 2) are in pixels of the resized image, with
-        `kinds` (P, T); `masks` (P, 4 S, 4 S) are logits too.
+        `image_of` (P,) is the index of each prompt's image; `places` (P, T, 2) are in pixels of the resized
+        image, with `kinds` (P, T); `masks` (P, 4 S, 4 S) are logits too.
         """
         queries, image = self._attended(images, image_of, places, kinds, masks)
         scores = self.iou_head(queries[:, 0])[:, candidates]  # (P, C)
@@ -89,8 +89,8 @@ class Decoder(nn.Module):
     def _attended(
         self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, masks: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The tokens of the output and the prompts (P, 5 + T, D), and the image's (P, L, D), after they have
-        seen each other."""
+        """The output and prompt tokens (P, 5 + T, D), and the image tokens (P, L, D), after attention between
+        them."""
         prompts = self._prompt_embeddings(places, kinds)  # (P, T, D)
         tokens = torch.cat([self.output_tokens.expand(len(prompts), -1, -1), prompts], dim=1)  # (P, 5 + T, D)
         image, projected = images.tokens[image_of], images.projected[image_of]
@@ -168,8 +168,8 @@ class _TwoWayBlock(nn.Module):
 
 
 class _Upscaling(nn.Module):
-    """The image tokens four times finer, as masks: transposed convolutions whose stride is their size are
-    products, and channels stay last until only masks are left."""
+    """Upsamples the image tokens by a factor of four, to masks. Transposed convolutions whose stride is their
+    kernel size are computed as matrix products; channels stay last until the masks are computed."""
 
     def __init__(self, original: nn.Sequential) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ def quantized(
 
 
 def imported_nncf() -> "nncf":
-    imported_openvino()  # which keeps it from telling anyone
+    imported_openvino()  # disables the telemetry, which NNCF would use too
     try:
         import nncf
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""SAM behind the Segmenter seam: the answers of segment_anything's SamPredictor, from batches."""
+"""SAM as a Segmenter: the same results as segment_anything's SamPredictor, computed in batches."""
 
 import functools
 import itertools
@@ -36,9 +36,9 @@ or the one mask that it gives when asked for a single one."""
 CANDIDATES: dict[MaskPolicy, slice] = {"best": slice(1, 4), "first": slice(1, 2), "single": slice(0, 1)}
 """Of the decoder's four masks."""
 PREPROCESSING = 1
-"""Counted up when the same image, weights and precision give another embedding."""
+"""Increased when the same image, weights and precision give another embedding than before."""
 UPSAMPLED_BYTES = 2**28
-"""What logits may take at the size of the image."""
+"""Memory limit of logits upsampled to the size of the image."""
 
 
 class ImageEncoder(Protocol):
@@ -66,8 +66,8 @@ class SamEmbedding:
 def _on_device(
     method: Callable[Concatenate["SamSegmenter", P], T],
 ) -> Callable[Concatenate["SamSegmenter", P], T]:
-    """Runs a method on the calling thread's own stream; after it ran out of memory, the next one begins with
-    all the room there is."""
+    """Runs a method on the CUDA stream of the calling thread; after an OutOfMemory, the next call first frees
+    torch's cached device memory."""
 
     @functools.wraps(method)
     def wrapped(segmenter: "SamSegmenter", /, *arguments: P.args, **options: P.kwargs) -> T:
@@ -150,7 +150,7 @@ class SamSegmenter:
         on_host = []
         with _translated_torch_errors():
             images = self._image_side(embeddings)
-            # Everything is under way before the first of it is waited for.
+            # All batches are queued on the device before the first result is waited for.
             for tasks in batches([prompts for _, prompts in work], self._prompt_batch):
                 scores, packed = self._packed_masks(embeddings, images, tasks)
                 on_host.append((tasks, _to_host(scores), [_to_host(bits) for bits in packed]))
@@ -351,8 +351,8 @@ class SamSegmenter:
         return torch.as_tensor(resized, device=self._device).permute(2, 0, 1).contiguous()
 
     def _resized_by_torch(self, image: RgbImage) -> Tensor:
-        """The same but for one level in one value of a hundred, several times faster: less than what lower
-        precisions round away."""
+        """Several times faster than Pillow; one value in a hundred differs by one level, which is less than
+        the rounding of the lower precisions."""
         height, width = image.shape[:2]
         size = self._resize.get_preprocess_shape(height, width, self._resize.target_length)
         pixels = torch.from_numpy(np.require(image, requirements="W"))  # (H, W, 3)
@@ -364,19 +364,19 @@ class SamSegmenter:
 
 
 def _to_host(tensor: Tensor) -> Tensor:
-    """A copy in host memory; of a CUDA tensor, once the stream is through."""
+    """A copy in host memory; that of a CUDA tensor is complete only after the stream is synchronized."""
     return tensor if tensor.device.type == "cpu" else tensor.to("cpu", non_blocking=True)
 
 
 @contextmanager
 def _translated_torch_errors() -> Iterator[None]:
-    """Out of memory is a job's trouble; any other CUDA error sticks to the process, which must end."""
+    """Out of memory fails the job only; after any other CUDA error the process is unusable and must end."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemory("not enough device memory for this image; it is tried again later") from error
     except RuntimeError as error:
-        # What torch says on the CPU; and what it passes on from CUDA and its libraries.
+        # The messages of torch on the CPU, and those of CUDA and its libraries.
         if any(sign in str(error) for sign in ("can't allocate memory", "out of memory", "ALLOC_FAILED")):
             raise OutOfMemory("not enough memory for this image; it is tried again later") from error
         if "CUDA error" in str(error):

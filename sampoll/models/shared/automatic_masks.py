@@ -1,6 +1,6 @@
-"""All objects in an image: a grid of points, and the best of what they find.
+"""Segments all objects in an image: prompts with a grid of points, and selects the best masks.
 
-What segment_anything's SamAutomaticMaskGenerator does for a single crop, step by step.
+The same steps as in segment_anything's SamAutomaticMaskGenerator for a single crop.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class Stable:
 
 
 def stable_masks(logits: Tensor, scores: Tensor, everything: Everything, threshold: float) -> Stable:
-    """Of logits (K, H, W), the masks that a small change of the threshold does not change much."""
+    """The masks of logits (K, H, W) that are stable: a small change of the threshold changes them little."""
     stability = calculate_stability_score(logits, threshold, everything.stability_score_offset)
     if everything.stability_score_thresh > 0:
         is_stable = stability >= everything.stability_score_thresh
@@ -54,19 +54,19 @@ def is_good(scores: Tensor, everything: Everything) -> Tensor:
 def chosen_masks(
     found: list[tuple[NDArray[np.uint8], float]], everything: Everything, size: tuple[int, int]
 ) -> list[Mask]:
-    """The masks of packed bits and scores, the best first, without those that others stand for."""
+    """Masks from packed bits and scores, the best first, without near-duplicates of better masks."""
     masks = [Mask.from_packed(bits, size, score) for bits, score in found]
     masks = _without_overlaps(masks, [mask.score for mask in masks], everything.box_nms_thresh)
     if everything.min_mask_region_area == 0:
         return masks
     cleaned = [_without_small_regions(mask, everything.min_mask_region_area) for mask in masks]
-    # Those that did not need it come first.
+    # Masks that needed no cleaning are preferred.
     unchanged = [float(clean is mask) for clean, mask in zip(cleaned, masks, strict=True)]
     return _without_overlaps(cleaned, unchanged, everything.box_nms_thresh)
 
 
 def _without_overlaps(masks: list[Mask], ranks: list[float], box_nms_thresh: float) -> list[Mask]:
-    """Of masks whose boxes overlap by more, the one of the highest rank; by rank."""
+    """Keeps the highest-ranked of masks whose boxes overlap by more than the threshold; sorted by rank."""
     if not masks:
         return []
     boxes = torch.tensor(list(_corners(masks)), dtype=torch.float32)
@@ -81,7 +81,7 @@ def _corners(masks: list[Mask]) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _without_small_regions(mask: Mask, area: int) -> Mask:
-    """The very same mask, if it has none."""
+    """The mask without small holes and islands; the same object if it has none."""
     pixels, had_holes = remove_small_regions(mask.pixels(), area, "holes")
     pixels, had_islands = remove_small_regions(pixels, area, "islands")
     return Mask.from_array(pixels, mask.score) if had_holes or had_islands else mask

@@ -10,7 +10,7 @@ from sampoll.core.errors import ModelUnavailable
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
-"""With one of these a processor multiplies in bfloat16 itself; others are slower at it than in float32."""
+"""Flags of processors with bfloat16 multiplication; on others, bfloat16 is slower than float32."""
 
 OPENVINO_PRECISIONS = frozenset({"fp32", "bf16", "int8"})
 
@@ -40,8 +40,8 @@ def chosen_precision(name: str, device: torch.device) -> str:
 
 
 def chosen_engine(name: str, device: torch.device, precision: str) -> str:
-    """torch or openvino, for the setting of that name; auto is OpenVINO where it is installed and does the
-    work. ModelUnavailable if what was asked for cannot be."""
+    """torch or openvino, for the setting `name`; auto is OpenVINO if it is installed and supports the device
+    and precision well. ModelUnavailable if the requested combination is impossible."""
     if precision == "int8" and (name == "torch" or device.type != "cpu"):
         raise ModelUnavailable("--precision int8 is for CPUs with OpenVINO: use --precision bf16 or fp32")
     if name == "openvino" and device.type != "cpu":
@@ -66,7 +66,7 @@ def variants(device: torch.device) -> list[tuple[str, str]]:
 
 
 def cpu_flags() -> frozenset[str]:
-    """What the processor can do, by Linux's names; nothing elsewhere."""
+    """The features of the processor, by Linux's names; empty on other systems."""
     try:
         lines = CPUINFO.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""How close the answers of faster variants are to segment_anything's in float32, and how fast they come."""
+"""Accuracy and speed of the faster variants, compared with segment_anything in float32."""
 
 import statistics
 import time
@@ -17,7 +17,7 @@ from sampoll.core.results import BoolMask
 
 
 class ComparableSegmenter(Protocol):
-    """A segmenter whose embeddings and candidates can be held against the original's.
+    """A segmenter whose embeddings and candidates can be compared with the original's.
 
     An embedding has its `features`, shape (C, S, S). `candidates` are all three masks of a prompt, in host
     memory: low-res logits (3, 256, 256), predicted IoUs (3,), and pixels (3, H, W).
@@ -57,7 +57,7 @@ class Fidelity:
 
     @property
     def median_seconds(self) -> float:
-        """An image's embedding, from pixels."""
+        """The median seconds to compute the embedding of an image from its pixels."""
         return statistics.median(self.seconds)
 
     @property
@@ -72,7 +72,7 @@ class Fidelity:
 
     @property
     def mean_iou(self) -> float:
-        """Of the mask that the original chooses, with that of the same index."""
+        """Mean IoU of the mask that the original chooses and the variant's mask of the same index."""
         return statistics.fmean(self.ious)
 
     @property
@@ -81,7 +81,7 @@ class Fidelity:
         return statistics.fmean(self.flips)
 
     def broken(self, gate: Gate) -> list[str]:
-        """Which limits it does not keep."""
+        """The names of the limits that the variant exceeds."""
         kept = {
             "logits": self.logits_error <= gate.logits,
             "IoU": self.mean_iou >= gate.iou,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONVERSION = 1
-"""Counted up when the same checkpoint converts to another graph."""
+"""Version of the conversion: increased when the same checkpoint is converted to a different graph."""
 MODEL_FILE = "encoder.xml"
 
 
@@ -52,7 +52,7 @@ class OpenVinoEncoder:
     def __call__(self, images: Tensor) -> Tensor:
         """Embeddings, float32 of shape (B, 256, S, S), of normalised images of shape (B, 3, 16 S, 16 S).
 
-        One by one: a single image keeps all cores busy, and several need more memory for nothing.
+        Images are computed one by one: one image already uses all cores, and batches only need more memory.
         """
         with self._lock:
             return torch.stack([self._embedding(image) for image in images])
@@ -63,10 +63,10 @@ class OpenVinoEncoder:
 
 
 def cached_model(encoder: Callable[[], nn.Module], checkpoint_sha256: str, cache: Path) -> "openvino.Model":
-    """The graph of a checkpoint's encoder, in float32: from `cache`, or converted from what `encoder` makes,
-    and kept there.
+    """The graph of a checkpoint's encoder, in float32: read from `cache`, or converted from the module that
+    `encoder` makes, and then kept there.
 
-    ModelUnavailable if it cannot be converted. Without a cache that can be written, it is at each start.
+    ModelUnavailable if it cannot be converted. If the cache is not writable, every start converts again.
     """
     directory = _place(checkpoint_sha256, cache)
     if directory.is_dir():
@@ -121,7 +121,7 @@ def quantized_model(checkpoint_sha256: str, cache: Path) -> "openvino.Model":
 
 
 def _hint(precision: str) -> str:
-    """What OpenVINO calls a precision; of a quantized model, that of what is not in int8."""
+    """OpenVINO's name of a precision; for int8, that of the layers that are not quantized."""
     if precision == "int8":
         precision = "bf16" if BFLOAT16_FLAGS & cpu_flags() else "fp32"
     return {"fp32": "f32", "bf16": "bf16"}[precision]
@@ -145,7 +145,7 @@ def save(model: "openvino.Model", directory: Path) -> None:
 
 
 def imported_openvino() -> "openvino":
-    """The package, which otherwise tells its maker that it was imported, and what it converts."""
+    """The package, imported with its telemetry disabled, which would report imports and conversions."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing it now fails
     try:
         import openvino

@@ -30,7 +30,7 @@ def prompt_tokens(prompt: Prompt) -> tuple[NDArray[np.float64], NDArray[np.int64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """One prompt, and where it stands: the number of its image, and its own among the prompts of that."""
+    """One prompt, with the index of its image, and its own index among the prompts of that image."""
 
     image: int
     prompt: int
@@ -41,8 +41,8 @@ class Task:
 
 
 def batches(prompts: Sequence[Sequence[Prompt]], at_most: int) -> Iterator[list[Task]]:
-    """The prompts of each image, but those for everything, at most so many at once: with equally many tokens,
-    with masks or without, and equally often refined."""
+    """Batches of at most `at_most` prompts of all images, except "everything" prompts. In a batch, all have
+    the same number of tokens and of refinements, and all or none have a mask."""
     buckets: dict[tuple[int, bool, int], list[Task]] = {}
     for image, own in enumerate(prompts):
         for number, prompt in enumerate(own):
