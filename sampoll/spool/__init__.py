@@ -1,4 +1,4 @@
-"""The directory state machine: who holds which pair, and what becomes of it.
+"""The state machine in the directories: which process holds which pair, and how each pair ends.
 
 ::
 
@@ -11,6 +11,6 @@
     OUTPUT/.sampoll/stage/<node>/<job>/  results being written
     OUTPUT/.sampoll/names/             result names that are taken but not yet published
 
-`scan` and `state` decide and are pure; `nodes`, `claims`, `results`, `finish`, `failed` and `recovery` act,
-each act being one rename or one write.
+`scan` and `state` only decide, and are pure; `nodes`, `claims`, `results`, `finish`, `failed` and `recovery`
+act, and each action is one rename or one write.
 """

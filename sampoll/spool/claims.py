@@ -23,8 +23,8 @@ MAX_DIGESTED_BYTES = 2**30
 class Claim:
     """A job directory that is ours, and its state as it was last saved.
 
-    Not `is_sound`: a file was not there or had changed when it was claimed, or the state was lost and is a
-    guess from the files inside.
+    `is_sound` is False if a file was missing or had changed when it was claimed, or if the state was lost and
+    has been guessed from the files inside.
     """
 
     directory: Path
@@ -32,12 +32,12 @@ class Claim:
     is_sound: bool = True
 
     def saved(self, state: JobState, *, sync: bool) -> "Claim":
-        """The same claim in a new state, once that is written."""
+        """Writes a new state, and returns the claim with it."""
         append_line(self.directory / STATE, state.to_json(), sync=sync)
         return replace(self, state=state)
 
     def files(self) -> list[Path]:
-        """What of the pair still lies in the directory."""
+        """The files of the pair that are still in the directory."""
         return [path for name in self.state.files if os.path.lexists(path := self.directory / name)]
 
     @property
@@ -66,7 +66,7 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
 
 def _is_unchanged(path: Path, seen: Signature) -> bool:
     now = signature_of(path.lstat())
-    # Not the inode: some filesystems change it with the name.
+    # The inode is not compared: some filesystems change it when a file is renamed.
     return (seen.size, seen.mtime_ns) == (now.size, now.mtime_ns)
 
 
@@ -81,7 +81,7 @@ def take_deferred(node: Node, deferred: Path) -> Claim | None:
 
 
 def load(directory: Path) -> Claim:
-    """The claim that a job directory holds; where its state is lost, a new one for the files inside."""
+    """The claim of a job directory; if its state is lost, a claim of the files inside that is not sound."""
     try:
         return Claim(directory, JobState.from_lines((directory / STATE).read_bytes()))
     except (FileNotFoundError, ValueError):
@@ -91,12 +91,12 @@ def load(directory: Path) -> Claim:
 
 
 def is_name_taken(layout: Layout, claim: Claim) -> bool:
-    """Whether the input has a file again where one of the claim's lay."""
+    """Whether a new file has taken the former path of one of the claim's files in the input."""
     return any(os.path.lexists(layout.input / claim.state.folder / path.name) for path in claim.files())
 
 
 def digests(claim: Claim) -> dict[str, str]:
-    """The SHA-256 of the files of a claim by name, as far as they can be read, and not of gigantic ones."""
+    """The SHA-256 of a claim's files by name, without unreadable ones and those over MAX_DIGESTED_BYTES."""
     found = {}
     for path in claim.files():
         with suppress(OSError):
@@ -112,8 +112,8 @@ def digest_of(path: Path) -> str:
 
 
 def give_back(layout: Layout, claim: Claim) -> bool:
-    """Puts the files back into the input, where they have never been missing; False if some name is taken
-    there by now, in which case that file stays in the claim."""
+    """Moves the files back into the input, as if they had never been claimed; returns False if a name is
+    taken there by now, in which case that file stays in the claim."""
     folder = layout.input / claim.state.folder
     folder.mkdir(parents=True, exist_ok=True)
     returned = [move_unless_taken(path, folder / path.name) for path in claim.files()]
@@ -124,11 +124,11 @@ def give_back(layout: Layout, claim: Claim) -> bool:
 
 
 def discard(claim: Claim) -> None:
-    """Removes the directory of a claim whose files are all gone from it."""
+    """Removes the directory of a claim that contains no file of the pair any more."""
     (claim.directory / STATE).unlink(missing_ok=True)
     claim.directory.rmdir()
 
 
 def park(layout: Layout, claim: Claim) -> None:
-    """Puts a job where any process takes it once it is due."""
+    """Moves a job to deferred/, where any process can claim it once it is due."""
     claim.directory.rename(layout.deferred / claim.directory.name)

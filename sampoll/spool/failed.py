@@ -1,4 +1,4 @@
-"""Pairs that have failed, as they lie in failed/: what is there, the way back, and the way out."""
+"""The pairs in failed/: lists them, retries them and deletes them."""
 
 import os
 import time
@@ -18,13 +18,13 @@ from sampoll.spool.reports import ERROR_SUFFIX, refused_job
 from sampoll.spool.state import JobState
 
 RETURN_SECONDS = 60.0
-"""How long a pair may take from failed/ to the spool; a cut-off return is undone after that."""
+"""How long moving a pair from failed/ to the spool may take; an interrupted move is undone after that."""
 
 
 @dataclass(frozen=True)
 class FailedPair(FailedJob):
-    """A failed pair, and its report. `path` is its place in failed/, without extensions; `files` are in the
-    order of `state.files`, which has their names from before they failed."""
+    """A failed pair, and its report. `path` is its path in failed/, without extensions; `files` are in the
+    order of `state.files`, which holds their original names."""
 
     path: str
     report: Path
@@ -33,7 +33,7 @@ class FailedPair(FailedJob):
 
 
 class FailedPairs:
-    """The pairs in failed/ of an input. StorageTrouble or PermissionRefused say what keeps them there."""
+    """The pairs in failed/ of an input. StorageTrouble or PermissionRefused say what cannot be done."""
 
     def __init__(self, layout: InputLayout) -> None:
         self._layout = layout
@@ -69,10 +69,10 @@ class FailedPairs:
                 yield KeptFile(printable(os.fspath(path)), path.lstat().st_size, is_changed)
 
     def retry(self, job: FailedPair) -> bool:
-        """Makes a failed pair wait for its next try, with its history; False, with nothing changed, if
-        another process puts it away, retries or purges it just now.
+        """Defers a failed pair for its next try, with its history. Returns False, and changes nothing, if
+        another process is moving it to failed/, retrying it or purging it at the same time.
 
-        Cut off anywhere, it is undone: until everything has moved, the job is one that was refused.
+        If this is interrupted, it is undone: until all files have moved, the state says "rejected".
         """
         with translated_os_errors("take pairs back from", self._layout.failed):
             return _retry(self._layout, job)
@@ -89,12 +89,12 @@ class FailedPairs:
 
 
 def count_reports(layout: InputLayout) -> int:
-    """How many pairs have failed, without a look into their reports."""
+    """How many pairs have failed; does not read their reports."""
     return sum(entry.name.endswith(ERROR_SUFFIX) for _, entries in walk(layout.failed) for entry in entries)
 
 
 def _failed_pair(failed: Path, path: str, names: Iterable[str]) -> FailedPair | None:
-    """The pair whose files are among `names`; None if there is no report, or only what looks like one."""
+    """The pair whose files are among `names`; None if there is no valid report."""
     directory, kept_as = failed / folder_of(path), base_name(path)
     report = directory / f"{kept_as}{ERROR_SUFFIX}"
     try:

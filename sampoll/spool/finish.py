@@ -1,4 +1,4 @@
-"""How a job ends: its inputs in done/ or failed/, and nothing of it left in the spool."""
+"""Ends a job: moves its inputs to done/ or failed/, and removes everything else of it from the spool."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ from sampoll.spool.results import free_names
 
 
 def finish(layout: Layout, claim: Claim) -> None:
-    """Retires the inputs of a committed job. May be repeated after a crash at any point."""
+    """Moves the inputs of a committed job to done/, or deletes them. Safe to repeat after any crash."""
     for path in claim.files():
         if layout.done is None or (layout.deletes_images and is_image(path.name)):
             path.unlink()
@@ -26,7 +26,7 @@ def finish(layout: Layout, claim: Claim) -> None:
 
 
 def move_to_failed(layout: Layout, claim: Claim) -> None:
-    """Moves the inputs of a rejected job to failed/, and says why beside them. May be repeated."""
+    """Moves the inputs of a rejected job to failed/, with an error report beside them. Safe to repeat."""
     claim = _keep(claim, layout.failed, beside=ERROR_SUFFIX)
     report = error_report(claim.state)
     directory = layout.failed / claim.state.folder
@@ -36,7 +36,7 @@ def move_to_failed(layout: Layout, claim: Claim) -> None:
 
 
 def _move_replacing(claim: Claim, directory: Path) -> Claim:
-    """Moves the files into `directory` under their own names, over what has them there."""
+    """Moves the files into `directory` under their own names, and replaces files of these names."""
     directory = directory / claim.state.folder
     ensure_directory(directory)
     for path in claim.files():
@@ -45,8 +45,8 @@ def _move_replacing(claim: Claim, directory: Path) -> Claim:
 
 
 def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:
-    """Moves the files into `directory`, all under the first version of their stem that is free there, for a
-    file with the suffix `beside` too."""
+    """Moves the files into `directory`, all under the first version of their stem whose names are free there,
+    including the name with the suffix `beside`."""
     state = claim.state
     directory = directory / state.folder
     ensure_directory(directory)
@@ -59,7 +59,7 @@ def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:
         if kept_as != state.kept_as and any(map(os.path.lexists, wanted)):
             continue
         kept = replace(state, kept_as=kept_as)
-        # Without anything beside the files, the first version is found again without a note.
+        # The first version, with no file beside it, need not be saved: a repeated call finds it again.
         is_obvious = beside is None and kept_as == state.name
         claim = replace(claim, state=kept) if is_obvious else claim.saved(kept, sync=False)
         if all(move_unless_taken(path, target) for path, target in targets.items()):

@@ -7,7 +7,7 @@ from pathlib import Path
 from sampoll.core.filenames import FAILED, PAIR_SUFFIXES, PRIVATE
 
 STATE = ".state.jsonl"
-"""Hidden, like no file that is claimed: a prompt may have any other name."""
+"""Hidden, so that it never collides with a claimed file: hidden files are not claimed."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Layout(InputLayout):
     """The directories of one input and one output. `done` is None where finished inputs are deleted.
 
     `recursive`: the folders below the input are part of it, and results lie in folders of the same names.
-    Files of other `suffixes` (in lower case) take no part. `deletes_images`: of a finished pair, only the
-    prompt goes to `done`; `overwrites_done`: to whatever has its name there.
+    Files whose suffix is not in `suffixes` (in lower case) are ignored. `deletes_images`: of a finished pair,
+    only the prompt is moved to `done`; `overwrites_done`: files of the same name in `done` are replaced.
     """
 
     output: Path

@@ -18,8 +18,8 @@ def signature_of(status: os.stat_result) -> Signature:
 def listing(
     directory: Path, *, recursive: bool, suffixes: Collection[str], ready_suffix: str | None
 ) -> Iterator[tuple[str, Signature]]:
-    """The regular files that can belong to pairs, by their path inside `directory`; links, pipes and devices,
-    and folders that are named as such files are, are passed over."""
+    """The regular files that can belong to pairs, by their path inside `directory`. Links, pipes and devices
+    are ignored, and so are folders whose names look like those of such files."""
 
     def enters(folder: str) -> bool:
         return recursive and is_searched(folder) and not takes_part(base_name(folder), suffixes, ready_suffix)

@@ -1,7 +1,7 @@
-"""A node is one running process on the spool. It holds a lock on its own file, which ends with it.
+"""A node is one running process on the spool. It holds a lock on its own file as long as it runs.
 
 A kill -9 releases the lock, so the next process on the same machine knows at once that the node is dead. A
-machine that is gone, and a process that is stopped, are known by their silence.
+machine that is gone, or a process that is suspended, is detected by its missing heartbeats.
 """
 
 import fcntl
@@ -42,7 +42,7 @@ class Node:
 
     def note_stopping(self) -> None:
         """Notes a requested stop: if the process is killed from now on, no job is charged for it."""
-        with suppress(OSError):  # only the mark is lost; the end must come all the same
+        with suppress(OSError):  # only the mark is lost; the process must stop all the same
             self.stopping.touch()
 
 
@@ -50,8 +50,8 @@ class Node:
 def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_details) -> Iterator[Node]:
     """A new node, alive until the block ends; Interrupted if another process holds the input exclusively.
 
-    It beats a few times in every lease, and says then how it is; unless it is not healthy, which is as good
-    as dead.
+    It writes several heartbeats in every lease, each with what `describe` returns. While it is not healthy,
+    it writes none, so that other processes take over its jobs.
     """
     machine = Machine.this()
     name = new_name(machine)
@@ -80,8 +80,8 @@ def _shared_input(layout: Layout, *, exclusive: bool) -> Iterator[None]:
 
 
 class HeartbeatMonitor:
-    """Compares the heartbeats of other nodes. A node is silent once it has not beaten for a lease, on a clock
-    of our own that does not jump: the clocks of other machines do not matter."""
+    """Compares the heartbeats of other nodes. A node has expired once its heartbeat has not changed for a
+    lease, by the monotonic clock of this process: the clocks of other machines do not matter."""
 
     def __init__(self, layout: Layout, lease_seconds: float) -> None:
         self._layout = layout
@@ -102,8 +102,8 @@ class HeartbeatMonitor:
 
 
 def leave(layout: Layout, name: str) -> None:
-    """Removes a node's files. What has to stay, above all a directory that still holds jobs, is found by the
-    next process."""
+    """Removes a node's files. What cannot be removed, above all a directory that still holds jobs, is
+    found by the next process."""
     lock = layout.nodes / name
     with suppress(OSError):
         for directory in (layout.stage / name, layout.work / name):

@@ -34,7 +34,7 @@ def probe(layout: Layout, min_free_bytes: int) -> None:
 
 
 def check_room(layout: Layout, min_free_bytes: int) -> None:
-    """StorageTrouble if the filesystem of the input or the output is nearly full, of bytes or of files."""
+    """StorageTrouble if the filesystem of the input or the output is nearly out of space or inodes."""
     for directory in (layout.input, layout.output):
         with translated_os_errors("look at", directory):
             room = os.statvfs(directory)

@@ -1,4 +1,4 @@
-"""What becomes of the jobs of a process that has died."""
+"""Takes over the jobs of a process that has died."""
 
 import logging
 from dataclasses import replace
@@ -26,7 +26,7 @@ class Step(Enum):
 
 
 def next_step(state: JobState, *, is_complete: bool, is_committed: bool, max_attempts: int) -> Step:
-    """Pure: what is published counts, then what was decided, then what is there."""
+    """Pure. A committed result decides first, then a saved rejection, then whether files are missing."""
     if is_committed:
         return Step.FINISH
     if state.rejected:
@@ -48,10 +48,10 @@ def recover_dead_nodes(
     monotonic: float,
     wall: float,
 ) -> list[Claim]:
-    """Makes the jobs of dead nodes ours, their crashes counted: at once if this machine knows that they are
-    dead, otherwise once they have been silent for a lease.
+    """Claims the jobs of dead nodes, and counts their crashes: at once if a lock on this machine shows that
+    the node is dead, otherwise once it has sent no heartbeat for a lease.
 
-    A node that was stopping, or that was this very process before, has not crashed.
+    No crash is counted for a node that was stopping, or that was an earlier node of this process.
     """
     claims: list[Claim] = []
     for name in _other_nodes(layout, node):
@@ -71,7 +71,7 @@ def _other_nodes(layout: Layout, node: Node) -> list[str]:
 
 
 def _fence(layout: Layout, node: Node, name: str) -> None:
-    """After this, the node can publish nothing more, even if it was not dead after all."""
+    """Takes the node's stage away: it can publish nothing more, even if it is still alive."""
     fenced = node.stage / f"fenced-{name}"
     try:
         (layout.stage / name).rename(fenced)
@@ -84,8 +84,8 @@ def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: 
     found = [load(directory) for directory in subdirectories(layout.work / name)]
     states = [claim.state for claim in found]
     claims = []
-    # In the order in which they were begun, and counted before they are moved: should this process die here
-    # too, what is left must not look as if it had been alone.
+    # In the order in which they were begun, and each is counted before it is moved: if this process dies here
+    # too, no remaining job must look as if it had been the only one in flight.
     for claim in sorted(found, key=lambda claim: claim.state.in_flight):
         directory = node.work / claim.directory.name
         try:
@@ -93,7 +93,7 @@ def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: 
                 free_abandoned_names(layout, claim.state)
             counted = _counted(claim, states, blameless, now)
             counted.directory.rename(directory)
-        except (FileNotFoundError, FileExistsError):  # another process hears the same silence, and is faster
+        except (FileNotFoundError, FileExistsError):  # another process takes it over, and is faster
             continue
         claims.append(replace(counted, directory=directory))
     if claims:

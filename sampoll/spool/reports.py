@@ -1,4 +1,4 @@
-"""NAME.error.json: why a pair has failed, for people, and for the way back from failed/. Pure."""
+"""NAME.error.json: says why a pair has failed, for users, and for retries from failed/. Pure."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def _shown(failure: Failure) -> dict[str, Any]:
 def refused_job(content: bytes, folder: str, kept_as: str) -> JobState | None:
     """The job that a report in `folder` is about, whose files were kept as `kept_as`; None for no report.
 
-    Anybody may have edited it: the name in it counts only where it fits.
+    A user may have edited the report: its name is used only if `kept_as` is a version of that name.
     """
     try:
         report = json.loads(content)

@@ -1,4 +1,4 @@
-"""Names for results, and their publication: every mask first, the record that commits them last."""
+"""Reserves names for results, and publishes them: all masks first, the record that commits them last."""
 
 import glob
 import itertools
@@ -22,11 +22,11 @@ from sampoll.spool.state import JobState
 
 
 class OnExist(Enum):
-    """What a job does whose names are taken in the output.
+    """What a job does when its result names are already taken in the output.
 
-    VERSION publishes under the first version of the name that is free. REPLACE takes the result that has the
-    name away, the record first, and no file that its record does not list; where another job holds a name, it
-    is versioned too. OVERWRITE is REPLACE for files of any origin. FAIL is an OutputExists.
+    VERSION publishes under the first version of the name that is free. REPLACE removes the earlier result of
+    that name, the record first, and only files that its record lists; if another job has reserved a name, it
+    publishes a version too. OVERWRITE is REPLACE for files of any origin. FAIL raises OutputExists.
     """
 
     VERSION = "version"
@@ -36,7 +36,7 @@ class OnExist(Enum):
 
 
 ReadRecord: TypeAlias = Callable[[bytes, str], ResultSummary | None]
-"""What the record of a result says, given its content and the result's path; None if it is no record."""
+"""Reads the record of a result, given its content and the result's path; None if it is no record."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
         kept = ours if stem == before.stem else set()
         replaced = _replaceable(layout, replace(before, stem=stem), suffixes, naming)
         covered = kept | replaced
-        # Whatever the job holds the name of and does not publish is removed when it publishes the rest.
+        # Files whose names the job holds, but which it does not publish, are removed when it publishes.
         all_suffixes = (*sorted(covered.difference(suffixes)), *suffixes)
         replaces = bool(replaced or (kept and before.replaces))
         chosen = replace(before, stem=stem, suffixes=all_suffixes, reserved=True, replaces=replaces)
@@ -88,8 +88,8 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
 
 
 def _replaceable(layout: Layout, state: JobState, suffixes: Sequence[str], naming: Naming) -> set[str]:
-    """The suffixes of the published files of the state's stem that may be replaced: a record and what it
-    lists, or whatever is there."""
+    """The suffixes of the published files of the state's stem that may be replaced: a record and the
+    files that it lists; for OVERWRITE, any file of these names too."""
     if naming.on_exist not in (OnExist.REPLACE, OnExist.OVERWRITE) or state.stem != state.name:
         return set()
     record = suffixes[-1]
@@ -107,8 +107,8 @@ def _replaceable(layout: Layout, state: JobState, suffixes: Sequence[str], namin
 
 @contextmanager
 def _token(layout: Layout, state: JobState) -> Iterator[Path]:
-    """A file that names the job. Reservations are further names of it, so each says whose it is from the
-    first moment."""
+    """A file that contains the job's id. Reservations are links to it, so each contains the id of its owner
+    from the first moment."""
     ensure_directory(layout.names)
     token = layout.names / f".{state.job_id}"
     create_anew(token, state.job_id.encode("ascii"), sync=False)
@@ -122,7 +122,7 @@ def _is_reserved(layout: Layout, state: JobState, suffix: str, token: Path, cove
     """Reserves one name of the chosen stem, unless another job holds it or it is published, not covered."""
     reservation = layout.names / state.result(suffix)
     ensure_directory(reservation.parent)
-    # Held perhaps by an earlier attempt of this very job.
+    # An earlier attempt of the same job may hold it already.
     held = link_unless_taken(token, reservation) or _holder(reservation) == state.job_id
     return held and (suffix in covered or not os.path.lexists(layout.output / state.result(suffix)))
 
@@ -177,23 +177,23 @@ def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> None:
 
 
 def _has_outdated(result: Staged) -> bool:
-    """Whether files may be published under this job's names that do not belong to the result in hand: those
-    of the result that it replaces, or of an attempt that was cut off and had more masks."""
+    """Whether the output may contain files under this job's names that do not belong to this result: those of
+    the result that it replaces, or of an interrupted attempt that had more masks."""
     return result.state.replaces or len(result.state.suffixes) > len(result.suffixes)
 
 
 def _retract(layout: Layout, result: Staged) -> list[Path]:
-    """Takes what is outdated out of sight, the record first, then masks that no new ones will replace;
-    returns where they were.
+    """Removes outdated files from the output, the record first, then masks that no new ones will replace;
+    returns their paths.
 
-    They go by way of this node's stage, so that a node whose jobs were taken over cannot retract what its
-    successor has published.
+    They are first moved to this node's stage. A node whose jobs were taken over has no stage any more, so it
+    cannot remove what its successor has published.
     """
     masks = [suffix for suffix in result.state.suffixes if suffix not in result.suffixes]
     trash = result.waiting(".outdated")
     paths = [layout.output / result.state.result(suffix) for suffix in (result.suffixes[-1], *masks)]
     for path in paths:
-        # Gone since an attempt that was cut off; or the stage is gone, which publishing finds out.
+        # An interrupted attempt has removed it; or the stage is gone, and then publishing will fail.
         with suppress(FileNotFoundError):
             path.rename(trash)
     trash.unlink(missing_ok=True)
@@ -206,7 +206,7 @@ def _sync_folders_of(paths: Iterable[Path], *, sync: bool) -> None:
 
 
 def is_committed(layout: Layout, claim: Claim) -> bool:
-    """Whether the record of this very job is published."""
+    """Whether the published record under this job's name is the job's own."""
     return claim.state.job_id.encode() in published_record(layout, claim)
 
 
@@ -230,7 +230,7 @@ def first_version(
         name = versioned(path, version)
         try:
             content = read_regular(layout.output / f"{name}{RECORD_SUFFIX}")
-        except OSError:  # there are no more; or what is there is no record of ours
+        except OSError:  # there are no more versions; or the file is no record of ours
             return None
         if (summary := match(content, name)) is not None:
             return name, summary
@@ -244,7 +244,7 @@ def free_names(layout: Layout, state: JobState) -> None:
 
 
 def _free_own_names(layout: Layout, state: JobState) -> None:
-    """Ends a reservation of which perhaps not every name was got."""
+    """Ends a reservation that may be incomplete: frees only names that this job holds."""
     for suffix in state.suffixes:
         reservation = layout.names / state.result(suffix)
         if _holder(reservation) == state.job_id:
@@ -252,7 +252,7 @@ def _free_own_names(layout: Layout, state: JobState) -> None:
 
 
 def free_abandoned_names(layout: Layout, state: JobState) -> None:
-    """Ends whatever an attempt had begun to reserve that was cut off."""
+    """Frees the names that an interrupted attempt had begun to reserve."""
     (layout.names / f".{state.job_id}").unlink(missing_ok=True)
     # The folders of formats are one level above.
     for folder in (layout.names / state.folder, *layout.names.glob(f"*/{glob.escape(state.folder)}")):

@@ -1,4 +1,4 @@
-"""What a listing of the input means: which pairs are ready, which still settle, which are halves. Pure."""
+"""Finds in a listing of the input which pairs are ready, settling or incomplete (halves). Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The files of one stem that go together: an image and a prompt, and their marker, if one is needed; more
-    where they are ambiguous, fewer where one did not come in time."""
+    """The files of one stem: an image, a prompt, and their marker if one is needed; more files if the group
+    is ambiguous, fewer if one did not come in time."""
 
     stem: str
     signatures: Mapping[str, Signature]
@@ -37,8 +37,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """`ready` in first-seen order. `next_ready_in` is in seconds; None if nothing settles.
-    `oldest_ready_seconds` is how long ago the first of the ready ones was seen whole."""
+    """`ready` is in first-seen order. `next_ready_in` is in seconds; None if no group is settling.
+    `oldest_ready_seconds` is how long ago the first ready group was first seen complete."""
 
     ready: tuple[Group, ...]
     settling: int
@@ -50,7 +50,7 @@ class Scan:
 def observe(
     listing: Iterable[tuple[str, Signature]], earlier: Mapping[str, Sighting], now: float
 ) -> dict[str, Sighting]:
-    """The sightings after one more look at the input."""
+    """The sightings after one more scan of the input."""
     sightings = {}
     for name, signature in listing:
         before = earlier.get(name)
@@ -67,9 +67,9 @@ def observe(
 class Readiness:
     """When a group is ready.
 
-    `settle_seconds`: once none of its files has changed for so long; with a `ready_suffix`, once a file of
-    that suffix lies beside it, and then at once. A half that waits for longer than `pair_timeout_seconds` is
-    ready too, to be failed. An image alone is whole if it `needs_prompt` no more.
+    Once none of its files has changed for `settle_seconds`; with a `ready_suffix`, as soon as it has a marker
+    file of that suffix. An incomplete group (a half) that waits for longer than `pair_timeout_seconds` is
+    ready too, in order to fail. Without `needs_prompt`, an image alone is complete.
     """
 
     settle_seconds: float
@@ -89,8 +89,8 @@ class Readiness:
 
 
 def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) -> Scan:
-    """Groups the files by stem; an empty file is one that has not come yet, unless it is a marker. Two images
-    or two prompts of one stem make the group ambiguous, not twice a pair."""
+    """Groups the files by stem; an empty file counts as not yet there, unless it is a marker. Two images or
+    two prompts of one stem make one ambiguous group, not two pairs."""
     by_stem: dict[str, list[str]] = {}
     for name, sighting in sightings.items():
         names = by_stem.setdefault(split_name(name)[0], [])

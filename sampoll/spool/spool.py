@@ -1,4 +1,4 @@
-"""The spool of one process: every claim it holds, and each way in and out."""
+"""The spool of one process: the claims that it holds, how it gets them and how it ends them."""
 
 import logging
 import random
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Deferral:
-    """A job that waits for its next try: due in `seconds` of wall time, as far as one knows."""
+    """A job that waits for its next try, due in `seconds` by the wall clock of this machine."""
 
     directory: Path
     seconds: float
@@ -78,13 +78,13 @@ class Spool:
 
     @property
     def has_lost_its_input(self) -> bool:
-        """Whether the input is gone, or another directory lies in its place since the spool was opened."""
+        """Whether the input is gone, or another directory has replaced it since the spool was opened."""
         return identity_of(self._layout.input) != self._input_identity
 
     # Ways in
 
     def sweep(self) -> Scan:
-        """One look through the input."""
+        """Scans the input once."""
         now = time.monotonic()
         self._sightings = observe(
             listing(
@@ -117,15 +117,15 @@ class Spool:
         return bool(writing)
 
     def must_wait(self, group: Group) -> bool:
-        """Whether a job of ours has to publish under the name of this group first, which will replace it."""
+        """Whether this group must wait: it will replace the result that an open job of ours is to publish."""
         if self._naming.on_exist not in (OnExist.REPLACE, OnExist.OVERWRITE):
             return False
         with self._lock:
             return any(claim.state.path == group.stem for claim in self._open.values())
 
     def take(self, group: Group) -> Claim:
-        """Claims a ready group. If it has changed, or another process was faster, what was got of it is to be
-        given back: that is its next step."""
+        """Claims a ready group. If it has changed, or another process was faster, the next step is to give
+        the claimed files back."""
         return self._opened(claims.take(self._layout, self._node, group))
 
     def take_deferred(self, deferral: Deferral) -> Claim | None:
@@ -158,8 +158,8 @@ class Spool:
         )
 
     def _has_what_it_needs(self, claim: Claim) -> bool:
-        """Not so for an image that was taken while one prompt was for all, and now none is: unless something
-        has come of it, its own may still come."""
+        """False for an image that was claimed when there was a common prompt, if there is none now: its own
+        prompt may still come. True if the job has a history."""
         needs_prompt = self._readiness.needs_prompt and not claim.state.has_history
         return not needs_prompt or any(map(is_prompt, claim.state.files))
 
@@ -184,11 +184,11 @@ class Spool:
         return claim.state.published_path
 
     def published_path(self, job_id: str) -> str:
-        """Where this job's results go: what was reserved for it."""
+        """The path that was reserved for this job's results."""
         return self._open[job_id].state.published_path
 
     def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> None:
-        """Publishes (suffix, content) pairs by job id, the last one of each as its record; ends the jobs."""
+        """Publishes (suffix, content) pairs by job id, the last of each being its record; ends the jobs."""
         finished = [self._open[job_id] for job_id in contents]
         sync = self._durability == "file"
         staged = [
@@ -202,7 +202,7 @@ class Spool:
             self.finish(claim)
 
     def summary_of(self, claim: Claim) -> ResultSummary:
-        """What the published record of a job says; nothing where it is no record that can be read."""
+        """The summary in the published record of a job; NO_SUMMARY if that cannot be read."""
         content = results.published_record(self._layout, claim)
         return self._naming.read_record(content, claim.state.published_path) or NO_SUMMARY
 
@@ -212,7 +212,7 @@ class Spool:
             finish.finish(self._layout, claim)
 
     def fail(self, job_id: str, error: JobError) -> float | None:
-        """Ends a job in failed/; or defers it, if that may help, and returns for how many seconds."""
+        """Moves a job to failed/; or defers it, if a retry may help, and returns the delay in seconds."""
         claim = self._open[job_id]
         failure = Failure(error.code, str(error), time.time(), error.file, error.field)
         if isinstance(error, TransientJobError) and claim.state.strikes + 1 < self._max_attempts:
@@ -229,8 +229,8 @@ class Spool:
             finish.move_to_failed(self._layout, claim)
 
     def give_back(self, claim: Claim) -> JobError | None:
-        """Undoes a claim. A job that has a history, or whose name is taken in the input by now, is kept whole
-        for later; of a torn one, what cannot go back fails, with the error that is returned."""
+        """Undoes a claim. A complete job that has a history, or whose name is taken in the input by now, is
+        deferred; of an incomplete one, files that cannot be moved back fail, with the returned error."""
         if claim.is_complete and (claim.state.has_history or claims.is_name_taken(self._layout, claim)):
             self._park(self._opened(claim.saved(claim.state.stopped(), sync=False)))
             return None
@@ -253,19 +253,19 @@ class Spool:
         self._node.note_stopping()
 
     def close(self) -> None:
-        """Gives back whatever is still claimed and not about to end: an ending is finished by the next
-        process."""
+        """Gives back all claimed jobs, except those that only have to be ended: the next process does
+        that."""
         for claim in list(self._open.values()):
             try:
                 if self.next_step(claim) in (Step.TRY, Step.GIVE_BACK):
                     self.give_back(claim)
             except OSError as error:
-                # The next process finds it where it lies, and does the same.
+                # The job stays where it is; the next process finds it there, and gives it back.
                 log.warning("%s stays in the spool: %s", printable(claim.state.path), error)
 
     @property
     def _syncs(self) -> bool:
-        """Whether what is written by itself, and not in a group, is forced to the disk."""
+        """Whether single writes, as opposed to groups of them, are synced to the disk."""
         return self._durability != "off"
 
     def _opened(self, claim: Claim) -> Claim:
@@ -296,8 +296,8 @@ def opened(
     """The spool of a new node, which leaves at the end. Interrupted if another process holds the input
     exclusively.
 
-    The node says what `describe` does. What the `former_nodes` of this process left in flight has crashed
-    nothing; the new node is added to them.
+    The node's heartbeats contain what `describe` returns. Jobs that the `former_nodes` of this process left
+    in flight are not counted as crashed; the new node is added to them.
     """
     input_identity = identity_of(layout.input)
     directories = [layout.nodes, layout.work, layout.deferred, layout.stage, layout.names]

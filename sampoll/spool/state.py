@@ -1,8 +1,8 @@
-""".state.jsonl: what a job directory knows about its job, and how that changes. Pure.
+""".state.jsonl: the saved state of a job, and how it changes. Pure.
 
 Two counters: `attempts` is how often the job was ever begun; `strikes` is how many of those count against
-it. A crash counts only if the job was alone in flight. Otherwise each job in flight becomes a suspect, and a
-suspect runs alone, so that the next crash names the culprit.
+it. A crash counts only if no other job was in flight. Each job in flight becomes a suspect, and a suspect
+runs alone, so that the next crash shows which job causes it.
 """
 
 import json
@@ -23,8 +23,8 @@ class JobState:
     """`folder` is where the files lay, relative to the input, "" for the input itself; `files` are names in
     it. `in_flight` is how many jobs, this one included, were in flight when it was begun; 0: not begun.
 
-    `stem` and `suffixes` are the chosen names of the results, theirs alone once they are `reserved`, be it
-    that the job `replaces` an earlier result there;
+    `stem` and `suffixes` make the names of the results; no other job can use them once they are `reserved`.
+    `replaces`: the job replaces an earlier result of these names.
     `kept_as` is the stem of the inputs in done/ or failed/.
     `not_before` is wall time in seconds since the epoch. `rejected`: the last failure is final.
     """
@@ -53,12 +53,12 @@ class JobState:
 
     @property
     def published_path(self) -> str:
-        """The same for the results."""
+        """The name of the results with its folder."""
         stem = self.stem or self.name
         return f"{self.folder}/{stem}" if self.folder else stem
 
     def result(self, suffix: str) -> str:
-        """Where the result's file of this suffix lies below the output."""
+        """The path of the result's file with this suffix, relative to the output."""
         return result_path(self.published_path, suffix)
 
     def begun(self, in_flight: int) -> Self:
@@ -66,11 +66,11 @@ class JobState:
         return replace(self, attempts=self.attempts + 1, in_flight=in_flight)
 
     def stopped(self) -> Self:
-        """Handed back before anything came of it: nothing is counted."""
+        """Given back before it succeeded or failed: no strike is counted."""
         return replace(self, in_flight=0)
 
     def crashed(self, alone: bool, at: float) -> Self:
-        """The process died while this was in flight; alone, it is to blame."""
+        """The process died while this job was in flight; it gets a strike only if it was `alone`."""
         message = "the process died while this job was in flight" + (", alone" if alone else "")
         return replace(
             self._with(Failure("crashed", message, at)),
@@ -80,7 +80,7 @@ class JobState:
         )
 
     def deferred(self, failure: Failure, delay_seconds: float) -> Self:
-        """A transient failure: it counts, and the job waits."""
+        """A transient failure: it counts as a strike, and the job waits for its next try."""
         return replace(
             self._with(failure),
             strikes=self.strikes + 1,
@@ -93,7 +93,7 @@ class JobState:
         return replace(self._with(failure), in_flight=0, rejected=True)
 
     def retried(self) -> Self:
-        """Retried by hand from failed/: it starts with no attempts, and keeps its history."""
+        """Retried by hand from failed/: its strikes are reset, and its history is kept."""
         return replace(self, strikes=0, not_before=0.0, kept_as=None, rejected=False)
 
     def due_in(self, now: float) -> float:

@@ -1,4 +1,4 @@
-"""What lies in an input, without a spool: for those who only look."""
+"""Scans an input without opening a spool, for commands that only read."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -11,7 +11,7 @@ from sampoll.spool.scan import Readiness, Scan, observe, scan
 
 
 def survey(directory: Path, settings: SpoolSettings, suffixes: Collection[str]) -> Scan:
-    """The pairs and halves there, as if all of them had settled; InputUnavailable if that cannot be seen."""
+    """The pairs and halves there, all treated as settled; InputUnavailable if the input cannot be read."""
     readiness = replace(Readiness.of(settings), settle_seconds=0.0)
     try:
         files = listing(

@@ -27,7 +27,7 @@ def submission(name: str, image: bytes, prompt: bytes) -> Submission:
 
 @dataclass
 class MemoryTransport:
-    """Hands out `waiting` once, one-shot; `delivered` and `rejected` fill up, by stem and by name.
+    """A one-shot transport that hands out `waiting`, and collects `delivered` by stem, `rejected` by name.
 
     `max_attempts` bounds the tries of a submission that is rejected with a TransientJobError.
     """

@@ -30,7 +30,7 @@ class CommonPrompt:
 
 
 def read_submission(claim: Claim, limits: LimitSettings, common: CommonPrompt | None = None) -> Submission:
-    """The submission that a claim's files make; a JobError if they cannot be one, or cannot be read."""
+    """Makes a submission from a claim's files; a JobError if they are no valid pair, or cannot be read."""
     image, prompt = _pair_of(claim, has_common_prompt=common is not None)
     if prompt is not None:
         prompt_content = _read(prompt, limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)

@@ -44,9 +44,9 @@ log = logging.getLogger(__name__)
 
 GROUP_SIZE = 16
 GROUP_BYTES = 64 * 2**20
-"""How many submissions, and how much of them, are begun together."""
+"""A group of submissions that are begun together is closed at so many submissions or image bytes."""
 MIN_PAUSE_SECONDS = 0.05
-"""Between two looks at the input, however many events there are."""
+"""The shortest pause between two scans of the input, however many events there are."""
 
 
 FindDone: TypeAlias = Callable[[Submission, bytes, str], ResultSummary | None]
@@ -102,7 +102,7 @@ class DirectoryTransport:
                 for group in _grouped(self._submissions(self._claims(scan, deferrals, recovered, stop))):
                     retries_end = None
                     yield group
-                # Jobs that were in flight before the look may have been deferred after it.
+                # Jobs that were in flight before the scan may have been deferred after it.
                 is_busy = scan.ready or scan.settling or recovered or open_before
                 if not self._settings.continuous and not is_busy:
                     retries_end = retries_end or time.monotonic() + self._settings.give_up_seconds
@@ -140,7 +140,7 @@ class DirectoryTransport:
         self._spool.close()
 
     def skip(self, find_done: FindDone) -> None:
-        """From here on, what was done before goes the way of finished inputs at once."""
+        """From now on, inputs that already have a result are finished at once, without a new try."""
         self._find_done = find_done
 
     def note_stopping(self) -> None:
@@ -152,7 +152,7 @@ class DirectoryTransport:
         return self._spool.is_fenced
 
     def has_lost_its_input(self) -> bool:
-        """Whether the input is gone, or another directory lies in its place: a mount that came or went. Then
+        """Whether the input is gone, or another directory has replaced it: a mount that came or went. Then
         `submissions` ends, and a new transport is needed once there is an input again."""
         return self._spool.has_lost_its_input
 
@@ -164,12 +164,12 @@ class DirectoryTransport:
         return Watch(self._layout.input, self._changed.set, recursive=self._layout.recursive)
 
     def _note_overflow(self) -> None:
-        """Some files may have come without an event: look at once."""
+        """Some files may have come without an event: scans the input at once."""
         self._emit(WatchOverflowed())
         self._changed.set()
 
     def has_work(self, stop: Event) -> bool:
-        """Whether a one-shot run would do anything, or wait for anything; it needs no model otherwise."""
+        """Whether a one-shot run has anything to do or to wait for; if not, it needs no model."""
         if self._should_stop(stop):
             return False
         scan, deferrals = self._look()
@@ -181,7 +181,7 @@ class DirectoryTransport:
         except FileNotFoundError as error:
             raise InputUnavailable(f"the input {self._layout.input} has gone") from error
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):  # which is not about the input
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # too many open files
                 raise StorageTrouble(f"cannot look through {self._layout.input}: {error.strerror}") from error
             raise InputUnavailable(f"the input {self._layout.input}: {error.strerror}") from error
         with translated_os_errors("look through", self._layout.work):
@@ -194,7 +194,7 @@ class DirectoryTransport:
     def _claims(
         self, scan: Scan, deferrals: Sequence[Deferral], recovered: Sequence[Claim], stop: Event
     ) -> Iterator[Claim]:
-        """One claim after the other, each made only when the last one is on its way."""
+        """Yields one claim after the other; each is made only when the caller asks for it."""
         for claim in recovered:
             if not self._should_stop(stop) and self._goes_on(claim):
                 yield claim
@@ -218,7 +218,7 @@ class DirectoryTransport:
                 yield fresh
 
     def _goes_on(self, claim: Claim) -> bool:
-        """Whether a claimed job is to be tried; otherwise it is brought to its end here."""
+        """Whether a claimed job is to be tried; if not, it is ended or given back here."""
         state = claim.state
         with translated_os_errors("clear up", claim.directory):
             match self._spool.next_step(claim):
@@ -246,8 +246,8 @@ class DirectoryTransport:
                 yield submission
 
     def _submission(self, claim: Claim) -> Submission | None:
-        """The submission of a claim; None if it has come to its end: its files cannot be one, or it was done
-        before."""
+        """The submission of a claim; None if its files are no valid submission or cannot be read, or if it
+        was done before."""
         try:
             submission = read_submission(claim, self._options.limits, self._options.prompt)
         except JobError as error:
@@ -256,7 +256,7 @@ class DirectoryTransport:
         return None if self._was_done(submission, claim) else submission
 
     def _was_done(self, submission: Submission, claim: Claim) -> bool:
-        """Whether a result of this name makes it needless; then it is brought to its end here."""
+        """Whether it already has a result of this name; then the job is finished here."""
         find_done = self._find_done
         if find_done is None:
             return False
@@ -278,7 +278,7 @@ class DirectoryTransport:
         else:
             self._emit(JobDeferred(name, job_id, error, delay))
 
-    # When to look again
+    # When to scan again
 
     def _should_stop(self, stop: Event) -> bool:
         if self._settings.stop_file is not None and not stop.is_set():
@@ -294,7 +294,7 @@ class DirectoryTransport:
         return stop.is_set()
 
     def _wait(self, stop: Event, scan: Scan, deferrals: Sequence[Deferral]) -> None:
-        """Until something has changed, a file may have settled, a retry is due, or the rescan is."""
+        """Waits until something has changed, a file may have settled, or a retry or the rescan is due."""
         moments = [self._settings.rescan_seconds]
         moments += [] if scan.next_ready_in is None else [scan.next_ready_in]
         moments += [deferrals[0].seconds] if deferrals else []
@@ -306,7 +306,7 @@ class DirectoryTransport:
 
 
 def _grouped(submissions: Iterable[Submission]) -> Iterator[list[Submission]]:
-    """Groups of bounded size, those that must run alone by themselves; none is empty."""
+    """Groups of bounded size, none empty; a submission that must run alone is a group of its own."""
     group: list[Submission] = []
     for submission in submissions:
         if submission.alone:
@@ -331,8 +331,8 @@ def directory_transport(
 ) -> Iterator[DirectoryTransport]:
     """A transport on a spool of its own, closed at the end.
 
-    `former_nodes` are those that this process has been before; the new one, which says what `describe` does,
-    is added.
+    `former_nodes` are the earlier nodes of this process; the new one, whose heartbeats contain what
+    `describe` returns, is added.
     """
     with ExitStack() as stack:
         with translated_os_errors("prepare the spool in", layout.input):

@@ -1,4 +1,4 @@
-"""A Redis server: how it is reached, and what its errors mean."""
+"""Connects to a Redis server, and translates its errors."""
 
 import random
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ CONNECT_SECONDS = 5.0
 STALL_SECONDS = 10.0
 """How long a server may be silent in the middle of an answer."""
 READ_BYTES = 2**20
-"""Asked of the system at once: a server drops subscribers that read more slowly than others publish."""
+"""The size of one read: a server disconnects subscribers that read more slowly than others publish."""
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.1, 5.0
 
 _REFUSALS = (
@@ -39,7 +39,7 @@ _REFUSALS = (
 
 @dataclass(frozen=True)
 class RedisServer:
-    """Where a server is, and who we are there. With a `url`, `host`, `port` and `db` do not count."""
+    """The address of a server, and our login there. With a `url`, `host`, `port` and `db` are ignored."""
 
     url: str | None = None
     host: str = "localhost"
@@ -52,8 +52,8 @@ class RedisServer:
         return redacted(self.url) if self.url else f"redis://{self.host}:{self.port}/{self.db}"
 
     def client(self) -> redis.Redis:
-        """A client of its own connection, which is made when it is first used. It repeats nothing by itself:
-        what is repeated, and which gaps that leaves, is for its user to know."""
+        """A client with its own connection, which is opened at the first use. It never retries by itself: the
+        caller decides what is retried, and handles the gaps."""
         options: dict[str, Any] = {
             "protocol": 2,
             "retry": Retry(NoBackoff(), 0),
@@ -73,7 +73,7 @@ class RedisServer:
 
 
 def refusal(error: RedisError, server: RedisServer) -> PermissionRefused | None:
-    """The error to end with if the server does not let us in, or does not let us do this."""
+    """The error to end with if the server rejects our login, or we have no right to do this; or None."""
     if not isinstance(error, _REFUSALS):
         return None
     return PermissionRefused(
@@ -97,7 +97,7 @@ def translated(server: RedisServer) -> Iterator[None]:
 
 
 class Backoff:
-    """Pauses between tries, each longer than the last one, and a little random."""
+    """Pauses between retries, each about twice the last one, up to MAX_PAUSE_SECONDS, with jitter."""
 
     def __init__(self) -> None:
         self._seconds = FIRST_PAUSE_SECONDS

@@ -48,7 +48,7 @@ def embedded_server(port: int) -> Iterator[None]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """What is started here does not hear Ctrl-C: the service ends first, and then its server."""
+    """A process started inside does not receive Ctrl-C: the service ends first, and then its server."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -55,7 +55,7 @@ def wire_answer(artifacts: Sequence[Artifact]) -> Answer:
 
 def parse_request(message: bytes, max_image_bytes: int) -> Request:
     """The request in a message: JSON with an "image" in base64 and a "prompt". Unknown keys are
-    passed over, as they have always been."""
+    ignored, as they have always been."""
     try:
         document = orjson.loads(message)
     except orjson.JSONDecodeError as error:
@@ -64,7 +64,7 @@ def parse_request(message: bytes, max_image_bytes: int) -> Request:
         return Request(error=BadRequest('the request must be a JSON object with "image" and "prompt"'))
     request = Request(wants_files=document.get("files") is True)
     try:
-        # Where the reply goes comes first: it is needed to say what is wrong with the rest.
+        # `reply_to` is read first: it is needed to report errors in the other fields.
         request = replace(request, reply_to=_reply_to(document))
         request = replace(request, id=_id(document))
         request = replace(request, prompt=_prompt(document))
@@ -93,7 +93,7 @@ def _id(document: Mapping[str, Any]) -> str | int | None:
 def _prompt(document: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(document.get("prompt"))
-    except orjson.JSONEncodeError as error:  # what can be read may be too deep to be written
+    except orjson.JSONEncodeError as error:  # JSON that can be read may be too deeply nested to be written
         raise BadRequest(f"cannot be understood: {error}", field="prompt") from error
 
 
@@ -116,7 +116,7 @@ def _image(document: Mapping[str, Any], max_image_bytes: int) -> bytes:
 def request_message(
     image: bytes, prompt: Any, *, id: str | None = None, reply_to: str | None = None, files: bool = False
 ) -> bytes:
-    """The message for a request; without keywords, as the oldest clients send it."""
+    """The message for a request; without keyword arguments, it is that of the oldest clients."""
     more = {"id": id, "reply_to": reply_to, "files": files or None}
     document = {"image": base64.b64encode(image).decode("ascii"), "prompt": prompt}
     return orjson.dumps({**document, **{key: value for key, value in more.items() if value is not None}})
@@ -139,7 +139,7 @@ def reply_message(request: Request, answer: Answer, segmenter: Mapping[str, Any]
 def error_message(
     request: Request, error: JobError, black_mask: bytes, segmenter: Mapping[str, Any]
 ) -> bytes:
-    """The reply that says what went wrong, made so that a client that knows of no errors draws nothing."""
+    """The reply with an error; a client that does not know about errors draws nothing."""
     meta = {
         "segmenter": segmenter,
         "prompt": orjson.Fragment(request.prompt),
@@ -177,7 +177,7 @@ class Reply:
 
 
 def parse_reply(message: bytes) -> Reply:
-    """The reply in a message; ValueError if it is none."""
+    """The reply in a message; ValueError if the message is no reply."""
     try:
         document = orjson.loads(message)
         files = document.get("files") or {}

@@ -8,7 +8,7 @@ from sampoll.transports.redis.connection import RedisServer
 
 
 def server_of(settings: RedisSettings) -> RedisServer:
-    """Where the settings say that Redis is. ConfigurationError if they contradict themselves."""
+    """The server that the settings describe. ConfigurationError if they contradict each other."""
     defaults = RedisSettings()
     places = ("redis_host", "redis_port", "redis_db")
     given = [name for name in places if getattr(settings, name) != getattr(defaults, name)]

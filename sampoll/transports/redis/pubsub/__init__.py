@@ -1,1 +1,1 @@
-"""Requests and replies over Redis publish/subscribe, as the annotation tools of the SAM image speak it."""
+"""Requests and replies over Redis publish/subscribe, in the protocol of the SAM image's annotation tools."""

@@ -1,4 +1,4 @@
-"""What comes in by a subscription, for someone who takes time over each message."""
+"""Collects the messages of a subscription for a caller that needs time for each message."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ POLL_SECONDS = 0.2
 
 
 class Inbox:
-    """The messages on a pattern of channels, in order; as many as come are kept."""
+    """The messages on a pattern of channels, in order, in a queue without a limit."""
 
     def __init__(self, server: RedisServer, pattern: str) -> None:
         self._server = server
@@ -37,7 +37,7 @@ class Inbox:
             return None
 
     def settle(self) -> None:
-        """The last message is dealt with: nothing to do, there is no getting it back."""
+        """Acknowledges the last message: does nothing, because publish/subscribe never delivers it again."""
 
     def wait_until_up(self, timeout_seconds: float) -> None:
         """Returns once there is a subscription; ServerUnavailable if there is none in time."""
@@ -58,7 +58,7 @@ class Inbox:
 
 @contextmanager
 def listening(server: RedisServer, pattern: str) -> Iterator[Inbox]:
-    """An inbox that is filled meanwhile."""
+    """An inbox that a thread fills until the block ends."""
     inbox, stop = Inbox(server, pattern), Event()
     listener = Thread(target=inbox.listen, args=(stop,), name="subscription")
     listener.start()

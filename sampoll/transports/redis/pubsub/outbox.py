@@ -1,4 +1,4 @@
-"""Replies on their way to clients: each is published once, and kept for a while for those who come late."""
+"""Sends replies to clients: each is published once, and kept for a while for late subscribers."""
 
 import logging
 import time
@@ -17,15 +17,15 @@ from sampoll.transports.redis.connection import Backoff, RedisServer, refusal
 log = logging.getLogger(__name__)
 
 OUTBOX_BYTES = 256 * 2**20
-"""Replies that may wait for the server; then the work waits too."""
+"""How many bytes of replies may wait for the server; above that, `put` waits."""
 UNDELIVERED_REPEAT_SECONDS = 1.0
-"""How long a reply without subscribers is repeated: some clients subscribe only after their request."""
+"""How long a reply that reached no subscriber is repeated: some clients subscribe after their request."""
 PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A reply. `key` is where it is kept too, for `ttl_seconds`; `is_private`: the client chose the channel.
+    """A reply. It is also kept as `key` for `ttl_seconds`; `is_private`: the client chose the channel.
     `sent` is called once it is published, or lost."""
 
     channel: str
@@ -37,10 +37,10 @@ class Outgoing:
 
 
 class Outbox:
-    """Publishes replies in the order in which they are put in, through outages of the server.
+    """Publishes replies in the order in which they are put in, and waits while the server is unavailable.
 
-    A reply whose publication broke off is not published again: a client could take the second one for the
-    answer to its next question.
+    A reply whose publication was interrupted is not published again: a client could mistake the second one
+    for the reply to its next request.
     """
 
     def __init__(self, server: RedisServer) -> None:
@@ -57,17 +57,17 @@ class Outbox:
             self._lose(outgoing, "there is no connection any more")
 
     def offer(self, outgoing: Outgoing) -> None:
-        """The same without waiting: the reply is lost if the outbox is full, too."""
+        """Like `put`, without waiting: the reply is also lost if the outbox is full."""
         if not self._waiting.offer(outgoing, len(outgoing.content)):
             self._lose(outgoing, "too many replies wait for the server")
 
     def close(self) -> None:
-        """Nothing more comes in; `run` ends once everything is out."""
+        """Accepts no more replies; `run` ends once all of them have been sent."""
         self._waiting.close()
 
     def run(self, stop: Event) -> None:
-        """Until the outbox is closed and empty; or, with what is left lost, once `stop` is set. Raises
-        PermissionRefused."""
+        """Publishes until the outbox is closed and empty, or until `stop` is set: then the replies that are
+        left are lost. Raises PermissionRefused."""
         repeated = time.monotonic()
         try:
             while True:
@@ -87,7 +87,7 @@ class Outbox:
             self._client.close()
 
     def _send(self, outgoing: Outgoing, stop: Event) -> int | None:
-        """How many have received it; None if it is lost, or may be."""
+        """How many subscribers have received it; None if it is lost, or may be lost."""
         backoff = Backoff()
         while not stop.is_set():
             try:
@@ -109,7 +109,7 @@ class Outbox:
         return None
 
     def _connect(self) -> None:
-        """Finds out whether the server has gone before anything is sent to it."""
+        """Detects a lost connection before anything is sent over it."""
         pool = self._client.connection_pool
         pool.release(pool.get_connection())
 
@@ -120,7 +120,7 @@ class Outbox:
             self._client.set(outgoing.key, outgoing.content, ex=outgoing.ttl_seconds)
         except (LostConnection, redis.exceptions.TimeoutError):
             raise
-        except RedisError as error:  # no room, read-only, no right to the key: the reply itself can go out
+        except RedisError as error:  # no memory, read-only, no right to the key: still publishable
             log.log(
                 logging.DEBUG if self._is_told_of_keys else logging.WARNING,
                 "replies are not kept for late subscribers: %s: %s",

@@ -1,4 +1,4 @@
-"""A subscription that is kept up, read as fast as messages come, and that knows its gaps."""
+"""A subscription that is renewed after outages, reads messages at once, and counts its gaps."""
 
 import logging
 import re
@@ -19,15 +19,15 @@ from sampoll.transports.redis.connection import STALL_SECONDS, Backoff, RedisSer
 log = logging.getLogger(__name__)
 
 PING_AFTER_SECONDS = 5.0
-"""Of silence, after which the server is asked whether it is still there."""
+"""After so long without any message, the server is asked whether it is still there."""
 FLOOD_BYTES, CALM_BYTES_PER_SECOND = 8 * 2**20, 100 * 2**20
-"""So much at once, at a higher rate than that, is a flood."""
+"""A leaky bucket: it drains at CALM_BYTES_PER_SECOND, and a level above FLOOD_BYTES is a flood."""
 MAX_FLOOD_SECONDS = 1.0
 
 
 class Flood:
-    """Whether messages come so fast that reading them is all that should be done: threads of Python take
-    turns, and a server cuts off subscribers that let more than some megabytes lie."""
+    """Detects that messages come so fast that nothing else should be done than to read them: Python threads
+    take turns, and a server disconnects subscribers that leave more than some megabytes unread."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Flood:
         self._level = self._now() + size
 
     def wait_for_calm(self) -> None:
-        """Returns when the flood is over, or has lasted for long."""
+        """Waits until the flood is over, at most MAX_FLOOD_SECONDS."""
         deadline = self._monotonic() + MAX_FLOOD_SECONDS
         while self._now() > FLOOD_BYTES and self._monotonic() < deadline:
             self._sleep(0.005)
@@ -61,15 +61,15 @@ def literal(channel: str) -> str:
 
 @dataclass
 class Gaps:
-    """How often a subscription was lost, and for how long in all: what was published then never came."""
+    """How often a subscription was lost, and for how long in all: messages of that time were not received."""
 
     count: int = 0
     seconds: float = 0.0
 
 
 class Subscription:
-    """Hands each message that is published on a channel that matches `pattern` to `receive`, which must be
-    quick: a server cuts off subscribers that fall behind."""
+    """Calls `receive` with each message that is published on a channel that matches `pattern`. It must be
+    quick: a server disconnects subscribers that fall behind."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Subscription:
         receive: Callable[[bytes, bytes], None],
         emit: Listener = ignore_events,
     ) -> None:
-        """`receive` gets the channel and the message; `emit` gets when the subscription comes and goes."""
+        """Calls `receive` with the channel and the message, and `emit` with Paused and Resumed events."""
         self.gaps = Gaps()
         self.flood = Flood()
         self.is_up = Event()
@@ -89,8 +89,8 @@ class Subscription:
         self._heard_at: float | None = None
 
     def run(self, stop: Event) -> None:
-        """Until `stop` is set. PermissionRefused if the server does not let us; ConfigurationError if it
-        never did what we asked."""
+        """Runs until `stop` is set. PermissionRefused if the server rejects our login or rights;
+        ConfigurationError if it answers with another error before the first subscription."""
         backoff = Backoff()
         is_new = True
         while not stop.is_set():
@@ -108,7 +108,7 @@ class Subscription:
                 if is_new:
                     trouble = ServerUnavailable(f"no subscription to {self._server}: {error}")
                     self._emit(Paused(trouble))
-                # Said once, not at each try.
+                # An error once, not at each retry.
                 log.log(
                     logging.ERROR if is_new else logging.DEBUG,
                     "no subscription to %s: %s; trying again",
@@ -131,7 +131,7 @@ class Subscription:
                     elif now - last > PING_AFTER_SECONDS + STALL_SECONDS:
                         raise Stalled("the server is silent")
                     elif now - max(last, asked) > PING_AFTER_SECONDS:
-                        # Answered like a ping, and needs no other right than the subscription itself.
+                        # Works like a ping, but needs no other right than the subscription itself.
                         pubsub.psubscribe(self._pattern)
                         asked = now
         finally:

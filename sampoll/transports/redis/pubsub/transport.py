@@ -42,7 +42,7 @@ BlackMask = Callable[[bytes], bytes]
 
 @dataclass(frozen=True)
 class PubSubOptions:
-    """Where requests come from, what they may take, and `segmenter`: what a reply says about the model."""
+    """Where requests come from, and their limits; `segmenter` is what a reply says about the model."""
 
     redis: RedisSettings
     requests: RequestSettings
@@ -52,7 +52,7 @@ class PubSubOptions:
 
 
 class PubSubTransport:
-    """A thread of its own takes messages off the wire at once; what they ask for waits in a bounded queue."""
+    """Its own thread receives messages without delay; they wait in a bounded queue until they are parsed."""
 
     def __init__(
         self, server: RedisServer, options: PubSubOptions, emit: Listener, black_mask: BlackMask
@@ -80,7 +80,7 @@ class PubSubTransport:
 
     @property
     def gaps(self) -> Gaps:
-        """When there was no subscription."""
+        """How often, and for how long, there was no subscription."""
         return self._subscription.gaps
 
     @property
@@ -93,7 +93,7 @@ class PubSubTransport:
         return self._subscription.is_up
 
     def open(self) -> None:
-        """Begins to listen."""
+        """Starts the threads that receive requests and publish replies."""
         for thread in self._threads:
             thread.start()
 
@@ -117,7 +117,7 @@ class PubSubTransport:
             self._emit(JobStarted(submission))
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
-        """The submission's own name: every reply has a place of its own."""
+        """The submission's own name: replies are separate messages, so names never collide."""
         return submission.name
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
@@ -143,7 +143,7 @@ class PubSubTransport:
         self._outbox.put(self._error(request, error, sent))
 
     def close(self) -> None:
-        """Tells the senders of whatever is left that it was not done, as far as there is time."""
+        """Sends an error reply for each request that is left, for at most SHUTDOWN_REPLY_SECONDS."""
         listener, publisher = self._threads
         self._is_deaf.set()
         listener.join()
@@ -165,7 +165,7 @@ class PubSubTransport:
 
     def _receive(self, channel: bytes, message: bytes) -> None:
         if channel == self._options.redis.redis_out.encode():
-            return  # a pattern that matches it too: our own replies are no requests
+            return  # the pattern matches the channel of replies too: they are no requests
         if self._queue.offer(message, len(message)):
             return
         request = self._parsed(message)
@@ -232,7 +232,7 @@ class PubSubTransport:
 
 
 def reply_key(channel: str, request_id: str | int) -> str:
-    """Where the reply to a request is kept for those who were not subscribed when it was published."""
+    """The key of the reply to a request, for clients that were not subscribed when it was published."""
     return f"{channel}:reply:{request_id}"
 
 

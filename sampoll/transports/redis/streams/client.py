@@ -1,4 +1,4 @@
-"""The other end of a stream: jobs put in, results taken out, and the jobs that have failed."""
+"""The client side of a stream: adds jobs, reads results, and manages the jobs that have failed."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ INPUT_KEYS = ("image", "path", "prompt")
 
 @dataclass(frozen=True)
 class FailedEntry(FailedJob):
-    """An entry of the stream of failed jobs, whose id is the job's here. `sent_as` is what its sender called
-    it; `content` is its input, as it was sent, except for that name."""
+    """An entry of the stream of failed jobs; the entry's id is used as the job id. `sent_as` is the name that
+    its sender gave it; `content` is its input as it was sent, without that name."""
 
     sent_as: str
     content: Mapping[str, bytes] = field(repr=False)
@@ -38,8 +38,8 @@ class StreamClient:
         self._client.close()
 
     def send(self, name: str, image: bytes, prompt: bytes, digest: str, *, again: bool) -> bool:
-        """Puts a job in; False if this very one, by name and digest, was put in while its result may still be
-        kept, unless it is to be done `again`."""
+        """Adds a job. Returns False if a job of the same name and digest was added so recently that its
+        result may still be kept, unless it is to be done `again`."""
         keys = (self.stream, f"{self.stream}:sent:{name}")
         fields = ("id", name, "image", image, "prompt", prompt)
         arguments = (digest, "0" if again else "1", str(self._settings.result_ttl_seconds), *fields)
@@ -95,7 +95,7 @@ class StreamClient:
             yield KeptFile(key, len(value))
 
     def retry(self, job: FailedEntry) -> bool:
-        """Puts a failed job in again; False if another process has done so already."""
+        """Adds a failed job to the stream again; False if it is not among the failed jobs any more."""
         fields: dict[str, str | bytes] = {"id": job.sent_as, **job.content}
         arguments = [part for pair in fields.items() for part in pair]
         keys = (self.stream, f"{self.stream}:failed")

@@ -1,4 +1,4 @@
-"""What a job in a stream is: fields of an entry into a request."""
+"""Turns the fields of a stream entry into a request."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ Fields = Mapping[bytes, bytes]
 
 @dataclass(frozen=True)
 class Content:
-    """What an entry says: `path` is where its image lies, if it has not brought it along."""
+    """The content of an entry. `path` is the path of its image, if the entry gives one."""
 
     request: Request
     path: str | None

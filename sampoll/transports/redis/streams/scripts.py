@@ -1,6 +1,6 @@
-"""What happens to a job in one step on the server, so that no second worker can come in between.
+"""Lua scripts that change a job atomically on the server, so that no other worker can interfere.
 
-The scripts are in lua/; each says what it takes and returns. Redis 6.2, or Valkey.
+The scripts are in lua/; each documents its arguments and its result. They need Redis 6.2, or Valkey.
 """
 
 from functools import cache
@@ -11,8 +11,8 @@ import redis
 
 
 class Scripts:
-    """The scripts, for a client; called with `keys` and `args`. The server knows them by their digests, and
-    is sent a script only if it has not seen it."""
+    """The scripts, for a client; called with `keys` and `args`. They are called by their digests; a
+    script itself is sent only if the server does not know it yet."""
 
     def __init__(self, client: "redis.Redis") -> None:
         self.begin: Any = client.register_script(_source("owned", "begin"))

@@ -20,7 +20,7 @@ from sampoll.transports.redis.streams.entries import Content, Fields, content_of
 from sampoll.transports.redis.streams.worker import Worker
 
 RETRY_SECONDS = 1.0
-"""Before a job is tried again after an error that may pass."""
+"""The delay before a retry after a transient error."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _Held:
 
 
 class StreamTransport:
-    """Its submissions never end by themselves."""
+    """Its submissions end only when it is stopped."""
 
     def __init__(
         self, worker: Worker, options: StreamOptions, emit: Listener, black_mask: Callable[[bytes], bytes]
@@ -86,7 +86,7 @@ class StreamTransport:
             self._emit(JobStarted(submission))
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
-        """The submission's own name: every result has a place of its own."""
+        """The submission's own name: results are separate entries, so names never collide."""
         return submission.name
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
@@ -112,7 +112,7 @@ class StreamTransport:
             self._fail(held, error)
 
     def close(self) -> None:
-        """Lets other workers have, at once and uncounted, what is neither delivered nor rejected."""
+        """Releases jobs that are neither delivered nor rejected to other workers, at once and uncounted."""
         held = list(self._held.values())
         self._worker.close(
             [each.entry for each in held if each.is_begun], [each.entry for each in held if not each.is_begun]
@@ -129,7 +129,7 @@ class StreamTransport:
         return due
 
     def _taken(self, entry: str, fields: Fields | None) -> Submission | None:
-        """The submission that an entry makes; None if it comes to its end here."""
+        """The submission made from an entry; None if the entry ends here, without a try."""
         if fields is None:
             self._worker.note_trimmed(1)
             self._worker.forget(entry)
@@ -202,7 +202,7 @@ class StreamTransport:
 
 
 def _grouped(submissions: Sequence[Submission]) -> Iterator[list[Submission]]:
-    """Those that must run alone by themselves, the others together."""
+    """Each submission that must run alone is a group of its own; the others are one group."""
     together = [submission for submission in submissions if not submission.alone]
     if together:
         yield together

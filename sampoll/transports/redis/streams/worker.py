@@ -1,7 +1,7 @@
-"""One consumer of a group: which entries are its own, and how they end.
+"""One consumer of a group: reads entries, keeps them with heartbeats, and ends them.
 
-An entry belongs to the worker in whose pending list it is. The worker says several times a lease that it is
-alive; the entries of one who is silent for a whole lease are the others' to take.
+An entry belongs to the worker that has it in its pending list. The worker sends several heartbeats in every
+lease; if it sends none for a whole lease, other workers may take its entries.
 """
 
 import logging
@@ -29,20 +29,20 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BLOCK_SECONDS = 1.0
-"""How long the server may wait for something new: less than the socket's patience."""
+"""How long the server may wait for a new entry: less than the socket's timeout."""
 HEARTBEATS_PER_LEASE = 3
 MAX_RECOVERY_INTERVAL_SECONDS = 1.0
 """The longest time between two searches for jobs of dead workers."""
 LAST_SECONDS = 5.0
-"""How long a stopping worker tries to report to a server that is away."""
+"""How long a stopping worker retries if the server is unavailable."""
 CONSUMER_EXPIRY_LEASES = 100
-"""A consumer without entries is removed after so many leases without a sign of life."""
+"""A consumer without entries is removed once it has been idle for so many leases."""
 
 
 @dataclass
 class Counts:
-    """What an operator should know of: entries that were deleted before they were done, entries that others
-    took from us, and how often the group had to be made anew."""
+    """What an operator should know: how many entries were deleted before they were done, how many were taken
+    over by other workers, and how often the group had to be created again."""
 
     trimmed: int = 0
     lost: int = 0
@@ -60,7 +60,7 @@ class Worker:
         emit: Listener = ignore_events,
         is_well: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`emit` gets when the server cannot be used. While `is_well` says no, others may take over."""
+        """Calls `emit` with Paused and Resumed events. If `is_well` returns False, others may take over."""
         self.counts = Counts()
         self._emit = emit
         self._is_well = is_well
@@ -80,22 +80,22 @@ class Worker:
         self._heart: Thread | None = None
 
     def join(self, stop: Event) -> None:
-        """Becomes a member of the group, which is made where there is none, once the server can be reached.
-        After `stop` everything comes to its end, one way or the other."""
+        """Joins the group, and creates it if there is none, as soon as the server can be reached. Once `stop`
+        is set, no call retries without a limit any more."""
         self._stop = stop
         self._persistently(self._prepare, stop)
 
     def keep_alive(self, held: Callable[[], Collection[str]], on_lost: Callable[[str], None]) -> None:
-        """From here on says that we are alive, while we hold anything; tells which entries others have."""
+        """Starts the heartbeats for the `held` entries; calls `on_lost` with each that another worker has."""
         self._heart = Thread(target=self._beat, args=(held, on_lost), name="heartbeat")
         self._heart.start()
 
     def close(self, begun: Sequence[str] = (), others: Sequence[str] = ()) -> None:
-        """Leaves, and lets other workers have these entries at once; the attempts of what was begun are not
-        counted."""
+        """Stops the heartbeats, and releases these entries to other workers at once; the attempts of those
+        that were begun are not counted."""
         self._is_over.set()
         if self._heart is not None:
-            self._heart.join()  # or it would say once more that they are ours
+            self._heart.join()  # a late heartbeat would renew our lease
         if begun or others:
             self._release(begun, others)
         self._client.close()
@@ -105,7 +105,7 @@ class Worker:
     def read(
         self, at_most: int, held: Collection[str], stop: Event, *, may_wait: bool
     ) -> Sequence[tuple[str, Fields | None]]:
-        """Entries that are ours from here on, and not yet `held`; fields are None of one that was deleted."""
+        """Entries that are ours from now on, and not yet `held`; a deleted entry has None as its fields."""
         return self._persistently(partial(self._read, at_most, held, may_wait=may_wait), stop) or ()
 
     def attempts_of(self, entry: str) -> int:
@@ -113,7 +113,7 @@ class Worker:
         return int(self._persistently(lambda: self._client.hget(self._attempts, entry)) or 0)
 
     def begin(self, entries: Sequence[str]) -> Sequence[int]:
-        """Counts an attempt of each, and returns which one it is; 0 for what is not ours any more."""
+        """Counts an attempt of each entry, and returns its number; 0 for one that is not ours any more."""
         keys, owner = (self.stream, self._attempts), (self.group, self._name)
         counts: list[int] = self._call(self._scripts.begin, keys, *owner, *entries)
         return counts
@@ -148,7 +148,7 @@ class Worker:
         self, at_most: int, held: Collection[str], *, may_wait: bool
     ) -> Sequence[tuple[str, Fields | None]]:
         if self._may_have_more:
-            # What we were given in an answer that never came.
+            # Entries that the server gave us in an answer that we never received.
             own = self._client.xreadgroup(
                 self.group, self._name, {self.stream: "0"}, count=at_most + len(held)
             )
@@ -165,7 +165,7 @@ class Worker:
                 self.stream, self.group, self._name, min_idle_time=lease_ms, count=at_most
             )
             self.note_trimmed(len(deleted[0]) if deleted else 0)
-            # Ours among them, if our own heart was late.
+            # They include our own entries if our heartbeat was late.
             others = [(_text(entry), fields or None) for entry, fields in taken]
             if fresh := [(entry, fields) for entry, fields in others if entry not in held]:
                 return fresh
@@ -175,13 +175,13 @@ class Worker:
         )
 
     def note_trimmed(self, count: int) -> None:
-        """Says that so many entries were deleted before they were done."""
+        """Counts and logs entries that were deleted before they were done."""
         if count:
             self.counts.trimmed += count
             log.error("%d jobs were deleted from %s before they were done", count, self.stream)
 
     def note_lost(self, name: str) -> None:
-        """Says that others have taken a job from us."""
+        """Counts and logs a job that another worker has taken from us."""
         self.counts.lost += 1
         log.warning("%s: another worker has it now, and its result counts", printable(name))
 
@@ -197,7 +197,7 @@ class Worker:
 
     def _make_group(self) -> None:
         try:
-            # From the beginning: what was queued before there was a group is work too.
+            # From the beginning: jobs that were queued before the group existed are to be done too.
             self._client.xgroup_create(self.stream, self.group, id="0", mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
@@ -219,7 +219,7 @@ class Worker:
         if settings.get("maxmemory-policy", "noeviction") != "noeviction":
             log.warning("%s may evict jobs when it is full (maxmemory-policy noeviction)", self._server)
 
-    # Staying alive, through whatever the server does
+    # Heartbeats, and retries while the server is unavailable
 
     def _beat(self, held: Callable[[], Collection[str]], on_lost: Callable[[str], None]) -> None:
         client = self._server.client()
@@ -238,10 +238,11 @@ class Worker:
         client.close()
 
     def _persistently(self, act: Callable[[], T], stop: Event | None = None) -> T | None:
-        """What `act` returns, as soon as the server lets it. If it can be left undone, None once `stop` is
-        set; otherwise ServerUnavailable, some time after we were to stop.
+        """Retries `act` until it succeeds, and returns its result. With a `stop`, returns None once that is
+        set; without one, ServerUnavailable if the worker is stopping and LAST_SECONDS have passed.
 
-        PermissionRefused if the server refuses us, ConfigurationError if the stream is something else.
+        PermissionRefused if the server rejects our login or rights, ConfigurationError if the key holds no
+        stream.
         """
         backoff, is_new = Backoff(), True
         began = time.monotonic()
@@ -262,7 +263,7 @@ class Worker:
                 elif "WRONGTYPE" in str(error):
                     raise ConfigurationError(f"{self.stream} on {self._server} is no stream") from error
                 else:
-                    # Said once, not at each try.
+                    # An error once, not at each retry.
                     if is_new:
                         self._emit(Paused(ServerUnavailable(f"{self._server}: {error}")))
                     level = logging.ERROR if is_new else logging.DEBUG

@@ -1,4 +1,4 @@
--- Counts an attempt of each entry, and returns which one it is; 0 for an entry that is not the caller's.
+-- Counts an attempt of each entry, and returns its number; 0 for an entry that is not the caller's.
 -- KEYS: stream, attempts. ARGV: group, consumer, entries.
 
 local counts = {}

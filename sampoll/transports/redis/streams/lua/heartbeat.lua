@@ -1,4 +1,4 @@
--- Keeps entries the caller's for another lease; returns those that are not the caller's any more.
+-- Renews the caller's lease of its entries; returns the entries that are not the caller's any more.
 -- KEYS: stream. ARGV: group, consumer, entries.
 
 local lost = {}

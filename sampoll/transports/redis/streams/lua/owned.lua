@@ -1,5 +1,5 @@
--- Whether an entry is in the pending list of a consumer. Stands before the scripts that look first whose an
--- entry is.
+-- Whether an entry is in the pending list of a consumer. This is prepended to the scripts that first check
+-- the owner of an entry.
 
 local function owned(stream, group, consumer, entry)
   local pending = redis.call('XPENDING', stream, group, entry, entry, 1)

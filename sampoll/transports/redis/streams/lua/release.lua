@@ -1,4 +1,4 @@
--- Lets others have entries at once, the attempts uncounted; returns how many.
+-- Releases entries to other consumers at once, and does not count the attempts; returns how many.
 -- KEYS: stream, attempts. ARGV: group, consumer, how many of the entries were begun, entries, those first.
 
 local released = 0
