@@ -18,7 +18,7 @@ NOT_CHOSEN = ("opex", "overlay")
 
 @dataclass(frozen=True)
 class Setting:
-    """One field as the command line, the environment and the TOML file know it."""
+    """One setting, with its names on the command line, in the environment and in the TOML file."""
 
     section: str
     key: str
@@ -33,7 +33,7 @@ class Setting:
         return ENVIRONMENT_PREFIX + self.key.upper().replace("-", "_")
 
     def anchored(self, value: Any, directory: Path) -> Any:
-        """`value`, a path in it being relative to `directory`."""
+        """`value`; if it is a relative path, it is resolved against `directory`."""
         kinds = get_args(self.field.annotation)
         words = {word for kind in kinds for word in get_args(kind)}
         if NamedPath not in kinds or not isinstance(value, str) or value in words or not value:
@@ -42,7 +42,7 @@ class Setting:
 
     @property
     def default(self) -> str:
-        """As people write it; "" for none."""
+        """The default value as a user would write it; "" if there is none."""
         default = self.field.default
         if isinstance(default, bool):
             return str(default).lower()
@@ -60,7 +60,7 @@ class Setting:
 
     @property
     def help(self) -> str:
-        """What it means, for people; the names of plug-ins in it are those that are installed here."""
+        """The help text, in which {names} is replaced by the names of the installed plug-ins."""
         extra = self.field.json_schema_extra
         assert isinstance(extra, dict)
         groups: Any = extra["named_by"]
@@ -73,7 +73,7 @@ class Setting:
 
 
 def all_settings() -> Iterator[Setting]:
-    """Every setting there is, in the order of the help."""
+    """All settings, in the order of the help."""
     for section_name, section in Settings.model_fields.items():
         model = section.annotation
         assert isinstance(model, type)

@@ -1,6 +1,6 @@
-"""What sampoll has by name, and other packages add: entry points. None is loaded before it is asked for.
+"""Plug-ins by name: the entry points of sampoll and of other packages. None is loaded before it is requested.
 
-A package whose plug-in cannot be imported, or has a name of ours, costs itself: it is named, and passed over.
+A plug-in that cannot be imported, or has the name of one of ours, is reported and skipped; others still work.
 """
 
 import logging
@@ -24,13 +24,13 @@ class PluginBroken(Exception):
 
 
 _installed = cache(entry_points)
-"""All entry points of this environment, looked for once: every package has a file of them."""
+"""All entry points of this environment, searched once, because a file of every package is read."""
 
 
 @cache
 def plugins(group: str) -> Mapping[str, EntryPoint]:
-    """The entry points of a group by name, in the order of their names. Of several of one name ours counts,
-    else that of the package that comes first by name."""
+    """The entry points of a group by name, sorted. If several have the same name, sampoll's own is used,
+    otherwise that of the alphabetically first package."""
     found: dict[str, EntryPoint] = {}
     for point in sorted(_installed().select(group=group), key=_rank):
         found.setdefault(point.name, point)
@@ -43,7 +43,7 @@ def _rank(point: EntryPoint) -> tuple[bool, str]:
 
 @cache
 def _warn_of_others(group: str, name: str) -> None:
-    """Names the packages whose plug-in of this name is not used; once, when the name is first used."""
+    """Logs the packages whose plug-in of this name is not used; once, when the name is first used."""
     used, *others = sorted(_installed().select(group=group, name=name), key=_rank)
     for point in others:
         log.warning(
@@ -56,12 +56,12 @@ def _warn_of_others(group: str, name: str) -> None:
 
 
 def package_of(point: EntryPoint) -> str:
-    """The name of the package that brings it."""
+    """The name of the package that provides `point`."""
     return point.dist.name if point.dist is not None else "unknown"
 
 
 def load(point: EntryPoint) -> Any:
-    """What an entry point names; PluginBroken if it cannot be imported."""
+    """The object that an entry point refers to; PluginBroken if it cannot be imported."""
     _warn_of_others(point.group, point.name)
     try:
         return point.load()
@@ -73,7 +73,7 @@ def load(point: EntryPoint) -> Any:
 
 
 def load_all(group: str) -> Iterator[tuple[str, Any]]:
-    """The names of a group, and what they name; one that cannot be imported is a warning."""
+    """The names of a group, each with its object; one that cannot be imported is skipped with a warning."""
     for name, point in plugins(group).items():
         try:
             yield name, load(point)

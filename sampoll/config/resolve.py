@@ -1,4 +1,5 @@
-"""Flags over SAMPOLL_* over a TOML file over defaults: the settings in force, and where each comes from."""
+"""Resolves the settings in force, and the source of each value: flags override SAMPOLL_* variables, which
+override a TOML file, which overrides defaults."""
 
 import difflib
 import logging
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 CONFIG_VARIABLE = "SAMPOLL_CONFIG"
 CONFIG_FILE_NAME = "sampoll.toml"
 SECRETS = ("redis-password", "redis-url")
-"""Settings whose values are not shown, or not whole."""
+"""Settings whose values are hidden, completely or in part."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class _Given:
 
 
 def default_config_files() -> Sequence[Path]:
-    """Where a TOML file is looked for when none is named: the user's directory, then the system's."""
+    """Where a TOML file is searched if none is given: in the user's directory, then in the system's."""
     return (
         platformdirs.user_config_path("sampoll") / CONFIG_FILE_NAME,
         platformdirs.site_config_path("sampoll") / CONFIG_FILE_NAME,
@@ -55,8 +56,8 @@ def resolve(
     config: Path | None = None,
     defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> Resolved:
-    """The settings in force. `flags` maps keys to what was given on the command line, `defaults` to what this
-    command does where no value is given.
+    """The settings in force. `flags` maps keys to the values given on the command line, `defaults` to this
+    command's own default values.
 
     UsageError for a bad flag, ConfigurationError for a bad variable, TOML key or value; each names the place
     and what to change.
@@ -80,7 +81,7 @@ def resolve(
 
 
 def describe(resolved: Resolved) -> str:
-    """Everything in force as a TOML file, the origin of each value in a comment."""
+    """All settings in force as a TOML file, with the origin of each value in a comment."""
     lines = []
     for section_name in Settings.model_fields:
         lines.append(f"[{section_name}]")
@@ -113,7 +114,7 @@ def _config_file(environment: Mapping[str, str]) -> Path | None:
     if named := environment.get(CONFIG_VARIABLE):
         return Path(named)
     for path in default_config_files():
-        with suppress(PermissionError):  # a directory that is not ours to look into holds nothing for us
+        with suppress(PermissionError):  # a directory that we may not read counts as empty
             if path.is_file():
                 return path
     return None
@@ -146,7 +147,7 @@ def _from_toml(path: Path) -> dict[str, _Given]:
 def _unknown_key(
     path: Path, section: str | None, key: str, by_section: Mapping[str, Mapping[str, Setting]]
 ) -> str:
-    """What to say of a key that is not in `section`, or of one before every section."""
+    """The message for a key that is not known in `section`, or at the top level if `section` is None."""
     here = f"[{section}]" if section else "the top level"
     for other, settings in by_section.items():
         if key in settings:
@@ -163,7 +164,7 @@ def _unknown(path: Path, place: str, name: str, known: Sequence[str] | Mapping[s
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Those that look like settings of ours, and are none."""
+    """The variables that begin with SAMPOLL_ but are not settings."""
     known = {CONFIG_VARIABLE, *(setting.variable for setting in all_settings())}
     return [name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in known]
 

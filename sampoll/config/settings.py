@@ -1,7 +1,7 @@
-"""Settings: every one there is, in frozen sections.
+"""All settings, in frozen sections.
 
-Each field is declared once, here; the flag, the variable and the TOML key are its alias. Sections are what
-the parts get: none sees another's.
+Each field is declared once, here; its flag, its variable and its TOML key come from its alias. A component
+receives its own section, and does not see those of others.
 """
 
 import re
@@ -27,8 +27,8 @@ from sampoll.core.filenames import PAIR_SUFFIXES
 LOOPBACK = "127.0.0.1"
 
 Durability: TypeAlias = Literal["batch", "file", "off"]
-"""What is forced to the disk, and when: the filesystem once the files of a group are written, each file by
-itself, or nothing. It matters for power cuts only: a killed process loses nothing either way."""
+"""What is synced to disk: the whole filesystem after the files of a group are written, each file by itself,
+or nothing. This matters only if the power fails: a killed process loses nothing in any case."""
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 
 
@@ -59,7 +59,7 @@ def _device(name: str) -> str:
 
 
 def _address(text: str) -> str:
-    """HOST:PORT; loopback without a host."""
+    """The address as HOST:PORT; HOST is loopback if it is not given."""
     host, _, port = text.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 2**16):
         raise ValueError("must be HOST:PORT, or a port alone, which is then on loopback")
@@ -69,7 +69,7 @@ def _address(text: str) -> str:
 
 
 def _listed(value: Any) -> Any:
-    """Names as they stand in a variable, or one by one; each counts once."""
+    """Splits names at commas, given in one string or in a list of them, and removes duplicates."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
         return value
@@ -90,8 +90,8 @@ def _setting(
     is_flag: bool = True,
     named_by: Sequence[str] = (),
 ) -> Any:
-    """A field whose flag, if it is one, variable and TOML key are `key`. In its help, {names} are those of
-    the groups of plug-ins `named_by`."""
+    """A field whose flag (if `is_flag`), variable and TOML key are made from `key`. In its help, {names}
+    stands for the names of the plug-ins in the groups `named_by`."""
     extra: dict[str, Any] = {
         "metavar": metavar,
         "short": short,
@@ -102,7 +102,7 @@ def _setting(
 
 
 class _Section(BaseModel):
-    # By their names in Python too: keys of files and flags are checked before they come here.
+    # Fields can be set by their Python names too: the keys of files and flags are checked before this.
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_by_name=True)
 
 
@@ -351,7 +351,7 @@ class OutputSettings(_Section):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the formats, the overlay included."""
+        """The names of the formats, including the overlay."""
         return tuple(dict.fromkeys((*self.formats, "overlay"))) if self.overlay else self.formats
 
 
@@ -484,7 +484,7 @@ class MonitoringSettings(_Section):
 
     @property
     def http_address(self) -> tuple[str, int] | None:
-        """Host and port, if there is one."""
+        """The host and port of `http`; None if it is not set."""
         if self.http is None:
             return None
         host, _, port = self.http.rpartition(":")

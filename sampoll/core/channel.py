@@ -18,10 +18,10 @@ class _Entry(Generic[T]):
 
 
 class Channel(Generic[T]):
-    """Items in order. `put` waits while the items inside cost `capacity` or more; one item always fits.
+    """A FIFO queue. `put` waits while the queued items cost `capacity` or more; an empty queue accepts any.
 
-    A producer announces items that are on their way (`expect`); a taker that wants several waits for them.
-    Closing wakes everyone: what is inside can still be taken, nothing more can be put.
+    A producer announces upcoming items with `expect`; a consumer that asks for several items waits for them.
+    `close` wakes all waiting threads: queued items can still be taken, but no more can be put.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -33,13 +33,13 @@ class Channel(Generic[T]):
         self._changed = Condition()
 
     def expect(self, count: int) -> None:
-        """`count` more items will be put, or, if it is negative, so many fewer than was said."""
+        """Announces `count` more items; a negative `count` withdraws that many announced items."""
         with self._changed:
             self._expected += count
             self._changed.notify_all()
 
     def put(self, item: T, cost: int = 1) -> bool:
-        """True once the item is inside; False if the channel is closed."""
+        """Adds an item. Returns True once it is in the queue, False if the channel is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._cost < self._capacity)
             if self._closed:
@@ -50,8 +50,8 @@ class Channel(Generic[T]):
             return True
 
     def offer(self, item: T, cost: int = 1) -> bool:
-        """Like `put`, without waiting: False if the item would cost more than there is room for, unless it is
-        the only one."""
+        """Like `put`, but does not wait: returns False if the total cost would exceed `capacity`, unless the
+        queue is empty."""
         with self._changed:
             if self._entries and self._cost + cost > self._capacity:
                 return False
@@ -60,15 +60,15 @@ class Channel(Generic[T]):
     def take(
         self, at_most: int = 1, max_wait_seconds: float = 0.0, timeout_seconds: float | None = None
     ) -> list[T]:
-        """The next items: waits for the first; empty once closed and drained, or when none has come within
-        `timeout_seconds`.
+        """Removes and returns the next items; waits for the first one. The list is empty once the channel is
+        closed and drained, or if no item arrives within `timeout_seconds`.
 
-        For more it waits until there are `at_most`, the channel is full, none is expected, or the first has
-        waited for `max_wait_seconds`.
+        Then waits for more items until there are `at_most`, the channel is full or closed, no more are
+        expected, or the first item has waited for `max_wait_seconds`.
         """
         with self._changed:
             while True:
-                # Again after each wait: another taker may have been faster.
+                # Checked again after each wait: another consumer may have taken the items.
                 if not self._changed.wait_for(lambda: self._entries or self._closed, timeout_seconds):
                     return []
                 if self._is_worth_taking(at_most):
@@ -89,7 +89,7 @@ class Channel(Generic[T]):
         return inside >= at_most or is_full or self._closed or self._expected <= inside
 
     def drain(self) -> Iterator[T]:
-        """Takes what is inside, one by one, once the channel is closed."""
+        """Takes items one by one until the channel is closed and empty."""
         while taken := self.take():
             yield from taken
 
@@ -98,7 +98,7 @@ class Channel(Generic[T]):
 
     @property
     def cost(self) -> int:
-        """Of what is inside, all together."""
+        """The total cost of the queued items."""
         return self._cost
 
     @property

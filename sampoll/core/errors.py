@@ -2,7 +2,7 @@
 
 ::
 
-    SampollError                   70  our bug, unless a class below says otherwise
+    SampollError                   70  a bug in sampoll, unless a class below says otherwise
     ├── UsageError                  2  the command line
     ├── InputUnavailable           66  no input directory
     ├── ModelUnavailable           69  model, checkpoint or device
@@ -11,9 +11,9 @@
     ├── StorageTrouble             74  reading or writing failed: disk full, read-only, I/O error
     ├── Interrupted                   75  stopped before everything was done; run it again
     │   └── Fenced                     another process took over the jobs of this one
-    ├── PermissionRefused          77  the operating system says no
+    ├── PermissionRefused          77  the operating system denied access
     ├── ConfigurationError         78  settings, or directories that cannot go together
-    └── JobError                    1  one job failed; the others go on
+    └── JobError                    1  one job failed; the others continue
         ├── BadRequest
         ├── BadImage
         ├── BadPrompt
@@ -25,11 +25,11 @@
         ├── Overloaded
         ├── Stopped
         ├── CrashedRepeatedly
-        └── TransientJobError          worth another try, after a while
+        └── TransientJobError          the job is retried later
             ├── OutOfMemory
             └── UnreadableInput
 
-The codes are those of BSD's sysexits.h where it has one. A message tells its reader what to change.
+The codes are those of BSD's sysexits.h where it has one. Each message tells the user what to change.
 """
 
 import errno
@@ -76,7 +76,7 @@ class Interrupted(SampollError):
 
 
 class Fenced(Interrupted):
-    """This process was silent for so long that another one has taken its jobs."""
+    """Another process took over the jobs of this one, because its heartbeats had stopped for too long."""
 
 
 class PermissionRefused(SampollError):
@@ -88,9 +88,9 @@ class ConfigurationError(SampollError):
 
 
 class JobError(SampollError):
-    """One job cannot be done. `code` is the stable name that NAME.error.json carries.
+    """One job failed. `code` is the stable name of the error, which NAME.error.json contains.
 
-    `file` is the name of the file at fault and `field` the path inside it, where there is one.
+    `file` is the name of the file that caused it, and `field` the path of the field in that file, if known.
     """
 
     exit_code = 1
@@ -147,7 +147,7 @@ class CrashedRepeatedly(JobError):
 
 
 class TransientJobError(JobError):
-    """Worth another try: the job is deferred until its attempts are spent."""
+    """A temporary error: the job is retried later, until its attempts are used up."""
 
     code = "transient"
 
@@ -162,8 +162,8 @@ class UnreadableInput(TransientJobError):
 
 @contextmanager
 def translated_os_errors(doing: str, path: str | PathLike[str]) -> Iterator[None]:
-    """Raises StorageTrouble or PermissionRefused for any OSError inside; the message names `doing`, `path`
-    and the file at fault, where the error knows it."""
+    """Raises StorageTrouble or PermissionRefused for any OSError inside; the message contains `doing`, `path`
+    and the file that caused the error, if the OSError names it."""
     try:
         yield
     except OSError as error:

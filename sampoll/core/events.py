@@ -1,7 +1,7 @@
-"""What happens to a service and its jobs. An event is a value, emitted once something has happened for good;
-the log, the summary, the metrics and so on are listeners, and none of them knows another.
+"""Events of a service and its jobs. An event is a value, emitted once something has definitely happened; the
+log, the summary, the metrics and so on are listeners, which are independent of each other.
 
-Events come from several threads.
+Events are emitted from several threads.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from sampoll.core.results import NO_SUMMARY, ModelInfo, ResultSummary
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How many jobs wait, by why they wait; and for how long the oldest of the ready ones has been there."""
+    """The number of waiting jobs by the reason why they wait, and the age of the oldest ready job."""
 
     ready: int = 0
     settling: int = 0
@@ -24,7 +24,7 @@ class Backlog:
     oldest_ready_seconds: float = 0.0
 
 
-# What happens to the service
+# Events of the service
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class WatchChecked:
-    """Whether the operating system's events of new files arrive."""
+    """The file watch was checked: `is_up` if the operating system's events for new files arrive."""
 
     is_up: bool
 
@@ -65,32 +65,32 @@ class WatchOverflowed:
 
 @dataclass(frozen=True, slots=True)
 class InputScanned:
-    """The input was looked through."""
+    """The input was scanned."""
 
     backlog: Backlog
 
 
 @dataclass(frozen=True, slots=True)
 class BatchDone:
-    """So many images went through the model at once; the embeddings of `known` were there already."""
+    """The model processed a batch of `images` images; the embeddings of `known` of them were cached."""
 
     images: int
     known: int
 
 
-# What happens to a job. `name` is what its sender called it.
+# Events of a job. `name` is the name that its sender gave it.
 
 
 @dataclass(frozen=True, slots=True)
 class JobStarted:
-    """`submission` is about to be tried."""
+    """The next attempt at `submission` is about to start."""
 
     submission: Submission
 
 
 @dataclass(frozen=True, slots=True)
 class JobDone:
-    """The result is published as `result`, the path of its files below the output without their suffixes."""
+    """The result is published; `result` is the path of its files below the output, without their suffixes."""
 
     name: str
     job_id: str
@@ -100,7 +100,7 @@ class JobDone:
 
 @dataclass(frozen=True, slots=True)
 class JobSkipped:
-    """The job was done before: its result is published as `result`."""
+    """The job was skipped, because its result is already published as `result`."""
 
     name: str
     job_id: str
@@ -110,7 +110,7 @@ class JobSkipped:
 
 @dataclass(frozen=True, slots=True)
 class JobFailed:
-    """The job failed for good."""
+    """The job failed and will not be retried."""
 
     name: str
     job_id: str
@@ -119,7 +119,7 @@ class JobFailed:
 
 @dataclass(frozen=True, slots=True)
 class JobDeferred:
-    """The job will be tried again in about `delay_seconds`."""
+    """The job failed and will be retried in about `delay_seconds`."""
 
     name: str
     job_id: str
@@ -134,7 +134,7 @@ JobEvent: TypeAlias = JobStarted | JobDone | JobSkipped | JobFailed | JobDeferre
 Event: TypeAlias = ServiceEvent | JobEvent
 
 Listener: TypeAlias = Callable[[Event], None]
-"""Is called with each event; it passes over those that it does not need."""
+"""A callback that receives each event, and ignores those that it does not need."""
 
 
 def ignore_events(event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Jobs that have failed for good, in the same shape wherever they are kept."""
+"""Jobs that failed permanently, in the same form whether a directory or a Redis stream keeps them."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -9,8 +9,8 @@ from typing import Protocol, TypeVar
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One error that a job met. `at` is wall time in seconds since the epoch, for people only; `sha256` has
-    the digests of the files by name, if the failure was final."""
+    """One error of a job. `at` is wall-clock time in seconds since the epoch, for display only; `sha256` maps
+    file names to digests, if the failure was final."""
 
     code: str
     message: str
@@ -21,14 +21,14 @@ class Failure:
 
     @property
     def local_time(self) -> str:
-        """`at` as people read it."""
+        """`at` as a local date and time."""
         return datetime.fromtimestamp(self.at).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A job that has failed for good. `name` is what its sender called it, as people may see it; `failures`
-    are in order, the last one being final."""
+    """A job that failed permanently. `name` is the name that its sender gave it, made printable; `failures`
+    are in order, and the last one is final."""
 
     name: str
     job_id: str
@@ -43,7 +43,7 @@ class FailedJob:
 @dataclass(frozen=True, slots=True)
 class KeptFile:
     """A file of a failed job: where it is kept, its size in bytes, and whether it has changed since the job
-    failed, None where that is not known."""
+    failed (None if unknown)."""
 
     place: str
     size: int
@@ -58,22 +58,22 @@ class FailedJobs(Protocol[J]):
 
     @property
     def retried_by(self) -> str:
-        """Who tries again what is put back: for people."""
+        """The process that will retry returned jobs, as text for messages."""
 
     def jobs(self) -> Iterator[J]:
-        """All of them."""
+        """All failed jobs."""
 
     def place_of(self, job: J) -> str:
-        """Where one is kept: for people."""
+        """Where the job is kept, as text for messages."""
 
     def identity_of(self, job: J) -> Mapping[str, object]:
-        """What finds one again: for programs, as JSON has it."""
+        """The identifiers of the job for programs, as JSON values."""
 
     def files_of(self, job: J) -> Iterator[KeptFile]:
-        """What is kept of one."""
+        """The files that are kept for the job."""
 
     def retry(self, job: J) -> bool:
-        """Puts one back to be tried again, with its history; False if another process has taken it."""
+        """Schedules the job for a retry and keeps its history; False if another process has taken it."""
 
     def purge(self, job: J) -> int:
-        """Deletes one for good; the number of bytes that it took."""
+        """Deletes the job permanently; returns its size in bytes."""

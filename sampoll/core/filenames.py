@@ -1,4 +1,4 @@
-"""Which names of files count, and what they say."""
+"""Rules for file names: which ones can belong to a pair, which are ignored, and which name a result gets."""
 
 import hashlib
 import os
@@ -18,16 +18,16 @@ _IGNORED_SUFFIXES = (".tmp", ".part", ".filepart", ".crdownload")
 _IGNORED_FOLDERS = frozenset(
     {"@eaDir", "@Recycle", "#recycle", "$RECYCLE.BIN", "lost+found", "__MACOSX", "System Volume Information"}
 )
-"""What storage and other systems keep among people's files."""
+"""Folders that storage devices and operating systems create among the users' files."""
 
 
 def is_ignored(name: str) -> bool:
-    """Hidden files, and what copying programs write before they rename."""
+    """Whether it is a hidden file, or the temporary file of a copying program that renames it at the end."""
     return name.startswith(_IGNORED_PREFIXES) or name.lower().endswith(_IGNORED_SUFFIXES)
 
 
 def takes_part(name: str, suffixes: Collection[str], ready_suffix: str | None) -> bool:
-    """Whether a file of this name can belong to a pair, be it as the marker that says that it is complete."""
+    """Whether this file can belong to a pair: it has one of `suffixes`, or marks a pair as complete."""
     return not is_ignored(name) and (split_name(name)[1] in suffixes or is_marker(name, ready_suffix))
 
 
@@ -36,7 +36,7 @@ def is_marker(name: str, ready_suffix: str | None) -> bool:
 
 
 def is_searched(folder: str) -> bool:
-    """Whether a folder inside the input, given relative to it, can hold pairs."""
+    """Whether a folder of the input, given by its relative path, is searched for pairs."""
     name = folder.rpartition("/")[2]
     return folder not in (DONE, FAILED) and not is_ignored(name) and name not in _IGNORED_FOLDERS
 

@@ -1,7 +1,7 @@
-"""What goes in: submissions as they arrive, and jobs once they are decoded and checked.
+"""Inputs: submissions as received, and jobs after decoding and validation.
 
-The values of a prompt are declared here once: prompt files are validated against these very classes. The
-`metadata` of a field are the bounds of what may be sent, and its description, as JSON Schema knows them.
+The classes here are the only declaration of a prompt: prompt files are validated against them. The `metadata`
+of a field holds its allowed values and its description, for validation and for the JSON Schema.
 """
 
 import math
@@ -15,7 +15,7 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 """Shape (H, W, 3), RGB, uint8 0..255, C-contiguous."""
 
 Exif: TypeAlias = Literal["apply", "ignore"]
-"""Whether an image is turned as its EXIF orientation says before anything else happens to it."""
+"""Whether the EXIF orientation of an image is applied before all other processing."""
 
 DEFAULT_LABEL = "object"
 
@@ -66,8 +66,8 @@ LOW_RES_SIDE = 256
 """Rows, and columns, of a mask prompt."""
 
 LowResLogits: TypeAlias = NDArray[np.float32]
-"""Shape (256, 256), float32: above 0 on the object. It covers the square of the image's longer side, as SAM
-sees it: the image at the top left, what is left over below or to the right of it."""
+"""Shape (256, 256), float32: above 0 on the object. It covers a square with the image's longer side, as SAM
+pads images: the image is at the top left, and the padding below it or to the right of it."""
 
 
 class LowResMask:
@@ -162,10 +162,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One pair as it came, undecoded.
+    """One pair as received, not yet decoded.
 
-    `name` is the stem that results carry; `image_name` and `prompt_name` are for messages. An `alone`
-    submission was in flight when a process died: it must run with nothing else in flight.
+    `name` is the stem of the result's files; `image_name` and `prompt_name` are for messages. `alone` is set
+    if the submission was in flight when a process died: it must then run with nothing else in flight.
     """
 
     id: str
@@ -180,8 +180,8 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class KnownImage:
-    """What is left of an image that was embedded before: its size (H, W), upright, and its embedding, which
-    only its segmenter understands."""
+    """An image that was embedded before, without its pixels: its size (H, W), upright, and its embedding,
+    which only its segmenter can use."""
 
     size: tuple[int, int]
     embedding: Any = field(repr=False)
@@ -189,7 +189,7 @@ class KnownImage:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A submission whose image is decoded, or known, and fits its prompts."""
+    """A validated submission: its image is decoded, or its embedding is cached, and fits its prompts."""
 
     id: str
     name: str

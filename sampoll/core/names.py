@@ -1,15 +1,15 @@
-"""Names of files and servers as people may safely see them."""
+"""Makes names of files and servers safe to display, and builds the paths of results."""
 
 from urllib.parse import urlsplit
 
 RECORD_SUFFIX = ".json"
-"""Of the file that commits a result: NAME.json."""
+"""Suffix of the record, NAME.json, which commits a result."""
 
 
 def printable(text: str) -> str:
-    r"""`text` with control and direction characters, and bytes that are no UTF-8, as \x, \u escapes.
+    r"""`text` with control and direction characters, and bytes that are not UTF-8, as \x and \u escapes.
 
-    What comes out is one line of valid Unicode, whatever a file is called.
+    The result is one line of valid Unicode for any file name.
     """
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
 
@@ -24,21 +24,21 @@ def base_name(path: str) -> str:
 
 
 def result_path(name: str, suffix: str) -> str:
-    """Where a result's file lies below the output: `name` is the result's own path, and a suffix may begin
+    """The path of a result's file below the output: `name` is the result's own path, and a suffix may begin
     with a folder: ("sub/cat", ".png") -> "sub/cat.png", ("sub/cat", "png8/.png") -> "png8/sub/cat.png"."""
     folder, slash, ending = suffix.rpartition("/")
     return f"{folder}{slash}{name}{ending}"
 
 
 def kept_image(name: str, image_file: str) -> str:
-    """Where the image of a result lies below the directory for finished inputs, which are kept under the
-    names of their results: ("sub/cat~2", "cat.JPG") -> "sub/cat~2.JPG"."""
+    """The path of a result's image below the directory of finished inputs, which get the names of their
+    results: ("sub/cat~2", "cat.JPG") -> "sub/cat~2.JPG"."""
     dot = image_file.rfind(".")
     return name + image_file[dot:] if dot > 0 else name
 
 
 def result_suffix(path: str, name: str) -> str | None:
-    """The suffix of a path that `result_path` has made; None if it is not one of `name`."""
+    """The inverse of `result_path`: the suffix of `path`; None if it is not a file of the result `name`."""
     folder, slash, rest = path.partition("/")
     for before, after in (("", path), (folder + slash, rest)):
         ending = after.removeprefix(name)

@@ -1,4 +1,4 @@
-"""The seams: what a segmenter, a transport and a format owe. The contract tests check these sentences."""
+"""Protocols: what each segmenter, transport and format must guarantee. The contract tests check it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,49 +14,49 @@ from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentati
 E = TypeVar("E")
 
 STOP_POLL_SECONDS = 0.2
-"""A transport that waits looks at its `stop` this often, at the least."""
+"""A waiting transport checks its `stop` event at least this often."""
 
 
 class Segmenter(Protocol[E]):
     """Turns images into embeddings once, and embeddings with prompts into masks.
 
-    E is the model's own embedding, opaque to everyone else. Nothing is kept between calls, and the same
-    calls give the same masks. A JobError raised here is that job's fault, ModelUnavailable ends the
-    process with nothing lost, and any other exception fails the job that it still happens to alone. One
-    whose `info.device` is a CUDA device is called by two threads at a time.
+    E is the type of the model's embeddings, opaque to all other code. A segmenter keeps no state between
+    calls, and the same calls give the same masks. A JobError means that a job caused it, ModelUnavailable
+    ends the process without losing jobs, and any other exception fails each job that still raises it when
+    run alone. If `info.device` is a CUDA device, two threads call the segmenter at the same time.
     """
 
     @property
     def info(self) -> ModelInfo: ...
 
     def embed(self, images: Sequence[RgbImage]) -> list[E]:
-        """One embedding an image, in the same order."""
+        """One embedding per image, in the same order."""
 
     def decode(self, work: Sequence[tuple[E, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        """Per image, per prompt, its masks, each of the image's size; an empty mask is a valid answer. A
-        BadPrompt for a kind of prompt that this model does not know."""
+        """The masks of each prompt of each image, all of the image's size; an empty mask is valid. Raises
+        BadPrompt for a kind of prompt that this model does not support."""
 
 
 @runtime_checkable
 class CacheableSegmenter(Segmenter[E], Protocol[E]):
-    """A segmenter whose embeddings cost so much that they are worth keeping."""
+    """A segmenter whose embeddings are expensive enough to be cached."""
 
     @property
     def embedding_key(self) -> str:
-        """What an embedding depends on besides the image: weights, precision, preprocessing. A file name."""
+        """A file name that identifies the weights, precision and preprocessing that embeddings depend on."""
 
     @property
     def embedding_bytes(self) -> int:
-        """What one embedding takes in memory."""
+        """The memory that one embedding takes."""
 
     def image_size(self, embedding: E) -> tuple[int, int]:
-        """(H, W) of its image."""
+        """(H, W) of the image of `embedding`."""
 
     def packed(self, embedding: E) -> Mapping[str, NDArray[Any]]:
-        """All of an embedding as arrays in host memory."""
+        """The complete embedding as arrays in host memory."""
 
     def unpacked(self, arrays: Mapping[str, NDArray[Any]]) -> E:
-        """The same embedding again; ValueError or KeyError for arrays that are none."""
+        """The inverse of `packed`; ValueError or KeyError if the arrays are not an embedding."""
 
 
 class Transport(Protocol):
@@ -66,50 +66,50 @@ class Transport(Protocol):
     """
 
     def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
-        """Submissions in first-seen order, in groups of what is there; one that must run alone is a group.
-        Ends soon after `stop` is set; a one-shot transport also ends when nothing is left that this run could
-        still do, retries of what it handed out included."""
+        """Yields submissions in first-seen order, in groups of those available; one that must run alone is
+        its own group. Ends soon after `stop` is set; a one-shot transport also ends when this run has nothing
+        left to do, including retries of the submissions that it yielded."""
 
     def begin(self, submissions: Sequence[Submission]) -> None:
-        """Durably notes that these are about to be tried: called before anything looks at their content."""
+        """Durably records that these are about to be tried; called before their content is decoded."""
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
         """The name under which files of these suffixes will be published: the submission's own, or a
-        version of it where that is taken. The same submission gets the same name ever after."""
+        version of it if that is taken. Later calls for the same submission return the same name."""
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
-        """Publishes the artifacts of each submission, the last one last: once it is there, all of them are.
-        Then the submission is done and never comes again."""
+        """Publishes the artifacts of each submission, and the last artifact after all others: if it exists,
+        all of them do. The submission is then done and is never yielded again."""
 
     def reject(self, submission: Submission, error: JobError) -> None:
-        """Fails the submission for good and tells its sender why; after a TransientJobError it comes
-        again later instead, until its attempts are spent."""
+        """Fails the submission permanently and reports the error to its sender; after a TransientJobError
+        it is retried later instead, until its attempts are used up."""
 
     def close(self) -> None:
-        """Hands back, uncharged, every submission that was neither delivered nor rejected; where there is no
-        place for them, tells their senders."""
+        """Returns every submission that was neither delivered nor rejected to its source, without counting an
+        attempt; where that is impossible, informs the senders instead."""
 
 
 class Results(Protocol):
-    """Committed results, in the order of their names; they can be gone through several times."""
+    """Committed results, sorted by name; they can be iterated several times."""
 
     @property
     def labels(self) -> Sequence[str]:
-        """All labels of their prompts, sorted."""
+        """All labels in the results' prompts, sorted."""
 
     def __iter__(self) -> Iterator[Segmentation]: ...
 
 
 class DatasetFormat(Protocol):
-    """Makes files about many results, after the event."""
+    """Writes files about many results, after these are committed."""
 
     @property
     def folder(self) -> str:
-        """The folder below the output that is all its own."""
+        """The folder below the output that only this format uses."""
 
     def write(self, results: Results, directory: Path) -> None:
-        """Writes the files of `results` into `directory`, over those of an earlier call; each file is there
-        whole, or as it was before."""
+        """Writes the files of `results` into `directory`, and replaces those of an earlier call; each file
+        is replaced atomically."""
 
 
 class Format(Protocol):
@@ -119,5 +119,5 @@ class Format(Protocol):
         """The suffixes of what `render` will return, in order."""
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
-        """The files of this segmentation, `segmentation.name` being their path without the suffix. `earlier`
-        is what the formats before this one rendered."""
+        """The files of this segmentation; `segmentation.name` is their path without the suffix. `earlier`
+        holds the files that the formats before this one rendered."""

@@ -1,4 +1,4 @@
-"""What comes out: masks, the segmentation they belong to, and finished files in bytes."""
+"""Outputs: masks, the segmentation that they belong to, and finished files as bytes."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ BoolMask: TypeAlias = NDArray[np.bool_]
 """Shape (H, W), bool, True on the object."""
 
 PackedMask: TypeAlias = NDArray[np.uint8]
-"""Shape (H, ceil(W / 8)), uint8: eight pixels a byte, the leftmost in the highest bit, rows padded with 0."""
+"""Shape (H, ceil(W / 8)), uint8: 8 pixels per byte, the leftmost in the highest bit, rows padded with 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class PixelBox:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """One object's pixels, eight to a byte.
+    """The pixels of one object, eight per byte.
 
     `size` is (H, W); `box` is None for an empty mask. `score` is the model's own estimate of quality: for
     SAM the predicted IoU, which can lie a little outside 0..1.
@@ -65,7 +65,7 @@ class Mask:
 
     @property
     def area(self) -> int:
-        """How many pixels it has."""
+        """The number of pixels on the object."""
         return int(np.count_nonzero(np.unpackbits(self.packed)))
 
     def pixels(self) -> BoolMask:
@@ -73,7 +73,7 @@ class Mask:
         return np.unpackbits(self.packed, axis=1, count=self.size[1]).view(np.bool_)
 
     def pixels_in(self, box: PixelBox) -> BoolMask:
-        """The part of it inside `box`, unpacked."""
+        """The part of the mask inside `box`, unpacked."""
         some = self.packed[box.top : box.bottom + 1, box.left // 8 : box.right // 8 + 1]
         unneeded = box.left % 8
         bits = np.unpackbits(some, axis=1)[:, unneeded : unneeded + box.right - box.left + 1]
@@ -90,8 +90,8 @@ def _box_around_bits(packed: PackedMask) -> PixelBox | None:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model made a mask: its name, where it ran, and, if it has weights, their sha256, the precision
-    in which it computed, and the engine that did."""
+    """The model that made a mask: its name, the device on which it ran, and, if it has weights, their sha256
+    and the precision and the engine of the computation."""
 
     name: str
     device: str = "cpu"
@@ -104,9 +104,9 @@ class ModelInfo:
 class Segmentation:
     """The masks of one job: `masks[k]` are those of `prompts[k]`.
 
-    `name` is the result's path below the output, without a suffix, `image_file` the name of the image as it
-    came, and `image` its content. `size` is the image's (H, W); `seconds` maps a stage to what it took, a
-    batch's stages divided by its images.
+    `name` is the result's path below the output, without a suffix, `image_file` the original name of the
+    image file, and `image` its content. `size` is the image's (H, W); `seconds` maps a stage to its duration,
+    which, for the stages of a batch, is divided by the number of images.
     """
 
     job_id: str
@@ -136,15 +136,15 @@ class Artifact:
 
 
 RECORDED_STAGES = ("image_decoding", "embedding", "mask_decoding")
-"""The stages that a record can tell the seconds of; it is rendered before the others have ended."""
+"""The stages whose durations a record contains; it is rendered before the other stages have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultSummary:
-    """What there is to say of a result without its pixels.
+    """A summary of a result, without its pixels.
 
-    `suffixes` are those of its files, except the record; `seconds` maps a stage to what it took; `scores[k]`
-    are those of the masks of prompt k.
+    `suffixes` are those of its files, except the record; `seconds` maps a stage to its duration; `scores[k]`
+    are the scores of the masks of prompt k.
     """
 
     suffixes: tuple[str, ...] = ()
@@ -157,7 +157,7 @@ class ResultSummary:
         return sum(map(len, self.scores))
 
     def published_in(self, seconds: float) -> Self:
-        """The same, with what publishing took."""
+        """A copy to which the duration of publishing is added."""
         return replace(self, seconds={**self.seconds, "publishing": seconds})
 
 

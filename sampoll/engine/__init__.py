@@ -1,1 +1,1 @@
-"""Submissions through a model, in threads: decode, embed, decode masks, clean, render."""
+"""Processes submissions with a model, in threads: decode, embed, decode masks, clean, render."""

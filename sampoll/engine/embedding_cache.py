@@ -25,10 +25,10 @@ SUFFIX = ".safetensors"
 
 
 class EmbeddingCache(Generic[E]):
-    """Embeddings by the sha256 of the image file: the last used in memory, all of them in `directory`, if
-    there is one. Threads may call it at the same time.
+    """Embeddings by the sha256 of the image file: the most recently used ones in memory, and all of them in
+    `directory`, if it is given. Thread-safe.
 
-    What is in a file is believed only as far as its checksum goes; without it, the image is embedded again.
+    A file is used only if its checksum is correct; otherwise the image is embedded again.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class EmbeddingCache(Generic[E]):
         return embedding
 
     def known(self, image_sha256: str) -> KnownImage | None:
-        """The same as a job takes it."""
+        """Like `get`, but returns a KnownImage, which a job can have as its image."""
         embedding = self.get(image_sha256)
         return None if embedding is None else KnownImage(self._segmenter.image_size(embedding), embedding)
 
     def put(self, image_sha256: str, embedding: E) -> None:
-        """Keeps an embedding that is finished: no device still works on it."""
+        """Adds an embedding, whose computation on the device must be finished."""
         self._keep(image_sha256, embedding)
         if self._directory is not None:
             self._write(self._path(image_sha256), embedding)
@@ -97,7 +97,7 @@ class EmbeddingCache(Generic[E]):
             return None
 
     def _write(self, path: Path, embedding: E) -> None:
-        # safetensors writes memory as it lies.
+        # safetensors writes the memory of an array as it is, so it must be contiguous.
         packed = self._segmenter.packed(embedding).items()
         arrays = {name: np.ascontiguousarray(array) for name, array in packed}
         try:

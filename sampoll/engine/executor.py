@@ -1,4 +1,4 @@
-"""Batches of jobs through a segmenter: one outcome for each, whatever one of them does."""
+"""Runs batches of jobs through a segmenter: each job gets an outcome, even if another one fails."""
 
 import logging
 import time
@@ -18,13 +18,13 @@ Outcome: TypeAlias = Segmentation | JobError
 
 
 GOOD_BATCHES = 32
-"""After so many batches without running out of memory, twice as many images are tried again."""
+"""After so many batches without running out of memory, a reduced batch size is doubled."""
 
 
 class Executor:
-    """Runs batches through `segmenter`; a batch that fails is halved until the culprit stands alone.
+    """Runs batches through `segmenter`; a batch that fails is halved until the failing job is isolated.
 
-    Once a batch was too large for the memory, `limit` is smaller than `batch_size`, for a while.
+    After a batch was too large for the memory, `limit` is temporarily smaller than `batch_size`.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Executor:
         embeddings: EmbeddingCache[Any] | None = None,
         emit: Listener = ignore_events,
     ) -> None:
-        """Looks for an image's embedding in `embeddings` first, and puts new ones there."""
+        """`embeddings` is a cache that is searched before an image is embedded, and filled afterwards."""
         self.segmenter = segmenter
         self._emit = emit
         self._embeddings = embeddings
@@ -42,7 +42,7 @@ class Executor:
         self._good_batches = 0
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """One outcome a job, in order. Raises only what no job is to blame for (ModelUnavailable)."""
+        """One outcome per job, in order. Raises only errors that no job has caused (ModelUnavailable)."""
         outcomes = self._tried(jobs)
         if not isinstance(outcomes, JobError):
             self._grow()
@@ -56,7 +56,7 @@ class Executor:
         return self.run(jobs[:half]) + self.run(jobs[half:])
 
     def _tried(self, jobs: Sequence[Job]) -> list[Outcome] | JobError:
-        """The outcomes; or what was wrong with the batch."""
+        """The outcomes, or the error of the batch."""
         try:
             return list(self._segment(jobs))
         except JobError as error:
@@ -72,7 +72,7 @@ class Executor:
         if len(jobs) == 1:
             log.debug("%s: %s", jobs[0].name, failure, exc_info=failure.__cause__)
         else:
-            # Tracebacks hold the failed batch's tensors, whose room its halves need.
+            # Tracebacks keep references to the failed batch's tensors, whose memory its halves need.
             failure.__traceback__ = failure.__cause__ = failure.__context__ = None
         return failure
 
@@ -113,7 +113,7 @@ class Executor:
             if isinstance(job.image, KnownImage):
                 known[job.image_sha256] = job.image.embedding
             elif self._embeddings is not None:
-                # It may have come since the image was decoded.
+                # The embedding may have been cached since the image was decoded.
                 embedding = self._embeddings.get(job.image_sha256)
                 if embedding is not None:
                     known[job.image_sha256] = embedding

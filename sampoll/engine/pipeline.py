@@ -1,12 +1,12 @@
 """reader -> loaders -> executor -> writer: submissions in, artifacts out, until there are no more or
 `stop` is set.
 
-The reader takes submissions and has a pool of loaders decode them; the collector hands on what they made, in
-order. Executors, the first in the caller's thread, run batches. The writer has a pool render the results, and
-delivers.
+The reader takes submissions and passes them to a pool of loaders, which decode them; the collector passes the
+jobs on, in order. Executors, the first in the caller's thread, run batches. The writer has a pool render the
+results, and delivers them.
 
-Whatever one stage raises closes all channels, so that the others come to rest, and is raised again from
-`run`; the transport then hands back what was in flight when it is closed.
+An exception in one stage closes all channels, so that the other stages end, and is raised again from `run`;
+the transport's `close` then returns the submissions in flight to their source.
 """
 
 import logging
@@ -39,27 +39,27 @@ Decode: TypeAlias = Callable[[Submission], Job]
 Queues: TypeAlias = dict[str, Channel[Any]]
 
 DECODED_BYTES = 512 * 2**20
-"""Decoded images that may wait for the executor; one always may."""
+"""Limit for the decoded images that wait for the executor; one image of any size is always allowed."""
 KNOWN_IMAGE_BYTES = 4 * 2**20
-"""What an image that was not decoded counts there: the embedding, about."""
+"""What an image with a cached embedding counts towards DECODED_BYTES: about the size of the embedding."""
 LOADING_BYTES = 256 * 2**20
-"""Images that may be with the loaders, by what they may take once they are decoded."""
+"""Limit for the images at the loaders, by their estimated size after decoding."""
 LOADS_PER_THREAD = 2
-"""How many they may be, for each loader."""
+"""Limit for the number of images at the loaders, per loader thread."""
 COMPRESSION = 10
-"""How many times larger a photograph is once it is decoded, about."""
+"""The size of a decoded photograph divided by that of its file, approximately."""
 MAX_IO_THREADS = 8
 OUTCOMES = 64
-"""Outcomes that may wait for the writer."""
+"""Limit for the number of outcomes that wait for the writer."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """Moves every submission of `transport` to a delivery or a rejection.
+    """Processes every submission of `transport` until it is delivered or rejected.
 
-    A batch forms at `batch_size` images, once the first of them has waited for `max_wait_seconds`, or when
-    nothing else is on its way. `io_threads` decode images, and as many render results. With several
-    `executors`, so many batches are with the segmenter at once, and they may end in another order.
+    A batch starts when it has `batch_size` images, when the first of them has waited for `max_wait_seconds`,
+    or when no more are expected. `io_threads` threads decode images, and as many render results. With several
+    `executors`, that many batches run in the segmenter at once, and they may finish in another order.
     """
 
     transport: Transport
@@ -74,26 +74,27 @@ class Service:
     embeddings: EmbeddingCache[Any] | None = None
     emit: Listener = ignore_events
     queues: Queues = field(default_factory=dict)
-    """What waits between the stages, while it runs."""
+    """The channels between the stages, by name; set by `run`."""
 
     def run(self, stop: Event) -> None:
-        """Returns when the transport has no more; after `stop`, when the running batch is delivered."""
+        """Returns when the transport has no more submissions, or, after `stop`, when the batch that
+        is running has been delivered."""
         _Run(self, stop).run()
 
 
 def default_io_threads() -> int:
-    """Half the cores: the other half is the model's, or the system's."""
+    """Half the cores, at most MAX_IO_THREADS; the other half is left to the model or the system."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(MAX_IO_THREADS, cores // 2))
 
 
 def executors_on(device: str) -> int:
-    """While the results of one batch are on their way from a CUDA device, it computes the next one."""
+    """Two on CUDA, so that the device computes the next batch while the results of one are transferred."""
     return 2 if device.startswith("cuda") else 1
 
 
 class _Run:
-    """One call of Service.run: its channels, its threads, and the first thing that went wrong."""
+    """One call of Service.run: its channels, its threads, and the first exception of a stage."""
 
     def __init__(self, service: Service, stop: Event) -> None:
         self._service = service
@@ -133,7 +134,7 @@ class _Run:
             raise self._trouble
 
     def _guarded(self, stage: Callable[[], None], downstream: Channel[Any] | None = None) -> None:
-        """Runs a stage; closes what it alone feeds, or everything if it raised."""
+        """Runs a stage, then closes `downstream`; if the stage raised, closes all channels."""
         try:
             stage()
         except BaseException as error:  # noqa: BLE001  raised again by run(), in the caller's thread
@@ -222,7 +223,7 @@ class _Run:
         return Delivery(submission, artifacts, ResultSummary(suffixes, seconds, scores))
 
     def _named(self, submission: Submission, outcome: Outcome) -> Segmentation:
-        """The outcome under the name that its files will have; raises the JobError that it is."""
+        """The segmentation under the name that its files will have; raises `outcome` if it is a JobError."""
         if isinstance(outcome, JobError):
             raise outcome
         suffixes = [suffix for form in self._service.formats for suffix in form.suffixes(outcome)]
@@ -241,7 +242,7 @@ def _pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
 
 
 class _InFlight:
-    """How many submissions were begun and have no outcome yet."""
+    """The number of submissions that were begun and are neither delivered nor rejected yet."""
 
     def __init__(self) -> None:
         self._count = 0

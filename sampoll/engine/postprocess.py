@@ -13,20 +13,19 @@ from sampoll.config.settings import MaskSettings
 from sampoll.core.results import BoolMask, Mask, PixelBox, Segmentation
 
 EIGHT, FOUR = 8, 4
-"""Pixels of an object hang together over corners too; those of a hole only over edges."""
+"""Connectivity: pixels of an object are connected at edges and corners, those of a hole only at edges."""
 
 Parts: TypeAlias = NDArray[Any]
 """Shape (N, 5): left, top, width, height and area of N connected parts, as OpenCV lists them."""
 
 
 def clean(segmentation: Segmentation, settings: MaskSettings) -> Segmentation:
-    """The same segmentation with clean masks; as many, though some may be empty now.
+    """The same segmentation with cleaned masks; their number is unchanged, but some may become empty.
 
-    In this order, areas being numbers of pixels, sizes widths and heights: holes of less than
-    `fill_holes_area` are filled. Connected parts of less than `remove_islands_area` are dropped, but never
-    the largest one. Parts narrower or lower than `min_object_size`, or wider or higher than
-    `max_object_size`, are dropped, whichever they are. Of what is left, `largest_only` keeps the part of the
-    largest area.
+    The steps are in this order; areas and sizes are in pixels. Holes of less than `fill_holes_area` are
+    filled. Connected parts of less than `remove_islands_area` are dropped, but never the largest one. Parts
+    narrower or lower than `min_object_size`, or wider or higher than `max_object_size`, are dropped, even the
+    largest one. With `largest_only`, only the part with the largest area of those left is kept.
     """
     if settings.fill_holes_area == 0 and not _chooses(settings):
         return segmentation
@@ -35,7 +34,7 @@ def clean(segmentation: Segmentation, settings: MaskSettings) -> Segmentation:
 
 
 def clean_mask(mask: Mask, settings: MaskSettings) -> Mask:
-    """One mask, clean."""
+    """One mask, cleaned as by `clean`."""
     box = mask.box
     if box is None:
         return mask
@@ -72,7 +71,7 @@ def _chosen(parts: Parts, settings: MaskSettings) -> NDArray[np.bool_]:
 
 def _without_holes(pixels: BoolMask, area: int) -> BoolMask:
     """`pixels` with holes of less than `area` pixels filled."""
-    # With a border, everything outside hangs together; it is no hole, however small.
+    # The border connects everything outside the object, which is not a hole, even if it is small.
     background = cv2.copyMakeBorder((~pixels).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(background, connectivity=FOUR)
     is_hole = stats[:, cv2.CC_STAT_AREA] < area
@@ -82,7 +81,7 @@ def _without_holes(pixels: BoolMask, area: int) -> BoolMask:
 
 
 def _with_parts(pixels: BoolMask, chosen: Callable[[Parts], NDArray[np.bool_]]) -> BoolMask:
-    """Of the connected parts, those that are chosen."""
+    """`pixels` with only the connected parts that `chosen` selects."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.view(np.uint8), connectivity=EIGHT)
     stays = np.zeros(len(stats), np.bool_)
     stays[1:] = chosen(stats[1:])  # 0 is the background
@@ -91,7 +90,7 @@ def _with_parts(pixels: BoolMask, chosen: Callable[[Parts], NDArray[np.bool_]]) 
 
 
 def _placed(pixels: BoolMask, box: PixelBox, mask: Mask) -> Mask:
-    """`mask` with other pixels inside `box`, which is its own."""
+    """`mask` with its pixels inside `box`, its own box, replaced by `pixels`."""
     whole = np.zeros(mask.size, np.bool_)
     whole[box.top : box.bottom + 1, box.left : box.right + 1] = pixels
     return Mask.from_array(whole, mask.score)

@@ -1,4 +1,4 @@
-"""Segmentations as files in memory, whatever a format does."""
+"""Renders segmentations as files in memory; any exception of a format becomes OutputFailed."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -8,7 +8,7 @@ from sampoll.core.protocols import Format
 from sampoll.core.results import Artifact, Segmentation
 
 Clean: TypeAlias = Callable[[Segmentation], Segmentation]
-"""What is done to masks before they are rendered; there are as many afterwards."""
+"""Cleans masks before they are rendered; the number of masks must not change."""
 
 
 def unchanged(segmentation: Segmentation) -> Segmentation:

@@ -1,1 +1,1 @@
-"""Acts on files that know nothing of jobs."""
+"""File operations that do not depend on jobs."""

@@ -1,4 +1,4 @@
-"""Files that are there whole, or as they were before."""
+"""Atomic replacement of files: a file has either its new content or its old one."""
 
 import os
 import uuid
@@ -12,12 +12,12 @@ from sampoll.files.files import sync_directory
 
 @contextmanager
 def replaced_file(path: Path, *, sync: bool = False, is_sole_writer: bool = False) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path`, and of whatever was there, once the block has written all of it;
-    on the disk, with its name, if `sync`. After an error, `path` is as it was.
+    """Yields a new file that atomically replaces `path` at the end of the block; with `sync`, its content and
+    its name are then on disk. After an error, `path` is unchanged.
 
-    The unfinished file lies beside it. It has a new name each time, so that several processes may replace one
-    path at the same time: the last one stays. A caller that `is_sole_writer` of the path uses NAME.new each
-    time, and so takes away what a killed process has left.
+    The temporary file is in the same directory. Its name is unique, so that several processes can replace one
+    path at the same time: the last one wins. With `is_sole_writer`, it is always NAME.new, so that the next
+    call removes the one that a killed process has left.
     """
     if is_sole_writer:
         new = path.with_name(f"{path.name}.new")
@@ -39,6 +39,6 @@ def replaced_file(path: Path, *, sync: bool = False, is_sole_writer: bool = Fals
 
 
 def replace_file(path: Path, content: bytes, *, sync: bool = False, is_sole_writer: bool = False) -> None:
-    """`path` holds `content`, or what it held before: never something between. As `replaced_file`."""
+    """Atomically replaces the content of `path` by `content`; the options are those of `replaced_file`."""
     with replaced_file(path, sync=sync, is_sole_writer=is_sole_writer) as file:
         file.write(content)

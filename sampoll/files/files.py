@@ -1,4 +1,4 @@
-"""Acts on files that either happen or do not, and never on what a link points to."""
+"""File operations, atomic unless stated otherwise, that never act on the target of a link."""
 
 import ctypes
 import errno
@@ -19,7 +19,7 @@ _LIBC_SYNCFS = getattr(_LIBC, "syncfs", None)
 
 
 def identity_of(directory: Path) -> tuple[int, int] | None:
-    """What stays the same as long as it is the same directory; None if there is none."""
+    """The device and inode numbers, which identify a directory; None if it cannot be accessed."""
     try:
         status = directory.stat()
     except OSError:
@@ -30,11 +30,12 @@ def identity_of(directory: Path) -> tuple[int, int] | None:
 def walk(
     directory: Path, *, enters: Callable[[str], bool] = lambda folder: True, is_strict: bool = False
 ) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
-    """`directory`, and the folders below it that it `enters`, by their path relative to it ("" for itself),
-    each with all that is in it but folders. Folders come by name; links to folders are not followed.
+    """Yields `directory`, and the folders below it for which `enters` is true: the path relative to
+    `directory` ("" for itself), and all entries except folders. Folders are sorted by name; links to folders
+    are not followed.
 
-    What cannot be read is passed over; if `is_strict`, only a folder that has gone meanwhile is, and the rest
-    is an OSError.
+    Unreadable folders are skipped; if `is_strict`, only a folder that was deleted meanwhile is skipped, and
+    other failures raise OSError.
     """
     pending = [""]
     while pending:
@@ -56,15 +57,15 @@ def walk(
 
 
 def files_below(directory: Path, *, enters: Callable[[str], bool] = lambda folder: True) -> Iterator[Path]:
-    """The files in a directory, by name, and then those in each folder below that it `enters`; what cannot be
-    read is passed over."""
+    """The files in a directory, sorted by name, then those in each folder below for which `enters` is true;
+    unreadable folders are skipped."""
     for folder, entries in walk(directory, enters=enters):
         for name in sorted(entry.name for entry in entries if entry.is_file()):
             yield directory / folder / name
 
 
 def subdirectories(directory: Path) -> list[Path]:
-    """The directories directly inside, by name; none if `directory` is gone."""
+    """The directories directly inside, sorted by name; none if `directory` does not exist."""
     try:
         with os.scandir(directory) as entries:
             return sorted(Path(e.path) for e in entries if e.is_dir(follow_symlinks=False))
@@ -95,7 +96,7 @@ def sha256_of(path: Path) -> str:
 
 
 def create_file(path: Path, content: bytes, *, sync: bool) -> None:
-    """Creates `path`; on the disk, if `sync`. After a failure the file may exist, incomplete."""
+    """Creates `path`; syncs its content to disk if `sync`. After a failure an incomplete file may exist."""
     with FileIO(path, "x") as file:
         _write_all(file, content)
         if sync:
@@ -103,7 +104,7 @@ def create_file(path: Path, content: bytes, *, sync: bool) -> None:
 
 
 def create_anew(path: Path, content: bytes, *, sync: bool) -> None:
-    """Creates `path`, in the place of what a process that was killed here may have left."""
+    """Creates `path`, and replaces a file that a process killed at this point may have left."""
     try:
         create_file(path, content, sync=sync)
     except FileExistsError:
@@ -112,10 +113,10 @@ def create_anew(path: Path, content: bytes, *, sync: bool) -> None:
 
 
 def append_line(path: Path, line: bytes, *, sync: bool) -> None:
-    """Adds a line to a file, which is created where it is missing.
+    """Appends a line to a file, which is created if it is missing.
 
-    With `sync`, the line and the file's name are on the disk. A process that is killed here leaves a torn
-    line; the next one begins on a line of its own all the same.
+    With `sync`, the line and the file's name are then on disk. A process killed during the call may leave an
+    incomplete line; the next call still begins a new line.
     """
     with FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666), "a") as file:
         _write_all(file, b"\n" + line)
@@ -132,7 +133,7 @@ def _write_all(file: FileIO, content: bytes) -> None:
 
 
 def ensure_directory(directory: Path) -> None:
-    """Creates a directory, and those above it, where it is missing; their names are then on the disk."""
+    """Creates a directory and its parents if they are missing; the names of new ones are then on disk."""
     if not directory.is_dir():
         ensure_directory(directory.parent)
         directory.mkdir(exist_ok=True)
@@ -140,13 +141,13 @@ def ensure_directory(directory: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """The names in `directory` are on the disk."""
+    """Syncs the names in `directory` to disk."""
     with _opened(directory) as descriptor:
         os.fsync(descriptor)
 
 
 def sync_filesystem(directory: Path) -> None:
-    """Everything on the filesystem of `directory` is on the disk, other people's files included."""
+    """Syncs the whole filesystem of `directory` to disk, including files of other programs."""
     if _LIBC_SYNCFS is None:
         os.sync()
         return
@@ -166,9 +167,9 @@ def _opened(directory: Path) -> Iterator[int]:
 
 
 def move_unless_taken(source: Path, target: Path) -> bool:
-    """Moves a file in one step; False, with nothing changed, if `target` exists.
+    """Moves a file in one step; if `target` exists, changes nothing and returns False.
 
-    Across filesystems, the source goes once a complete copy is in place.
+    Across filesystems, the source is removed once a complete copy is in place.
     """
     match _rename_unless_taken(source, target):
         case 0:
@@ -184,9 +185,9 @@ def move_unless_taken(source: Path, target: Path) -> bool:
 
 
 def move_replacing(source: Path, target: Path) -> None:
-    """Moves a file, to whatever file has that name.
+    """Moves a file, and replaces `target` if it exists.
 
-    Across filesystems, the source goes once a complete copy is in place.
+    Across filesystems, the source is removed once a complete copy is in place.
     """
     try:
         source.rename(target)
@@ -210,7 +211,7 @@ def _rename_unless_taken(source: Path, target: Path) -> int:
 
 
 def link_unless_taken(source: Path, target: Path) -> bool:
-    """Gives a file a second name; False if that is taken. Where a file can have only one, it is a copy."""
+    """Hard-links `source` as `target`, or copies it if that is impossible; False if `target` exists."""
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
@@ -230,7 +231,7 @@ def _link_and_unlink(source: Path, target: Path) -> bool:
     try:
         os.link(source, target, follow_symlinks=False)
     except FileExistsError:
-        if not target.samefile(source):  # otherwise this was done before, and cut off in the middle
+        if not target.samefile(source):  # otherwise an earlier call was interrupted after the link
             return False
     source.unlink()
     return True
@@ -247,7 +248,7 @@ def _move_a_copy(source: Path, target: Path) -> bool:
 
 @contextmanager
 def _copied_beside(source: Path, target: Path) -> Iterator[Path]:
-    """A complete copy on the filesystem of `target`, which is removed if it is still there at the end."""
+    """Yields a complete copy in the directory of `target`; removes it at the end if it still exists."""
     copy = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         shutil.copy2(source, copy, follow_symlinks=False)
@@ -259,5 +260,5 @@ def _copied_beside(source: Path, target: Path) -> Iterator[Path]:
 
 
 def remove_tree(directory: Path) -> None:
-    """Removes what can be removed of a directory of our own; what stays is found again later."""
+    """Removes one of our own directories as far as possible; what remains is found again later."""
     shutil.rmtree(directory, ignore_errors=True)

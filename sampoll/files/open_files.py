@@ -1,4 +1,4 @@
-"""Whether anybody still has a file open for writing, where the operating system can tell."""
+"""Whether any process still has a file open for writing, if the operating system can tell."""
 
 import errno
 import fcntl
@@ -33,6 +33,6 @@ def is_being_written(path: Path) -> bool | None:
 
 
 def ignore_lease_breaks() -> None:
-    """A writer who comes in the instant in which we hold a lease makes the kernel send SIGIO, which would end
-    the process. Call it once, in the main thread."""
+    """Ignores SIGIO, which would end the process: the kernel sends it if a writer opens a file at the moment
+    when we hold a lease on it. Call this once, in the main thread."""
     signal.signal(signal.SIGIO, signal.SIG_IGN)

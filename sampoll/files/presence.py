@@ -1,7 +1,7 @@
-"""A running process is visible to others by two files: one that it holds locked, and one with its heartbeats.
+"""A running process announces itself by two files: one that it keeps locked, and one with its heartbeats.
 
-The kernel releases the lock when the process ends, in whatever way: on one machine, the lock is the truth.
-Other machines, which may not see the lock, watch the heartbeats.
+The kernel always releases the lock when the process ends: on the same machine, the lock alone decides whether
+the process is alive. Other machines, which may not see the lock, check the heartbeats.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ def no_details() -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Machine:
-    """A running kernel, as far as locks go: containers on it are the same machine."""
+    """One running kernel, which is the scope of locks: containers on it are the same machine."""
 
     host: str
     boot: str
@@ -51,7 +51,7 @@ def new_name(machine: Machine) -> str:
 @contextmanager
 def announced(path: Path, machine: Machine) -> Iterator[None]:
     """Creates a file that names this process, and holds a lock on it until the block ends; the file stays."""
-    # Locked under another name first: the file of a living process must never be visible unlocked.
+    # Created and locked under another name first: other processes must never see `path` unlocked.
     fresh = path.with_name(f".{path.name}")
     with fresh.open("x", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -111,8 +111,8 @@ def locked_if_dead(path: Path, machine: Machine, mode: Literal["r", "r+"] = "r+"
     """Yields whether the process of this file has ended, None if `machine` cannot know. If it has ended, the
     lock is held until the block ends, so that no other process gets the same answer meanwhile.
 
-    Locks are trusted within one running kernel only: a process of another machine is unknown, and one of this
-    host before its last boot is dead. Some network filesystems lock only what is open for writing.
+    Locks are trusted within one running kernel only: the answer is None for a process of another machine, and
+    True for one of this host before its last boot. Some network filesystems lock only files open for writing.
     """
     try:
         file = path.open(mode, encoding="utf-8")
@@ -133,7 +133,7 @@ def locked_if_dead(path: Path, machine: Machine, mode: Literal["r", "r+"] = "r+"
 
 
 def _owner(content: str) -> tuple[str | None, str | None]:
-    """The boot and the host that a file names; (None, None) if a power cut left it empty."""
+    """The boot id and the host in the content of a file; (None, None) if a power failure left it empty."""
     try:
         owner = json.loads(content)
         return str(owner["boot"]), str(owner["host"])
@@ -143,8 +143,8 @@ def _owner(content: str) -> tuple[str | None, str | None]:
 
 @dataclass(frozen=True)
 class Presence:
-    """A process as others see it. `is_alive` is None where only heartbeats can tell and none has come yet;
-    `details` is what the process wrote with its last heartbeat."""
+    """A process as seen by others. `is_alive` is None if only heartbeats can tell and no new one was seen
+    yet; `details` is what the process wrote with its last heartbeat."""
 
     path: Path
     is_alive: bool | None
@@ -167,7 +167,7 @@ def presences(directory: Path) -> list[Presence]:
 def _seen(path: Path) -> Presence:
     details = _details(path)
     try:
-        # For reading, because a user who asks for the status need not have the right to write.
+        # Opened for reading, because a user who asks for the status may not have write permission.
         with locked_if_dead(path, Machine.this(), "r") as dead:
             return Presence(path, None if dead is None else not dead, details)
     except OSError:
@@ -175,7 +175,7 @@ def _seen(path: Path) -> Presence:
 
 
 def with_liveness(presence: Presence) -> Presence:
-    """The same process with `is_alive` known: waits for a heartbeat, at most two of its intervals."""
+    """The same process with `is_alive` known: if necessary, waits up to two heartbeat intervals for one."""
     if presence.is_alive is not None:
         return presence
     deadline = time.monotonic() + 2 * float(presence.details.get("interval_seconds", 0.0))

@@ -1,8 +1,8 @@
-"""How much room a disk has."""
+"""The free space of a disk."""
 
 import os
 
 
 def free_bytes(room: os.statvfs_result) -> int:
-    """What users without privileges may still write."""
+    """The bytes that users without privileges may still write."""
     return room.f_bavail * room.f_frsize

@@ -1,4 +1,4 @@
-"""Hints that something has changed in a directory. Only hints: who depends on them also looks."""
+"""Notifications that something has changed in a directory. Some may be lost, so callers must also scan it."""
 
 import logging
 import os
@@ -21,17 +21,17 @@ from watchdog.observers import Observer
 log = logging.getLogger(__name__)
 
 WatchMode: TypeAlias = Literal["auto", "native", "polling"]
-"""native: events of the operating system; polling: none, one just looks; auto: by the filesystem."""
+"""native: events of the operating system; polling: scans only; auto: depends on the filesystem."""
 
 NETWORK_FILESYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "prl_fs", "smb3"}
     | {"smbfs", "vboxsf", "virtiofs", "vmhgfs", "gfs2", "ocfs2", "fuse.cephfs", "fuse.glusterfs"}
     | {"fuse.rclone", "fuse.s3fs", "fuse.sshfs", "fuse.vmhgfs-fuse"}
 )
-"""Where another machine's writing raises no event here."""
+"""Filesystems on which writes by another machine raise no event on this one."""
 
-# New, renamed and completely written files, and folders that may bring some along. Our own reading raises
-# other events.
+# New, renamed and completely written files, and folders that may contain such files. Our own reads raise
+# other types of events.
 _HINTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
     FileMovedEvent,
@@ -42,7 +42,7 @@ _HINTS: list[type[FileSystemEvent]] = [
 
 
 class Overflows(logging.Handler):
-    """Hears what watchdog logs when the system has dropped events, and calls back."""
+    """Calls `on_overflow` when watchdog logs that the operating system has dropped events."""
 
     def __init__(self, on_overflow: Callable[[], None]) -> None:
         super().__init__(logging.WARNING)
@@ -66,7 +66,7 @@ class Overflows(logging.Handler):
 
 
 class _Hint(FileSystemEventHandler):
-    """Calls back and does nothing else: an exception in here would end the observer."""
+    """Calls `on_change` and does nothing else: an exception here would end the observer."""
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
@@ -78,8 +78,8 @@ class _Hint(FileSystemEventHandler):
 class Watch:
     """Calls `on_change`, from a thread of its own, soon after a file appears in `directory`.
 
-    A watch can go deaf without a sign: `restart_if_dead`, called now and then, builds a new one. Where the
-    system refuses to watch, one warning says so, and `on_change` is never called.
+    A watch can stop without an error: call `restart_if_dead` regularly to replace it. If the operating system
+    refuses to watch, one warning is logged, and `on_change` is never called.
     """
 
     def __init__(self, directory: Path, on_change: Callable[[], None], *, recursive: bool) -> None:
@@ -91,11 +91,11 @@ class Watch:
 
     @property
     def is_up(self) -> bool:
-        """Whether events are heard."""
+        """Whether events are received."""
         return not self._refused and self._delivers_events()
 
     def restart_if_dead(self) -> None:
-        """Replaces a watch that has died."""
+        """Replaces a watch that has stopped."""
         if not self._refused and not self._delivers_events():
             log.warning("events of %s have stopped; watching anew", self._directory)
             self.close()
@@ -133,7 +133,7 @@ class Watch:
 
 
 def watches_natively(directory: Path, mode: WatchMode) -> bool:
-    """Whether events of the operating system are worth listening to."""
+    """Whether to use events of the operating system for `directory`."""
     if mode != "auto":
         return mode == "native"
     try:
@@ -148,7 +148,7 @@ def watches_natively(directory: Path, mode: WatchMode) -> bool:
 
 
 def filesystem_of(directory: str, mountinfo: str) -> str:
-    """The type of the filesystem of an absolute path, by the text of /proc/self/mountinfo; "" if unknown.
+    """The filesystem type of an absolute path, according to the text of /proc/self/mountinfo; "" if unknown.
 
     The format: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
     """
@@ -158,6 +158,6 @@ def filesystem_of(directory: str, mountinfo: str) -> str:
         # Spaces and such are written as octal escapes.
         mount_point = place.split(" ")[4].encode("latin-1", "replace").decode("unicode_escape")
         inside = directory == mount_point or directory.startswith(mount_point.rstrip("/") + "/")
-        if inside and len(mount_point) >= len(best):  # of two on one place, the later one is on top
+        if inside and len(mount_point) >= len(best):  # of two mounts at one path, the later one is used
             best, kind = mount_point, source.split(" ")[0]
     return kind

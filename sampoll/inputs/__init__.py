@@ -1,1 +1,1 @@
-"""What people send, into values: images, prompt files, and data sets."""
+"""Parses what users send: images, prompt files, and data sets."""

@@ -1,4 +1,4 @@
-"""`sampoll prompts check`: prompt files before a run, as a run would see them."""
+"""`sampoll prompts check`: validates prompt files before a run, by the rules of a run."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sampoll.inputs.prompt_file import parse_prompts
 
 @dataclass(frozen=True)
 class Checked:
-    """A prompt file, how many prompts it has, and the image that it is for, if that is there already."""
+    """A valid prompt file, its number of prompts, and its image, if that exists already."""
 
     path: Path
     prompts: int
@@ -22,8 +22,8 @@ class Checked:
 
 
 def check_prompts(paths: Iterable[Path], options: DecodingOptions) -> Iterator[Checked | JobError]:
-    """Every prompt file among `paths`, in and below folders that a run would search; in its place the error
-    that it would meet."""
+    """Checks every file in `paths`, and every prompt file in those of its folders that a run would search;
+    yields the error that a run would raise in place of an invalid one."""
     for path in paths:
         if path.is_dir():
             files = sorted(_prompt_files(path))
@@ -47,8 +47,8 @@ def _prompt_files(directory: Path) -> Iterator[Path]:
 def check_pair(
     prompt: bytes, prompt_file: str, image: bytes | None, image_file: str, options: DecodingOptions
 ) -> int:
-    """The number of prompts; the JobError that a run would meet, as far as that can be told without decoding
-    the image, if there is one."""
+    """The number of prompts. Raises the JobError that a run would raise, as far as it can be detected without
+    decoding the image, which may be missing."""
     placed = parse_prompts(prompt, prompt_file, options.limits.max_prompts)
     if image is None:
         return len(placed)
@@ -68,7 +68,7 @@ def check_pair(
 
 @lru_cache(16)
 def _by_stem(directory: Path) -> Mapping[str, Sequence[Path]]:
-    """What lies in a directory, by stem and name, looked through once."""
+    """The entries of a directory by stem, sorted by name; cached, so that it is scanned only once."""
     found: dict[str, list[Path]] = {}
     for path in sorted(directory.glob("*")):
         found.setdefault(split_name(path.name)[0], []).append(path)

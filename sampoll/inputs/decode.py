@@ -1,4 +1,4 @@
-"""Submission -> Job: the only place where what users send is parsed."""
+"""Decodes a Submission into a Job: the only place where the content of submissions is parsed."""
 
 import io
 import math
@@ -16,7 +16,7 @@ from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.core.jobs import Exif, Job, KnownImage, Prompt, RgbImage, Submission
 from sampoll.inputs.prompt_file import parse_prompts
 
-# Everything else that Pillow could open stays closed: EPS, for one, would reach Ghostscript.
+# The other formats of Pillow are refused: EPS, for example, would run Ghostscript.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 # Pillow's limit for the whole process; --max-pixels is checked for each image instead.
 Image.MAX_IMAGE_PIXELS = None
@@ -29,7 +29,7 @@ _TURNED: Mapping[int, Callable[[RgbImage], RgbImage]] = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: lambda pixels: np.rot90(pixels),
 }
-"""What an EXIF orientation asks for; any other one asks for nothing."""
+"""The transformation for each EXIF orientation; all other values need none."""
 UPRIGHT = 1
 _TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -37,7 +37,7 @@ _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """What a submission may cost before it is refused, and how it is read."""
+    """The limits above which a submission is refused, and how its image and prompts are read."""
 
     limits: LimitSettings = field(default_factory=LimitSettings)
     exif: Exif = "apply"
@@ -51,9 +51,9 @@ def decode(
 ) -> Job:
     """The job of a submission; BadPrompt or BadImage names the file and field at fault.
 
-    The prompt comes first: it is cheap. Coordinates are those of the upright image, EXIF orientation
-    applied, or of the image as it is stored, if `options.exif` is to be ignored. An image whose sha256 is
-    `known` is not decoded again.
+    The prompt is parsed first, because that is cheap. Coordinates are those of the upright image, with its
+    EXIF orientation applied, or of the image as it is stored, if `options.exif` is "ignore". An image that
+    `known` returns for its sha256 is not decoded again.
     """
     placed = parse_prompts(
         submission.prompt,
@@ -82,11 +82,11 @@ def decode(
 
 
 def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply") -> RgbImage:
-    """The pixels of an image file in RGB, upright unless `exif` is to be ignored; BadImage names `file` and
-    what is wrong.
+    """The pixels of an image file in RGB, upright unless `exif` is "ignore"; BadImage names `file` and the
+    problem.
 
-    Alpha is dropped, of 16 bits the upper 8 are kept, palettes and CMYK are converted; a truncated file is
-    refused, and one with several pages, but for the pictures that phones add to a JPEG.
+    Alpha is dropped, 16-bit values are reduced to their upper 8 bits, palettes and CMYK are converted.
+    Truncated files are refused, and files with several pages, except the extra pictures in a phone's JPEG.
     """
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
@@ -96,7 +96,7 @@ def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply
                     f"is {width}x{height}, more than {max_pixels} pixels (--max-pixels)", file=file
                 )
             pages = getattr(image, "n_frames", 1)
-            # The other pictures in a phone's JPEG are previews and the like of the first one.
+            # The extra pictures in a phone's JPEG are previews of the first one, or similar.
             if pages > 1 and image.format != "MPO":
                 raise BadImage(f"has {pages} pages: save each as an image of its own", file=file)
             if image.mode in ("I", "F"):
@@ -119,7 +119,7 @@ def image_size(content: bytes, exif: Exif = "apply") -> tuple[int, int] | None:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             width, height = image.size
             lies = exif == "apply" and _orientation(image) in _TRANSPOSED_ORIENTATIONS
-    except Exception:  # noqa: BLE001  Pillow meets anything in what people send
+    except Exception:  # noqa: BLE001  Pillow may raise anything for an invalid file
         return None
     return (width, height) if lies else (height, width)
 
@@ -131,7 +131,7 @@ def _orientation(image: Image.Image) -> int:
 def _rgb(image: Image.Image, content: bytes, orientation: int) -> RgbImage:
     turned = _TURNED.get(orientation)
     if image.format == "JPEG" and image.mode in ("RGB", "L"):
-        # Whatever is odd about a file, Pillow has the last word.
+        # If simplejpeg refuses a file, Pillow decides below.
         with suppress(ValueError):
             pixels = simplejpeg.decode_jpeg(content, "RGB")
             return turned(pixels) if turned else pixels

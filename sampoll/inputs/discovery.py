@@ -1,4 +1,4 @@
-"""Images and pairs that are named on a command line, found where they lie."""
+"""Finds the images and pairs that are named on a command line."""
 
 import glob
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from sampoll.files.files import files_below
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its prompt; `name` is the image's path in the folder that was named, without extension."""
+    """An image and its prompt; `name` is the image's path below the folder given, without extension."""
 
     name: str
     image: Path
@@ -22,10 +22,10 @@ class Pair:
 
 
 def pairs_of(paths: Iterable[str], prompt: Path | None) -> Iterator[Pair | IncompletePair]:
-    """The pairs among files, in and below folders, and of what shell patterns match, each under a name of
-    its own; an IncompletePair for an image without a prompt. With `prompt`, it is that of every image.
+    """The pairs in `paths`: files, folders with all folders below, and shell patterns. Each gets a unique
+    name; an image without exactly one prompt is an IncompletePair. `prompt`, if given, is for every image.
 
-    InputUnavailable for what is not there.
+    InputUnavailable for a path that does not exist.
     """
     names: set[str] = set()
     for image, wanted in _images(paths):
@@ -60,7 +60,7 @@ def content_of(pair: Pair) -> tuple[bytes, bytes]:
 
 
 def _images(paths: Iterable[str]) -> Iterator[tuple[Path, str]]:
-    """Each image, and its path without extension from where it was looked for."""
+    """Each image, and its path without extension, relative to the folder that was searched."""
     for text in paths:
         found = [Path(text)] if Path(text).exists() else _matches(text)
         if not found:
@@ -89,8 +89,8 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def image_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files among `paths`, whatever they are, and the images in and below the folders, by name;
-    InputUnavailable for what is not there."""
+    """The files in `paths`, of any type, and the images in and below its folders, sorted by name;
+    InputUnavailable for a path that does not exist."""
     for path in paths:
         if path.is_dir():
             yield from images_below(path)

@@ -1,4 +1,4 @@
-"""Mask prompts as they are sent: a small image, or an array, in base64."""
+"""Decodes and encodes mask prompts: a small image, or an array, in base64."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from sampoll.core.jobs import LOW_RES_SIDE, LowResMask
 
 PNG_SIGNATURE, NPY_SIGNATURE = b"\x89PNG", b"\x93NUMPY"
 LOGIT_OF_WHITE = 10.0
-"""Black is its negative, and gray lies between: as SAM 2 makes logits of a mask."""
+"""Black has the negative of this value, and gray lies in between, as when SAM 2 makes logits of a mask."""
 _SHAPES = ((LOW_RES_SIDE, LOW_RES_SIDE), (1, LOW_RES_SIDE, LOW_RES_SIDE))
 
 
@@ -41,7 +41,7 @@ def _from_png(content: bytes) -> Any:
                     f"and is {image.mode} of {image.width}x{image.height}"
                 )
             shares = np.asarray(image.convert("L"), np.float32) / 255
-    except (OSError, SyntaxError) as error:  # Pillow's way to say that a PNG is broken
+    except (OSError, SyntaxError) as error:  # raised by Pillow for a broken PNG
         raise ValueError(f"is a PNG that cannot be read: {error}") from error
     return LOGIT_OF_WHITE * (2 * shares - 1)
 
@@ -49,7 +49,7 @@ def _from_png(content: bytes) -> Any:
 def _from_npy(content: bytes) -> Any:
     file = io.BytesIO(content)
     try:
-        # The header first: reading an array makes room for whatever it claims.
+        # The header is checked first: np.load allocates as much memory as the header claims.
         version = np.lib.format.read_magic(file)
         read_header = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -61,7 +61,7 @@ def _from_npy(content: bytes) -> Any:
             )
         file.seek(0)
         array = np.load(file, allow_pickle=False)
-    except Exception as error:  # what numpy says of a broken header can be any of Python's own errors
+    except Exception as error:  # for a broken header, numpy may raise any built-in exception
         raise ValueError(f"is an .npy file that cannot be used: {error}") from error
     logits = array.reshape(_SHAPES[0]).astype(np.float32)
     if not np.isfinite(logits).all():

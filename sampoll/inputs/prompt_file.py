@@ -1,6 +1,6 @@
-"""The prompt file: JSON in, prompts out, or one sentence that names the field at fault.
+"""Parses a prompt file: returns its prompts, or raises one error that names the invalid field.
 
-What a prompt is, and which values it may have, is declared by the values themselves, in core.jobs.
+The fields of a prompt and their allowed values are declared by the classes in core.jobs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,11 +37,11 @@ _WHOLE_NUMBERS: dict[type, list[str]] = {
 def parse_prompts(
     content: bytes, file: str, at_most: int, *, ignores_unknown_keys: bool = False
 ) -> dict[str, Prompt]:
-    """The prompts of a prompt file, in its order, by the place where each stands: "" for the only one of a
-    file, otherwise "prompts[0]." and so on. BadPrompt names `file` and the field at fault.
+    """The prompts of a prompt file, in its order, by their place in it: "" if the file is a single prompt,
+    otherwise "prompts[0]." and so on. BadPrompt names `file` and the invalid field.
 
-    A file is one prompt, or `{"prompts": [...]}` with 1..at_most of them. A UTF-8 byte order mark is
-    skipped; unknown keys, unless they are to be ignored, NaN and infinities are refused.
+    A file is one prompt, or `{"prompts": [...]}` with 1..at_most of them. A UTF-8 byte order mark is skipped.
+    NaN, infinities and, unless `ignores_unknown_keys`, unknown keys are refused.
     """
     extra: Literal["ignore", "forbid"] = "ignore" if ignores_unknown_keys else "forbid"
     try:
@@ -55,7 +55,7 @@ def parse_prompts(
         _make_whole_numbers(prompt)
         try:
             _decode_mask(prompt)
-        except ValueError as error:  # told in its turn, among what else is wrong
+        except ValueError as error:  # reported below, in order with the other errors
             broken_masks[f"{place}mask"] = str(error)
     try:
         if "prompts" not in document:
@@ -71,7 +71,7 @@ def parse_prompts(
 
 
 def _make_whole_numbers(prompt: dict[str, Any]) -> None:
-    """Some senders write every number as a double: 1.0 is 1, where a whole number belongs."""
+    """Replaces 1.0 by 1 where an integer is required: some senders write every number as a double."""
     points = prompt.get("points")
     placed: list[tuple[type, Any]] = [(Prompt, prompt), (Everything, prompt.get("everything"))]
     placed += [(Point, point) for point in (points if isinstance(points, list) else ())]
@@ -82,7 +82,7 @@ def _make_whole_numbers(prompt: dict[str, Any]) -> None:
 
 
 def _placed(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects that stand where prompts do, and their places."""
+    """The JSON objects at the places of prompts, each with its place."""
     prompts = document.get("prompts")
     if "prompts" not in document:
         yield "", document
@@ -93,14 +93,14 @@ def _placed(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _decode_mask(prompt: dict[str, Any]) -> None:
-    """Puts the mask that is meant in the place of its base64; ValueError if it is none."""
+    """Replaces the base64 text of a mask by the decoded mask; ValueError if it is invalid."""
     if isinstance(text := prompt.get("mask"), str):
         prompt["mask"] = decode_mask_prompt(text)
 
 
 class _Schema(GenerateJsonSchema):
     def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> dict[str, Any]:
-        """Of mask prompts, the one kind of value that is not plain JSON."""
+        """The schema of mask prompts, the only kind of value that is not plain JSON."""
         return {
             "type": "string",
             "contentEncoding": "base64",
@@ -121,8 +121,8 @@ _HAS_TARGET = {
 
 
 def prompt_file_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a prompt file. That corners are in order, and what is inside a mask, it
-    cannot say."""
+    """The JSON Schema (2020-12) of a prompt file. It cannot express the order of a box's corners, nor the
+    content of a mask."""
     either: TypeAdapter[Prompt | Prompts] = TypeAdapter(Prompt | Prompts)
     schema = either.json_schema(ref_template="#/$defs/{model}", schema_generator=_Schema)
     schema["$defs"]["Prompt"].update(_HAS_TARGET)
@@ -134,7 +134,7 @@ def prompt_file_schema() -> dict[str, Any]:
 
 
 def prompts_document(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
-    """The prompts as they would stand in a prompt file's "prompts", defaults left out."""
+    """The prompts in the form of a prompt file's "prompts", without values that are the default."""
     return [
         {
             each.name: _as_json(value)
@@ -156,7 +156,7 @@ def _as_json(value: Any) -> Any:
 
 
 def field_path(location: Sequence[str | int]) -> str:
-    """How a person writes the place: `points[2].x`."""
+    """The location as text for messages: `points[2].x`."""
     path = ""
     for step in location:
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step

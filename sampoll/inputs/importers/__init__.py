@@ -1,1 +1,1 @@
-"""Prompts from data sets that people have: a module for each kind, all of them listed in `kinds`."""
+"""Imports prompts from existing data sets: one module for each kind, registered as an entry point."""

@@ -1,4 +1,4 @@
-"""What every kind of data set comes down to, and what reading one needs."""
+"""The common form of all imported data sets, and helpers to read them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from sampoll.files.files import files_below
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image of a data set, and what it has prompts for. `name` is its path in the data set."""
+    """An image of a data set, with its prompts. `name` is its path in the data set."""
 
     name: str
     path: Path
@@ -24,12 +24,12 @@ class AnnotatedImage:
 
 
 Read: TypeAlias = Callable[[Path, Path | None], Iterator[AnnotatedImage | BadPrompt]]
-"""The images of a data set, given where its annotations and, if that is elsewhere, its images are. What is
-wrong with one annotation is a BadPrompt in its place; InputUnavailable if nothing can be read."""
+"""Yields the images of a data set, given the path of its annotations and, if different, that of its images.
+Yields a BadPrompt in place of an invalid annotation; raises InputUnavailable if nothing can be read."""
 
 
 def json_of(path: Path) -> Any:
-    """The content of a JSON file; InputUnavailable if it is none."""
+    """The content of a JSON file; InputUnavailable if it cannot be read or is not JSON."""
     try:
         return orjson.loads(path.read_bytes())
     except OSError as error:
@@ -50,8 +50,8 @@ def files_of(source: Path, suffix: str) -> Iterator[Path]:
 
 
 def documents_of(source: Path, kind: str, key: str) -> Iterator[tuple[Path, Mapping[str, Any]] | BadPrompt]:
-    """The JSON files of a source that have a list under `key`, as all of that kind do; a BadPrompt in the
-    place of one that is broken or something else."""
+    """The JSON files of a source, with their content: an object with a list under `key`. Yields a BadPrompt
+    in place of a file that is broken or has no such list."""
     for path in files_of(source, ".json"):
         try:
             document = json_of(path)
@@ -65,14 +65,14 @@ def documents_of(source: Path, kind: str, key: str) -> Iterator[tuple[Path, Mapp
 
 
 def image_beside(path: Path) -> Path | None:
-    """The image that has the name of `path` but for the extension; None if there is not exactly one."""
+    """The image in the folder of `path` that has the same stem; None if there is not exactly one."""
     found = images_in(path.parent).get(split_name(path.name)[0], ())
     return found[0] if len(found) == 1 else None
 
 
 @lru_cache(16)
 def images_in(directory: Path) -> Mapping[str, Sequence[Path]]:
-    """The images of a directory by their stems, looked through once."""
+    """The images of a directory by stem; cached, so that it is scanned only once."""
     by_stem: dict[str, list[Path]] = {}
     for path in directory.glob("*") if directory.is_dir() else ():
         if is_image(path.name):
@@ -81,13 +81,13 @@ def images_in(directory: Path) -> Mapping[str, Sequence[Path]]:
 
 
 def box_prompt(x0: Any, y0: Any, x1: Any, y1: Any, label: str, id: str | None = None) -> Prompt:
-    """A prompt for a box; ValueError if it is none."""
+    """A prompt with a box; ValueError if the corners are not those of a valid box."""
     corners = [number(corner) for corner in (x0, y0, x1, y1)]
     return Prompt(box=Box(*corners), **named(label, id))
 
 
 def number(value: Any) -> float:
-    """ValueError for what is no number."""
+    """`value` as a float; ValueError if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"must be a number, got {value!r}")
     try:

@@ -12,12 +12,12 @@ from sampoll.core.jobs import Point, Prompt
 from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, json_of, named, number
 
 NOT_LABELED = 0
-"""The visibility of a keypoint that is not there."""
+"""The visibility value of a keypoint that is not labeled."""
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
-    """An instances file; images are in its own folder unless `images` is given. Crowds are passed over: their
-    boxes are around no single object."""
+    """Reads an instances file; images are in its own folder unless `images` is given. Annotations with
+    `iscrowd` are skipped: their boxes do not enclose a single object."""
     document = json_of(source)
     listed, annotations = (_list(document, key, source) for key in ("images", "annotations"))
     labels = {str(c.get("id")): str(c.get("name", "")) for c in _objects(document.get("categories") or [])}

@@ -1,4 +1,4 @@
-"""CSV: a line for each box or point, its columns named in the first line."""
+"""CSV: one line for each box or point; the first line names the columns."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ BOX, POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
-    """A table with a column `image`, and x0, y0, x1, y1 or x, y. `label` is the object's; lines of an image
-    that share an `id` are one prompt; `point` is 1 on the object, as without one, and 0 beside it. Paths of
-    images are relative to the table, or to `images`."""
+    """Reads a table with a column `image`, and x0, y0, x1, y1 or x, y. Optional columns: `label` of the
+    object; `id`: lines of an image with the same one form one prompt; `point`: 1 (default) on the object, 0
+    beside it. Paths of images are relative to the table's folder, or to `images`."""
     by_image: dict[str, dict[object, Prompt]] = {}
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:

@@ -16,13 +16,13 @@ from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, documents_
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
-    """A file, or a folder of them. Points of one label and one `group_id` are one prompt."""
+    """Reads a file or a folder of files. Points with the same label and `group_id` form one prompt."""
     for found in documents_of(source, "LabelMe", "shapes"):
         if isinstance(found, BadPrompt):
             yield found
             continue
         path, document = found
-        # As it was written, perhaps under Windows; LabelMe's own files are beside their images.
+        # The path may have been written under Windows; LabelMe writes its files beside the images.
         image_name = PureWindowsPath(str(document.get("imagePath", ""))).as_posix()
         folder = path.parent if images is None else images / path.parent.relative_to(_root(source))
         image = folder / (image_name if images is None else Path(image_name).name)

@@ -13,7 +13,7 @@ from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, documents_
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
-    """A file, or a folder of them; the image of NAME.json is NAME beside it, or below `images`."""
+    """Reads a file or a folder of files; the image of NAME.json is NAME beside it, or below `images`."""
     root = source if source.is_dir() else source.parent
     for read_one in documents_of(source, "OPEX", "objects"):
         if isinstance(read_one, BadPrompt):
@@ -42,6 +42,6 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
 
 def _prompt(found: Mapping[str, Any]) -> Prompt:
     box = found["bbox"]
-    # Pixels, the last ones included.
+    # In OPEX, right and bottom are the last pixels inside the box.
     right, bottom = box["right"] + 1, box["bottom"] + 1
     return box_prompt(box["left"], box["top"], right, bottom, str(found.get("label") or ""))

@@ -1,4 +1,4 @@
-"""Importers by name: ours, and those of other packages."""
+"""Importers by name: those of sampoll, and those of other packages."""
 
 from sampoll.config.plugins import IMPORTERS, PluginBroken, load, plugins
 from sampoll.core.errors import ConfigurationError, UsageError

@@ -1,4 +1,4 @@
-"""Annotated images as pairs in a directory that `sampoll run` takes them from."""
+"""Writes annotated images as pairs into a directory, as an input for `sampoll run`."""
 
 import errno
 import os
@@ -16,14 +16,14 @@ from sampoll.inputs.prompt_file import prompts_document
 
 PROMPT_SUFFIX = ".json"
 UNLINKABLE = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)
-"""What a file system says that cannot make a hard link here."""
+"""The errors of a file system that cannot make a hard link here."""
 
 
 def write_pairs(
     images: Iterable[AnnotatedImage | JobError], directory: Path, *, copies: bool
 ) -> Iterator[str | JobError]:
-    """Makes a pair of each annotated image, which is hard-linked unless it is to be copied, or cannot be
-    linked; yields their names, and what is wrong with the others."""
+    """Writes a pair for each annotated image. The image is hard-linked, or copied if `copies` is true or it
+    cannot be linked. Yields the name of each pair, or the error in its place."""
     written: set[str] = set()
     for image in images:
         if isinstance(image, JobError):

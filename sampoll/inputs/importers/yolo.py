@@ -18,12 +18,12 @@ from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, files_of, 
 
 LABELS, IMAGES = "labels", "images"
 CLASSES = "classes.txt"
-"""Names of classes, one a line, as some tools write them beside the labels."""
+"""File with the names of the classes, one per line, which some tools write beside the labels."""
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
-    """A data set's folder, or its data.yaml. The image of .../labels/NAME.txt is .../images/NAME, or lies
-    beside it, or below `images`."""
+    """Reads a data set's folder, or its data.yaml. The image of .../labels/NAME.txt is .../images/NAME; that
+    of another NAME.txt is beside it. If `images` is given, images are below that folder."""
     root = source.parent if source.suffix in (".yaml", ".yml") else source
     classes = _classes(source, root)
     has_folders = root.is_dir() and any(
@@ -63,7 +63,7 @@ def _place_of_image(label: Path, root: Path, images: Path | None) -> Path:
 
 
 def _classes(source: Path, root: Path) -> Mapping[str, str]:
-    """Names of classes, from data.yaml or classes.txt; without them, classes are called by their numbers."""
+    """Names of classes, from data.yaml or classes.txt; without these, class numbers are used as labels."""
     given = source if source.suffix in (".yaml", ".yml") else root / "data.yaml"
     lists = sorted(path for path in files_below(root) if path.name == CLASSES)
     try:
