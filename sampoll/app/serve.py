@@ -54,7 +54,9 @@ def serve_redis(
         settings.redis, settings.requests, settings.limits, segmenter or segmenter_meta(settings.model)
     )
     with (
-        _service("serve redis", settings, listeners, ignores_unknown_keys=ignores_unknown_keys) as service,
+        _service(
+            "serve redis", str(server), settings, listeners, ignores_unknown_keys=ignores_unknown_keys
+        ) as service,
         embedded_server(server.port) if embedded else nullcontext(),
         # Before the model is loaded, so that requests can already arrive and wait for it.
         pubsub_transport(server, options, service.emit, service.black_mask) as transport,
@@ -72,10 +74,10 @@ def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> str:
 
     Raises SampollError if it cannot continue.
     """
-    segmenter = segmenter_meta(settings.model)
-    with _service("serve stream", settings, listeners) as service:
+    server, segmenter = server_of(settings.redis), segmenter_meta(settings.model)
+    with _service("serve stream", str(server), settings, listeners) as service:
         worker = Worker(
-            server_of(settings.redis),
+            server,
             settings.streams,
             settings.spool.lease_seconds,
             service.emit,
@@ -102,8 +104,9 @@ def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> str:
 
 @dataclass(frozen=True)
 class _Service:
-    """The parts that every service over Redis has, except its transport."""
+    """The parts that every service has, except its transport. `server` says where its jobs come from."""
 
+    server: str
     settings: Settings
     factory: Factory
     decoding: DecodingOptions
@@ -126,7 +129,7 @@ class _Service:
             ContourLists(options.simplify_pixels),
         ]
         with transport_for(model.segmenter.info.device) as transport:
-            log.info("%s: ready", server_of(settings.redis))
+            log.info("%s: ready", self.server)
             self.emit(ModelLoaded(model.segmenter.info))
             service_of(
                 settings,
@@ -152,16 +155,20 @@ class _Service:
 
 @contextmanager
 def _service(
-    name: str, settings: Settings, listeners: Sequence[Listener], *, ignores_unknown_keys: bool = False
+    name: str,
+    server: str,
+    settings: Settings,
+    listeners: Sequence[Listener],
+    *,
+    ignores_unknown_keys: bool = False,
 ) -> Iterator[_Service]:
     """A service that is monitored, and is stopped by signals, until the block ends."""
     factory = find_factory(settings.model)
     decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
-    info = ServiceInfo({"service": name, "server": str(server_of(settings.redis))})
     tally = Tally()
-    with monitored(settings.monitoring, info) as monitor:
+    with monitored(settings.monitoring, ServiceInfo({"service": name, "server": server})) as monitor:
         emit = broadcast([*listeners, tally, *monitor.listeners])
-        service = _Service(settings, factory, decoding, tally, monitor, emit, threading.Event())
+        service = _Service(server, settings, factory, decoding, tally, monitor, emit, threading.Event())
         with stopping_on_signals(service.request_stop):
             yield service
 
