@@ -91,6 +91,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file; a link to it is followed."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

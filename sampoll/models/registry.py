@@ -1,4 +1,4 @@
-"""Models and formats by name: built-ins, other packages' entry points, and a user's own factory."""
+"""Models by name: those of sampoll, those of other packages, and a user's own factory."""
 
 import sys
 from collections.abc import Callable
@@ -30,11 +30,12 @@ def attribute_of(factory: Factory, attribute: str) -> Any:
 def attribute_of_model(options: ModelSettings, attribute: str) -> Any:
     """The attribute of the factory that `options.model` names; UsageError, which names the models that have
     it, if it has not."""
-    having = [name for name, factory in load_all(SEGMENTERS) if attribute_of(factory, attribute) is not None]
-    known = options.model in plugins(SEGMENTERS) or ":" in options.model
-    found = attribute_of(find_factory(options), attribute) if known else None
+    known = {name: attribute_of(factory, attribute) for name, factory in load_all(SEGMENTERS)}
+    own = ":" in options.model
+    found = attribute_of(_imported(options.model), attribute) if own else known.get(options.model)
     if found is None:
-        raise UsageError(f"--model {options.model} is none of {', '.join(having)}")
+        having = ", ".join(name for name, value in known.items() if value is not None)
+        raise UsageError(f"--model {options.model} is none of {having}")
     return found
 
 

@@ -106,7 +106,7 @@ def digests(claim: Claim) -> dict[str, str]:
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a regular file."""
+    """The SHA-256 of a regular file; OSError for a link, as of `opened_regular`."""
     with opened_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
