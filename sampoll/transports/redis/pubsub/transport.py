@@ -29,15 +29,13 @@ from sampoll.transports.redis.messages import (
 )
 from sampoll.transports.redis.pubsub.outbox import Outbox, Outgoing
 from sampoll.transports.redis.pubsub.subscription import Gaps, Subscription
+from sampoll.transports.served import BlackMask
 
 log = logging.getLogger(__name__)
 
 GROUP_SIZE = 16
 SHUTDOWN_REPLY_SECONDS = 5.0
 """How long replies may still take once the service has stopped."""
-
-BlackMask = Callable[[bytes], bytes]
-"""A mask without any object for an image file, as a PNG of the image's size, or of one pixel."""
 
 
 @dataclass(frozen=True)

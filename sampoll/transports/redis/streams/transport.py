@@ -3,7 +3,7 @@
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Lock
@@ -18,6 +18,7 @@ from sampoll.core.results import Delivery
 from sampoll.transports.redis.messages import error_message, reply_message, wire_answer
 from sampoll.transports.redis.streams.entries import Content, Fields, content_of
 from sampoll.transports.redis.streams.worker import Worker
+from sampoll.transports.served import BlackMask
 
 RETRY_SECONDS = 1.0
 """The delay before a retry after a transient error."""
@@ -48,9 +49,7 @@ class _Held:
 class StreamTransport:
     """Its submissions end only when it is stopped."""
 
-    def __init__(
-        self, worker: Worker, options: StreamOptions, emit: Listener, black_mask: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, worker: Worker, options: StreamOptions, emit: Listener, black_mask: BlackMask) -> None:
         self._worker = worker
         self._options = options
         self._emit = emit
@@ -216,7 +215,7 @@ def stream_transport(
     worker: Worker,
     options: StreamOptions,
     emit: Listener,
-    black_mask: Callable[[bytes], bytes],
+    black_mask: BlackMask,
     stop: Event,
 ) -> Iterator[StreamTransport]:
     """A transport whose worker has joined its group, unless it was stopped before; closed at the end."""
