@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
@@ -36,8 +36,9 @@ from sampoll.transports.redis.streams.transport import StreamOptions, StreamTran
 from sampoll.transports.redis.streams.worker import Worker
 
 IMAGE = encoded(image_of(), "JPEG")
-
-
+ARTIFACTS: tuple[Artifact, ...] = (Artifact(".png", b"mask"), Artifact(".json", b'"record"'))
+WIRE: tuple[Artifact, ...] = (*ARTIFACTS, Artifact(".union.png", b"union"), Artifact(".contours.json", b"[]"))
+"""The files of a result, and what replies over Redis need beside them."""
 STREAMS = StreamsSettings(stream="jobs", group="group", result_ttl_seconds=60)
 
 
@@ -64,6 +65,7 @@ class Harness(Protocol):
 
     transport: Transport
     heard: Heard
+    artifacts: tuple[Artifact, ...]
 
     def send(self, name: str, prompt: bytes = b"{}") -> None: ...
     def result(self, stem: str) -> dict[str, bytes]: ...
@@ -72,6 +74,8 @@ class Harness(Protocol):
 
 
 class MemoryHarness:
+    artifacts = ARTIFACTS
+
     def __init__(self) -> None:
         self.heard = Heard()
         self.memory = MemoryTransport([], self.heard)
@@ -91,6 +95,8 @@ class MemoryHarness:
 
 
 class DirectoryHarness:
+    artifacts = ARTIFACTS
+
     def __init__(self, layout: Layout, transport: Transport, heard: Heard) -> None:
         self.heard = heard
         self.layout = layout
@@ -111,6 +117,8 @@ class DirectoryHarness:
 
 
 class PubSubHarness:
+    artifacts = WIRE
+
     def __init__(self, server: Server) -> None:
         self.heard = Heard()
         self._client = server.client()
@@ -201,6 +209,8 @@ class OneShotStream(StreamTransport):
 
 
 class StreamHarness:
+    artifacts = WIRE
+
     def __init__(self, server: Server) -> None:
         self.heard = Heard()
         self._client: Any = server.client()
@@ -241,42 +251,6 @@ class StreamHarness:
         return {fields[b"id"].decode(): json.loads(fields[b"reply"]) for _, fields in entries}
 
 
-@pytest.fixture(params=["memory", "directory", "pubsub", "stream"])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    with made(request.param, tmp_path) as harness:
-        yield harness
-
-
-@pytest.fixture(params=["memory", "directory"])
-def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """The transports whose results lie in one place, where names can be taken."""
-    with made(request.param, tmp_path) as harness:
-        yield harness
-
-
-@pytest.fixture(params=["memory", "directory", "stream"])
-def keeping(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
-    """The transports that have a place where submissions wait."""
-    with made(request.param, tmp_path) as harness:
-        yield harness
-
-
-@contextmanager
-def made(kind: str, tmp_path: Path) -> Iterator[Harness]:
-    match kind:
-        case "memory":
-            yield MemoryHarness()
-        case "directory":
-            with directory_harness(tmp_path) as directory:
-                yield directory
-        case "pubsub":
-            with running_server() as server, closing(PubSubHarness(server)) as pubsub:
-                yield pubsub
-        case "stream":
-            with running_server() as server, closing(StreamHarness(server)) as stream:
-                yield stream
-
-
 @contextmanager
 def directory_harness(tmp_path: Path) -> Iterator[Harness]:
     layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
@@ -288,9 +262,52 @@ def directory_harness(tmp_path: Path) -> Iterator[Harness]:
         yield DirectoryHarness(layout, transport, heard)
 
 
-ARTIFACTS = (Artifact(".png", b"mask"), Artifact(".json", b'"record"'))
-# What replies over a network hold beside the files.
-WIRE = (Artifact(".union.png", b"union"), Artifact(".contours.json", b"[]"))
+@contextmanager
+def pubsub_harness(_: Path) -> Iterator[Harness]:
+    with running_server() as server, closing(PubSubHarness(server)) as harness:
+        yield harness
+
+
+@contextmanager
+def stream_harness(_: Path) -> Iterator[Harness]:
+    with running_server() as server, closing(StreamHarness(server)) as harness:
+        yield harness
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Makes the harness of one transport. `shares_names`: its results lie in one place, where names can be
+    taken. `keeps`: it has a place where submissions wait."""
+
+    made: Callable[[Path], AbstractContextManager[Harness]]
+    shares_names: bool
+    keeps: bool
+
+
+KINDS = {
+    "memory": Kind(lambda _: nullcontext(MemoryHarness()), shares_names=True, keeps=True),
+    "directory": Kind(directory_harness, shares_names=True, keeps=True),
+    "pubsub": Kind(pubsub_harness, shares_names=False, keeps=False),
+    "stream": Kind(stream_harness, shares_names=False, keeps=True),
+}
+
+
+@pytest.fixture(params=KINDS)
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    with KINDS[request.param].made(tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture(params=[name for name, kind in KINDS.items() if kind.shares_names])
+def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    with KINDS[request.param].made(tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture(params=[name for name, kind in KINDS.items() if kind.keeps])
+def keeping(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    with KINDS[request.param].made(tmp_path) as harness:
+        yield harness
 
 
 def test_every_submission_comes_once_with_its_content(harness: Harness) -> None:
@@ -398,6 +415,5 @@ def test_nothing_more_comes_after_stop(keeping: Harness) -> None:
 
 
 def delivery(harness: Harness, s: Submission) -> Delivery:
-    artifacts = (*ARTIFACTS, *WIRE) if isinstance(harness, PubSubHarness | StreamHarness) else ARTIFACTS
-    harness.transport.reserve(s, [artifact.suffix for artifact in artifacts])
-    return Delivery(s, artifacts)
+    harness.transport.reserve(s, [artifact.suffix for artifact in harness.artifacts])
+    return Delivery(s, harness.artifacts)
