@@ -10,6 +10,7 @@ from typing import Any
 from sampoll.app.skip_done import FORMATS
 from sampoll.config.settings import ModelSettings, Settings
 from sampoll.core.events import Listener, ignore_events
+from sampoll.core.jobs import PROMPT_KINDS
 from sampoll.core.protocols import CacheableSegmenter, Format, Segmenter, Transport
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.pipeline import Decode, Queues, Service, default_io_threads, executors_on
@@ -17,7 +18,7 @@ from sampoll.engine.postprocess import clean
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
 from sampoll.inputs.decode import DecodingOptions, decode
-from sampoll.models.registry import Factory, find_factory, load_segmenter
+from sampoll.models.registry import Factory, attribute_of, find_factory, load_segmenter
 
 MASKS_DEPEND_ON = ("mask_policy", "exif")
 """The model settings that masks depend on; records contain the model and its precision separately."""
@@ -49,8 +50,15 @@ def load_model(settings: ModelSettings, factory: Factory | None = None) -> Loade
 
 
 def decoding_options(settings: Settings, *, ignores_unknown_keys: bool = False) -> DecodingOptions:
-    exif = settings.model.exif
-    return DecodingOptions(settings.limits, exif, ignores_unknown_keys=ignores_unknown_keys)
+    """How submissions are decoded for the model of the settings; ModelUnavailable if it has no factory."""
+    model = settings.model
+    return DecodingOptions(
+        settings.limits,
+        model.exif,
+        ignores_unknown_keys=ignores_unknown_keys,
+        model=model.model,
+        prompt_kinds=attribute_of(find_factory(model), "prompts") or PROMPT_KINDS,
+    )
 
 
 def format_options(

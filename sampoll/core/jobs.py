@@ -109,6 +109,10 @@ class Everything:
     min_mask_region_area: int = field(default=0, metadata={"ge": 0, "le": 10**9, "strict": True})
 
 
+PROMPT_KINDS = ("points", "box", "mask", "refine", "everything")
+"""The fields of a prompt that a model may take or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What to segment: points, a box, a mask, any of them together; or everything. `label` names the object;
@@ -155,9 +159,9 @@ class Prompt:
             raise ValueError("label must not be empty")
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it is made of points and a box alone."""
-        return self.mask is None and self.refine == 0 and self.everything is None
+    def kinds(self) -> tuple[str, ...]:
+        """Those of PROMPT_KINDS that it has."""
+        return tuple(kind for kind in PROMPT_KINDS if getattr(self, kind))
 
 
 @dataclass(frozen=True, slots=True)

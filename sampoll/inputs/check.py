@@ -8,7 +8,7 @@ from pathlib import Path
 from sampoll.core.errors import AmbiguousPair, BadImage, BadPrompt, InputUnavailable, JobError
 from sampoll.core.filenames import is_ignored, is_image, is_prompt, is_searched, split_name
 from sampoll.files.files import files_below
-from sampoll.inputs.decode import DecodingOptions, check_inside, image_size
+from sampoll.inputs.decode import DecodingOptions, check_inside, check_kinds, image_size
 from sampoll.inputs.prompt_file import parse_prompts
 
 
@@ -50,6 +50,7 @@ def check_pair(
     """The number of prompts. Raises the JobError that a run would raise, as far as it can be detected without
     decoding the image, which may be missing."""
     placed = parse_prompts(prompt, prompt_file, options.limits.max_prompts)
+    check_kinds(placed, options, prompt_file)
     if image is None:
         return len(placed)
     size = image_size(image, options.exif)

@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
-from sampoll.core.jobs import Exif, Job, KnownImage, Prompt, RgbImage, Submission
+from sampoll.core.jobs import PROMPT_KINDS, Exif, Job, KnownImage, Prompt, RgbImage, Submission
 from sampoll.inputs.prompt_file import parse_prompts
 
 # The other formats of Pillow are refused: EPS, for example, would run Ghostscript.
@@ -37,11 +37,14 @@ _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """The limits above which a submission is refused, and how its image and prompts are read."""
+    """The limits above which a submission is refused, how its image and prompts are read, and which kinds of
+    prompts the model takes."""
 
     limits: LimitSettings = field(default_factory=LimitSettings)
     exif: Exif = "apply"
     ignores_unknown_keys: bool = False
+    model: str = ""
+    prompt_kinds: Collection[str] = PROMPT_KINDS
 
 
 def decode(
@@ -61,6 +64,7 @@ def decode(
         options.limits.max_prompts,
         ignores_unknown_keys=options.ignores_unknown_keys,
     )
+    check_kinds(placed, options, submission.prompt_name)
     started = time.perf_counter()
     seen = known(submission.image_sha256) if known else None
     if seen is not None and math.prod(seen.size) <= options.limits.max_pixels:
@@ -142,6 +146,19 @@ def _rgb(image: Image.Image, content: bytes, orientation: int) -> RgbImage:
         gray = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
     return np.asarray(image.convert("RGB"))
+
+
+def check_kinds(placed: Mapping[str, Prompt], options: DecodingOptions, file: str) -> None:
+    """Refuses prompts that the model does not take."""
+    for place, prompt in placed.items():
+        for kind in prompt.kinds:
+            if kind not in options.prompt_kinds:
+                taken = " and ".join(options.prompt_kinds)
+                raise BadPrompt(
+                    f"is not taken by --model {options.model}, which takes {taken} only",
+                    file=file,
+                    field=f"{place}{kind}",
+                )
 
 
 def check_inside(prompt: Prompt, size: tuple[int, int], file: str, place: str) -> None:

@@ -6,14 +6,13 @@ them. Good on objects that differ in colour from what surrounds them; it knows n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sampoll.config.settings import ModelSettings
-from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Prompt, RgbImage
 from sampoll.core.results import BoolMask, Mask, ModelInfo
 
@@ -33,8 +32,17 @@ Labels: TypeAlias = NDArray[np.uint8]
 """Shape (h, w), uint8: cv2.GC_BGD, GC_FGD, GC_PR_BGD or GC_PR_FGD."""
 
 
-def build(options: ModelSettings) -> "GrabCutSegmenter":
-    return GrabCutSegmenter()
+@dataclass(frozen=True)
+class GrabCut:
+    """The factory. Its attributes are those that `models.registry.Factory` describes."""
+
+    prompts: ClassVar[tuple[str, ...]] = ("points", "box")
+
+    def __call__(self, options: ModelSettings) -> "GrabCutSegmenter":
+        return GrabCutSegmenter()
+
+
+build = GrabCut()
 
 
 class GrabCutSegmenter:
@@ -52,8 +60,6 @@ class GrabCutSegmenter:
         return list(images)
 
     def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        if not all(prompt.is_plain for _, prompts in work for prompt in prompts):
-            raise BadPrompt('grabcut takes points and boxes; "mask", "refine" and "everything" need SAM')
         return [[[segment(image, prompt)] for prompt in prompts] for image, prompts in work]
 
 

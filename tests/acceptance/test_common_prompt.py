@@ -105,4 +105,4 @@ def test_a_model_that_does_not_know_a_kind_of_prompt_says_so(folders: Folders) -
     run = sampoll("run", *folders.flags, "--model", "grabcut")
 
     assert run.stdout.startswith("1 done, 1 failed")
-    assert 'grabcut takes points and boxes; "mask", "refine" and "everything" need SAM' in run.stderr
+    assert "everything: is not taken by --model grabcut, which takes points and box only" in run.stderr

@@ -13,6 +13,7 @@ from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.inputs.decode import DecodingOptions, decode, decode_image
 from sampoll.transports.memory import submission
 
+BOXES_ONLY = DecodingOptions(model="boxes", prompt_kinds=("box",))
 LIMITS = DecodingOptions(LimitSettings(max_pixels=10_000, max_prompts=5))
 
 
@@ -207,3 +208,27 @@ def test_a_job_carries_what_results_will_say(tmp_path: Path) -> None:
     assert job.image.shape == (24, 32, 3)
     assert job.image.flags.c_contiguous
     assert job.decoding_seconds > 0
+
+
+BOX = '"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}'
+
+
+@pytest.mark.parametrize(
+    ("prompt", "field"),
+    [
+        ('{"points": [{"x": 1, "y": 1, "label": 1}]}', "points"),
+        ('{"everything": {}}', "everything"),
+        (f'{{"prompts": [{{{BOX}}}, {{{BOX}, "refine": 2}}]}}', "prompts[1].refine"),
+    ],
+)
+def test_what_the_model_does_not_take_is_refused_before_the_image_is_decoded(prompt: str, field: str) -> None:
+    with pytest.raises(BadPrompt) as refused:
+        decode(submission("a", b"no image", prompt.encode()), BOXES_ONLY)
+
+    assert str(refused.value) == (f"a.json: {field}: is not taken by --model boxes, which takes box only")
+
+
+def test_what_the_model_takes_is_decoded() -> None:
+    job = decode(submission("a", encoded(image_of()), f"{{{BOX}}}".encode()), BOXES_ONLY)
+
+    assert [prompt.kinds for prompt in job.prompts] == [("box",)]
