@@ -31,7 +31,7 @@ def embed_images(settings: Settings, paths: Sequence[Path], *, show_progress: bo
     code and a summary in one line. Raises SampollError if it cannot work at all."""
     model, limits = settings.model, settings.limits
     if model.embedding_cache is None:
-        raise UsageError("nothing says where embeddings go: give --embedding-cache DIR")
+        raise UsageError("no directory for embeddings is set: give --embedding-cache DIR")
     images = list(image_files(paths))
     loaded = load_model(model)
     embeddings = loaded.embeddings

@@ -76,7 +76,7 @@ class Status:
         for service in self.services:
             yield _service_line(service)
         for name in self.dead:
-            yield f"{printable(name)} has died; what it held is taken over by whoever runs next"
+            yield f"{printable(name)} has died; the next run takes over its jobs"
         if not self.services:
             yield "no service runs here"
 
@@ -137,7 +137,7 @@ def _service_line(details: Mapping[str, Any]) -> str:
     if reason := details.get("reason"):
         state += f" ({reason})"
     if state == State.STALLED:
-        state += f": nothing has happened for {_span(details.get('progress_seconds_ago'))}; restart it"
+        state += f": no progress for {_span(details.get('progress_seconds_ago'))}; restart it"
     parts = [f"{who}: {state}", f"up for {_span(details.get('uptime_seconds'))}"]
     if model := details.get("model"):
         precision = f" in {details['precision']}" if details.get("precision") else ""

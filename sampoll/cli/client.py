@@ -37,11 +37,13 @@ def send(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the replies.")] = False,
     in_flight: Annotated[
         int | None,
-        typer.Option(min=1, help="Requests at a time, at most: 16, or 256 in a stream.", metavar="N"),
+        typer.Option(
+            min=1, help="Largest number of requests at a time: 16, or 256 in a stream.", metavar="N"
+        ),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Stream: send what was sent before, too.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Stream: send again what was sent before.")] = False,
     timeout: Annotated[
-        float, typer.Option(min=0, help="Give up on a reply after so long.", metavar="SECONDS")
+        float, typer.Option(min=0, help="Stop waiting for a reply after this long.", metavar="SECONDS")
     ] = 600.0,
     config: ConfigOption = None,
 ) -> None:
@@ -77,9 +79,11 @@ def send(
 def recv(
     flags: dict[str, Any],
     output: Annotated[Path, typer.Option("--output", "-o", help="Write masks and OPEX here.", metavar="DIR")],
-    count: Annotated[int | None, typer.Option(min=1, help="End after so many replies.", metavar="N")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="End after this many replies.", metavar="N")
+    ] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0, help="End when nothing has come for so long.", metavar="SECONDS")
+        float | None, typer.Option(min=0, help="End when no reply has come for this long.", metavar="SECONDS")
     ] = None,
     config: ConfigOption = None,
 ) -> None:

@@ -66,7 +66,7 @@ def show(
     input: InputOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """All that is known of one failed pair: its errors, its files, and whether those were changed since."""
+    """Everything about one failed pair: its errors, its files, and whether these were changed since."""
     store = _store(flags, input, config)
     for job in _chosen(store, [name]):
         typer.echo(f"{job.name}: failed after {_tries(job)}, {store.place_of(job)}")
@@ -92,7 +92,7 @@ def retry_command(
     returned = [store.retry(job) for job in jobs]
     for job, done in zip(jobs, returned, strict=True):
         if not done:
-            typer.echo(f"{job.name}: another process moves it just now; look again after its run", err=True)
+            typer.echo(f"{job.name}: another process is moving it: try again after its run", err=True)
     typer.echo(f"{sum(returned)} to be tried again by {store.retried_by}")
 
 
@@ -139,7 +139,7 @@ def _store(flags: Mapping[str, Any], input: Path | None, config: Path | None) ->
 def _wanted(names: Sequence[str] | None, every: bool) -> Sequence[str] | None:
     """The names that were given; None for all."""
     if bool(names) == every:
-        raise UsageError("which pairs? give their names, or --all")
+        raise UsageError("no pairs are named: give their names, or --all")
     return names or None
 
 

@@ -64,7 +64,7 @@ def _common(
             "--version",
             callback=_version,
             is_eager=True,
-            help="Print the versions of sampoll and what it computes with.",
+            help="Print the versions of sampoll and of the libraries that it computes with.",
         ),
     ] = False,
 ) -> None:
@@ -77,10 +77,16 @@ def run(
     flags: dict[str, Any],
     force: Annotated[
         bool,
-        typer.Option("--force", help="Do again what was done: no --skip-done, and --on-exist replace."),
+        typer.Option(
+            "--force",
+            help="Process pairs again that were done before: no --skip-done, and --on-exist replace.",
+        ),
     ] = False,
     dry: Annotated[
-        bool, typer.Option("--dry-run", help="List what would be done with what is there now; do nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="List what a run would do with the pairs that are there now; change nothing."
+        ),
     ] = False,
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
@@ -182,9 +188,9 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Find out whether `sampoll run` with these flags would work here, and say what to do if not.
+    """Check whether `sampoll run` with these flags would work here, and say what to change if not.
 
-    Redis is looked at if a setting names it. Exits with what the run would.
+    Redis is checked if a setting names it. Exits with the code that the run would end with.
     """
     from sampoll.app.doctor.examination import examine
     from sampoll.app.doctor.findings import exit_code_of

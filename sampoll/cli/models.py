@@ -104,8 +104,8 @@ def compare(
 ) -> None:
     """Compare each engine and precision with segment_anything in fp32, on your weights and images.
 
-    Each image gets nine points and five boxes. Without --engine and --precision, all that the device is good
-    at take part.
+    Each image gets nine points and five boxes. Without --engine and --precision, all that suit the
+    device are compared.
     """
     resolved = resolve(flags, os.environ, config)
     set_up_logging(resolved, show_progress=False)
@@ -128,7 +128,7 @@ def quantize(
 ) -> None:
     """Make the encoder for --precision int8, calibrated on your images. Experimental, for CPUs.
 
-    A handful of images that are like those to come is enough. Compare before you trust it: sampoll models
+    A few images similar to those of later runs are enough. Compare before you trust it: sampoll models
     compare --precision int8.
     """
     resolved = resolve(flags, os.environ, config)

@@ -15,7 +15,7 @@ from sampoll.core.errors import JobError
 
 app = typer.Typer(
     name="prompts",
-    help="Prompt files: make them from data sets, check them, and say what they may hold.",
+    help="Prompt files: make them from data sets, check them, print their schema.",
     no_args_is_help=True,
 )
 
@@ -25,7 +25,7 @@ def import_command(
     source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder.", metavar="SOURCE")],
     kind: Annotated[
         str,
-        typer.Option("--from", help="What the annotations are in.", metavar="|".join(plugins(IMPORTERS))),
+        typer.Option("--from", help="Format of the annotations.", metavar="|".join(plugins(IMPORTERS))),
     ],
     to: Annotated[Path, typer.Option("--to", help="Where the pairs go: the input of a run.", metavar="DIR")],
     images: Annotated[
@@ -63,7 +63,7 @@ def check(
     ],
     config: ConfigOption = None,
 ) -> None:
-    """Say what is wrong with prompt files, by file and field, without running anything."""
+    """Check prompt files, and name each error by file and field; nothing is run."""
     from sampoll.app.assembly import decoding_options
     from sampoll.inputs.check import check_prompts
 
@@ -76,7 +76,7 @@ def check(
         else:
             fine += 1
             alone += result.image is None
-    typer.echo(f"{fine} fine, {bad} bad" + (f"; {alone} of the fine without an image" if alone else ""))
+    typer.echo(f"{fine} valid, {bad} invalid" + (f"; {alone} of the valid without an image" if alone else ""))
     raise typer.Exit(JobError.exit_code if bad else 0)
 
 

@@ -27,7 +27,7 @@ def redis(
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Answer requests that clients publish on a channel of Redis or Valkey, until a signal comes."""
+    """Answer requests that clients publish on a channel of Redis or Valkey, until a signal arrives."""
     resolved = resolve_or_print(flags, config, print_config=print_config)
     set_up_logging(resolved, show_progress=False)
 
@@ -46,7 +46,7 @@ def stream(
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Work on the jobs of a Redis stream, together with any number of other workers, until a signal comes."""
+    """Work on the jobs of a Redis stream, beside any number of other workers, until a signal arrives."""
     resolved = resolve_or_print(flags, config, print_config=print_config)
     set_up_logging(resolved, show_progress=False)
 

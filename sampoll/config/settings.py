@@ -113,12 +113,16 @@ class SpoolSettings(_Section):
         None, "input", "Directory to take pairs from.", metavar="DIR", short="-i"
     )
     output: NamedPath | None = _setting(
-        None, "output", "Directory for masks and OPEX; created where absent.", metavar="DIR", short="-o"
+        None,
+        "output",
+        "Directory for masks and OPEX; created if it does not exist.",
+        metavar="DIR",
+        short="-o",
     )
     prompt: NamedPath | None = _setting(
         None,
         "prompt",
-        "One prompt file for all images: each image is taken alone, and prompts in the input are left there.",
+        "One prompt file for all images; they need none of their own, and other prompts stay in the input.",
         metavar="FILE",
     )
     continuous: bool = _setting(False, "continuous", "Keep watching until a signal or the stop file.")
@@ -131,13 +135,13 @@ class SpoolSettings(_Section):
     on_exist: Literal["version", "replace", "fail"] = _setting(
         "version",
         "on-exist",
-        "Where the output has a result of this name: write NAME~2, replace it, or fail the pair.",
+        "If the output has a result of this name: write NAME~2, replace it, or fail the pair.",
         metavar="version|replace|fail",
     )
     skip_done: bool = _setting(
         False,
         "skip-done",
-        "Pass over pairs whose image, prompts, model and settings match the result that is there.",
+        "Skip pairs whose image, prompts, model and settings match the result that exists.",
     )
     settle_seconds: Seconds = _setting(
         1.0, "settle", "A file is complete once unchanged for this long.", metavar="SECONDS"
@@ -145,28 +149,31 @@ class SpoolSettings(_Section):
     ready_suffix: Annotated[str, AfterValidator(_suffix)] | None = _setting(
         None,
         "ready-suffix",
-        "A pair is complete when a file NAME plus this suffix lies beside it; then at once.",
+        "A pair is complete as soon as a file NAME plus this suffix is beside it.",
         metavar=".SUFFIX",
     )
     pair_timeout_seconds: Annotated[FiniteFloat, Field(gt=0)] | None = _setting(
-        None, "pair-timeout", "Fail halves whose other half does not come for this long.", metavar="SECONDS"
+        None,
+        "pair-timeout",
+        "Fail half pairs whose other half does not arrive within this time.",
+        metavar="SECONDS",
     )
     rescan_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
-        2.0, "rescan", "Look through the input at least this often.", metavar="SECONDS"
+        2.0, "rescan", "Scan the input at least this often.", metavar="SECONDS"
     )
     max_attempts: Annotated[int, Field(ge=1)] = _setting(
-        3, "max-attempts", "Tries before a job that keeps failing goes to failed/.", metavar="N"
+        3, "max-attempts", "Attempts before a job that keeps failing is moved to failed/.", metavar="N"
     )
     give_up_seconds: Seconds = _setting(
         60.0, "give-up", "One-shot: wait at most this long for retries that are due later.", metavar="SECONDS"
     )
     min_free_bytes: Annotated[int, Field(ge=0)] = _setting(
-        64 * 2**20, "min-free", "Take nothing while a disk has fewer bytes free.", metavar="BYTES"
+        64 * 2**20, "min-free", "Take no pairs while a disk has fewer free bytes.", metavar="BYTES"
     )
     lease_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
         30.0,
         "lease",
-        "Take over the jobs of a process that is silent for so long.",
+        "Take over the jobs of a process that sends no heartbeat for this long.",
         metavar="SECONDS",
     )
     exclusive: bool = _setting(
@@ -175,18 +182,20 @@ class SpoolSettings(_Section):
         "Refuse to run beside another process on the same input.",
     )
     recursive: bool = _setting(
-        False, "recursive", "Take pairs from the folders below too; results lie in folders of the same names."
+        False,
+        "recursive",
+        "Take pairs from folders below too; results are written to folders of the same names.",
     )
     watch: Literal["auto", "native", "polling"] = _setting(
         "auto",
         "watch",
-        "Listen to events of the system, or only look; auto only looks on network filesystems.",
+        "Find new files by events of the system, or by scans only; auto: scans on network filesystems.",
         metavar="auto|native|polling",
     )
     durability: Durability = _setting(
         "batch",
         "durability",
-        "What survives a power cut: forced to the disk in groups, file by file, or not at all.",
+        "How results are forced to the disk, to survive a power cut: in groups, each file, or not at all.",
         metavar="batch|file|off",
     )
     stop_file: Annotated[str, AfterValidator(_bare)] | None = _setting(
@@ -195,7 +204,7 @@ class SpoolSettings(_Section):
 
 
 class ModelSettings(_Section):
-    """What segments, and on what."""
+    """The model and its device."""
 
     model: str = _setting(
         "vit_b",
@@ -225,20 +234,20 @@ class ModelSettings(_Section):
     device: Annotated[str, AfterValidator(_device)] = _setting(
         "auto",
         "device",
-        "Where the model runs; auto is cuda where there is one.",
+        "Device of the model; auto is cuda if there is one, else cpu.",
         metavar="auto|cpu|cuda|cuda:N",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = _setting(
         "auto",
         "precision",
-        "Of the image encoder; auto is bf16 where the device multiplies in it, fp32 on other CPUs. int8 is "
+        "Precision of the image encoder; auto is bf16 if the device computes in it, else fp32. int8 is "
         "experimental, and needs sampoll models quantize first.",
         metavar="auto|fp32|bf16|fp16|int8",
     )
     engine: Literal["auto", "torch", "openvino"] = _setting(
         "auto",
         "engine",
-        "What computes the image encoder; auto is OpenVINO on a CPU where it is installed, else torch.",
+        "What computes the image encoder; auto is OpenVINO on a CPU if it is installed, else torch.",
         metavar="auto|torch|openvino",
     )
     compile: bool = _setting(
@@ -247,7 +256,7 @@ class ModelSettings(_Section):
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = _setting(
         "auto",
         "batch-size",
-        "Images that go through the model at once, at most; auto is 8 on CUDA, 1 on a CPU.",
+        "Largest number of images in a batch; auto is 8 on CUDA, 1 on a CPU.",
         metavar="auto|N",
     )
     max_wait_seconds: Seconds = _setting(
@@ -256,29 +265,29 @@ class ModelSettings(_Section):
     embedding_memory_bytes: Annotated[int, Field(ge=0)] = _setting(
         256 * 2**20,
         "embedding-memory",
-        "Keep the embeddings of the last images in so much memory, for other prompts for them.",
+        "Memory that keeps the embeddings of the last images, for further prompts for them.",
         metavar="BYTES",
     )
     embedding_cache: NamedPath | None = _setting(
-        None, "embedding-cache", "Keep all embeddings in files there too, between runs.", metavar="DIR"
+        None, "embedding-cache", "Directory that keeps embeddings in files between runs.", metavar="DIR"
     )
     prompt_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = _setting(
         "auto",
         "prompt-batch",
-        "Prompts that are decoded at once, at most; auto is 64 on CUDA, 4 on a CPU.",
+        "Largest number of prompts that are decoded at once; auto is 64 on CUDA, 4 on a CPU.",
         metavar="auto|N",
     )
     mask_policy: Literal["best", "first", "single"] = _setting(
         "best",
         "mask-policy",
-        "Of a prompt's three masks the best or the first; or the model's single mask.",
+        "The mask of a prompt: the best or the first of its three, or the model's single mask.",
         metavar="best|first|single",
     )
 
     exif: Literal["apply", "ignore"] = _setting(
         "apply",
         "exif",
-        "Turn images as their EXIF orientation says, so that prompts are in the upright frame; or not.",
+        "Rotate images by their EXIF orientation, so that prompts refer to the upright image; or do not.",
         metavar="apply|ignore",
     )
 
@@ -301,7 +310,7 @@ class MaskSettings(_Section):
     simplify_pixels: Annotated[FiniteFloat, Field(ge=0)] = _setting(
         0.0,
         "simplify",
-        "Leave points of outlines out that are no farther than this from what stays; the masks stay exact.",
+        "Simplify outlines: omit points at most this far from the remaining line; masks stay exact.",
         metavar="PIXELS",
     )
     fill_holes_area: Annotated[int, Field(ge=0)] = _setting(
@@ -336,7 +345,7 @@ class OutputSettings(_Section):
     formats: Annotated[tuple[str, ...], BeforeValidator(_listed)] = _setting(
         ("png",),
         "format",
-        "Write this too, besides OPEX: {names}. May be repeated.",
+        "Format to write besides OPEX: {names}. May be repeated.",
         metavar="NAME",
         named_by=(FORMATS, DATASETS),
     )
@@ -346,7 +355,7 @@ class OutputSettings(_Section):
         "Write a small picture of each image with its masks, prompts and scores to overlay/.",
     )
     coco_polygons: bool = _setting(
-        False, "coco-polygons", "COCO: outlines without holes, in the place of exact run-length encodings."
+        False, "coco-polygons", "COCO: outlines without holes instead of exact run-length encodings."
     )
 
     @property
@@ -378,7 +387,7 @@ class RedisSettings(_Section):
     redis_url: str | None = _setting(
         None,
         "redis-url",
-        "redis://, rediss:// or unix:// URL of the server, in the place of host, port and db.",
+        "redis://, rediss:// or unix:// URL of the server, instead of host, port and db.",
         metavar="URL",
     )
     redis_host: str = _setting("localhost", "redis-host", "Host of the server.", metavar="HOST")
@@ -407,10 +416,10 @@ class RequestSettings(_Section):
     """What requests may take before and after they are worked on."""
 
     queue_bytes: Annotated[int, Field(ge=1)] = _setting(
-        2**30, "queue-bytes", "Refuse requests while so much of them waits.", metavar="BYTES"
+        2**30, "queue-bytes", "Refuse requests while this much of them waits.", metavar="BYTES"
     )
     reply_ttl_seconds: Annotated[int, Field(ge=1)] = _setting(
-        600, "reply-ttl", "Keep the reply to a request with an id for so long.", metavar="SECONDS"
+        600, "reply-ttl", "Keep the reply to a request with an id for this long.", metavar="SECONDS"
     )
 
 
@@ -424,10 +433,13 @@ class StreamsSettings(_Section):
         "sampoll", "group", "Group of workers that share the stream.", metavar="NAME"
     )
     root: NamedPath | None = _setting(
-        None, "root", "Directory below which the paths in jobs are; none are taken without it.", metavar="DIR"
+        None,
+        "root",
+        "Directory that contains the paths in jobs; without it, paths are refused.",
+        metavar="DIR",
     )
     result_ttl_seconds: Annotated[int, Field(ge=1)] = _setting(
-        7 * 86400, "result-ttl", "Keep results in the stream for so long.", metavar="SECONDS"
+        7 * 86400, "result-ttl", "Keep results in the stream for this long.", metavar="SECONDS"
     )
 
 
@@ -463,11 +475,11 @@ class MonitoringSettings(_Section):
     http: Annotated[str, AfterValidator(_address)] | None = _setting(
         None,
         "http",
-        "Show on this address how the service is: health, metrics, and a page; loopback if no host is named.",
+        "Address for health, metrics and a status page over HTTP; loopback if no host is named.",
         metavar="HOST:PORT",
     )
     http_thumbnails: bool = _setting(
-        False, "http-thumbnails", "Show small pictures of the last results on that page, too."
+        False, "http-thumbnails", "Show thumbnails of the last results on the status page."
     )
     metrics_file: NamedPath | None = _setting(
         None,
@@ -478,7 +490,7 @@ class MonitoringSettings(_Section):
     stall_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
         600.0,
         "stall",
-        "A service is not healthy once its work has stood still for this long.",
+        "A service is not healthy if its work makes no progress for this long.",
         metavar="SECONDS",
     )
 

@@ -124,14 +124,15 @@ class Prompt:
     __pydantic_config__: ClassVar[Any] = _CLOSED
 
     points: tuple[Point, ...] = field(
-        default=(), metadata={"description": "Points on the object, and beside it."}
+        default=(),
+        metadata={"description": "Points on the object (label 1) and on the background (label 0)."},
     )
     box: Box | None = field(default=None, metadata={"description": "A box around the object."})
-    mask: LowResMask | None = field(default=None, metadata={"description": "A first guess at the mask."})
+    mask: LowResMask | None = field(default=None, metadata={"description": "A first estimate of the mask."})
     refine: int = field(
         default=0,
         metadata={
-            "description": "How many times the answer is given back to the model as a mask.",
+            "description": "How many times the mask is given to the model again, as a prompt.",
             "ge": 0,
             "le": 10,
             "strict": True,
@@ -139,7 +140,7 @@ class Prompt:
     )
     everything: Everything | None = field(
         default=None,
-        metadata={"description": "All objects in the image, in the place of all of the above."},
+        metadata={"description": "All objects in the image, instead of all of the above."},
     )
     label: str = field(
         default=DEFAULT_LABEL,

@@ -52,7 +52,7 @@ class Executor:
         half = len(jobs) // 2
         if isinstance(outcomes, OutOfMemory):
             self.limit, self._good_batches = min(self.limit, half), 0
-            log.warning("not enough memory for %d images at once; going on with %d", len(jobs), self.limit)
+            log.warning("not enough memory for %d images at once; continuing with %d", len(jobs), self.limit)
         return self.run(jobs[:half]) + self.run(jobs[half:])
 
     def _tried(self, jobs: Sequence[Job]) -> list[Outcome] | JobError:

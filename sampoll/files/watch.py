@@ -97,7 +97,7 @@ class Watch:
     def restart_if_dead(self) -> None:
         """Replaces a watch that has stopped."""
         if not self._refused and not self._delivers_events():
-            log.warning("events of %s have stopped; watching anew", self._directory)
+            log.warning("events of %s have stopped; the watch is started again", self._directory)
             self.close()
             self._observer = self._started()
 
@@ -126,7 +126,7 @@ class Watch:
         except OSError as error:
             self._refused = True
             log.warning(
-                "cannot watch %s (%s): new files are found by looking, not by events", self._directory, error
+                "cannot watch %s (%s): new files are found by scans, not by events", self._directory, error
             )
             return None
         return observer
@@ -142,7 +142,7 @@ def watches_natively(directory: Path, mode: WatchMode) -> bool:
         return True
     kind = filesystem_of(os.fspath(directory), mounts)
     if kind in NETWORK_FILESYSTEMS:
-        log.info("%s is on %s: new files are found by looking, not by events", directory, kind)
+        log.info("%s is on %s: new files are found by scans, not by events", directory, kind)
         return False
     return True
 

@@ -59,7 +59,7 @@ def download(
             if sha256_of(part) != wanted.sha256:
                 part.unlink()
                 raise ModelUnavailable(
-                    f"{wanted.url} gave a file of the right size and with another sha256: it was deleted. "
+                    f"{wanted.url} sent a file of the right size with another sha256: it was deleted. "
                     "Try again, or another --mirror"
                 )
             with part.open("rb") as file:

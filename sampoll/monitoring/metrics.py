@@ -65,13 +65,13 @@ class Metrics:
         self._jobs = Counter("sampoll_jobs", "Jobs, by their outcome.", ["outcome"], registry=registry)
         self._attempts = Counter(
             "sampoll_attempts",
-            "Tries, by the code of the error; none if all went well.",
+            "Attempts, by the code of the error; none for those that succeeded.",
             ["code"],
             registry=registry,
         )
         self._stages = Histogram(
             "sampoll_stage_duration_seconds",
-            "Of one image; stages of a batch are divided by its images.",
+            "Seconds per image; the time of a batch is divided by its images.",
             ["stage"],
             buckets=STAGE_SECONDS,
             registry=registry,
@@ -80,33 +80,35 @@ class Metrics:
             "sampoll_batch_images", "Images in a batch.", buckets=BATCH_IMAGES, registry=registry
         )
         self._embeddings = Counter(
-            "sampoll_embeddings", "Embeddings, by where they came from.", ["source"], registry=registry
+            "sampoll_embeddings", "Embeddings, by their source.", ["source"], registry=registry
         )
         self._pairs = Gauge(
             "sampoll_pairs", "Pairs in the input, by their state.", ["state"], registry=registry
         )
         self._oldest_ready = Gauge(
             "sampoll_oldest_ready_age_seconds",
-            "How long the oldest ready pair had been there at the last look.",
+            "Age of the oldest ready pair at the last scan.",
             registry=registry,
         )
         self._watcher_up = Gauge(
             "sampoll_watcher_up",
-            "1 if events of new files are heard, 0 if one only looks.",
+            "1 if the system announces new files, 0 if only scans find them.",
             registry=registry,
         )
         self._overflows = Counter(
-            "sampoll_watcher_overflows", "Times that events were lost.", registry=registry
+            "sampoll_watcher_overflows", "Number of times that events were lost.", registry=registry
         )
         self._pauses = Counter("sampoll_pauses", "Pauses, by their reason.", ["reason"], registry=registry)
         self._last_success = Gauge(
-            "sampoll_last_success_timestamp_seconds", "When a job was last done.", registry=registry
+            "sampoll_last_success_timestamp_seconds",
+            "Time at which the last job was done.",
+            registry=registry,
         )
-        self._model = Info("sampoll_model", "What segments, and on what.", registry=registry)
-        build = Info("sampoll_build", "The versions of what computes.", registry=registry)
+        self._model = Info("sampoll_model", "The model and its device.", registry=registry)
+        build = Info("sampoll_build", "Versions of sampoll and its libraries.", registry=registry)
         build.info({"version": version("sampoll"), "torch": version("torch")})
         self._free = Gauge(
-            "sampoll_free_bytes", "Room on the disk of a directory.", ["root"], registry=registry
+            "sampoll_free_bytes", "Free bytes on the disk of a directory.", ["root"], registry=registry
         )
         self._look_at(health, queues)
         for outcome in ("done", "skipped", "failed", "deferred"):
@@ -115,11 +117,11 @@ class Metrics:
     def _look_at(self, health: Health, queues: Queues) -> None:
         registry = self._registry
         looks = {
-            "sampoll_healthy": ("0 if a restart would help.", lambda: float(health.is_healthy)),
-            "sampoll_ready": ("1 if jobs are taken.", lambda: float(health.is_ready)),
-            "sampoll_in_flight_jobs": ("Jobs that are begun.", lambda: float(len(health.in_flight()))),
+            "sampoll_healthy": ("0 if the service should be restarted.", lambda: float(health.is_healthy)),
+            "sampoll_ready": ("1 if the service takes jobs.", lambda: float(health.is_ready)),
+            "sampoll_in_flight_jobs": ("Jobs that are in flight.", lambda: float(len(health.in_flight()))),
             "sampoll_sweep_age_seconds": (
-                "Since the input was looked through, or a job taken from it.",
+                "Since the last scan of the input, or since a job was taken from it.",
                 lambda: health.look_age_seconds,
             ),
             "sampoll_failed_pairs": ("Pairs in failed/.", lambda: float(self.failed_pairs)),
@@ -127,7 +129,12 @@ class Metrics:
         for name, (text, look) in looks.items():
             Gauge(name, text, registry=registry).set_function(look)
         depth = Gauge("sampoll_queue_jobs", "Jobs between two stages.", ["queue"], registry=registry)
-        size = Gauge("sampoll_queue_bytes", "What they take in memory, about.", ["queue"], registry=registry)
+        size = Gauge(
+            "sampoll_queue_bytes",
+            "Approximate memory of the jobs between two stages.",
+            ["queue"],
+            registry=registry,
+        )
         for queue in ("loading", "decoded", "outcomes"):
             depth.labels(queue).set_function(partial(_jobs_in, queues, queue))
         for queue in IN_BYTES:

@@ -34,12 +34,12 @@ def serving(host: str, port: int, application: Callable[..., Any]) -> Iterator[s
     try:
         server.prepare()
     except OSError as error:
-        raise ConfigurationError(f"--http {host}:{port}: nobody can listen there: {error}") from error
+        raise ConfigurationError(f"--http {host}:{port} cannot be used: {error}") from error
     thread = Thread(target=server.serve, name="http", daemon=True)
     thread.start()
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{server.bind_addr[1]}"
-    log.info("%s shows how this service is", url)
+    log.info("status page: %s", url)
     try:
         yield url
     finally:

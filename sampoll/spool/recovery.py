@@ -97,7 +97,7 @@ def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: 
             continue
         claims.append(replace(counted, directory=directory))
     if claims:
-        log.warning("took over %d jobs of %s, which has died or fallen silent", len(claims), name)
+        log.warning("took over %d jobs of %s, which has died or sends no heartbeats", len(claims), name)
     return claims
 
 

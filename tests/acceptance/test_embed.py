@@ -82,7 +82,7 @@ def test_a_cache_that_cannot_be_written_is_74(images: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("images",), 2, "nothing says where embeddings go: give --embedding-cache DIR"),
+        (("images",), 2, "no directory for embeddings is set: give --embedding-cache DIR"),
         (("nowhere", "--embedding-cache", "cache", *MODEL), 66, "no file or folder nowhere"),
         (
             ("images", "--embedding-cache", "cache", "--model", "grabcut"),

@@ -46,8 +46,8 @@ def watching(folders: Folders, *flags: object) -> Iterator[str]:
         log.open("wb") as file,
         running_sampoll("run", *folders.flags, *flags, "--http", 0, log=file) as process,
     ):
-        until(lambda: "shows how" in log.read_text() or process.poll() is not None, "the address")
-        [url] = re.findall(r"(http://127\.0\.0\.1:\d+) shows how this service is", log.read_text())
+        until(lambda: "status page: " in log.read_text() or process.poll() is not None, "the address")
+        [url] = re.findall(r"status page: (http://127\.0\.0\.1:\d+)", log.read_text())
         yield url
 
 
@@ -119,7 +119,7 @@ def test_an_address_that_cannot_be_is_refused(folders: Folders) -> None:
         port = taken.getsockname()[1]
         run = sampoll("run", *folders.flags, *WATCH, "--http", port)
     assert run.returncode == 78
-    assert f"--http 127.0.0.1:{port}: nobody can listen there" in run.stderr
+    assert f"--http 127.0.0.1:{port} cannot be used: " in run.stderr
     for wrong in ("localhost", "::1:80", "70000", "host:port"):
         assert sampoll("run", *folders.flags, *WATCH, "--http", wrong).returncode == 2
 
@@ -218,8 +218,8 @@ def test_a_service_of_redis_is_seen_too_and_is_not_ready_without_its_server(tmp_
     flags = ("--redis-port", server.port, "--model", "support.fakes:boxes", "--http", 0)
     try:
         with log.open("wb") as file, running_sampoll("serve", "redis", *flags, log=file):
-            until(lambda: "shows how" in log.read_text(), "the address")
-            [url] = re.findall(r"(http://\S+) shows how", log.read_text())
+            until(lambda: "status page: " in log.read_text(), "the address")
+            [url] = re.findall(r"status page: (http://\S+)", log.read_text())
             until(lambda: get(f"{url}/readyz")[0] == 200, "the service to be ready")
             server.stop()
             until(lambda: get(f"{url}/readyz")[0] == 503, "the gap")
@@ -235,7 +235,7 @@ def test_a_service_that_never_reached_its_server_is_not_ready(tmp_path: Path) ->
     with log.open("wb") as file, running_sampoll("serve", "redis", *flags, log=file):
         until(lambda: ": ready" in log.read_text(), "the model")
         until(lambda: "no subscription to" in log.read_text(), "the first try")
-        [url] = re.findall(r"(http://\S+) shows how", log.read_text())
+        [url] = re.findall(r"status page: (http://\S+)", log.read_text())
         until(lambda: "no subscription to" in get(f"{url}/readyz")[1], "the reason")
         assert get(f"{url}/readyz")[0] == 503
 

@@ -225,7 +225,7 @@ def test_every_kind_of_data_set_gives_its_boxes_and_points(
             }
             assert ours.get("box", {}) == pytest.approx(theirs.get("box", {}), abs=1e-4)
     check = sampoll("prompts", "check", tmp_path / "in")
-    assert (check.returncode, check.stdout) == (0, f"{len(expected)} fine, 0 bad\n")
+    assert (check.returncode, check.stdout) == (0, f"{len(expected)} valid, 0 invalid\n")
 
 
 @pytest.mark.parametrize("kind", ["yolo", "labelme", "opex", "coco"])
@@ -382,7 +382,7 @@ def test_check_names_file_and_field_of_every_bad_prompt(folders: Folders) -> Non
 
     run = sampoll("prompts", "check", folders.input)
 
-    assert (run.returncode, run.stdout) == (1, "2 fine, 4 bad; 1 of the fine without an image\n")
+    assert (run.returncode, run.stdout) == (1, "2 valid, 4 invalid; 1 of the valid without an image\n")
     at = str(folders.input)
     assert run.stderr.splitlines() == [
         f"{at}/bad.jpg: is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)",
@@ -390,7 +390,7 @@ def test_check_names_file_and_field_of_every_bad_prompt(folders: Folders) -> Non
         f"{at}/outside.json: points[0]: (99, 1) lies outside the image of 32x24 pixels",
         f"{at}/unknown.json: prompts[1].bx: is not a known key",
     ]
-    assert sampoll("prompts", "check", folders.input / "good.json").stdout == "1 fine, 0 bad\n"
+    assert sampoll("prompts", "check", folders.input / "good.json").stdout == "1 valid, 0 invalid\n"
 
 
 SCHEMA_CASES = [

@@ -133,7 +133,7 @@ def test_sending_to_nobody_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
     missing = sampoll("send", tmp_path / "missing.jpg")
 
     assert nobody.returncode == nowhere.returncode == 69
-    assert "nobody is subscribed to sam_in" in nobody.stderr
+    assert "no service is subscribed to sam_in" in nobody.stderr
     assert "cannot be reached" in nowhere.stderr
     assert missing.returncode == 66
 
@@ -215,7 +215,7 @@ def test_the_old_test_commands(served: Server, tmp_path: Path) -> None:
         assert receiver.stdout is not None
         printed = [receiver.stdout.readline().strip() for _ in range(2)]
     assert old_send(served, tmp_path / "a.jpg", tmp_path / "a.json", "nobody") == (
-        "nobody is subscribed to nobody: the request was lost\n"
+        "no service is subscribed to nobody: the request was lost\n"
     )
 
     assert printed == [str(tmp_path / "results" / name) for name in ("result.png", "result.json")]

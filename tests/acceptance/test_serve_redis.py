@@ -110,7 +110,7 @@ def test_a_reply_is_kept_for_those_who_never_subscribed(
         until(lambda: client.exists("sam_out:reply:late"), "the reply to be kept")
         kept = json.loads(client.get("sam_out:reply:late") or b"")
         seconds = client.ttl("sam_out:reply:late")
-        until(lambda: "was heard by no one" in service.log, "the log to say that nobody heard it")
+        until(lambda: "a reply reached no client" in service.log, "the log to say that nobody heard it")
         service.end()
 
     assert np.array_equal(mask_in(kept), box_mask())

@@ -139,7 +139,7 @@ def test_images_may_lie_below_a_directory_and_nowhere_else(
     found = {name: reply["meta"].get("error", "") for name, [reply] in results(client).items()}
     assert found["a.jpg"] == ""
     for path in ("../secret.jpg", str(tmp_path / "secret.jpg"), "link.jpg"):
-        assert "leads out of --root" in found[path]
+        assert "is outside --root" in found[path]
     assert "missing.jpg: is not there" in found["missing.jpg"]
     assert "cannot be read" in found["empty"]
     assert found["nothing"] == "prompt: is missing"
@@ -182,7 +182,7 @@ def test_the_rights_that_are_documented_are_enough(tmp_path: Path) -> None:
     assert sent.returncode == 0, sent.stderr
     assert received.stdout == "1 written, 1 failed\n"
     assert failed.stdout == "1 to be tried again by the workers of sam\n"
-    assert "does not say how it is set up" in log.read_text()
+    assert "does not report its settings" in log.read_text()
 
 
 def test_a_folder_goes_through_a_stream_and_comes_back_whatever_is_interrupted(

@@ -101,7 +101,7 @@ def test_one_whose_model_hangs_is_to_be_restarted(folders: Folders, gate: tuple[
         people = sampoll("status")
 
     assert people.returncode == 1
-    assert "stalled: nothing has happened for" in people.stdout
+    assert "stalled: no progress for" in people.stdout
     assert "restart it" in people.stdout
 
 

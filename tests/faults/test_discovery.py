@@ -61,7 +61,7 @@ def test_the_systems_limits_for_events_only_cost_the_events(
     finally:
         process.kill()
         process.wait()
-    assert b"found by looking, not by events" in log.read_bytes()
+    assert b"found by scans, not by events" in log.read_bytes()
 
 
 def test_an_input_that_is_moved_away_is_waited_for_and_everything_in_it_is_done(folders: Folders) -> None:

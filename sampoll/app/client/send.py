@@ -137,7 +137,7 @@ class _Sender:
                     if self.client.publish(self.sending.redis.redis_in, message) > 0:
                         return
                     raise ServerUnavailable(
-                        f"nobody is subscribed to {self.sending.redis.redis_in} on {self.server}: start "
+                        f"no service is subscribed to {self.sending.redis.redis_in} on {self.server}: start "
                         "`sampoll serve redis` there, or correct --redis-in"
                     )
             except ServerUnavailable:

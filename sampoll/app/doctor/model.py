@@ -41,7 +41,7 @@ def check_device(settings: ModelSettings) -> Iterator[Finding]:
             free, total = torch.cuda.mem_get_info(device)
         except RuntimeError as error:
             trouble = ModelUnavailable(f"{device} cannot be used: {error}")
-            yield error_of("device", trouble, "nvidia-smi says what has it, and whether it is well")
+            yield error_of("device", trouble, "nvidia-smi shows which processes use it, and its errors")
             return
         yield ok(
             "device",
@@ -65,7 +65,7 @@ def _missing_cuda(built_for: str, *, has_cuda: bool) -> Iterator[Finding]:
     if not has_cuda:
         yield warning(
             "device",
-            f"{built_for} knows no GPU",
+            f"{built_for} cannot use a GPU",
             "pip install a torch with CUDA: https://pytorch.org/get-started",
         )
     elif driver := _driver():
@@ -128,7 +128,7 @@ def _weights(settings: ModelSettings, official: Checkpoint) -> Finding:
     return warning(
         "checkpoint",
         f"{path} has the size of the published {published.model}, and another content",
-        f"if it should be that, delete it and run `sampoll models pull {published.model}`",
+        f"if it should be the published one, delete it and run `sampoll models pull {published.model}`",
     )
 
 

@@ -41,7 +41,7 @@ def check_redis(settings: RedisSettings) -> Iterator[Finding]:
             "set maxmemory-policy noeviction",
         )
     if "aof_enabled" in info and not info["aof_enabled"]:
-        yield ok("redis", f"{server} keeps nothing through a crash of its own; streams want appendonly yes")
+        yield ok("redis", f"{server} loses its data when it crashes; streams need appendonly yes")
 
 
 def _version(server: RedisServer, info: Mapping[str, Any], seconds: float) -> Iterator[Finding]:
@@ -49,7 +49,7 @@ def _version(server: RedisServer, info: Mapping[str, Any], seconds: float) -> It
     answered = f"{server} answered in {1000 * seconds:.1f} ms"
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if not version:
-        yield ok("redis", f"{answered}; it does not say which version it is")
+        yield ok("redis", f"{answered}; it does not report its version")
     elif numbers < OLDEST:
         yield warning("redis", f"{answered}; it is version {version}", "use 6.2 or later, or any Valkey")
     else:

@@ -71,17 +71,17 @@ def _mounts(layout: Layout) -> Iterator[Finding]:
         free = free_bytes(os.statvfs(directory))
         where = f"{directory} is on {kind}, with {in_units(free)} free"
         if kind in LOST_WITH_THE_MACHINE:
-            yield warning(check, where, "it is gone with the next restart; choose a directory on a disk")
+            yield warning(check, where, "it is lost at the next restart; choose a directory on a disk")
         elif kind == "overlay":
             yield warning(
                 check,
                 where,
-                "it lies in the container and is gone with it; mount a directory or a volume there",
+                "it is inside the container and is deleted with it; mount a directory or a volume there",
             )
         elif free < LOW_SPACE_BYTES:
             yield warning(check, where, "make room, or use a larger disk")
         elif kind in NETWORK_FILESYSTEMS:
-            yield ok(check, f"{where}; new files of other machines are found by looking, every --rescan")
+            yield ok(check, f"{where}; new files of other machines are found by scans, every --rescan")
         else:
             yield ok(check, where)
     done = layout.done
@@ -125,7 +125,7 @@ def _files(layout: Layout) -> Iterator[Finding]:
 
 def _events(settings: SpoolSettings, layout: Layout) -> Finding:
     """Checks whether the operating system sends events of new files."""
-    by_looking = f"new files are found by looking, every {settings.rescan_seconds:g} s"
+    by_looking = f"new files are found by scans, every {settings.rescan_seconds:g} s"
     if not watches_natively(layout.input, settings.watch):
         return ok("events", by_looking)
     folders = _folders(layout) if layout.recursive else 1

@@ -41,7 +41,7 @@ def send(arguments: Namespace) -> int:
     with translated(server), server.client() as client:
         receivers = client.publish(arguments.channel, request_message(image, prompt))
     if receivers == 0:
-        sys.stderr.write(f"nobody is subscribed to {arguments.channel}: the request was lost\n")
+        sys.stderr.write(f"no service is subscribed to {arguments.channel}: the request was lost\n")
     return 0
 
 

@@ -73,7 +73,7 @@ def cached_model(encoder: Callable[[], nn.Module], checkpoint_sha256: str, cache
         try:
             return imported_openvino().Core().read_model(directory / MODEL_FILE)
         except RuntimeError as error:
-            log.warning("%s is damaged, and made anew (%s)", directory, str(error).splitlines()[0])
+            log.warning("%s is damaged, and is converted again (%s)", directory, str(error).splitlines()[0])
             shutil.rmtree(directory, ignore_errors=True)
     began = time.monotonic()
     log.info("converting the encoder for OpenVINO, once for this checkpoint; this takes a while")

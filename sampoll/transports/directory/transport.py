@@ -89,7 +89,7 @@ class DirectoryTransport:
             while not (self._should_stop(stop) or self.has_lost_its_input()):
                 if self._spool.is_fenced:
                     raise Fenced(
-                        "this process was silent for longer than --lease, and another one has taken its jobs"
+                        "this process sent no heartbeat for longer than --lease, and others took its jobs"
                     )
                 if watch is not None:
                     watch.restart_if_dead()
@@ -182,7 +182,7 @@ class DirectoryTransport:
             raise InputUnavailable(f"the input {self._layout.input} has gone") from error
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):  # too many open files
-                raise StorageTrouble(f"cannot look through {self._layout.input}: {error.strerror}") from error
+                raise StorageTrouble(f"cannot scan {self._layout.input}: {error.strerror}") from error
             raise InputUnavailable(f"the input {self._layout.input}: {error.strerror}") from error
         with translated_os_errors("look through", self._layout.work):
             self._recovered += self._spool.recover()

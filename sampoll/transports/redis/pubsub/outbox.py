@@ -133,9 +133,7 @@ class Outbox:
         unheard, self._undelivered = self._undelivered, []
         for since, outgoing in unheard:
             if time.monotonic() - since > UNDELIVERED_REPEAT_SECONDS:
-                log.warning(
-                    "nobody is subscribed to %s: a reply was heard by no one", printable(outgoing.channel)
-                )
+                log.warning("%s has no subscriber: a reply reached no client", printable(outgoing.channel))
                 continue
             try:
                 if self._client.publish(outgoing.channel, outgoing.content) == 0:

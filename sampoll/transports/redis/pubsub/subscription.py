@@ -129,7 +129,7 @@ class Subscription:
                     if self._take(pubsub, backoff):
                         last = self._heard_at = now
                     elif now - last > PING_AFTER_SECONDS + STALL_SECONDS:
-                        raise Stalled("the server is silent")
+                        raise Stalled("the server does not answer")
                     elif now - max(last, asked) > PING_AFTER_SECONDS:
                         # Works like a ping, but needs no other right than the subscription itself.
                         pubsub.psubscribe(self._pattern)

@@ -47,7 +47,7 @@ def _image_at(path: str, root: Path | None, max_image_bytes: int) -> bytes:
         raise BadRequest("this worker takes no paths: start it with --root, or send the image", field="path")
     full = (root / path).resolve()
     if not full.is_relative_to(root.resolve()):
-        raise BadRequest(f"{printable(path)} leads out of --root", field="path")
+        raise BadRequest(f"{printable(path)} is outside --root", field="path")
     try:
         with opened_regular(full) as file:
             if os.fstat(file.fileno()).st_size > max_image_bytes:

@@ -151,7 +151,7 @@ class StreamTransport:
         error = request.error
         if attempts >= self._options.max_attempts:
             error = CrashedRepeatedly(
-                f"{attempts} workers have died, or been stopped hard, while they worked on it"
+                f"{attempts} workers have died, or were killed, while they worked on it"
             )
         if error is not None:
             self._fail(held, error)

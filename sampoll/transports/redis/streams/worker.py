@@ -139,7 +139,11 @@ class Worker:
         try:
             self._scripts.release(keys=keys, args=[*owner, str(len(begun)), *begun, *others])
         except RedisError as error:
-            log.warning("%d jobs are others' only after a lease: %s", len(begun) + len(others), error)
+            log.warning(
+                "%d jobs could not be handed back; other workers get them after a lease: %s",
+                len(begun) + len(others),
+                error,
+            )
 
     def _call(self, script: Callable[..., Any], keys: Sequence[str], *arguments: str | bytes) -> Any:
         return self._persistently(lambda: script(keys=keys, args=arguments))
@@ -183,7 +187,7 @@ class Worker:
     def note_lost(self, name: str) -> None:
         """Counts and logs a job that another worker has taken from us."""
         self.counts.lost += 1
-        log.warning("%s: another worker has it now, and its result counts", printable(name))
+        log.warning("%s: another worker has it now, and the result of that worker is used", printable(name))
 
     # The group
 
@@ -210,11 +214,11 @@ class Worker:
                 **self._client.config_get("maxmemory-policy"),
             }
         except ResponseError:
-            log.info("%s does not say how it is set up: see to appendonly and noeviction", self._server)
+            log.info("%s does not report its settings: check appendonly and maxmemory-policy", self._server)
             return
         if settings.get("appendonly") != "yes":
             log.warning(
-                "%s writes no append-only file: if it dies, jobs are lost (appendonly yes)", self._server
+                "%s writes no append-only file: if it crashes, jobs are lost (appendonly yes)", self._server
             )
         if settings.get("maxmemory-policy", "noeviction") != "noeviction":
             log.warning("%s may evict jobs when it is full (maxmemory-policy noeviction)", self._server)
@@ -258,7 +262,7 @@ class Worker:
                 self._may_have_more = True
                 if "NOGROUP" in str(error):
                     self.counts.groups_made += 1
-                    log.error("the group %s is gone, and made again", self.group)
+                    log.error("the group %s was deleted, and is created again", self.group)
                     self._persistently(self._make_group, stop)
                 elif "WRONGTYPE" in str(error):
                     raise ConfigurationError(f"{self.stream} on {self._server} is no stream") from error

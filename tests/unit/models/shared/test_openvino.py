@@ -108,7 +108,7 @@ def test_a_damaged_conversion_is_made_anew(
 
     OpenVinoEncoder(cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path), 64, "fp32")
 
-    assert "is damaged, and made anew" in caplog.text
+    assert "is damaged, and is converted again" in caplog.text
     assert len(path.read_bytes()) == len(whole)
 
 
