@@ -18,7 +18,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is kept between runs, and said of them, is kept and said for these tests only."""
+    """Files that services and runs keep in the user's directories are kept for these tests only."""
     cache = tmp_path_factory.mktemp("cache")
     os.environ["XDG_CACHE_HOME"] = os.fspath(cache)
     os.environ["XDG_RUNTIME_DIR"] = os.fspath(cache / "runtime")
@@ -35,7 +35,7 @@ def folders(tmp_path: Path) -> Folders:
 
 @pytest.fixture
 def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """The files by which support.fakes:waiting says that it works, and is told to go on."""
+    """Two files: support.fakes:waiting creates the first when it works, and waits for the second."""
     started, go = tmp_path / "started", tmp_path / "go"
     monkeypatch.setenv("FAKES_STARTED", str(started))
     monkeypatch.setenv("FAKES_GO", str(go))

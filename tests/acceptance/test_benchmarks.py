@@ -65,7 +65,7 @@ def test_ratios_are_drawn_as_bars() -> None:
     assert "4 x" in "".join(root.itertext())
 
 
-def test_the_benchmark_for_cuda_says_so_where_there_is_no_device() -> None:
+def test_without_a_device_the_benchmark_for_cuda_says_so() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu"],
         cwd=REPOSITORY,

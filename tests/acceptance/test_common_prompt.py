@@ -47,7 +47,7 @@ def test_an_image_that_the_prompt_does_not_fit_fails_alone(folders: Folders, tmp
     assert "point.json: points[0]: (30, 2) lies outside the image of 25x20 pixels" in run.stderr
 
 
-def test_a_prompt_for_all_that_is_none_is_refused_before_anything_is_taken(
+def test_an_invalid_common_prompt_is_refused_before_any_image_is_taken(
     folders: Folders, tmp_path: Path
 ) -> None:
     common = tmp_path / "bad.json"
@@ -66,7 +66,7 @@ def test_a_prompt_for_all_that_is_none_is_refused_before_anything_is_taken(
     assert folders.waiting == ["a.jpg"]
 
 
-def test_an_image_that_was_taken_for_the_common_prompt_goes_back_when_there_is_none_any_more(
+def test_an_image_that_was_claimed_with_a_common_prompt_is_handed_back_when_there_is_none(
     folders: Folders, common: Path
 ) -> None:
     (folders.input / "a.jpg").write_bytes(encoded(image_of(13), "JPEG"))
@@ -98,7 +98,7 @@ def test_everything_is_a_prompt_for_a_folder_and_its_masks_are_files_like_others
     assert np.sum([read_mask(folders.output / f"a.{k}.png") for k in range(4)]) == 24 * 32
 
 
-def test_a_model_that_does_not_know_a_kind_of_prompt_says_so(folders: Folders) -> None:
+def test_a_prompt_that_the_model_does_not_support_fails_with_the_reason(folders: Folders) -> None:
     drop_pair(folders.input, "a", {"everything": {}})
     drop_pair(folders.input, "b")
 

@@ -1,4 +1,4 @@
-"""The Dockerfile and the Compose files: everything they name is there, and works without an engine too."""
+"""The Dockerfile and the Compose files: all that they name exists. No container engine is needed."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def of_kind(instruction: str) -> list[str]:
 
 
 def commands() -> set[str]:
-    """All that the package installs."""
+    """Every command that the package installs."""
     return set(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"])
 
 
@@ -44,7 +44,7 @@ def copied(source: str) -> Path:
 
 
 def ran(*arguments: str, **variables: str | None) -> subprocess.CompletedProcess[str]:
-    """A command in an environment in which some variables are other, or missing."""
+    """A command in an environment with some variables changed or removed."""
     changed = {**environment(), **variables}
     return subprocess.run(
         arguments,
@@ -56,7 +56,7 @@ def ran(*arguments: str, **variables: str | None) -> subprocess.CompletedProcess
     )
 
 
-def test_every_file_that_is_copied_is_there_and_in_the_context() -> None:
+def test_every_file_that_is_copied_exists_in_the_build_context() -> None:
     context = (REPOSITORY / ".dockerignore").read_text().splitlines()
     copies = [line for line in of_kind("COPY") if not line.startswith("--from")]
 
@@ -130,7 +130,7 @@ def test_the_build_installs_what_its_arguments_say(variables: Mapping[str, str],
     assert said == installs
 
 
-def test_the_image_is_what_its_users_expect() -> None:
+def test_the_image_has_the_settings_that_its_users_expect() -> None:
     assert not of_kind("ENTRYPOINT")
     assert of_kind("CMD") == ['["bash"]']
     assert of_kind("USER") == ["999"]
@@ -153,7 +153,7 @@ def health(**variables: str) -> int:
     return ran(*json.loads(check.partition("CMD ")[2]), PATH=path, **variables).returncode
 
 
-def test_the_health_check_is_red_only_for_a_service_that_should_be_restarted(
+def test_the_health_check_fails_only_for_a_service_that_should_be_restarted(
     folders: Folders, tmp_path: Path, gate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, _ = gate
@@ -168,7 +168,7 @@ def test_the_health_check_is_red_only_for_a_service_that_should_be_restarted(
     assert health() == 0
 
 
-def test_a_run_needs_no_name_no_home_and_no_cache(folders: Folders, namespaces: None) -> None:
+def test_a_run_needs_no_user_name_no_home_and_no_cache(folders: Folders, namespaces: None) -> None:
     drop_pair(folders.input, "a")
 
     run = ran(*AS_A_NUMBER, str(SAMPOLL), "run", *map(str, folders.flags), "--model", "grabcut", **VARIABLES)
@@ -182,7 +182,7 @@ def test_a_run_needs_no_name_no_home_and_no_cache(folders: Folders, namespaces: 
     assert "sampoll models pull vit_b" in missing.stderr
 
 
-def test_as_the_first_process_of_a_container_it_hears_sigterm(folders: Folders, namespaces: None) -> None:
+def test_the_first_process_of_a_container_stops_on_sigterm(folders: Folders, namespaces: None) -> None:
     flags = [*map(str, folders.flags), "--continuous", "--model", "support.fakes:boxes"]
     container = ["unshare", "-Urpf", "--mount-proc", "--kill-child", str(SAMPOLL), "run", *flags]
     with subprocess.Popen(container, env=environment()) as outside:
@@ -198,7 +198,7 @@ def test_as_the_first_process_of_a_container_it_hears_sigterm(folders: Folders, 
 
 
 def interpolated(text: str) -> str:
-    """As Compose fills in variables that nobody has set."""
+    """The defaults that Compose uses for variables that are not set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
 
 

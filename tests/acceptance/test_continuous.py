@@ -1,4 +1,4 @@
-"""`sampoll run --continuous` as a service: pairs come, results follow, until somebody stops it."""
+"""`sampoll run --continuous` as a service: pairs become results until the service is stopped."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def test_a_pair_is_done_however_it_arrives(folders: Folders, arrival: Callable[[
         assert process.wait(30) == 0
 
 
-def test_what_lay_there_before_the_start_is_done_too(folders: Folders) -> None:
+def test_pairs_from_before_the_start_are_done_too(folders: Folders) -> None:
     drop_pair(folders.input, "before")
     with running_sampoll("run", *folders.flags, *WATCH) as process:
         until(lambda: "before.json" in folders.results, "the first pair")
@@ -76,7 +76,7 @@ def test_what_lay_there_before_the_start_is_done_too(folders: Folders) -> None:
         assert process.wait(30) == 0
 
 
-def test_events_find_a_pair_long_before_the_next_look(folders: Folders) -> None:
+def test_events_find_a_pair_long_before_the_next_scan(folders: Folders) -> None:
     with running_sampoll("run", *folders.flags, *WATCH, "--rescan", 3600) as process:
         until(lambda: (folders.input / "done").exists(), "the service")
         drop_pair(folders.input, "a")

@@ -1,4 +1,4 @@
-"""A process that is killed, by somebody or by what it works on, and the next one that goes on."""
+"""A process that is killed, from outside or by one of its jobs, and the next process, which continues."""
 
 import json
 import signal
@@ -50,7 +50,7 @@ def test_a_pair_that_kills_the_process_is_failed_after_max_attempts(folders: Fol
     assert report["attempts"] == 3
 
 
-def test_a_killing_pair_takes_no_other_with_it(folders: Folders) -> None:
+def test_a_pair_that_kills_the_process_makes_no_other_pair_fail(folders: Folders) -> None:
     poison(folders, "poison")
     for number in range(6):
         drop_pair(folders.input, f"good{number}")

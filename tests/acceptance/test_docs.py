@@ -44,7 +44,7 @@ def test_the_readme_has_exactly_two_lines_to_copy_before_the_details() -> None:
     ]
 
 
-def test_the_segmenter_of_ones_own_works_as_it_stands(folders: Folders, tmp_path: Path) -> None:
+def test_the_segmenter_that_is_shown_works(folders: Folders, tmp_path: Path) -> None:
     [code] = blocks(DOCS / "how-to" / "own-segmenter.md", "python")
     (tmp_path / "colours.py").write_text(code)
     assert len([line for line in code.splitlines() if line.strip()]) <= 30
@@ -210,11 +210,11 @@ PEOPLE_S_VALUES = (
     "inputs/mask_prompt.py",
     "inputs/importers/",
 )
-"""Where a ValueError is about what somebody wrote."""
+"""Modules in which a ValueError is about a user's input."""
 
 
 def literal_parts(message: ast.expr) -> list[str]:
-    """What is the same each time."""
+    """The parts of a message that are always the same."""
     values = message.values if isinstance(message, ast.JoinedStr) else [message]
     return [str(value.value) for value in values if isinstance(value, ast.Constant)]
 
@@ -237,7 +237,7 @@ def test_every_message_is_documented() -> None:
     assert missing == []
 
 
-def test_the_tests_that_are_named_are_there() -> None:
+def test_the_tests_that_are_named_exist() -> None:
     pages = [*DOCS.rglob("*.md"), REPOSITORY / "CONTRIBUTING.md"]
     named = {path for page in pages for path in re.findall(r"tests/[\w/]+\.py", page.read_text())}
 
@@ -260,7 +260,7 @@ def test_the_versions_agree() -> None:
 
 
 def test_what_is_tested_is_what_is_installed() -> None:
-    """On CI, where the source tree is out of the way."""
+    """On CI, where the source tree was moved away."""
     if "SOURCE_TREE" not in os.environ:
         assert importlib.metadata.version("sampoll")
         return

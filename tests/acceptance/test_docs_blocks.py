@@ -1,7 +1,7 @@
 """The commands that the documentation shows.
 
-Blocks are run page by page, in order, in a folder that has what they speak of. A comment before a block says
-why one is not, or how it ends; the commands in it are parsed all the same.
+Blocks are run page by page, in order, in a folder that has the files they name. A comment before a block says
+why it is not run, or how it ends; the commands in such a block are parsed only.
 """
 
 import json
@@ -102,7 +102,7 @@ def commands_in(code: str) -> Iterator[list[str]]:
 
 
 def parse(words: list[str]) -> None:
-    """Raises whatever the command would say of its flags."""
+    """Raises the error of the command if its flags are wrong."""
     name, *arguments = words
     if name in PARSERS:
         PARSERS[name]().parse_args(arguments)
@@ -133,7 +133,7 @@ def test_a_command_that_does_not_exist_is_noticed() -> None:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages speak of: pairs, results, failures, photographs, a data set, weights."""
+    """The files that the pages name: pairs, results, failures, photographs, a data set, weights."""
     here = tmp_path_factory.mktemp("template")
     command = here / "bin" / "sampoll"
     command.parent.mkdir()

@@ -1,4 +1,4 @@
-"""`sampoll doctor`: what is wrong before a run meets it, and what to do."""
+"""`sampoll doctor`: finds errors before a run does, and says what to do."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def examined(*arguments: object, **more: Any) -> tuple[int, dict[str, list[Mappi
 def examined_without_rights(
     folders: Folders, directory: Path, mode: int
 ) -> tuple[int, dict[str, list[Mapping[str, str]]]]:
-    """The same for somebody whom one of the directories gives these rights only."""
+    """The same for a user who has only these rights on one of the directories."""
     directory.chmod(mode)
     try:
         return examined(*folders.flags, *GRABCUT, unprivileged=True)
@@ -48,7 +48,7 @@ def levels(findings: Mapping[str, list[Mapping[str, str]]]) -> set[str]:
     return {finding["level"] for of_check in findings.values() for finding in of_check}
 
 
-def test_where_all_is_well_it_says_so_and_leaves_nothing(folders: Folders) -> None:
+def test_doctor_reports_ok_and_leaves_no_files(folders: Folders) -> None:
     folders.output.mkdir()
     (folders.input / "waits.jpg").write_bytes(b"not looked into")
 
@@ -74,7 +74,7 @@ def test_where_all_is_well_it_says_so_and_leaves_nothing(folders: Folders) -> No
     assert list(folders.input.parent.rglob("*self-test*")) == []
 
 
-def test_a_run_does_what_was_promised(folders: Folders) -> None:
+def test_a_run_succeeds_where_doctor_found_no_error(folders: Folders) -> None:
     code, findings = examined(*folders.flags, *GRABCUT)
 
     assert code == 0
@@ -95,7 +95,7 @@ def test_a_run_does_what_was_promised(folders: Folders) -> None:
         (("--model", "support.fakes:lost_at_once"), "model", "no callable"),
     ],
 )
-def test_it_ends_like_the_run_that_it_warns_of(
+def test_doctor_exits_with_the_exit_code_of_the_run(
     folders: Folders, flags: tuple[object, ...], check: str, message: str
 ) -> None:
     folders.output.mkdir()
@@ -108,7 +108,7 @@ def test_it_ends_like_the_run_that_it_warns_of(
     assert message in errors[0]["message"]
 
 
-def test_directories_that_are_not_ours_are_found(folders: Folders) -> None:
+def test_directories_that_cannot_be_written_are_found(folders: Folders) -> None:
     folders.output.mkdir()
     for directory, name in ((folders.input, "input"), (folders.output, "output")):
         code, findings = examined_without_rights(folders, directory, 0o555)
@@ -121,7 +121,7 @@ def test_directories_that_are_not_ours_are_found(folders: Folders) -> None:
         assert str(directory) in findings["directories"][0]["message"]
 
 
-def test_an_input_that_may_not_be_looked_through_is_found(folders: Folders) -> None:
+def test_an_input_that_cannot_be_listed_is_found(folders: Folders) -> None:
     folders.output.mkdir()
     code, findings = examined_without_rights(folders, folders.input, 0o333)
 
@@ -142,7 +142,7 @@ def test_files_that_cannot_be_read_are_found_before_they_fail(folders: Folders) 
     assert "umask" in finding["advice"]
 
 
-def test_a_model_that_finds_something_else_is_suspicious(folders: Folders) -> None:
+def test_a_model_that_misses_the_object_gets_a_warning(folders: Folders) -> None:
     code, findings = examined(*folders.flags, "--model", "support.fakes:blind")
 
     assert code == 0
@@ -157,14 +157,14 @@ def test_a_model_that_fails_is_an_error(folders: Folders) -> None:
     assert "the model failed: ArithmeticError" in findings["self-test"][0]["message"]
 
 
-def test_variables_that_are_no_settings_are_told(folders: Folders) -> None:
+def test_variables_that_name_no_setting_are_reported(folders: Folders) -> None:
     _, findings = examined(*GRABCUT, env={"SAMPOLL_INPUTS": "x"})
 
     assert findings["configuration"][0]["level"] == "warning"
     assert "SAMPOLL_INPUTS" in findings["configuration"][0]["message"]
 
 
-def test_redis_is_looked_at_if_a_setting_names_it(server: Server, client: Any) -> None:
+def test_redis_is_checked_if_a_setting_names_it(server: Server, client: Any) -> None:
     client.config_set("maxmemory-policy", "allkeys-lru")
     try:
         code, findings = examined(*GRABCUT, "--redis-port", server.port)
@@ -200,7 +200,7 @@ def test_too_many_folders_to_watch_are_counted(tmp_path: Path, monkeypatch: pyte
     assert "sysctl fs.inotify.max_user_watches=4" in finding.advice
 
 
-def test_events_that_do_not_come_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_events_are_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage, "EVENT_SECONDS", 0.1)
     monkeypatch.setattr(Watch, "_started", lambda watch: None)
 
@@ -210,7 +210,7 @@ def test_events_that_do_not_come_are_found_out(tmp_path: Path, monkeypatch: pyte
     assert "max_user_instances" in finding.advice
 
 
-def test_a_driver_that_torch_cannot_use_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_torch_cannot_use_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("needs a machine without a GPU")
@@ -244,5 +244,5 @@ def test_weights_are_compared_with_the_published_ones(
 @pytest.mark.parametrize(
     ("size", "text"), [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (2**50, "1024.0 TiB")]
 )
-def test_sizes_are_told_in_units(size: int, text: str) -> None:
+def test_sizes_are_shown_with_units(size: int, text: str) -> None:
     assert in_units(size) == text

@@ -1,4 +1,4 @@
-"""sam_predict_poll beside a poller on the library that its predecessor was made of, on the same files."""
+"""sam_predict_poll compared with a poller on the library of the old command, on the same files."""
 
 import json
 import re
@@ -44,7 +44,7 @@ class Place:
 
     @property
     def ends(self) -> dict[str, list[str]]:
-        """What lies where."""
+        """The names of the files in each directory."""
         return {"input": names_in(self.input), "output": names_in(self.output)}
 
 
@@ -106,7 +106,9 @@ def arguments(place: Place, *flags: str) -> Any:
 
 
 @pytest.mark.parametrize("flags", [(), ("--delete_input",), ("--quiet",), ("--prediction_tmp",)])
-def test_pairs_end_where_they_have_always_ended(old: Place, new: Place, flags: tuple[str, ...]) -> None:
+def test_files_end_in_the_same_places_as_with_the_old_command(
+    old: Place, new: Place, flags: tuple[str, ...]
+) -> None:
     for place in (old, new):
         place.drop("a")
         place.drop("b", OTHER_BOX, suffix=".jpeg")
@@ -160,7 +162,7 @@ def spoiled(place: Place) -> None:
     place.drop("good")
 
 
-def test_what_the_predecessor_lost_or_ignored_is_kept_or_done(old: Place, new: Place) -> None:
+def test_files_that_the_old_command_lost_or_ignored_are_kept_or_done(old: Place, new: Place) -> None:
     spoiled(old)
     spoiled(new)
 
@@ -183,22 +185,22 @@ def test_what_the_predecessor_lost_or_ignored_is_kept_or_done(old: Place, new: P
     ]
 
 
-def test_the_messages_are_those_that_scripts_know(
+def test_the_messages_are_those_of_the_old_command(
     old: Place, new: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for place in (old, new):
         place.drop("a")
 
     run_old(old)
-    before = said(capsys.readouterr().out, old)
+    before = comparable_lines(capsys.readouterr().out, old)
     run_new(new)
 
-    after = said(capsys.readouterr().out, new)
+    after = comparable_lines(capsys.readouterr().out, new)
     assert after == before
     assert after == ["# files located: 1", "Start processing: IN/a.jpg", "Finished processing: N ms"]
 
 
-def said(output: str, place: Place) -> list[str]:
+def comparable_lines(output: str, place: Place) -> list[str]:
     """Lines without what differs from run to run; the time before each has the form that it always had."""
     lines = []
     for line in output.splitlines():
@@ -208,7 +210,7 @@ def said(output: str, place: Place) -> list[str]:
     return lines
 
 
-def test_quiet_says_nothing_and_verbose_lists_the_parameters(
+def test_quiet_prints_nothing_and_verbose_lists_the_parameters(
     new: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new.drop("a")
@@ -223,7 +225,7 @@ def test_quiet_says_nothing_and_verbose_lists_the_parameters(
     assert " - - Poll wait interval: 1 seconds\n" in verbose
 
 
-def test_opex_says_what_it_always_said_in_words_that_every_reader_takes(new: Place) -> None:
+def test_opex_has_the_old_content_in_a_form_that_every_reader_accepts(new: Place) -> None:
     new.drop("a", {**BOX, "comment": "unknown keys were never an error"})
 
     run_new(new)
@@ -235,7 +237,7 @@ def test_opex_says_what_it_always_said_in_words_that_every_reader_takes(new: Pla
     assert json.loads(opex.meta["prompt"]) == BOX
 
 
-def test_prompts_are_in_the_frame_of_the_file_unless_somebody_says_otherwise(new: Place) -> None:
+def test_prompts_are_in_the_frame_of_the_file_unless_exif_is_applied(new: Place) -> None:
     image, prompt = turned_image(), {"box": {"x0": 20, "y0": 2, "x1": 30, "y1": 8}}
     for name in ("a", "b"):
         new.drop(name, prompt)
@@ -250,7 +252,7 @@ def test_prompts_are_in_the_frame_of_the_file_unless_somebody_says_otherwise(new
     assert read_opex(new.output / "b.json").meta["exif"] == "apply"
 
 
-def test_an_output_inside_the_input_is_fine_as_ever(new: Place) -> None:
+def test_an_output_inside_the_input_is_allowed_as_before(new: Place) -> None:
     inner = Place(new.input, new.input / "predictions", new.temporary)
     inner.output.mkdir()
     inner.drop("a")
@@ -282,7 +284,7 @@ def test_directories_must_exist(
         run_new(new, "--prediction_tmp")
 
 
-def test_one_directory_for_both_would_never_end(new: Place) -> None:
+def test_one_directory_for_input_and_output_is_refused(new: Place) -> None:
     with pytest.raises(ConfigurationError, match="choose two directories"):
         run_new(Place(new.input, new.input, new.temporary))
 
@@ -292,5 +294,5 @@ def test_the_watchdog_needs_continuous(new: Place) -> None:
         run_new(new, "--use_watchdog")
 
 
-def test_the_command_bears_its_old_name() -> None:
+def test_the_command_has_its_old_name() -> None:
     assert Path(sys.executable).with_name("sam_predict_poll").exists()

@@ -44,7 +44,7 @@ def photograph() -> bytes:
 
 @pytest.fixture(scope="module")
 def expected(checkpoint: Path, photograph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the predecessor answered."""
+    """The result of the old command."""
     path = tmp_path_factory.mktemp("photo") / "cat.jpg"
     path.write_bytes(photograph)
     predictor = SamPredictor(sam_model_registry["vit_b"](checkpoint=str(checkpoint)))
@@ -61,7 +61,9 @@ def flags(checkpoint: Path) -> list[str]:
     return ["--model", str(checkpoint), "--model_type", "vit_b", "--device", "cpu"]
 
 
-def test_sam_predict_poll(tmp_path: Path, checkpoint: Path, photograph: bytes, expected: Any) -> None:
+def test_sam_predict_poll_writes_the_masks_of_the_old_command(
+    tmp_path: Path, checkpoint: Path, photograph: bytes, expected: Any
+) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     target.mkdir()
@@ -85,7 +87,9 @@ def test_sam_predict_poll(tmp_path: Path, checkpoint: Path, photograph: bytes, e
     assert segmenter == {"type": "sam", "model_type": "vit_b", "model_file": str(checkpoint)}
 
 
-def test_sam_predict_redis(tmp_path: Path, checkpoint: Path, photograph: bytes, expected: Any) -> None:
+def test_sam_predict_redis_replies_with_the_masks_of_the_old_command(
+    tmp_path: Path, checkpoint: Path, photograph: bytes, expected: Any
+) -> None:
     log = tmp_path / "log"
     with running_server() as server, server.client() as client, log.open("wb") as output:
         command = [BIN / "sam_predict_redis", *flags(checkpoint), "--redis_port", server.port, "--verbose"]

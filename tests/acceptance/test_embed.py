@@ -1,4 +1,4 @@
-"""`sampoll embed`, and runs with what it has left."""
+"""`sampoll embed`, and runs that use its embeddings."""
 
 import stat
 from pathlib import Path
@@ -13,7 +13,7 @@ MODEL = ("--model", "support.fakes:kept")
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Three images, one of them in a folder, and something else."""
+    """Three images, one of them in a folder, and a file of another kind."""
     folder = tmp_path / "images"
     (folder / "more").mkdir(parents=True)
     for number, name in enumerate(("a.png", "b.png", "more/c.png")):
@@ -42,7 +42,7 @@ def test_images_are_embedded_once_and_later_runs_need_no_encoder(
     assert read_opex(folders.output / "c.json").meta["model"] == "kept"
 
 
-def test_an_image_that_cannot_be_read_costs_its_neighbours_nothing(images: Path, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_fails_alone(images: Path, tmp_path: Path) -> None:
     (images / "broken.jpg").write_bytes(b"not a picture")
     (images / "huge.jpg").write_bytes(b"x" * 50_000)
 
@@ -68,7 +68,7 @@ def test_a_damaged_embedding_is_made_again(images: Path, tmp_path: Path) -> None
     assert run.stdout.startswith("1 embedded, 2 known, 0 failed")
 
 
-def test_a_cache_that_cannot_be_written_is_74(images: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_exit_code_74(images: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(stat.S_IRUSR | stat.S_IXUSR)
 
@@ -91,7 +91,7 @@ def test_a_cache_that_cannot_be_written_is_74(images: Path, tmp_path: Path) -> N
         ),
     ],
 )
-def test_what_keeps_it_from_working_is_one_clear_error(
+def test_a_reason_why_embed_cannot_work_is_one_clear_error(
     images: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     run = sampoll("embed", *arguments, cwd=tmp_path)

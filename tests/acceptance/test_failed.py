@@ -1,4 +1,4 @@
-"""`sampoll failed`: what is there, the way back, and the way out."""
+"""`sampoll failed`: failed pairs are listed, retried and deleted."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_failed_pairs_are_listed_for_people_and_for_programs(folders: Folders) -
     assert only["files"] == [str(folders.input / "failed" / name) for name in ("b.jpg", "b.json")]
 
 
-def test_a_mended_pair_is_done_and_the_history_of_one_that_is_not_grows(folders: Folders) -> None:
+def test_a_corrected_pair_is_done_and_the_history_of_one_that_fails_again_grows(folders: Folders) -> None:
     fail_two(folders)
     (folders.input / "failed" / "a.json").write_text(json.dumps(BOX))
     before = json.loads((folders.input / "failed" / "b.error.json").read_text())
@@ -63,7 +63,7 @@ def test_a_mended_pair_is_done_and_the_history_of_one_that_is_not_grows(folders:
     assert sorted(before["error"]["sha256"]) == ["b.jpg", "b.json"]
 
 
-def test_a_pair_that_was_kept_as_a_version_comes_back_under_its_own_name(folders: Folders) -> None:
+def test_a_failed_pair_that_was_versioned_is_retried_under_its_own_name(folders: Folders) -> None:
     for _ in range(2):
         drop_pair(folders.input, "a", BAD)
         assert run(folders) == 1
@@ -76,7 +76,7 @@ def test_a_pair_that_was_kept_as_a_version_comes_back_under_its_own_name(folders
     assert folders.failed == ["a.error.json", "a.jpg", "a.json"]
 
 
-def test_a_retry_needs_no_leave_of_an_exclusive_run(folders: Folders) -> None:
+def test_a_retried_pair_does_not_stop_an_exclusive_run(folders: Folders) -> None:
     fail_two(folders)
     (folders.input / "failed" / "a.json").write_text(json.dumps(BOX))
     sampoll("failed", "retry", "a", "-i", folders.input)
@@ -84,7 +84,7 @@ def test_a_retry_needs_no_leave_of_an_exclusive_run(folders: Folders) -> None:
     assert folders.results == ["a.json", "a.png"]
 
 
-def test_purge_deletes_what_was_chosen_and_nothing_else(folders: Folders) -> None:
+def test_purge_deletes_only_the_chosen_pairs(folders: Folders) -> None:
     fail_two(folders)
     (folders.input / "failed" / "notes.txt").write_text("mine")
 
@@ -107,7 +107,7 @@ def test_purge_deletes_what_was_chosen_and_nothing_else(folders: Folders) -> Non
         (["list", "-i", "/nonexistent"], 66, "no input directory /nonexistent"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(
+def test_missing_contradictory_and_unknown_names_are_refused(
     folders: Folders, arguments: list[str], code: int, message: str
 ) -> None:
     where = [] if "-i" in arguments else ["-i", str(folders.input)]

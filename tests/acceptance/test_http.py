@@ -68,7 +68,7 @@ def listening(pid: int) -> set[str]:
     return addresses
 
 
-def test_a_probe_sees_a_service_come_work_and_pause(folders: Folders, tmp_path: Path) -> None:
+def test_probes_follow_a_service_that_starts_works_and_pauses(folders: Folders, tmp_path: Path) -> None:
     with watching(folders, *WATCH) as url:
         assert get(f"{url}/healthz")[0] == 200
         until(lambda: get(f"{url}/readyz")[0] == 200, "the service to be ready")
@@ -90,7 +90,7 @@ def test_a_probe_sees_a_service_come_work_and_pause(folders: Folders, tmp_path: 
         until(lambda: get(f"{url}/readyz")[0] == 200, "the service to go on")
 
 
-def test_a_model_that_hangs_turns_health_red(folders: Folders, gate: tuple[Path, Path]) -> None:
+def test_a_model_that_hangs_makes_the_service_unhealthy(folders: Folders, gate: tuple[Path, Path]) -> None:
     _, go = gate
     drop_pair(folders.input, "a", image=image_of(height=13))
     with watching(folders, "--continuous", "--model", "support.fakes:waiting", "--stall", 1) as url:
@@ -100,7 +100,7 @@ def test_a_model_that_hangs_turns_health_red(folders: Folders, gate: tuple[Path,
         until(lambda: get(f"{url}/healthz")[0] == 200, "the service to get on")
 
 
-def test_nothing_listens_unless_asked_and_then_on_loopback(folders: Folders) -> None:
+def test_no_port_is_open_without_http_and_only_loopback_by_default(folders: Folders) -> None:
     with running_sampoll("run", *folders.flags, *WATCH) as process:
         until(lambda: (folders.input / "done").exists(), "the service")
         assert listening(process.pid) == set()
@@ -112,7 +112,7 @@ def test_nothing_listens_unless_asked_and_then_on_loopback(folders: Folders) -> 
         assert listening(process.pid) == {"00000000"}
 
 
-def test_an_address_that_cannot_be_is_refused(folders: Folders) -> None:
+def test_an_address_that_cannot_be_used_is_refused(folders: Folders) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -150,7 +150,7 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def test_people_see_what_runs_what_failed_and_the_last_masks(browser: Browser, folders: Folders) -> None:
+def test_the_page_shows_what_runs_what_failed_and_the_last_masks(browser: Browser, folders: Folders) -> None:
     drop_pair(folders.input, ODD)
     with watching(folders, *WATCH, "--http-thumbnails") as url, ExitStack() as stack:
         until(lambda: metric(url, "sampoll_jobs_total", outcome="done") == 1, "the result")
@@ -183,7 +183,9 @@ def test_people_see_what_runs_what_failed_and_the_last_masks(browser: Browser, f
             assert page.evaluate("headline.firstChild.mark") == 1
 
 
-def test_the_page_is_used_by_the_keyboard_and_can_be_held_still(browser: Browser, folders: Folders) -> None:
+def test_the_page_works_by_keyboard_and_its_reload_can_be_switched_off(
+    browser: Browser, folders: Folders
+) -> None:
     with (
         watching(folders, *WATCH) as url,
         page_of(browser, f"{url}/", WIDTHS["desktop"], home=url) as page,
@@ -212,7 +214,7 @@ def test_a_page_whose_service_has_ended_says_so(browser: Browser, folders: Folde
     page.close()
 
 
-def test_a_service_of_redis_is_seen_too_and_is_not_ready_without_its_server(tmp_path: Path) -> None:
+def test_a_service_over_redis_has_the_page_too_and_is_not_ready_without_its_server(tmp_path: Path) -> None:
     server, log = Server(), tmp_path / "log"
     server.start()
     flags = ("--redis-port", server.port, "--model", "support.fakes:boxes", "--http", 0)

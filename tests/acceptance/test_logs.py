@@ -1,4 +1,4 @@
-"""What a command says on standard error: text for people, JSON lines for programs."""
+"""What a command writes to standard error: text for people, JSON lines for programs."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def lines(stderr: str) -> list[Mapping[str, Any]]:
 
 
 def on_a_terminal(*arguments: object) -> str:
-    """What is seen there."""
+    """What the command writes to a terminal."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [SAMPOLL, *map(str, arguments)],
@@ -71,7 +71,7 @@ def test_a_program_reads_a_line_of_json_for_each_job_and_a_summary(folders: Fold
     assert said[-1]["message"] == run.stdout.strip()
 
 
-def test_a_service_says_a_summary_when_it_is_stopped(folders: Folders) -> None:
+def test_a_service_logs_a_summary_when_it_is_stopped(folders: Folders) -> None:
     log = folders.input.parent / "log"
     with (
         log.open("wb") as file,
@@ -108,7 +108,7 @@ def buggy(chosen: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_bug_is_told_with_its_traceback() -> None:
+def test_a_bug_is_logged_with_its_traceback() -> None:
     as_json, as_text = buggy("json"), buggy("text")
 
     assert as_json.returncode == as_text.returncode == 70
@@ -119,7 +119,7 @@ def test_a_bug_is_told_with_its_traceback() -> None:
     assert as_text.stderr.splitlines()[-1].startswith("sampoll: this is a bug in sampoll")
 
 
-def test_people_read_text(folders: Folders) -> None:
+def test_on_a_terminal_the_log_is_text(folders: Folders) -> None:
     drop_pair(folders.input, "a")
 
     seen = on_a_terminal("run", *folders.flags, *BOXES, "--log-level", "info")
@@ -129,7 +129,7 @@ def test_people_read_text(folders: Folders) -> None:
 
 
 @pytest.mark.parametrize(("chosen", "begins"), [("json", "{"), ("text", "20")])
-def test_whoever_names_a_format_gets_it(folders: Folders, chosen: str, begins: str) -> None:
+def test_log_format_sets_the_format_everywhere(folders: Folders, chosen: str, begins: str) -> None:
     drop_pair(folders.input, "a")
 
     run = sampoll("run", *folders.flags, *BOXES, "--log-format", chosen, env=NOT_SET)
@@ -139,7 +139,7 @@ def test_whoever_names_a_format_gets_it(folders: Folders, chosen: str, begins: s
 
 
 @pytest.mark.parametrize("chosen", ["json", "text"])
-def test_a_job_is_one_line_whatever_it_is_called(folders: Folders, chosen: str) -> None:
+def test_a_job_is_one_line_whatever_its_name_contains(folders: Folders, chosen: str) -> None:
     drop_pair(folders.input, ODD)
     folders.output.mkdir()
 
@@ -151,7 +151,7 @@ def test_a_job_is_one_line_whatever_it_is_called(folders: Folders, chosen: str) 
         assert json.loads(line)["pair"] == "a\\nb\\x1b[31m\\u202e"
 
 
-def test_paths_are_harmless_in_text_wherever_they_stand(folders: Folders) -> None:
+def test_paths_are_escaped_everywhere_in_text_logs(folders: Folders) -> None:
     odd = folders.input / ODD
     odd.mkdir()
 
@@ -162,7 +162,7 @@ def test_paths_are_harmless_in_text_wherever_they_stand(folders: Folders) -> Non
     assert "\x1b" not in run.stderr
 
 
-def test_the_versions_of_all_that_computes_are_told() -> None:
+def test_version_prints_the_versions_of_the_model_libraries() -> None:
     told = sampoll("--version").stdout.splitlines()
 
     assert [line.split()[0] for line in told] == [

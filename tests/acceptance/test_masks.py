@@ -1,4 +1,4 @@
-"""What is asked of masks on the command line, as it arrives in the files."""
+"""The settings that clean masks, from the command line to the files."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ RAGGED = {
         (("--max-object-size", 15, "--min-object-size", 2), 0, 0),
     ],
 )
-def test_the_mask_the_objects_and_the_rle_agree_on_what_is_left(
+def test_the_mask_the_objects_and_the_rle_agree_after_cleaning(
     folders: Folders, flags: tuple[object, ...], area: int, objects: int
 ) -> None:
     drop_pair(folders.input, "a", RAGGED)
@@ -45,7 +45,7 @@ def test_the_mask_the_objects_and_the_rle_agree_on_what_is_left(
     assert np.array_equal(coco.decode(json.loads(opex.meta["rle"])[0][0]), mask)
 
 
-def test_the_record_says_what_was_asked_and_outlines_have_fewer_points(folders: Folders) -> None:
+def test_the_record_has_the_settings_and_outlines_have_fewer_points(folders: Folders) -> None:
     drop_pair(folders.input, "a", {"prompts": [RAGGED]})
 
     sampoll("run", *folders.flags, *BOXES, "--simplify", 30)
@@ -55,7 +55,7 @@ def test_the_record_says_what_was_asked_and_outlines_have_fewer_points(folders: 
     assert json.loads(opex.meta["settings"])["simplify"] == 30
 
 
-def test_sizes_that_no_object_can_have_are_refused(folders: Folders) -> None:
+def test_a_minimum_size_above_the_maximum_is_refused(folders: Folders) -> None:
     run = sampoll("run", *folders.flags, *BOXES, "--min-object-size", 5, "--max-object-size", 4)
 
     assert run.returncode == 2
@@ -64,7 +64,7 @@ def test_sizes_that_no_object_can_have_are_refused(folders: Folders) -> None:
     )
 
 
-def test_a_file_of_settings_asks_in_the_same_words(folders: Folders, tmp_path: Path) -> None:
+def test_a_settings_file_has_the_same_names_as_the_flags(folders: Folders, tmp_path: Path) -> None:
     drop_pair(folders.input, "a", RAGGED)
     config = tmp_path / "masks.toml"
     config.write_text("[masks]\nfill-holes = 9\nlargest-only = true\n")

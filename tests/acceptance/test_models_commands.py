@@ -22,7 +22,7 @@ from dataclasses import replace
 published = replace(sam.vit_b.checkpoint, size={size}, sha256="{sha256}")
 sam.vit_b = replace(sam.vit_b, checkpoint=published)
 """
-"""Makes sampoll believe that the file on our server is the official one."""
+"""Makes the file on our server the official one for sampoll."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ def test_a_run_can_pull_its_model(mirror: Mirror, folders: Folders, tmp_path: Pa
     assert (tmp_path / "home/checkpoints" / FILE).is_file()
 
 
-def test_without_weights_a_run_says_the_command_that_gets_them(folders: Folders, tmp_path: Path) -> None:
+def test_without_weights_the_message_names_the_command_that_downloads_them(
+    folders: Folders, tmp_path: Path
+) -> None:
     drop_pair(folders.input, "a")
 
     run = sampoll("run", *folders.flags, "--model", "vit_l", "--home", tmp_path)
@@ -132,7 +134,7 @@ def test_a_file_that_is_not_the_official_one_is_refused(mirror: Mirror, tmp_path
     assert not (tmp_path / "checkpoints" / FILE).exists()
 
 
-def test_a_model_that_nobody_publishes_is_a_wrong_word(tmp_path: Path) -> None:
+def test_a_model_without_an_official_checkpoint_is_a_wrong_argument(tmp_path: Path) -> None:
     run = sampoll("models", "pull", "vit_x")
 
     assert (run.returncode, run.stderr) == (

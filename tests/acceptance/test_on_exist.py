@@ -1,4 +1,4 @@
-"""What becomes of results whose names are taken: --on-exist."""
+"""Results whose names are taken: --on-exist."""
 
 import json
 import time
@@ -17,7 +17,7 @@ def run(folders: Folders, *flags: object) -> int:
     return sampoll("run", *folders.flags, "--model", "support.fakes:boxes", *flags).returncode
 
 
-def test_replace_takes_the_earlier_result_away_with_all_its_masks(folders: Folders) -> None:
+def test_replace_removes_the_earlier_result_with_all_its_masks(folders: Folders) -> None:
     drop_pair(folders.input, "a", TWO)
     assert run(folders) == 0
     assert folders.results == ["a.0.png", "a.1.png", "a.json"]
@@ -68,7 +68,7 @@ def test_fail_fails_the_pair_and_says_which_file_is_in_the_way(folders: Folders)
     assert "a.png is in the output already (--on-exist fail)" in error["message"]
 
 
-def test_the_next_pair_of_a_name_waits_for_the_one_that_is_worked_on(
+def test_a_pair_waits_while_another_of_its_name_is_in_progress(
     folders: Folders, gate: tuple[Path, Path]
 ) -> None:
     started, go = gate

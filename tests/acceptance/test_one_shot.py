@@ -38,7 +38,7 @@ def test_pairs_become_masks_and_opex_and_the_inputs_are_kept(folders: Folders) -
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPG", ".png", ".Png"])
 @pytest.mark.parametrize("prompt_suffix", [".json", ".prompt"])
-def test_extensions_count_in_any_case(folders: Folders, suffix: str, prompt_suffix: str) -> None:
+def test_extensions_may_be_in_upper_or_lower_case(folders: Folders, suffix: str, prompt_suffix: str) -> None:
     drop_pair(folders.input, "a", suffix=suffix)
     (folders.input / "a.json").rename(folders.input / f"a{prompt_suffix}")
 
@@ -80,7 +80,7 @@ def test_prompts_and_masks_are_in_the_upright_frame_unless_exif_is_ignored(
     assert (meta["exif"], json.loads(meta["settings"])["exif"]) == (exif, exif)
 
 
-def test_a_bad_pair_among_good_ones_fails_alone_and_says_why(folders: Folders) -> None:
+def test_a_bad_pair_among_good_ones_fails_alone_with_the_reason(folders: Folders) -> None:
     for name in ("a", "b", "c"):
         drop_pair(folders.input, name)
     drop_pair(folders.input, "prompt", {"box": {"x0": 9, "y0": 0, "x1": 1, "y1": 1}})
@@ -136,7 +136,9 @@ def test_an_output_that_cannot_be_made_fails_its_own_pair(folders: Folders, tmp_
     assert folders.results == ["good.json", "good.png"]
 
 
-def test_a_factory_that_fails_is_69_and_nothing_was_touched(folders: Folders, tmp_path: Path) -> None:
+def test_a_factory_that_fails_is_exit_code_69_and_nothing_was_touched(
+    folders: Folders, tmp_path: Path
+) -> None:
     (tmp_path / "broken.py").write_text("def build(options): raise LookupError('no weights')\n")
     drop_pair(folders.input, "a")
 
@@ -147,7 +149,7 @@ def test_a_factory_that_fails_is_69_and_nothing_was_touched(folders: Folders, tm
     assert folders.waiting == ["a.jpg", "a.json"]
 
 
-def test_flags_can_take_back_what_a_toml_says(folders: Folders, tmp_path: Path) -> None:
+def test_flags_can_override_a_toml(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text("[spool]\ncontinuous = true\n")
 
     run = sampoll("run", *folders.flags, *BOXES, "--config", tmp_path / "my.toml", "--no-continuous")
@@ -155,7 +157,7 @@ def test_flags_can_take_back_what_a_toml_says(folders: Folders, tmp_path: Path) 
     assert run.returncode == 0
 
 
-def test_halves_are_left_and_counted(folders: Folders) -> None:
+def test_half_pairs_are_counted_and_stay_in_the_input(folders: Folders) -> None:
     drop_pair(folders.input, "whole")
     drop_pair(folders.input, "image only")
     (folders.input / "image only.json").unlink()
@@ -283,7 +285,7 @@ def test_sigterm_finishes_the_running_batch_and_leaves_the_rest(
 # Errors that keep a run from working at all
 
 
-def test_a_missing_input_is_66(tmp_path: Path) -> None:
+def test_a_missing_input_is_exit_code_66(tmp_path: Path) -> None:
     run = sampoll("run", "-i", tmp_path / "nowhere", "-o", tmp_path / "out")
 
     assert run.returncode == 66
@@ -308,11 +310,11 @@ def test_a_link_does_not_hide_that_input_and_output_are_one(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("done", ["in/x", "in", "out"])
-def test_done_inside_the_input_or_equal_to_the_output_is_78(folders: Folders, done: str) -> None:
+def test_done_inside_the_input_or_equal_to_the_output_is_exit_code_78(folders: Folders, done: str) -> None:
     assert sampoll("run", *folders.flags, "--done", folders.input.parent / done).returncode == 78
 
 
-def test_an_output_that_cannot_be_a_directory_is_73(folders: Folders) -> None:
+def test_an_output_that_cannot_be_a_directory_is_exit_code_73(folders: Folders) -> None:
     folders.output.write_text("a file")
 
     run = sampoll("run", *folders.flags)
@@ -320,7 +322,7 @@ def test_an_output_that_cannot_be_a_directory_is_73(folders: Folders) -> None:
     assert (run.returncode, "cannot create" in run.stderr) == (73, True)
 
 
-def test_a_missing_checkpoint_is_69_and_nothing_was_touched(folders: Folders) -> None:
+def test_a_missing_checkpoint_is_exit_code_69_and_nothing_was_touched(folders: Folders) -> None:
     drop_pair(folders.input, "a")
 
     run = sampoll("run", *folders.flags)
@@ -339,7 +341,7 @@ def test_a_missing_checkpoint_is_69_and_nothing_was_touched(folders: Folders) ->
         ("support.fakes:nothing", "fakes has no callable 'nothing'"),
     ],
 )
-def test_an_unknown_model_is_69(folders: Folders, model: str, message: str) -> None:
+def test_an_unknown_model_is_exit_code_69(folders: Folders, model: str, message: str) -> None:
     drop_pair(folders.input, "a")
 
     run = sampoll("run", *folders.flags, "--model", model)
@@ -352,7 +354,7 @@ def test_a_wrong_command_line_is_2(folders: Folders, arguments: tuple[str, ...])
     assert sampoll("run", *folders.flags, *arguments).returncode == 2
 
 
-def test_without_directories_the_three_ways_to_name_them_are_told(tmp_path: Path) -> None:
+def test_without_directories_the_message_names_the_three_ways_to_set_them(tmp_path: Path) -> None:
     run = sampoll("run", "--continuous")
 
     assert run.returncode == 2
@@ -360,7 +362,7 @@ def test_without_directories_the_three_ways_to_name_them_are_told(tmp_path: Path
         assert way in run.stderr
 
 
-def test_what_the_system_forbids_is_77_and_names_the_directory(folders: Folders) -> None:
+def test_what_the_system_forbids_is_exit_code_77_and_names_the_directory(folders: Folders) -> None:
     folders.input.chmod(0o500)
     try:
         run = sampoll("run", *folders.flags, unprivileged=True)
@@ -371,7 +373,7 @@ def test_what_the_system_forbids_is_77_and_names_the_directory(folders: Folders)
     assert f"{folders.input}/.sampoll: Permission denied" in run.stderr
 
 
-def test_a_bug_is_70_and_loses_nothing(folders: Folders, tmp_path: Path) -> None:
+def test_a_bug_is_exit_code_70_and_loses_nothing(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sampoll.spool.spool as s\ns.Spool.reserve = lambda *_: 1 / 0\n"
     )
@@ -405,7 +407,7 @@ def test_settings_come_from_a_toml_file_and_are_shown_with_their_origin(
     assert (run.returncode, folders.results) == (0, ["a.json", "a.png"])
 
 
-def test_an_unknown_key_in_the_toml_is_78(tmp_path: Path) -> None:
+def test_an_unknown_key_in_the_toml_is_exit_code_78(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text("[spool]\nsetle = 1\n")
 
     run = sampoll("run", "--config", tmp_path / "my.toml")
@@ -432,7 +434,7 @@ def test_the_version_is_printed() -> None:
     assert sampoll("--version").stdout.startswith("sampoll 0.")
 
 
-def test_the_demo_and_its_masks(tmp_path: Path) -> None:
+def test_the_demo_is_segmented_close_to_its_true_masks(tmp_path: Path) -> None:
     assert sampoll("demo", tmp_path / "demo").returncode == 0
     run = sampoll("run", "-i", tmp_path / "demo/in", "-o", tmp_path / "demo/out", "--model", "grabcut")
 
@@ -443,7 +445,7 @@ def test_the_demo_and_its_masks(tmp_path: Path) -> None:
         assert iou(read_mask(truth), read_mask(tmp_path / "demo/out" / truth.name)) > 0.9
 
 
-def test_the_demo_leaves_somebody_elses_files_alone(tmp_path: Path) -> None:
+def test_the_demo_does_not_overwrite_other_files(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "box.json").write_text("mine")
 

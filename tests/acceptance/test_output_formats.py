@@ -1,4 +1,4 @@
-"""Every format, as somebody else's program reads it."""
+"""Every format, as another program reads it."""
 
 import json
 import signal
@@ -60,7 +60,7 @@ def masks_of(folders: Folders) -> dict[str, list[np.ndarray]]:
     }
 
 
-def test_every_file_is_where_its_kind_is_and_no_image_is_among_the_results(folders: Folders) -> None:
+def test_each_format_has_its_own_folder_and_no_image_is_among_the_results(folders: Folders) -> None:
     assert files_below(folders.output) == [
         "cat.0.png",
         "cat.1.png",
@@ -99,7 +99,7 @@ def test_8_bit_masks_have_0_and_255(folders: Folders) -> None:
                 assert np.array_equal(np.asarray(image), np.where(mask, 255, 0))
 
 
-def test_the_label_image_has_each_mask_by_its_number_the_smaller_above(folders: Folders) -> None:
+def test_the_label_image_has_the_number_of_each_mask_smaller_ones_on_top(folders: Folders) -> None:
     plain, holed, _ = masks_of(folders)["cat"]
 
     with Image.open(folders.output / "indexed/cat.png") as image:
@@ -198,7 +198,7 @@ def test_coco_polygons_have_the_area_that_pycocotools_finds(folders: Folders, tm
     assert areas == [16 * 12, 16 * 12, 36 + 9]  # the hole is filled
 
 
-def test_what_is_exported_is_what_a_run_writes(folders: Folders, tmp_path: Path) -> None:
+def test_an_export_writes_the_same_files_as_a_run(folders: Folders, tmp_path: Path) -> None:
     copied = tmp_path / "out"
     (copied / "sub").mkdir(parents=True)
     for name in ("cat.json", "sub/dog.json"):
@@ -252,7 +252,7 @@ def test_a_result_that_a_format_cannot_hold_is_named_and_the_others_are_exported
     assert "sub/dog: no output could be made: AssertionError: unlucky" in run.stderr
 
 
-def test_a_format_that_is_none_is_refused_before_anything_is_taken(folders: Folders, tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused_before_any_pair_is_taken(folders: Folders, tmp_path: Path) -> None:
     run = sampoll("run", "-i", folders.input, "-o", tmp_path, *BOXES, "--format", "gif")
 
     assert run.returncode == 2
@@ -313,10 +313,10 @@ for path in sys.argv[1:]:
 
 
 @pytest.mark.slow
-def test_the_strict_reader_of_opex_takes_every_record(
+def test_the_strict_reader_of_opex_accepts_every_record(
     folders: Folders, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """It has the name of the faster one, so it needs a place of its own."""
+    """The strict reader has the module name of the faster one, so it is installed into another folder."""
     place = tmp_path_factory.mktemp("strict")
     install = (sys.executable, "-m", "pip", "install", "--quiet", "--target", place, "opex==0.0.3")
     subprocess.run(install, check=True, timeout=120)

@@ -80,7 +80,7 @@ def test_sam_runs_from_a_checkpoint_file_to_masks(folders: Folders, checkpoint: 
     assert json.loads(meta["seconds"])["embedding"] > 0
 
 
-def test_a_checkpoint_of_another_model_is_69_and_names_the_right_one(
+def test_a_checkpoint_of_another_model_is_exit_code_69_and_names_the_right_one(
     folders: Folders, checkpoint: Path
 ) -> None:
     drop_pair(folders.input, "a")
@@ -93,7 +93,7 @@ def test_a_checkpoint_of_another_model_is_69_and_names_the_right_one(
 
 
 @pytest.mark.slow
-def test_a_faster_way_is_compared_with_the_original(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_engine_is_compared_with_the_original(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(photograph("coffee")[::4, ::4]))
 
     run = sampoll(

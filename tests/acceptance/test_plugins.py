@@ -1,4 +1,4 @@
-"""What other packages add: found by their entry points, and each costs only itself."""
+"""Plug-ins of other packages are found by entry points; one that is broken does not affect the others."""
 
 from collections.abc import Mapping
 
@@ -76,7 +76,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     return {"PYTHONPATH": f"{place}:{TESTS}"}
 
 
-def test_a_package_beside_ours_brings_a_model_a_format_and_a_data_set(
+def test_a_package_can_add_a_model_a_format_and_a_data_set_format(
     folders: Folders, beside: Mapping[str, str]
 ) -> None:
     drop_pair(folders.input, "a")
@@ -105,7 +105,7 @@ def test_a_format_says_that_it_needs_the_image_and_what_shows_its_results(
     assert '<img src="sizes/a.txt"' in (folders.output / "report.html").read_text()
 
 
-def test_a_package_beside_ours_brings_an_importer(folders: Folders, beside: Mapping[str, str]) -> None:
+def test_a_package_can_add_an_importer(folders: Folders, beside: Mapping[str, str]) -> None:
     drop_pair(folders.input, "a")
 
     run = sampoll("prompts", "import", folders.input, "--from", "folder", "--to", folders.output, env=beside)
@@ -138,7 +138,7 @@ def test_attributes_of_a_class_are_those_of_its_segmenters(
     assert "--model named is none of vit_b, vit_h, vit_l" in compared.stderr
 
 
-def test_a_name_of_ours_stays_ours_and_the_package_is_named(
+def test_a_plugin_with_a_name_of_ours_is_not_used_and_its_package_is_named(
     folders: Folders, beside: Mapping[str, str]
 ) -> None:
     drop_pair(folders.input, "a")
@@ -150,7 +150,7 @@ def test_a_name_of_ours_stays_ours_and_the_package_is_named(
     assert said in run.stderr
 
 
-def test_what_cannot_be_imported_costs_itself_and_is_named(
+def test_a_plugin_that_cannot_be_imported_is_named_and_the_others_work(
     folders: Folders, beside: Mapping[str, str]
 ) -> None:
     drop_pair(folders.input, "a")

@@ -1,4 +1,4 @@
-"""Prompts from what people have: data sets, tables, one file for a folder; and what is wrong with them."""
+"""Prompts from data sets, tables, and one file for a folder; and the errors in them."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_boxes_become_masks_in_two_commands_and_the_data_set_stays(dataset: Path
     assert {name: (dataset / name).read_bytes() for name in files_below(dataset)} == before
 
 
-def test_coco_boxes_are_corners_and_keypoints_points_and_crowds_are_passed_over(
+def test_coco_boxes_become_boxes_keypoints_become_points_and_crowds_are_skipped(
     dataset: Path, tmp_path: Path
 ) -> None:
     annotations = tmp_path / "annotations.json"
@@ -102,7 +102,7 @@ def test_coco_boxes_are_corners_and_keypoints_points_and_crowds_are_passed_over(
     assert (tmp_path / "in/cat.jpg").samefile(dataset / "cat.jpg")
 
 
-def test_copies_are_files_of_their_own(dataset: Path, tmp_path: Path) -> None:
+def test_copied_images_are_separate_files(dataset: Path, tmp_path: Path) -> None:
     (dataset / "instances.json").write_text(json.dumps(COCO))
 
     sampoll(
@@ -204,7 +204,7 @@ def write_csv(root: Path) -> Path:
         ),
     ],
 )
-def test_every_kind_of_data_set_gives_its_boxes_and_points(
+def test_boxes_and_points_of_every_kind_of_data_set_become_prompts(
     dataset: Path,
     tmp_path: Path,
     kind: str,
@@ -229,7 +229,7 @@ def test_every_kind_of_data_set_gives_its_boxes_and_points(
 
 
 @pytest.mark.parametrize("kind", ["yolo", "labelme", "opex", "coco"])
-def test_what_a_run_has_written_can_be_its_next_prompts(folders: Folders, tmp_path: Path, kind: str) -> None:
+def test_results_of_a_run_can_be_imported_as_prompts(folders: Folders, tmp_path: Path, kind: str) -> None:
     drop_pair(folders.input, "cat", {**BOX, "label": "thing"})
     formats = [flag for name in ("labelme", "yolo", "coco") for flag in ("--format", name)]
     assert sampoll("run", *folders.flags, *BOXES, *formats).returncode == 0
@@ -250,7 +250,7 @@ def test_what_a_run_has_written_can_be_its_next_prompts(folders: Folders, tmp_pa
     assert prompt["box"] == pytest.approx(box(4, 4, 20, 16), abs=1.01)
 
 
-def test_what_is_wrong_with_one_annotation_is_said_and_the_others_go_on(
+def test_an_error_in_one_annotation_is_reported_and_the_others_are_imported(
     dataset: Path, tmp_path: Path
 ) -> None:
     wrong = json.loads(json.dumps(COCO))
@@ -274,7 +274,7 @@ def test_what_is_wrong_with_one_annotation_is_said_and_the_others_go_on(
     assert imported(tmp_path / "in")["cat.json"] == [{"box": box(4, 4, 20, 16), "label": "cat", "id": "1"}]
 
 
-def test_a_broken_file_among_good_ones_is_said_and_the_others_go_on(dataset: Path, tmp_path: Path) -> None:
+def test_a_broken_file_is_reported_and_the_others_are_imported(dataset: Path, tmp_path: Path) -> None:
     write_opex(dataset)
     (dataset / "broken.json").write_text("{")
     (dataset / "other.json").write_text("[]")
@@ -296,7 +296,7 @@ def test_a_broken_file_among_good_ones_is_said_and_the_others_go_on(dataset: Pat
         ("../cat.jpg,1,1,9,9,,,,,", "line 2: image must be a path below the folder of the images"),
     ],
 )
-def test_a_line_of_a_table_is_right_or_said_to_be_wrong(
+def test_a_wrong_line_of_a_table_is_reported(
     dataset: Path, tmp_path: Path, line: str, message: str | None
 ) -> None:
     table = dataset / "table.csv"
@@ -319,7 +319,7 @@ def test_a_data_yaml_without_names_is_refused(dataset: Path, tmp_path: Path, nam
     assert 'data.yaml has no "names" of classes' in run.stderr
 
 
-def test_odd_values_in_a_coco_file_are_said_and_no_crash(dataset: Path, tmp_path: Path) -> None:
+def test_invalid_values_in_a_coco_file_are_reported(dataset: Path, tmp_path: Path) -> None:
     odd = {
         "images": [{"id": [7], "file_name": "cat.jpg"}, 5, {"id": 8}],
         "annotations": [
@@ -339,7 +339,7 @@ def test_odd_values_in_a_coco_file_are_said_and_no_crash(dataset: Path, tmp_path
     assert "annotations[3]: must be a number, got True" in run.stderr
 
 
-def test_pairs_that_are_there_are_left_as_they_are(dataset: Path, tmp_path: Path) -> None:
+def test_existing_pairs_are_not_changed(dataset: Path, tmp_path: Path) -> None:
     source = write_opex(dataset)
     sampoll("prompts", "import", "--from", "opex", source, "--to", tmp_path / "in")
     (tmp_path / "in/cat.json").write_text("mine")
@@ -359,7 +359,7 @@ def test_pairs_that_are_there_are_left_as_they_are(dataset: Path, tmp_path: Path
         ("csv", "name,x\n", "needs a first line that names the columns"),
     ],
 )
-def test_a_source_that_is_none_is_refused(tmp_path: Path, kind: str, content: str, message: str) -> None:
+def test_an_invalid_source_is_refused(tmp_path: Path, kind: str, content: str, message: str) -> None:
     (tmp_path / "source").write_text(content)
 
     run = sampoll("prompts", "import", "--from", kind, tmp_path / "source", "--to", tmp_path / "in")
@@ -429,8 +429,8 @@ def test_the_schema_and_the_reader_agree(document: Any, is_valid: bool) -> None:
     assert is_read is is_valid
 
 
-def test_links_are_made_across_no_file_system(dataset: Path, tmp_path: Path) -> None:
-    """A hard link is impossible between two of them; then the image is copied."""
+def test_images_on_another_file_system_are_copied(dataset: Path, tmp_path: Path) -> None:
+    """Hard links between file systems are impossible."""
     if not Path("/dev/shm").is_dir() or Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("no second file system")
     source = write_opex(dataset)

@@ -61,7 +61,7 @@ def test_a_folder_comes_back_as_sampoll_run_would_have_written_it(
     assert opex.id == "below/several"
 
 
-def test_what_fails_is_named_and_the_others_go_on(served: Server, tmp_path: Path) -> None:
+def test_failed_images_are_named_and_the_others_are_done(served: Server, tmp_path: Path) -> None:
     drop_pair(tmp_path, "good")
     drop_pair(tmp_path, "bad", {"points": "none"})
     drop_pair(tmp_path, "broken")
@@ -78,7 +78,9 @@ def test_what_fails_is_named_and_the_others_go_on(served: Server, tmp_path: Path
     assert "alone.jpg: has no prompt: one is needed beside it, alone and .json or .prompt" in run.stderr
 
 
-def test_patterns_one_prompt_for_all_and_names_that_meet(served: Server, tmp_path: Path) -> None:
+def test_images_of_a_pattern_share_one_prompt_and_equal_names_are_versioned(
+    served: Server, tmp_path: Path
+) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "same.jpg").write_bytes(IMAGE)
@@ -92,7 +94,7 @@ def test_patterns_one_prompt_for_all_and_names_that_meet(served: Server, tmp_pat
     assert names_in(tmp_path / "results") == ["same.json", "same.png", "same~2.json", "same~2.png"]
 
 
-def test_without_waiting_somebody_else_may_receive(served: Server, tmp_path: Path) -> None:
+def test_without_an_output_send_leaves_the_replies_to_recv(served: Server, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for name in ("a", "b", "c"):
@@ -124,7 +126,7 @@ def test_recv_ends_when_nothing_comes(served: Server, tmp_path: Path) -> None:
     assert expected.stdout == "0 written, 0 failed; 2 were expected\n"
 
 
-def test_sending_to_nobody_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sending_without_a_subscriber_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drop_pair(tmp_path, "a")
     with running_server() as server:
         nobody = send(server, tmp_path)
@@ -138,7 +140,7 @@ def test_sending_to_nobody_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
     assert missing.returncode == 66
 
 
-def test_a_server_that_is_killed_while_a_folder_is_sent(tmp_path: Path) -> None:
+def test_a_folder_is_sent_completely_although_the_server_is_killed(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(20):
@@ -159,7 +161,7 @@ def test_a_server_that_is_killed_while_a_folder_is_sent(tmp_path: Path) -> None:
     )
 
 
-def test_a_service_that_is_restarted_or_full_is_asked_again(tmp_path: Path) -> None:
+def test_requests_to_a_service_that_was_restarted_or_full_are_sent_again(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(12):
@@ -204,7 +206,7 @@ def old_send(served: Server, image: Path, prompt: Path, channel: str = "sam_in")
     return run.stderr
 
 
-def test_the_old_test_commands(served: Server, tmp_path: Path) -> None:
+def test_the_old_test_commands_send_a_request_and_receive_the_reply(served: Server, tmp_path: Path) -> None:
     drop_pair(tmp_path, "a")
     with old_receiver(served, tmp_path / "results", "-f", "result") as (receiver, _):
         with served.client() as client, client.pubsub() as pubsub:
@@ -228,7 +230,7 @@ def test_the_old_test_commands(served: Server, tmp_path: Path) -> None:
 
 
 def test_the_old_receiver_understands_replies_of_the_old_service(served: Server, tmp_path: Path) -> None:
-    """Which have no OPEX, and names made from the time."""
+    """Such replies have no OPEX, and their files are named by the time."""
     with served.client() as client, client.pubsub() as pubsub:
         pubsub.subscribe("sam_out")
         pubsub.get_message(timeout=5)

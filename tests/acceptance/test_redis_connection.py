@@ -1,4 +1,4 @@
-"""`sampoll serve redis`: which server it speaks to, and as whom."""
+"""`sampoll serve redis`: the server that it connects to, and the user."""
 
 import signal
 import socket
@@ -74,7 +74,7 @@ def test_the_rights_to_subscribe_and_publish_are_enough_and_less_is_fatal(tmp_pa
     assert "1 replies lost" in service.log
 
 
-def test_tls(tmp_path: Path, server: Server, client: "redis.Redis") -> None:
+def test_the_connection_can_use_tls(tmp_path: Path, server: Server, client: "redis.Redis") -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -91,7 +91,7 @@ def test_tls(tmp_path: Path, server: Server, client: "redis.Redis") -> None:
             assert process.wait(30) == 0
 
 
-def test_two_places_at_once_are_refused() -> None:
+def test_a_url_together_with_a_port_is_refused() -> None:
     run = sampoll(
         "serve",
         "redis",
@@ -107,7 +107,7 @@ def test_two_places_at_once_are_refused() -> None:
     assert run.stderr == "sampoll: redis-url says where Redis is, and redis-port too: leave one of them out\n"
 
 
-def test_an_embedded_server_is_nowhere_else() -> None:
+def test_embedded_together_with_a_url_is_refused() -> None:
     run = sampoll(
         "serve", "redis", "--embedded", "--redis-url", "redis://b", "--model", "support.fakes:boxes"
     )
@@ -116,7 +116,7 @@ def test_an_embedded_server_is_nowhere_else() -> None:
     assert "leave redis-url and redis-host out" in run.stderr
 
 
-def test_an_embedded_server_needs_nothing_else(tmp_path: Path) -> None:
+def test_an_embedded_server_needs_no_other_setting_and_ends_with_the_service(tmp_path: Path) -> None:
     port = Server().port
     with serving(tmp_path, port, "--embedded") as service:
         with redis.Redis(port=port) as client:
@@ -126,7 +126,7 @@ def test_an_embedded_server_needs_nothing_else(tmp_path: Path) -> None:
         socket.create_connection(("127.0.0.1", port))
 
 
-def test_an_embedded_server_finds_its_port_taken(server: Server) -> None:
+def test_an_embedded_server_whose_port_is_taken_is_an_error(server: Server) -> None:
     run = sampoll(
         "serve", "redis", "--embedded", "--redis-port", server.port, "--model", "support.fakes:boxes"
     )

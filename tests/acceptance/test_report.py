@@ -19,7 +19,7 @@ RESULTS = 1000
 
 @dataclass(frozen=True)
 class Written:
-    """An output with a report, and what the command said."""
+    """An output with a report, and the output of the command."""
 
     folders: Folders
     said: str
@@ -31,7 +31,7 @@ class Written:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """A thousand results, and a failed pair; some have names and labels that mean harm."""
+    """A thousand results, and a failed pair; some have HTML in their names and labels."""
     root = tmp_path_factory.mktemp("report")
     folders = Folders(root / "in", root / "out")
     folders.input.mkdir()
@@ -47,7 +47,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
 
 
 def _copy_records(output: Path, count: int) -> None:
-    """More results like that of cat, with scores and sizes of their own."""
+    """More results like that of cat, each with another score and size."""
     record, overlay = json.loads((output / "cat.json").read_text()), (output / "overlay/cat.jpg").read_bytes()
     for number in range(count):
         name = f"copy {number}"
@@ -77,7 +77,7 @@ def names_shown(page: Page) -> list[str]:
     return page.locator("#gallery li:not([hidden]) h3").all_text_contents()
 
 
-def test_the_command_says_where_the_report_is_and_of_what(written: Written) -> None:
+def test_the_command_prints_the_path_and_the_content_of_the_report(written: Written) -> None:
     assert written.said == f"{written.folders.output / 'report.html'}: 1000 results, 1 failed pairs\n"
 
 
@@ -164,7 +164,7 @@ def test_a_result_without_an_overlay_shows_its_mask(folders: Folders) -> None:
     assert '<img src="cat.png"' in (folders.output / "report.html").read_text()
 
 
-def test_no_output_is_no_report(tmp_path: Path) -> None:
+def test_without_an_output_there_is_no_report(tmp_path: Path) -> None:
     run = sampoll("report", tmp_path / "none")
 
     assert (run.returncode, run.stderr) == (66, f"sampoll: no output directory {tmp_path / 'none'}\n")

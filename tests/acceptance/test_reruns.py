@@ -1,4 +1,4 @@
-"""Running again: what was done stays done, what changed is done, and what would happen can be seen before."""
+"""Running again: finished pairs are skipped, changed pairs are done, --dry-run shows both in advance."""
 
 import json
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def done(folders: Folders) -> Folders:
     return folders
 
 
-def test_pairs_that_were_done_are_passed_over_and_kept_like_all_others(done: Folders) -> None:
+def test_pairs_that_were_done_are_skipped_and_kept_like_all_others(done: Folders) -> None:
     before = {name: (done.output / name).read_bytes() for name in files_below(done.output)}
 
     run = sampoll("run", *done.flags, *SKIP)
@@ -50,7 +50,7 @@ def test_pairs_that_were_done_are_passed_over_and_kept_like_all_others(done: Fol
     assert done.done == sorted(f"{n}{v}{s}" for n in "ab" for v in ("", "~2") for s in (".jpg", ".json"))
 
 
-def test_without_the_flag_they_are_done_again(done: Folders) -> None:
+def test_without_skip_done_pairs_are_done_again(done: Folders) -> None:
     assert summary(sampoll("run", *done.flags, *BOXES)) == "2 done, 0 failed"
     assert "a~2.json" in done.results
 
@@ -77,7 +77,7 @@ def remove_record(folders: Folders) -> Sequence[object]:
 
 
 @pytest.mark.parametrize("change", [change_image, change_prompt, remove_mask, remove_record])
-def test_what_changed_is_done_again(done: Folders, change: Any) -> None:
+def test_changed_pairs_are_done_again(done: Folders, change: Any) -> None:
     change(done)
 
     assert summary(sampoll("run", *done.flags, *SKIP)) == "1 done, 1 done before, 0 failed"
@@ -127,7 +127,7 @@ def test_a_later_version_counts_too(done: Folders) -> None:
     assert "b: done before as b~2 [" in run.stderr
 
 
-def test_a_pair_that_is_bad_fails_as_ever(done: Folders) -> None:
+def test_a_bad_pair_fails_with_skip_done_too(done: Folders) -> None:
     (done.input / "b.json").write_text("{")
 
     assert summary(sampoll("run", *done.flags, *SKIP)) == "0 done, 1 done before, 1 failed"
@@ -174,7 +174,7 @@ def test_a_dry_run_creates_nothing(folders: Folders) -> None:
     assert sorted(path.name for path in folders.input.iterdir()) == ["a.jpg", "a.json"]
 
 
-def test_the_report_has_a_line_a_job_with_its_outcome_its_seconds_and_its_files(
+def test_the_report_has_one_line_per_job_with_outcome_seconds_and_files(
     done: Folders, tmp_path: Path
 ) -> None:
     (done.input / "b.json").write_text("{")
@@ -199,7 +199,7 @@ def test_the_report_has_a_line_a_job_with_its_outcome_its_seconds_and_its_files(
     assert all(line["job_id"] and line["at"] for line in by_name.values())
 
 
-def test_a_report_that_cannot_be_written_is_no_run(folders: Folders) -> None:
+def test_no_run_starts_if_its_report_cannot_be_written(folders: Folders) -> None:
     drop_pair(folders.input, "a")
     folders.input.with_name("file").touch()
 
@@ -210,7 +210,7 @@ def test_a_report_that_cannot_be_written_is_no_run(folders: Folders) -> None:
     assert folders.waiting == ["a.jpg", "a.json"]
 
 
-def test_a_job_that_is_tried_again_has_a_line_for_each_try(folders: Folders, tmp_path: Path) -> None:
+def test_a_job_that_is_retried_has_one_line_per_attempt(folders: Folders, tmp_path: Path) -> None:
     drop_pair(folders.input, "a", image=image_of(13))
     report = tmp_path / "run.jsonl"
 

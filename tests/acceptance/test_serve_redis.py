@@ -1,4 +1,4 @@
-"""`sampoll serve redis` as a process: what clients as they are known to be get from it."""
+"""`sampoll serve redis` as a process, and the replies that known clients get from it."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ from support.redis_serving import BOX, IMAGE, box_mask, mask_in, request, servin
 
 
 @pytest.mark.parametrize("program", SERVERS, ids=server_name)
-def test_the_known_clients_get_what_they_have_always_got(tmp_path: Path, program: str) -> None:
+def test_known_clients_get_the_same_replies_as_before(tmp_path: Path, program: str) -> None:
     with (
         running_server(program) as server,
         serving(tmp_path, server.port) as service,
@@ -102,7 +102,7 @@ def test_sixty_large_messages_at_once_are_all_answered(
     assert "0 gaps" in service.log
 
 
-def test_a_reply_is_kept_for_those_who_never_subscribed(
+def test_a_reply_is_kept_for_a_client_that_never_subscribed(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:
     with serving(tmp_path, server.port, "--reply-ttl", 100) as service:
@@ -117,7 +117,9 @@ def test_a_reply_is_kept_for_those_who_never_subscribed(
     assert 90 < seconds <= 100
 
 
-def test_the_replies_of_two_users_do_not_cross(tmp_path: Path, server: Server, client: "redis.Redis") -> None:
+def test_each_client_with_a_reply_to_gets_only_its_own_replies(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
     def user(name: str) -> list[dict[str, Any]]:
         with server.client() as own, own.pubsub() as pubsub:
             pubsub.subscribe(f"replies-{name}")
@@ -175,7 +177,7 @@ def test_requests_that_come_together_go_through_the_model_together(
     assert len(sizes) <= 4
 
 
-def test_who_waits_when_the_service_stops_is_told(
+def test_requests_that_wait_when_the_service_stops_get_an_error(
     tmp_path: Path, server: Server, client: "redis.Redis", gate: tuple[Path, Path]
 ) -> None:
     poison = encoded(image_of(height=POISON_HEIGHT), "JPEG")
@@ -228,7 +230,7 @@ def test_a_pattern_may_match_the_channel_of_the_replies(
     assert "2 done, 0 failed" in service.log
 
 
-def test_the_upright_frame_or_the_frame_of_the_file(
+def test_masks_are_in_the_upright_frame_unless_exif_is_ignored(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:
     image = turned_image()

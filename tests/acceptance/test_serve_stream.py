@@ -58,7 +58,7 @@ def test_a_job_that_is_longer_than_the_lease_is_done_once(
     assert_each_is_done_once(client, ["long"])
 
 
-def test_a_worker_that_is_stopped_hands_its_jobs_over_at_once(
+def test_jobs_of_a_worker_that_is_stopped_are_available_at_once(
     tmp_path: Path, server: Server, client: "redis.Redis", gate: tuple[Path, Path]
 ) -> None:
     started, go = gate
@@ -76,11 +76,11 @@ def test_a_worker_that_is_stopped_hands_its_jobs_over_at_once(
     assert_each_is_done_once(client, ["long", "a", "b", "c"])
 
 
-def said(log: Path, what: str) -> bool:
+def is_logged(log: Path, what: str) -> bool:
     return what in log.read_text()
 
 
-def test_a_server_that_may_lose_jobs_is_warned_of(tmp_path: Path) -> None:
+def test_a_worker_warns_of_a_server_that_may_lose_jobs(tmp_path: Path) -> None:
     logs = {}
     for policy, options in (("allkeys-lru", ()), ("noeviction", AOF)):
         log = tmp_path / f"{policy}.log"
@@ -88,7 +88,7 @@ def test_a_server_that_may_lose_jobs_is_warned_of(tmp_path: Path) -> None:
             running_server(VALKEY, *options, "--maxmemory-policy", policy) as server,
             worker(log, server.port) as process,
         ):
-            until(partial(said, log, ": ready"), "the worker")
+            until(partial(is_logged, log, ": ready"), "the worker")
             process.terminate()
             process.wait(30)
         logs[policy] = log.read_text()
@@ -122,7 +122,7 @@ def test_failed_jobs_are_listed_shown_tried_again_and_deleted(
     assert client.xlen("sam:failed") == 0
 
 
-def test_images_may_lie_below_a_directory_and_nowhere_else(
+def test_image_paths_outside_of_root_are_refused(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:
     root = tmp_path / "root"
@@ -145,7 +145,7 @@ def test_images_may_lie_below_a_directory_and_nowhere_else(
     assert found["nothing"] == "prompt: is missing"
 
 
-def test_what_the_server_refuses_ends_the_worker(
+def test_a_key_of_another_type_or_a_missing_password_ends_the_worker(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:
     client.set("sam", "no stream")
@@ -185,7 +185,7 @@ def test_the_rights_that_are_documented_are_enough(tmp_path: Path) -> None:
     assert "does not report its settings" in log.read_text()
 
 
-def test_a_folder_goes_through_a_stream_and_comes_back_whatever_is_interrupted(
+def test_a_folder_is_sent_through_a_stream_and_received_despite_interruptions(
     tmp_path: Path, server: Server, client: "redis.Redis", folders: Folders
 ) -> None:
     photos, output = tmp_path / "photos", tmp_path / "results"
@@ -224,7 +224,7 @@ def test_a_folder_goes_through_a_stream_and_comes_back_whatever_is_interrupted(
             assert (output / name).read_bytes() == (folders.output / name).read_bytes()
 
 
-def test_results_of_a_stream_are_not_waited_for(tmp_path: Path) -> None:
+def test_send_to_a_stream_cannot_wait_for_results(tmp_path: Path) -> None:
     run = sampoll("send", "--stream", "sam", tmp_path, "-o", tmp_path / "out")
 
     assert run.returncode == 2

@@ -24,23 +24,23 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 pytestmark = pytest.mark.usefixtures("runtime")
 
 
-def told(*arguments: object) -> tuple[int, Mapping[str, Any]]:
+def json_status(*arguments: object) -> tuple[int, Mapping[str, Any]]:
     status = sampoll("status", "--json", *arguments)
     assert status.stdout, status.stderr
     return status.returncode, json.loads(status.stdout)
 
 
-def test_a_running_service_says_what_it_does(folders: Folders) -> None:
+def test_the_state_of_a_running_service_is_shown(folders: Folders) -> None:
     drop_pair(folders.input, "a")
     (folders.input / "half.jpg").write_bytes(encoded(image_of(), "JPEG"))
     with running_sampoll("run", *folders.flags, *WATCH) as process:
 
         def has_done_one() -> bool:
-            _, document = told()
+            _, document = json_status()
             return any(service["done"] == 1 for service in document["services"])
 
         until(has_done_one, "the pair")
-        code, here = told("-i", folders.input)
+        code, here = json_status("-i", folders.input)
         people = sampoll("status", "-i", folders.input)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -52,13 +52,11 @@ def test_a_running_service_says_what_it_does(folders: Folders) -> None:
     assert here["waiting"] == {"pairs": 0, "halves": 1, "claimed": 0, "deferred": 0, "failed": 0}
     assert "1 half pair" in people.stdout
     assert f"process {process.pid}: working; up for" in people.stdout
-    code, after = told("-i", folders.input)
+    code, after = json_status("-i", folders.input)
     assert (code, after["services"], after["dead"]) == (3, [], [])
 
 
-def test_one_that_was_killed_is_dead_and_what_it_held_waits(
-    folders: Folders, gate: tuple[Path, Path]
-) -> None:
+def test_a_killed_service_is_dead_and_its_jobs_wait(folders: Folders, gate: tuple[Path, Path]) -> None:
     started, _ = gate
     drop_pair(folders.input, "a", image=image_of(height=13))
     with running_sampoll(
@@ -68,22 +66,22 @@ def test_one_that_was_killed_is_dead_and_what_it_held_waits(
         process.kill()
         process.wait()
 
-    code, document = told("-i", folders.input)
+    code, document = json_status("-i", folders.input)
 
     assert code == 3
     assert (len(document["dead"]), document["waiting"]["claimed"]) == (1, 1)
     assert "has died" in sampoll("status", "-i", folders.input).stdout
-    assert told()[0] == 3
+    assert json_status()[0] == 3
 
 
-def test_one_that_is_paused_is_well_and_says_why(folders: Folders, tmp_path: Path) -> None:
+def test_a_paused_service_is_healthy_and_shows_the_reason(folders: Folders, tmp_path: Path) -> None:
     with running_sampoll("run", *folders.flags, *WATCH):
-        until(lambda: told()[1]["services"], "the service")
+        until(lambda: json_status()[1]["services"], "the service")
         until(lambda: (folders.input / "done").exists(), "the spool")
         folders.input.rename(tmp_path / "away")
 
         def is_paused() -> bool:
-            return any(service["state"] == "paused" for service in told()[1]["services"])
+            return any(service["state"] == "paused" for service in json_status()[1]["services"])
 
         until(is_paused, "a pause")
         people = sampoll("status")
@@ -93,11 +91,11 @@ def test_one_that_is_paused_is_well_and_says_why(folders: Folders, tmp_path: Pat
     assert sampoll("status", "-i", folders.input).returncode == 66
 
 
-def test_one_whose_model_hangs_is_to_be_restarted(folders: Folders, gate: tuple[Path, Path]) -> None:
+def test_a_service_whose_model_hangs_should_be_restarted(folders: Folders, gate: tuple[Path, Path]) -> None:
     drop_pair(folders.input, "a", image=image_of(height=13))
     hangs = ("--continuous", "--model", "support.fakes:waiting", "--stall", 3)
     with running_sampoll("run", *folders.flags, *hangs):
-        until(lambda: told("-i", folders.input)[0] == 1, "the verdict")
+        until(lambda: json_status("-i", folders.input)[0] == 1, "the verdict")
         people = sampoll("status")
 
     assert people.returncode == 1
@@ -105,14 +103,14 @@ def test_one_whose_model_hangs_is_to_be_restarted(folders: Folders, gate: tuple[
     assert "restart it" in people.stdout
 
 
-def test_a_service_of_redis_is_known_too() -> None:
+def test_a_service_over_redis_is_listed_too() -> None:
     port = free_port()
     with running_sampoll(
         "serve", "redis", "--embedded", "--redis-port", port, "--model", "support.fakes:boxes"
     ):
 
         def works() -> bool:
-            return any(service["state"] == "working" for service in told()[1]["services"])
+            return any(service["state"] == "working" for service in json_status()[1]["services"])
 
         until(works, "the service")
         people = sampoll("status")
@@ -120,18 +118,18 @@ def test_a_service_of_redis_is_known_too() -> None:
     assert f"serve redis redis://localhost:{port}/0" in people.stdout
 
 
-def test_what_waits_is_counted_as_a_run_would(folders: Folders) -> None:
+def test_waiting_pairs_are_counted_as_a_run_counts_them(folders: Folders) -> None:
     below = folders.input / "deeper"
     below.mkdir()
     for directory in (folders.input, below):
         drop_pair(directory, "a")
 
-    assert told("-i", folders.input)[1]["waiting"]["pairs"] == 1
-    assert told("-i", folders.input, "--recursive")[1]["waiting"]["pairs"] == 2
-    assert told("-i", folders.input, "--ready-suffix", ".ready")[1]["waiting"]["pairs"] == 0
+    assert json_status("-i", folders.input)[1]["waiting"]["pairs"] == 1
+    assert json_status("-i", folders.input, "--recursive")[1]["waiting"]["pairs"] == 2
+    assert json_status("-i", folders.input, "--ready-suffix", ".ready")[1]["waiting"]["pairs"] == 0
 
 
-def test_names_are_harmless_on_a_terminal(tmp_path: Path) -> None:
+def test_names_are_escaped_on_a_terminal(tmp_path: Path) -> None:
     odd = tmp_path / "in\x1b[31m"
     odd.mkdir()
 

@@ -1,4 +1,4 @@
-"""Under systemd: what a service tells it, and the unit files."""
+"""Under systemd: the notifications of a service, and the unit files."""
 
 import os
 import re
@@ -19,19 +19,19 @@ from support.process import REPOSITORY, SAMPOLL, running_sampoll, until
 UNITS = sorted((REPOSITORY / "configs" / "systemd").glob("sampoll*"))
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 MOST_EXPOSED = 20
-"""In tenths, on systemd's own scale from 0 to 10: below 2 it says that all is well."""
+"""In tenths, on systemd's own scale from 0 to 10: systemd calls values below 2 OK."""
 COMMAND = "/opt/sampoll/bin/sampoll"
 
 
 class Heard(list[str]):
-    """What came on a socket so far."""
+    """The messages that a socket has received so far."""
 
     def __init__(self, notify: socket.socket) -> None:
         super().__init__()
         self._notify = notify
 
     def look(self) -> "Heard":
-        """The same with what has come since."""
+        """The same with the messages received since."""
         while True:
             try:
                 self.append(self._notify.recv(4096).decode())
@@ -41,7 +41,7 @@ class Heard(list[str]):
 
 @contextmanager
 def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
-    """What is said to a socket like systemd's."""
+    """The messages to a socket like that of systemd."""
     path = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(str(path))
@@ -50,7 +50,7 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
         yield Heard(notify)
 
 
-def test_a_service_says_when_it_is_ready_how_it_is_and_when_it_ends(
+def test_a_service_notifies_systemd_of_readiness_state_and_end(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "400000")
@@ -68,7 +68,7 @@ def test_a_service_says_when_it_is_ready_how_it_is_and_when_it_ends(
         assert said.index("READY=1") < said.index("STOPPING=1")
 
 
-def test_one_that_hangs_falls_silent(
+def test_a_service_that_hangs_sends_no_more_heartbeats(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: tuple[Path, Path]
 ) -> None:
     _, go = gate
@@ -84,7 +84,7 @@ def test_one_that_hangs_falls_silent(
         until(lambda: "WATCHDOG=1" in said.look(), "signs of life again")
 
 
-def test_without_systemd_nothing_is_said(folders: Folders) -> None:
+def test_without_systemd_nothing_is_sent(folders: Folders) -> None:
     with running_sampoll("run", *folders.flags, "--continuous", "--model", "support.fakes:boxes") as process:
         until(lambda: (folders.input / "done").exists(), "the service")
         process.terminate()
@@ -107,7 +107,7 @@ def analyzed(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_systemd_has_nothing_to_say_against_a_unit(unit: Path, analyze: Path) -> None:
+def test_systemd_analyze_accepts_every_unit(unit: Path, analyze: Path) -> None:
     name = unit.name.replace("@.", "@0.")
     if name != unit.name:
         (analyze / name).write_text((analyze / unit.name).read_text())
@@ -119,7 +119,7 @@ def test_systemd_has_nothing_to_say_against_a_unit(unit: Path, analyze: Path) ->
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
-def test_a_service_may_do_little(unit: Path, analyze: Path) -> None:
+def test_every_unit_has_minimal_permissions(unit: Path, analyze: Path) -> None:
     exposed = analyzed(
         "security", "--offline=yes", f"--threshold={MOST_EXPOSED}", f"./{unit.name}", cwd=analyze
     )
@@ -127,7 +127,7 @@ def test_a_service_may_do_little(unit: Path, analyze: Path) -> None:
     assert exposed.returncode == 0, exposed.stdout[-2000:]
 
 
-def test_what_is_wrong_with_a_unit_would_be_noticed(analyze: Path) -> None:
+def test_systemd_analyze_finds_errors_in_a_unit(analyze: Path) -> None:
     text = (analyze / "sampoll.service").read_text()
     (analyze / "sampoll.service").write_text(text.replace("WatchdogSec", "WatchdogSecs"))
     assert "sampoll" in analyzed("verify", "--man=no", "./sampoll.service", cwd=analyze).stderr
@@ -149,7 +149,7 @@ def commands() -> list[Any]:
 
 
 @pytest.mark.parametrize("line", commands())
-def test_every_command_names_a_file_that_lies_in_configs_and_flags_that_exist(line: str) -> None:
+def test_every_command_names_a_file_in_configs_and_flags_that_exist(line: str) -> None:
     words = line.split()
     at = words.index("--config") + 1
     words[at] = str(REPOSITORY / "configs" / Path(words[at]).name)

@@ -1,4 +1,4 @@
-"""What every output format owes."""
+"""The contract of every output format."""
 
 import numpy as np
 import pytest
@@ -54,5 +54,5 @@ def test_what_is_rendered_has_content(rendering: Format) -> None:
     assert all(artifact.content for artifact in rendering.render(segmentation(MASK), []))
 
 
-def test_earlier_artifacts_are_no_reason_to_fail(rendering: Format) -> None:
+def test_a_format_renders_beside_artifacts_of_other_formats(rendering: Format) -> None:
     assert rendering.render(segmentation(MASK), [Artifact(".txt", b"x")])

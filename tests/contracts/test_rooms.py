@@ -1,4 +1,4 @@
-"""The rooms of the package, and the contracts in pyproject.toml that hold them apart."""
+"""The rooms of the package, and the contracts in pyproject.toml that keep them apart."""
 
 import os
 import re

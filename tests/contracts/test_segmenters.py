@@ -1,4 +1,4 @@
-"""What every segmenter owes, whatever it is made of."""
+"""The contract of every segmenter."""
 
 from collections.abc import Callable
 from typing import Any
@@ -50,7 +50,7 @@ def test_each_prompt_of_each_image_gets_masks_of_that_images_size(segmenter: Seg
     assert {mask.size for masks in result[1] for mask in masks} == {(40, 90)}
 
 
-def test_one_embedding_an_image(segmenter: Segmenter[Any]) -> None:
+def test_each_image_has_one_embedding(segmenter: Segmenter[Any]) -> None:
     assert len(segmenter.embed([image_of(), image_of(seed=1), image_of(8, 9)])) == 3
 
 
@@ -64,7 +64,7 @@ def test_the_same_calls_give_the_same_masks(segmenter: Segmenter[Any]) -> None:
         assert a[0].score == b[0].score
 
 
-def test_an_image_keeps_its_masks_whatever_stands_beside_it_in_the_batch(segmenter: Segmenter[Any]) -> None:
+def test_an_image_has_the_same_masks_in_any_batch(segmenter: Segmenter[Any]) -> None:
     image = image_of(30, 30)
 
     alone = answers(segmenter, (image, PROMPTS))[0]

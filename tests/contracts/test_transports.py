@@ -1,4 +1,4 @@
-"""What every transport owes, wherever its jobs come from."""
+"""The contract of every transport."""
 
 import base64
 import json
@@ -234,7 +234,7 @@ class StreamHarness:
         return sorted(name for name, reply in self._replies().items() if "error" in reply["meta"])
 
     def waiting(self) -> list[str]:
-        """What another worker gets at once."""
+        """The jobs that another worker gets at once."""
         found = self._client.xautoclaim("jobs", "group", "other", min_idle_time=10**6)[1]
         new = self._client.xreadgroup("group", "other", {"jobs": ">"})
         return [fields[b"id"].decode() for _, fields in [*found, *(e for _, entries in new for e in entries)]]
@@ -338,7 +338,7 @@ def test_a_delivered_submission_is_published_whole_and_never_comes_again(harness
     assert harness.heard.outcomes == [("delivered", "a")]
 
 
-def test_the_event_of_a_finished_job_says_what_became_of_it(harness: Harness) -> None:
+def test_the_event_of_a_finished_job_has_its_outcome(harness: Harness) -> None:
     summary = ResultSummary((".png",), {"embedding": 0.5}, ((0.9, 0.8), (0.7,)))
     harness.send("a")
 

@@ -1,4 +1,4 @@
-"""What a large backlog may cost: no memory, no descriptors, and nobody's place in the queue."""
+"""A large backlog costs no memory and no descriptors, and does not change the order of pairs."""
 
 import os
 import re
@@ -67,7 +67,7 @@ def test_a_hundred_thousand_halves_do_not_hide_ten_pairs(folders: Folders) -> No
 
 
 @pytest.mark.campaign
-def test_they_are_done_within_ten_seconds(folders: Folders) -> None:
+def test_ten_pairs_among_a_hundred_thousand_halves_are_done_within_ten_seconds(folders: Folders) -> None:
     drop_halves(folders.input, 100_000)
     for number in range(10):
         drop_pair(folders.input, f"whole{number}")
@@ -102,7 +102,9 @@ def done_in(log_file: Path) -> list[str]:
     return re.findall(r"INFO (\w+): done", log_file.read_text())
 
 
-def test_who_came_first_is_served_first(folders: Folders, gate: tuple[Path, Path], tmp_path: Path) -> None:
+def test_pairs_are_processed_in_the_order_of_their_arrival(
+    folders: Folders, gate: tuple[Path, Path], tmp_path: Path
+) -> None:
     started, go = gate
     log_file = tmp_path / "log"
     with log_file.open("wb") as log:
@@ -122,7 +124,7 @@ def test_who_came_first_is_served_first(folders: Folders, gate: tuple[Path, Path
 
 
 @pytest.mark.campaign
-def test_a_look_at_ten_thousand_pairs_takes_less_than_a_second(folders: Folders) -> None:
+def test_a_scan_of_ten_thousand_pairs_takes_less_than_a_second(folders: Folders) -> None:
     drop_many(folders.input, [f"p{number:05d}" for number in range(10_000)])
     begun = time.monotonic()
     seen = observe(

@@ -1,4 +1,4 @@
-"""Pairs are found whatever happens to the events, and whatever happens to the input itself."""
+"""Pairs are found without events too, and after the input was moved, replaced or unmounted."""
 
 import signal
 import subprocess
@@ -16,21 +16,21 @@ WATCH = ("--continuous", "--model", "support.fakes:boxes")
 
 @contextmanager
 def stopped_in_order(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Whatever was done to it, the service still ends as it should."""
+    """The service still ends in order after the test."""
     yield
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
 
 
 def until_it_serves(folders: Folders) -> None:
-    """The service has started, and left no visible trace of how one knows."""
+    """Waits until the service has started, and leaves no visible file."""
     drop_pair(folders.input, "first")
     until(lambda: folders.done == ["first.jpg", "first.json"], "the service")
     for path in (*folders.output.glob("first.*"), *(folders.input / "done").iterdir()):
         path.unlink()
 
 
-def test_without_any_events_a_look_finds_what_is_there(folders: Folders) -> None:
+def test_without_any_events_a_scan_finds_the_pairs(folders: Folders) -> None:
     with (
         running_sampoll("run", *folders.flags, *WATCH, "--watch", "polling") as process,
         stopped_in_order(process),
@@ -42,7 +42,7 @@ def test_without_any_events_a_look_finds_what_is_there(folders: Folders) -> None
 
 @pytest.mark.usefixtures("namespaces")
 @pytest.mark.parametrize("limit", ["max_inotify_instances", "max_inotify_watches"])
-def test_the_systems_limits_for_events_only_cost_the_events(
+def test_where_the_system_allows_no_events_scans_find_the_pairs(
     folders: Folders, limit: str, tmp_path: Path
 ) -> None:
     script = f'echo 0 > /proc/sys/user/{limit}; exec "$@"'

@@ -1,4 +1,4 @@
-"""kill -9 of sam_predict_poll, whose inputs end in the output, over whatever has their names there."""
+"""kill -9 of sam_predict_poll, which moves inputs to the output and replaces files of the same names."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Whatever lies in the input: nothing outside is touched, and the pairs beside it are done."""
+"""Hostile files in the input: nothing outside is touched, and the other pairs are done."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def no_regular_file(path: Path, kind: str, outside: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "link to itself", "pipe", "directory", "device"])
-def test_what_is_no_regular_file_is_never_opened_and_holds_nobody_up(
+def test_what_is_not_a_regular_file_is_never_opened_and_delays_no_pair(
     folders: Folders, tmp_path: Path, kind: str
 ) -> None:
     drop_pair(tmp_path, "hushhush")
@@ -76,7 +76,7 @@ NAMES = [
 ]
 
 
-def test_names_are_names_and_nothing_else(folders: Folders) -> None:
+def test_special_characters_in_file_names_have_no_effect(folders: Folders) -> None:
     for number, name in enumerate(map(os.fsdecode, NAMES)):
         (folders.input / f"{name}.png").write_bytes(encoded(image_of(seed=number)))
         (folders.input / f"{name}.json").write_bytes(PROMPT)
@@ -113,7 +113,7 @@ def test_names_of_255_bytes_fail_and_succeed_like_others(folders: Folders) -> No
         ("--max-prompts", 1, "a.json: prompts: has 2 prompts, at most 1 are allowed"),
     ],
 )
-def test_what_is_larger_than_allowed_is_refused_by_the_name_of_the_limit(
+def test_what_is_larger_than_a_limit_is_refused_and_the_message_names_the_limit(
     folders: Folders, flag: str, value: int, message: str
 ) -> None:
     drop_pair(folders.input, "a", {"prompts": [BOX, BOX]})

@@ -1,4 +1,4 @@
-"""Several processes on one tree, some of which stop, wake up, or are on machines that are gone."""
+"""Several processes on one input: some are stopped and continue, others were on machines that are gone."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ BOXES = ("--model", "support.fakes:boxes")
 POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
 
 
-def test_a_process_that_is_stopped_loses_its_jobs_and_changes_nothing_when_it_wakes(
+def test_a_process_that_is_stopped_loses_its_jobs_and_changes_nothing_when_it_continues(
     folders: Folders, gate: tuple[Path, Path]
 ) -> None:
     started, go = gate

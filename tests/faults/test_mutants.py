@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 from acceptance.test_crashes import test_a_pair_that_kills_the_process_is_failed_after_max_attempts as no_cap
 from faults.test_hostile_input import (
-    test_what_is_no_regular_file_is_never_opened_and_holds_nobody_up as links,
+    test_what_is_not_a_regular_file_is_never_opened_and_delays_no_pair as links,
 )
-from faults.test_readiness import test_a_writer_that_closes_pauses_and_appends_is_waited_for as appended
+from faults.test_readiness import (
+    test_a_file_is_not_taken_while_its_writer_closes_pauses_and_appends as appended,
+)
 from faults.test_state_machine import test_a_kill_at_each_act_of_an_ending as every_kill
 from support.folders import Folders
 from support.mutants import MUTANTS, record_before_masks, wall_clock_lease
-from unit.spool.test_spool import test_a_living_machine_is_left_alone_when_our_clock_is_set_forward as clock
+from unit.spool.test_spool import (
+    test_jobs_of_a_living_machine_are_not_taken_when_our_clock_is_set_forward as clock,
+)
 
 from sampoll.spool.layout import Layout
 

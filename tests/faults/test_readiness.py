@@ -1,4 +1,4 @@
-"""Files that somebody still writes are not taken, however they write them."""
+"""Files that are still being written are not taken, however they are written."""
 
 import fcntl
 import json
@@ -18,7 +18,9 @@ IMAGE = encoded(image_of(64, 64), "JPEG")
 WATCH = ("--continuous", "--model", "support.fakes:boxes")
 
 
-def test_a_writer_that_pauses_for_longer_than_the_settle_time_is_waited_for(folders: Folders) -> None:
+def test_a_file_is_not_taken_while_its_writer_pauses_for_longer_than_the_settle_time(
+    folders: Folders,
+) -> None:
     with running_sampoll("run", *folders.flags, *WATCH, "--settle", 0.1) as process:
         until(lambda: (folders.input / "done").exists(), "the service")
         (folders.input / "a.json").write_text(json.dumps(BOX))
@@ -37,7 +39,7 @@ def test_a_writer_that_pauses_for_longer_than_the_settle_time_is_waited_for(fold
     assert (folders.input / "done" / "a.jpg").read_bytes() == IMAGE
 
 
-def test_a_writer_that_closes_pauses_and_appends_is_waited_for(
+def test_a_file_is_not_taken_while_its_writer_closes_pauses_and_appends(
     folders: Folders,
 ) -> None:
     with running_sampoll("run", *folders.flags, *WATCH, "--settle", 1.5) as process:
@@ -82,7 +84,7 @@ def test_with_a_ready_suffix_nothing_is_taken_before_its_marker(folders: Folders
     assert folders.waiting == ["a.jpg", "a.json"]
 
 
-def test_a_half_fails_after_the_timeout_that_was_asked_for(folders: Folders) -> None:
+def test_a_half_pair_fails_after_pair_timeout(folders: Folders) -> None:
     with running_sampoll("run", *folders.flags, *WATCH, "--pair-timeout", 1) as process:
         until(lambda: (folders.input / "done").exists(), "the service")
         (folders.input / "a.jpg").write_bytes(IMAGE)
@@ -111,7 +113,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_that_nobody_writes_is_not_being_written(file: Path) -> None:
+def test_a_file_that_is_only_open_for_reading_is_not_being_written(file: Path) -> None:
     assert is_being_written(file) is False
     with file.open("rb"):
         assert is_being_written(file) is False
@@ -132,7 +134,9 @@ def test_a_file_that_is_mapped_for_writing_is_being_written(file: Path) -> None:
     assert is_being_written(file) is False
 
 
-def test_where_nobody_can_tell_nothing_is_claimed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whether_a_file_is_being_written_is_unknown_where_the_system_cannot_tell(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert is_being_written(file.with_name("nowhere")) is None
     file.with_name("link").symlink_to(file)
     assert is_being_written(file.with_name("link")) is None

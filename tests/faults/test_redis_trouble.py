@@ -11,7 +11,7 @@ from support.redis_servers import VALKEY, Server, proxy_to, running_server
 from support.redis_serving import BOX, IMAGE, request, serving
 
 
-def test_a_server_that_is_killed_is_found_again_and_the_gap_is_told(tmp_path: Path) -> None:
+def test_after_a_kill_of_the_server_the_service_reconnects_and_logs_the_gap(tmp_path: Path) -> None:
     with running_server() as server, serving(tmp_path, server.port) as service:
         with server.client() as client:
             assert len(Annotator(client).ask(IMAGE, BOX)) == 1

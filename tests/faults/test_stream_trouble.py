@@ -32,7 +32,7 @@ def test_a_dead_workers_jobs_are_done_by_another(
     assert_each_is_done_once(client, ["poison", "a", "b", "c"])
 
 
-def test_a_flushed_server_is_healed_without_a_hot_loop(
+def test_after_a_flush_the_worker_creates_the_group_again_without_a_hot_loop(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:
     log = tmp_path / "log"
@@ -67,7 +67,7 @@ def promote(client: "redis.Redis") -> None:
 
 
 @pytest.mark.parametrize(("spoil", "mend"), [(fill, empty), (demote, promote)], ids=["full", "read-only"])
-def test_a_server_that_takes_no_results_loses_none_and_costs_no_attempt(
+def test_while_a_server_takes_no_results_none_is_lost_and_no_attempt_is_counted(
     tmp_path: Path, gate: tuple[Path, Path], spoil: Callable[[Any], None], mend: Callable[[Any], None]
 ) -> None:
     started, go = gate
@@ -118,7 +118,7 @@ def test_a_network_that_is_cut_delivers_nothing_twice(
     assert_each_is_done_once(client, ["poison", "a", "b", "later"])
 
 
-def test_a_job_that_kills_its_workers_becomes_a_dead_letter_and_its_neighbours_are_done(
+def test_a_job_that_kills_its_workers_moves_to_the_failed_jobs_and_the_others_are_done(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:
     queue(client, ["a", "b"])
@@ -141,7 +141,7 @@ def test_a_job_that_kills_its_workers_becomes_a_dead_letter_and_its_neighbours_a
     assert client.xpending("sam", "sampoll")["pending"] == 0
 
 
-def test_jobs_that_are_deleted_under_way_are_counted_and_the_others_go_on(
+def test_jobs_that_are_deleted_while_in_flight_are_counted_and_the_others_are_done(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:
     queue(client, ["a", "b"])
@@ -164,7 +164,7 @@ def test_jobs_that_are_deleted_under_way_are_counted_and_the_others_go_on(
 @pytest.mark.parametrize(
     "seconds", [pytest.param(12, marks=pytest.mark.slow), pytest.param(60, marks=pytest.mark.campaign)]
 )
-def test_whoever_is_killed_every_job_is_answered_once(tmp_path: Path, seconds: float) -> None:
+def test_every_job_has_one_result_when_workers_and_server_are_killed(tmp_path: Path, seconds: float) -> None:
     """Workers and the server, which forces every change to the disk, are killed at random."""
     chosen = random.Random(7)
     names = [f"job {number}" for number in range(200)]

@@ -1,4 +1,4 @@
-"""Storage that fails: nothing is lost, nobody is charged, it is said once, and it ends by itself.
+"""Storage that fails: nothing is lost, no attempt is counted, it is logged once, and the pause ends.
 
 Each script runs in its own namespace, where small filesystems can be mounted, filled and frozen.
 """
@@ -31,7 +31,7 @@ mkdir "$KEPT/out"; cp "$OUT"/*.* "$KEPT/out"
 
 
 def outage(before: str, harm: str, heal: str, service: str = '"$@"') -> str:
-    """A service does one pair, meets the harm with the next one, and does it once the harm is healed."""
+    """A service does one pair, pauses with the next one after `harm`, and does that one after `heal`."""
     return f"""
     {before}
     {service} 2> "$LOG" &
@@ -77,8 +77,8 @@ def in_namespace(script: str, folders: Folders, *flags: object) -> str:
     return log.read_text()
 
 
-def assert_done_without_a_charge(folders: Folders, log: str, reason: str) -> None:
-    """Both pairs are done, at the first attempt that counts, and the trouble was said once."""
+def assert_done_at_the_first_counted_attempt(folders: Folders, log: str, reason: str) -> None:
+    """Both pairs are done, at the first attempt that counts, and the trouble was logged once."""
     kept = folders.input.parent / "kept"
     assert names_in(kept / "out") == ["a.json", "a.png", "b.json", "b.png"]
     assert names_in(kept / "done") == ["a.jpg", "a.json", "b.jpg", "b.json"]
@@ -98,7 +98,9 @@ def test_a_full_disk_pauses_the_service_until_there_is_room(folders: Folders, fu
         heal=f'rm "${full}/.filler"',
     )
 
-    assert_done_without_a_charge(folders, in_namespace(script, folders, *SERVICE), "No space left on device")
+    assert_done_at_the_first_counted_attempt(
+        folders, in_namespace(script, folders, *SERVICE), "No space left on device"
+    )
 
 
 def test_inodes_that_run_out_pause_the_service_until_there_are_some(folders: Folders) -> None:
@@ -108,7 +110,7 @@ def test_inodes_that_run_out_pause_the_service_until_there_are_some(folders: Fol
         heal='rm -r "$OUT/.filler"',
     )
 
-    assert_done_without_a_charge(
+    assert_done_at_the_first_counted_attempt(
         folders, in_namespace(script, folders, *SERVICE), "has room for . more files only"
     )
 
@@ -120,10 +122,12 @@ def test_an_output_that_becomes_read_only_pauses_the_service(folders: Folders) -
         heal='mount -o remount,rw "$OUT"',
     )
 
-    assert_done_without_a_charge(folders, in_namespace(script, folders, *SERVICE), "Read-only file system")
+    assert_done_at_the_first_counted_attempt(
+        folders, in_namespace(script, folders, *SERVICE), "Read-only file system"
+    )
 
 
-def test_an_output_that_may_not_be_written_any_more_pauses_the_service(folders: Folders) -> None:
+def test_an_output_that_loses_its_write_permission_pauses_the_service(folders: Folders) -> None:
     script = outage(
         before="",
         harm='chmod 0500 "$OUT"',
@@ -131,10 +135,12 @@ def test_an_output_that_may_not_be_written_any_more_pauses_the_service(folders: 
         service='setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all "$@"',
     )
 
-    assert_done_without_a_charge(folders, in_namespace(script, folders, *SERVICE), "Permission denied")
+    assert_done_at_the_first_counted_attempt(
+        folders, in_namespace(script, folders, *SERVICE), "Permission denied"
+    )
 
 
-def test_nothing_is_taken_while_less_is_free_than_asked_for(folders: Folders) -> None:
+def test_nothing_is_taken_while_less_than_min_free_is_free(folders: Folders) -> None:
     script = outage(
         before='mount -t tmpfs -o size=64m tmpfs "$OUT"',
         harm='dd if=/dev/zero of="$OUT/.filler" bs=1M count=50 2> /dev/null',
@@ -142,10 +148,10 @@ def test_nothing_is_taken_while_less_is_free_than_asked_for(folders: Folders) ->
     )
     log = in_namespace(script, folders, *SERVICE, "--min-free", 30 * 2**20)
 
-    assert_done_without_a_charge(folders, log, "bytes free, less than 31457280 ")
+    assert_done_at_the_first_counted_attempt(folders, log, "bytes free, less than 31457280 ")
 
 
-def test_a_one_shot_run_that_storage_keeps_from_finishing_is_74_and_loses_nothing(folders: Folders) -> None:
+def test_a_one_shot_run_that_a_storage_error_ends_exits_with_74_and_loses_nothing(folders: Folders) -> None:
     script = """
     mount -t tmpfs -o size=300k tmpfs "$OUT"
     cp "$PAIRS"/a.* "$IN"
@@ -162,7 +168,7 @@ def test_a_one_shot_run_that_storage_keeps_from_finishing_is_74_and_loses_nothin
     assert folders.failed == []
 
 
-def test_too_little_room_at_the_start_is_74(folders: Folders) -> None:
+def test_too_little_free_space_at_the_start_is_exit_code_74(folders: Folders) -> None:
     run = sampoll("run", *folders.flags, *BOXES, "--min-free", 2**62)
 
     assert (run.returncode, "less than 4611686018427387904 (--min-free)" in run.stderr) == (74, True)
@@ -230,7 +236,7 @@ def test_an_error_of_any_call_loses_nothing(strace: str, folders: Folders, call:
 @pytest.mark.parametrize(
     "limit", ["fsize=100", "fsize=66000", "nofile=5", "nofile=6", "nofile=7", "nofile=9"]
 )
-def test_a_limit_on_the_process_loses_nothing_and_charges_nobody(folders: Folders, limit: str) -> None:
+def test_a_limit_on_the_process_loses_nothing_and_counts_no_attempt(folders: Folders, limit: str) -> None:
     dropped = Dropped(folders)
     for name in "abc":
         dropped.pair(name, GOOD)

@@ -26,8 +26,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def page_of(browser: Browser, url: str, width: int, home: str = "file://") -> Iterator[Page]:
-    """A page that has been loaded without a word of complaint, and asks for nothing but what begins with
-    `home`."""
+    """A page that has loaded without errors, and requests only addresses that begin with `home`."""
     trouble: list[str] = []
     page = browser.new_page(viewport={"width": width, "height": 900})
     page.on("console", lambda message: trouble.append(message.text))

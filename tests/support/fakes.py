@@ -57,7 +57,7 @@ class _Lost(_Misbehaving):
 
 
 class _Waiting(_Misbehaving):
-    """Says in the file `$FAKES_STARTED` that it works, and goes on when `$FAKES_GO` exists."""
+    """Creates the file `$FAKES_STARTED` when it works, and continues once `$FAKES_GO` exists."""
 
     def misbehave(self) -> None:
         Path(os.environ["FAKES_STARTED"]).touch()
@@ -110,7 +110,7 @@ class _Counted(KeptBoxes):
 
 
 class _Batched(BoxSegmenter):
-    """Takes its time, and writes how many images came at once to the file `$FAKES_EMBEDDED`."""
+    """Is slow, and writes how many images each batch has to the file `$FAKES_EMBEDDED`."""
 
     def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
         time.sleep(0.3)

@@ -1,4 +1,4 @@
-"""Pairs in an input directory, and what becomes of them."""
+"""Pairs in an input directory, and their results."""
 
 import json
 from dataclasses import dataclass

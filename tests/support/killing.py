@@ -1,4 +1,4 @@
-"""Processes that are killed at a system call of one's choice."""
+"""Processes that are killed at a chosen system call."""
 
 import re
 import signal
@@ -30,13 +30,13 @@ def traced(strace: str, command: Sequence[str], *options: str) -> int:
 
 
 def killed_at(strace: str, command: Sequence[str], point: Point) -> bool:
-    """Whether the run came to the point, and so to its end."""
+    """Whether the run reached the point, and was killed there."""
     inject = f"--inject={point.call}:signal=SIGKILL:when={point.count}"
     return traced(strace, command, "-o", "/dev/null", inject) in (-signal.SIGKILL, 137)
 
 
 def points_of(strace: str, command: Sequence[str], log: Path) -> list[Point]:
-    """Every point of one undisturbed run, of whose jobs one fails."""
+    """Every point of one run that is not killed; one of its jobs fails."""
     assert traced(strace, command, "-o", str(log)) == 1
     made: dict[tuple[str, str], int] = {}
     for thread, call in re.findall(r"^(\d+) +(\w+)\(", log.read_text(), re.MULTILINE):

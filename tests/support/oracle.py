@@ -1,4 +1,4 @@
-"""One judge for every fault test: was anything lost, torn, or done twice?"""
+"""The same checks for every fault test: was anything lost, torn, or done twice?"""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ class Dropped:
     must_fail: dict[str, bool] = field(default_factory=dict)
 
     def pair(self, name: str, prompt: object, *, must_fail: bool = False, height: int = 24) -> None:
-        """Drops a pair like no other."""
+        """Drops a pair whose content no other pair has."""
         drop_pair(self.folders.input, name, prompt, image=image_of(seed=len(self.digests)))
         prompt_file = self.folders.input / f"{name}.json"
         prompt_file.write_text(prompt_file.read_text() + " " * len(self.digests))

@@ -17,7 +17,7 @@ DEADLINE_SECONDS = 60.0
 
 
 def until(condition: Callable[[], object], what: str, seconds: float | None = None) -> None:
-    """Waits for a condition, and fails when it does not come."""
+    """Waits for a condition, and fails if it does not become true."""
     deadline = time.monotonic() + (DEADLINE_SECONDS if seconds is None else seconds)
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {what}"

@@ -1,4 +1,4 @@
-"""Clients as they are known to be, written from what is known of how they read replies."""
+"""Known clients, written from descriptions of how they read replies."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ def classic_request(image: bytes, prompt: object) -> str:
 class Annotator:
     """The Java annotation tool: it subscribes, asks, and takes the first message on the channel as its reply.
 
-    A reply of whose contours a single one has no width or height draws nothing at all. Its numbers are
+    It draws nothing if one contour of the reply has no width or height. Its numbers are
     doubles.
     """
 

@@ -1,4 +1,4 @@
-"""Real servers for tests, and a network between them and their clients that can be made bad."""
+"""Real servers for tests, and a proxy that can disturb the network between servers and clients."""
 
 import os
 import shutil

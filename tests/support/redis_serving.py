@@ -1,4 +1,4 @@
-"""The real `sampoll serve redis` in the background, and what goes to it and comes from it."""
+"""The real `sampoll serve redis` in the background, its requests and its replies."""
 
 import base64
 import io
@@ -37,7 +37,7 @@ class Service:
         self.process.send_signal(number)
         return self.process.wait(60)
 
-    def has_said_or_ended(self, what: str) -> bool:
+    def has_logged_or_ended(self, what: str) -> bool:
         return what in self.log or self.process.poll() is not None
 
 
@@ -51,7 +51,7 @@ def serving(
     with log_file.open("wb") as log, running_sampoll(*command, log=log, env=env) as process:
         service = Service(process, log_file)
         for line in (": ready", "subscribed to"):
-            until(partial(service.has_said_or_ended, line), f"the service to say {line!r}")
+            until(partial(service.has_logged_or_ended, line), f"the service to say {line!r}")
         yield service
 
 

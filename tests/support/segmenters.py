@@ -17,8 +17,8 @@ def job_of(image: RgbImage, *prompts: Prompt, name: str = "a") -> Job:
 
 
 class BoxSegmenter:
-    """Its masks are the prompts' boxes, or the pixels under their points; everything is the parts of a grid.
-    It remembers what it was asked."""
+    """Its masks are the boxes of the prompts, the pixels under their points, or, for `everything`, the cells
+    of a grid. It keeps the sizes of its batches."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []

@@ -1,4 +1,4 @@
-"""Workers of a stream in the background, jobs for them, and what became of those."""
+"""Workers of a stream in the background, jobs for them, and the results."""
 
 import json
 import subprocess

@@ -17,7 +17,7 @@ from sampoll.config.settings import ModelSettings
         ("torch", "bf16", [("torch", "bf16")]),
     ],
 )
-def test_all_that_the_device_is_good_at_or_what_was_asked_for(
+def test_the_requested_variants_or_all_that_suit_the_device_are_compared(
     monkeypatch: pytest.MonkeyPatch, engine: str, precision: str, expected: list[tuple[str, str]]
 ) -> None:
     monkeypatch.setattr("sampoll.models.shared.device.cpu_flags", lambda: frozenset({"avx512_bf16"}))

@@ -10,7 +10,7 @@ from sampoll.core.errors import UsageError
 from sampoll.transports.memory import MemoryTransport, submission
 
 
-def test_a_transport_of_ones_own_gets_results_in_every_format() -> None:
+def test_a_custom_transport_gets_results_in_every_format() -> None:
     transport = MemoryTransport(
         [
             submission("a", encoded(image_of(), "JPEG"), json.dumps(BOX).encode()),
@@ -24,7 +24,7 @@ def test_a_transport_of_ones_own_gets_results_in_every_format() -> None:
     assert isinstance(transport.rejected["bad"], sampoll.BadImage)
 
 
-def test_it_stops_when_it_is_told_to_and_hands_back_the_rest() -> None:
+def test_after_stop_run_transport_ends_and_hands_back_the_other_jobs() -> None:
     stop = Event()
     stop.set()
     waiting = [submission("a", b"", b"{}")]
@@ -35,13 +35,13 @@ def test_it_stops_when_it_is_told_to_and_hands_back_the_rest() -> None:
     assert transport.waiting == waiting
 
 
-def test_settings_that_there_are_not_and_bad_values_are_refused() -> None:
+def test_unknown_settings_and_bad_values_are_refused() -> None:
     with pytest.raises(UsageError, match="modle is no setting of sampoll"):
         sampoll.run_transport(MemoryTransport([]), modle="grabcut")
     with pytest.raises(UsageError, match="max-pixels"):
         sampoll.run_transport(MemoryTransport([]), model="grabcut", max_pixels=0)
 
 
-def test_what_the_package_exports_is_there() -> None:
+def test_every_name_that_the_package_exports_exists() -> None:
     assert {name for name in sampoll.__all__ if not hasattr(sampoll, name)} == set()
     assert dir(sampoll) == sorted(sampoll.__all__)

@@ -1,4 +1,4 @@
-"""Signals, wherever and whenever they come."""
+"""Signals, in any thread and at any time."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ import pytest
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 
 
-def test_a_signal_that_another_thread_gets_is_handled_all_the_same() -> None:
+def test_a_signal_that_another_thread_gets_is_handled_too() -> None:
     """It does not interrupt the wait of the main thread, which alone can handle it; nor does one that comes
     just before that wait."""
     asked = threading.Event()
@@ -23,7 +23,7 @@ def test_a_signal_that_another_thread_gets_is_handled_all_the_same() -> None:
         outside_the_main_thread(work)
 
 
-def test_what_the_work_raises_is_raised_again() -> None:
+def test_an_exception_of_the_work_is_raised_again() -> None:
     def work() -> None:
         raise ArithmeticError("from the other thread")
 

@@ -136,7 +136,7 @@ def test_paths_in_a_toml_are_relative_to_it(tmp_path: Path) -> None:
     assert resolve({}, {}, toml(tmp_path, '[spool]\ndone = "delete"\n')).settings.spool.done == "delete"
 
 
-def test_what_is_described_is_toml_and_gives_the_same_settings(tmp_path: Path) -> None:
+def test_the_printed_settings_are_toml_and_give_the_same_settings(tmp_path: Path) -> None:
     flags = {"input": '/a "b"\\c', "continuous": True, "settle": "0.5", "stop-file": "STOP", "done": "/d"}
     resolved = resolve(flags, {"SAMPOLL_MODEL": "grabcut"})
 
@@ -173,7 +173,7 @@ def test_there_are_example_configurations() -> None:
     assert len(list((REPOSITORY / "configs").glob("*.toml"))) == 3
 
 
-def test_what_is_printed_of_a_url_is_a_configuration_again(tmp_path: Path) -> None:
+def test_printed_settings_with_a_url_can_be_read_again(tmp_path: Path) -> None:
     resolved = resolve({"redis-url": "redis://a/1"}, {})
     (tmp_path / "printed.toml").write_text(describe(resolved))
 

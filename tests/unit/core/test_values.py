@@ -12,7 +12,7 @@ masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=20))
 
 
 @given(masks)
-def test_a_mask_gives_its_pixels_back(pixels: BoolMask) -> None:
+def test_the_pixels_of_a_mask_are_those_it_was_made_of(pixels: BoolMask) -> None:
     assert np.array_equal(Mask.from_array(pixels, 0.5).pixels(), pixels)
 
 
@@ -54,7 +54,7 @@ def test_a_single_pixel_has_a_box_of_itself() -> None:
         lambda: Mask(np.zeros((2, 2), np.uint8), (2, 17), None, 1),
     ],
 )
-def test_a_value_that_cannot_be_is_never_made(make: object) -> None:
+def test_an_invalid_value_cannot_be_created(make: object) -> None:
     with pytest.raises(ValueError, match=r"must|needs"):
         make()  # type: ignore[operator]
 
@@ -69,7 +69,7 @@ def test_a_value_that_cannot_be_is_never_made(make: object) -> None:
         ("caf\udce9", r"caf\xe9"),
     ],
 )
-def test_names_are_shown_on_one_line_without_surprises(name: str, expected: str) -> None:
+def test_control_characters_in_names_are_escaped(name: str, expected: str) -> None:
     assert printable(name) == expected
 
 

@@ -34,14 +34,14 @@ def tiny() -> SamSegmenter:
     return SamSegmenter("tiny", tiny_sam(), torch.device("cpu"))
 
 
-def test_which_segmenters_have_embeddings_worth_keeping() -> None:
+def test_only_cacheable_segmenters_have_embeddings_that_are_kept() -> None:
     assert isinstance(tiny(), CacheableSegmenter)
     assert isinstance(KeptBoxes(), CacheableSegmenter)
     assert not isinstance(GrabCutSegmenter(), CacheableSegmenter)
     assert not isinstance(BoxSegmenter(), CacheableSegmenter)
 
 
-def test_the_last_used_stay_in_memory() -> None:
+def test_the_last_used_embeddings_stay_in_memory() -> None:
     cache = EmbeddingCache(KeptBoxes(), memory_bytes=2999)
     images = {name: image_of(seed=seed) for seed, name in enumerate("abc")}
     cache.put("a", images["a"])
@@ -79,7 +79,7 @@ def test_a_sam_embedding_comes_back_from_its_file_exactly(tmp_path: Path) -> Non
     assert ours.score == theirs.score
 
 
-def test_what_it_depends_on_is_in_its_place(tmp_path: Path) -> None:
+def test_the_folder_of_an_embedding_names_model_checkpoint_and_precision(tmp_path: Path) -> None:
     for precision in ("fp32", "bf16"):
         segmenter = SamSegmenter("tiny", tiny_sam(), torch.device("cpu"), precision=precision)
         EmbeddingCache(segmenter, 0, tmp_path).put("ab" * 32, segmenter.embed([image_of()])[0])
@@ -90,7 +90,7 @@ def test_what_it_depends_on_is_in_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["torn", "empty", "flipped", "other"])
-def test_a_damaged_file_is_no_embedding(
+def test_a_damaged_embedding_file_is_logged_and_not_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
     segmenter = tiny()
@@ -116,7 +116,7 @@ def test_a_damaged_file_is_no_embedding(
     assert cache.get("ab" * 32) is not None
 
 
-def test_a_place_that_cannot_be_written_is_said_once(
+def test_a_cache_that_cannot_be_written_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -165,7 +165,7 @@ def test_a_known_image_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
         decode(submission("a", content, outside), LIMITS, known.get)
 
 
-def test_a_known_image_that_is_too_large_by_now_is_refused_all_the_same() -> None:
+def test_a_known_image_that_exceeds_the_present_limit_is_refused() -> None:
     content = encoded(image_of())
     known = {submission("a", content, PROMPT).image_sha256: KnownImage((24, 32), "its embedding")}
     with pytest.raises(BadImage, match=r"is 32x24, more than 100 pixels \(--max-pixels\)"):

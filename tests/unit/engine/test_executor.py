@@ -47,7 +47,7 @@ def test_a_batch_is_embedded_at_once_and_every_job_gets_its_own_masks() -> None:
 
 
 @pytest.mark.parametrize("poisoned", range(5))
-def test_one_bad_member_costs_its_neighbours_nothing(poisoned: int) -> None:
+def test_one_bad_image_in_a_batch_fails_alone(poisoned: int) -> None:
     heights = [20] * 5
     heights[poisoned] = POISON_HEIGHT
 
@@ -67,13 +67,15 @@ def test_one_bad_member_costs_its_neighbours_nothing(poisoned: int) -> None:
         (KeyError("x"), SegmentationFailed),
     ],
 )
-def test_what_a_model_raises_becomes_the_jobs_error(raised: Exception, expected: type[JobError]) -> None:
+def test_an_exception_of_the_model_becomes_the_error_of_the_job(
+    raised: Exception, expected: type[JobError]
+) -> None:
     [outcome] = Executor(Poisoned(lambda: raised), 8).run(batch(POISON_HEIGHT))
 
     assert type(outcome) is expected
 
 
-def test_a_lost_model_is_no_jobs_fault() -> None:
+def test_a_lost_model_counts_against_no_job() -> None:
     with pytest.raises(ModelUnavailable):
         Executor(Poisoned(lambda: ModelUnavailable("gone")), 8).run(batch(20, POISON_HEIGHT))
 
@@ -119,7 +121,7 @@ class Small(BoxSegmenter):
         return super().embed(images)
 
 
-def test_a_batch_that_finds_no_memory_is_halved_and_smaller_ones_come_for_a_while() -> None:
+def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller_for_a_while() -> None:
     segmenter = Small()
     executor = Executor(segmenter, 8)
 
@@ -133,7 +135,7 @@ def test_a_batch_that_finds_no_memory_is_halved_and_smaller_ones_come_for_a_whil
     assert len(segmenter.batches) < 7 + 3 * GOOD_BATCHES
 
 
-def test_a_batch_that_found_no_memory_is_not_kept_alive_by_its_error() -> None:
+def test_the_error_of_a_batch_that_did_not_fit_does_not_keep_its_memory() -> None:
     class Tensor:
         """Stands for what a failed batch has allocated."""
 

@@ -90,7 +90,7 @@ class Lost(BoxSegmenter):
         raise ModelUnavailable("the device has gone")
 
 
-def test_a_lost_model_ends_the_service_and_hands_everything_back() -> None:
+def test_a_lost_model_ends_the_service_and_all_jobs_are_handed_back() -> None:
     transport = waiting(*"abcdefgh")
 
     with pytest.raises(ModelUnavailable):
@@ -146,7 +146,7 @@ def test_after_stop_the_running_batch_is_delivered_and_the_rest_handed_back() ->
 # The channel between two stages
 
 
-def test_items_come_out_in_order_and_as_many_as_are_there() -> None:
+def test_items_come_out_in_order_and_all_that_are_present_at_once() -> None:
     channel: Channel[int] = Channel(10)
     for item in range(5):
         channel.put(item)
@@ -188,7 +188,7 @@ def test_closing_wakes_both_sides_and_loses_nothing_that_is_inside() -> None:
     assert channel.take() == []
 
 
-def test_a_taker_waits_for_what_is_expected_and_no_longer() -> None:
+def test_a_receiver_waits_for_the_expected_items_and_no_longer() -> None:
     channel: Channel[str] = Channel(10)
     channel.expect(3)
     channel.put("a")
@@ -204,7 +204,7 @@ def test_a_taker_waits_for_what_is_expected_and_no_longer() -> None:
 
 
 @pytest.mark.parametrize("how", ["enough", "full", "closed", "waited"])
-def test_a_taker_that_expects_more_takes_what_is_there_when_waiting_is_of_no_use(how: str) -> None:
+def test_a_receiver_takes_the_present_items_when_it_has_no_reason_to_wait(how: str) -> None:
     channel: Channel[str] = Channel(3)
     channel.expect(100)
     channel.put("a")
@@ -246,7 +246,7 @@ def test_results_come_in_the_order_of_the_submissions_however_long_each_takes_to
     assert list(transport.delivered) == list("abcdefgh")
 
 
-def test_two_takers_share_what_comes_and_both_end() -> None:
+def test_two_receivers_share_the_items_and_both_end() -> None:
     channel: Channel[int] = Channel(100)
     taken: list[int] = []
 

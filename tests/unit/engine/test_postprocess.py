@@ -1,4 +1,4 @@
-"""What is dropped from masks, and filled in them."""
+"""Parts that are removed from masks, and holes that are filled."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,9 @@ def test_holes_are_filled_as_scikit_image_fills_them_but_nothing_at_the_edge(
 
 
 @given(masks.filter(lambda pixels: bool(pixels.any())), st.integers(1, 30))
-def test_islands_go_as_in_scikit_image_and_the_largest_part_stays(pixels: BoolMask, area: int) -> None:
+def test_islands_are_removed_as_in_scikit_image_and_the_largest_part_stays(
+    pixels: BoolMask, area: int
+) -> None:
     sizes = [part.area for part in regionprops(label(pixels, connectivity=2))]
     expected = remove_small_objects(pixels, max_size=min(area, max(sizes)) - 1, connectivity=2)
 

@@ -27,7 +27,7 @@ def test_a_move_never_replaces_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reason", [errno.EXDEV, errno.EINVAL, errno.ENOSYS], ids=errno.errorcode.get)
-def test_a_move_has_a_way_where_renameat2_has_none(
+def test_a_move_works_where_renameat2_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: int
 ) -> None:
     source, target = tmp_path / "a", tmp_path / "to" / "b"
@@ -111,7 +111,7 @@ def test_a_line_that_follows_a_torn_one_is_whole(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes().split(b"\n") == [b"", b"one", b"tw", b"three"]
 
 
-def test_a_line_that_is_forced_to_the_disk_takes_the_name_of_its_file_along(
+def test_forcing_a_line_to_the_disk_forces_the_name_of_its_file_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []

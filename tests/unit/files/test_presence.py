@@ -1,4 +1,4 @@
-"""Who is there, as others see it."""
+"""Which processes are alive, as other processes see it."""
 
 import json
 import os
@@ -32,14 +32,14 @@ def present(directory: Path, **said: Any) -> Iterator[Path]:
 
 
 def elsewhere(directory: Path) -> Path:
-    """The file of a process on another machine, which has beaten once."""
+    """The file of a process on another machine, which has sent one heartbeat."""
     path = directory / "n"
     path.write_text(json.dumps({"host": "elsewhere", "boot": "another", "pid": 1}))
     heartbeat_file(path).write_text(json.dumps({"beat": 1, "interval_seconds": 0.3, "state": "working"}))
     return path
 
 
-def test_a_process_is_alive_while_it_holds_its_file_and_says_how_it_is(tmp_path: Path) -> None:
+def test_a_process_is_alive_while_it_holds_its_file_and_shares_its_state(tmp_path: Path) -> None:
     with present(tmp_path, state="working") as path:
         [alive] = presences(tmp_path)
     [dead] = presences(tmp_path)
@@ -51,14 +51,14 @@ def test_a_process_is_alive_while_it_holds_its_file_and_says_how_it_is(tmp_path:
     assert dead.details == {}
 
 
-def test_whoever_looks_needs_no_right_to_write(tmp_path: Path) -> None:
+def test_an_observer_needs_no_right_to_write(tmp_path: Path) -> None:
     with present(tmp_path) as path:
         path.chmod(stat.S_IRUSR)
 
         assert [presence.is_alive for presence in presences(tmp_path)] == [True]
 
 
-def test_a_process_elsewhere_is_alive_if_its_beats_go_on(tmp_path: Path) -> None:
+def test_a_process_on_another_machine_is_alive_while_its_heartbeats_continue(tmp_path: Path) -> None:
     path, stop = elsewhere(tmp_path), Event()
 
     def beat() -> None:
@@ -83,24 +83,24 @@ def test_a_process_elsewhere_is_alive_if_its_beats_go_on(tmp_path: Path) -> None
     assert found.details["state"] == "paused"
 
 
-def test_a_process_elsewhere_that_is_silent_is_taken_for_dead(tmp_path: Path) -> None:
+def test_a_process_on_another_machine_without_heartbeats_is_taken_for_dead(tmp_path: Path) -> None:
     elsewhere(tmp_path)
 
     assert with_liveness(*presences(tmp_path)).is_alive is False
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
-def test_a_beat_that_cannot_be_understood_says_nothing(tmp_path: Path, content: bytes) -> None:
+def test_a_heartbeat_that_cannot_be_parsed_is_ignored(tmp_path: Path, content: bytes) -> None:
     heartbeat_file(elsewhere(tmp_path)).write_bytes(content)
 
     assert presences(tmp_path)[0].details == {}
 
 
-def test_nobody_is_there_without_a_directory(tmp_path: Path) -> None:
+def test_without_a_directory_there_are_no_processes(tmp_path: Path) -> None:
     assert presences(tmp_path / "none") == []
 
 
-def test_services_are_known_until_they_end_and_the_dead_are_forgotten(
+def test_services_are_listed_until_they_end_and_files_of_dead_ones_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
@@ -115,7 +115,7 @@ def test_services_are_known_until_they_end_and_the_dead_are_forgotten(
     assert list(services.directory().iterdir()) == []
 
 
-def test_without_a_place_to_write_a_service_is_only_not_known(
+def test_a_service_that_cannot_write_its_state_raises_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -125,7 +125,7 @@ def test_without_a_place_to_write_a_service_is_only_not_known(
         pass
 
 
-def test_nothing_is_said_in_a_directory_of_somebody_else(
+def test_no_state_is_written_in_a_directory_of_another_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))

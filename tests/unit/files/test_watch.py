@@ -32,7 +32,7 @@ def test_the_filesystem_of_a_directory_is_that_of_the_nearest_mount(directory: s
     assert filesystem_of(directory, MOUNTS) == kind
 
 
-def test_of_a_place_without_mounts_nothing_is_known() -> None:
+def test_without_mounts_the_filesystem_is_unknown() -> None:
     assert filesystem_of("/a", "") == ""
 
 
@@ -64,7 +64,7 @@ def stop_the_emitter_only(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize("harm", [stop_the_observer, stop_the_emitter_only])
-def test_a_watch_that_went_deaf_hears_again(tmp_path: Path, harm: object) -> None:
+def test_a_watch_without_events_is_restarted_and_gets_events_again(tmp_path: Path, harm: object) -> None:
     heard = Event()
     watch = Watch(tmp_path, heard.set, recursive=False)
     harm(watch)  # type: ignore[operator]
@@ -78,7 +78,7 @@ def test_a_watch_that_went_deaf_hears_again(tmp_path: Path, harm: object) -> Non
     watch.close()
 
 
-def test_a_watch_that_hears_is_left_alone(tmp_path: Path) -> None:
+def test_a_watch_that_works_is_not_restarted(tmp_path: Path) -> None:
     watch = Watch(tmp_path, lambda: None, recursive=False)
     observer = observer_of(watch)
 
@@ -88,7 +88,7 @@ def test_a_watch_that_hears_is_left_alone(tmp_path: Path) -> None:
     watch.close()
 
 
-def test_where_the_system_refuses_one_warning_says_so(
+def test_if_the_system_refuses_a_watch_there_is_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(_: BaseObserver) -> None:
@@ -104,7 +104,7 @@ def test_where_the_system_refuses_one_warning_says_so(
     assert caplog.text.count("inotify instance limit reached") == 1
 
 
-def test_our_own_reading_is_no_hint(tmp_path: Path) -> None:
+def test_reading_files_triggers_no_scan(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("content")
     heard = Event()
     watch = Watch(tmp_path, heard.set, recursive=False)
@@ -116,7 +116,7 @@ def test_our_own_reading_is_no_hint(tmp_path: Path) -> None:
     watch.close()
 
 
-def test_events_that_the_system_has_dropped_are_told_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_dropped_events_are_reported_to_the_listener_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("watchdog.observers.inotify_c")
     told: list[str] = []
     with Overflows(lambda: told.append("overflow")).listening():

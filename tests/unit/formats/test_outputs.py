@@ -66,7 +66,7 @@ def test_more_than_255_masks_need_16_bits_in_a_label_image() -> None:
         assert np.array_equal(np.asarray(image)[:, 0], np.arange(1, 301))
 
 
-def test_of_overlapping_masks_the_smaller_lies_above_whatever_their_order() -> None:
+def test_of_overlapping_masks_the_smaller_is_on_top_in_any_order() -> None:
     small, large = np.zeros((4, 4), np.bool_), np.ones((4, 4), np.bool_)
     small[1, 1] = True
     job = segmentation(0.5, 0.5, pixels=large)
@@ -106,7 +106,7 @@ def test_the_timestamp_always_has_microseconds() -> None:
     assert len(timestamp.partition(".")[2]) == 6
 
 
-def test_meta_is_all_strings_and_says_where_a_mask_comes_from() -> None:
+def test_meta_is_all_strings_and_names_the_source_of_a_mask() -> None:
     masks = [Artifact(".0.png", b"one"), Artifact(".1.png", b"two")]
 
     meta = opex_of(segmentation(0.5, 0.6), *masks).meta

@@ -1,4 +1,4 @@
-"""Overlays: small, and everything where it is in the image."""
+"""Overlays are small, and everything in them is where it is in the image."""
 
 import io
 
@@ -47,7 +47,7 @@ def is_tinted(pixel: np.ndarray) -> bool:
     return bool(np.ptp(pixel) > 40)
 
 
-def test_a_mask_is_tinted_where_it_is_and_nothing_else() -> None:
+def test_only_the_pixels_of_a_mask_are_tinted() -> None:
     prompt = Prompt(box=Box(1, 1, 3, 3))
 
     picture = drawn(300, 400, (prompt, [mask_of(300, 400, 100, 150, 200, 250)]))
@@ -59,7 +59,7 @@ def test_a_mask_is_tinted_where_it_is_and_nothing_else() -> None:
         assert np.abs(picture[row, column] - GRAY).max() < 8
 
 
-def test_a_large_image_is_small_and_its_masks_are_where_they_were() -> None:
+def test_the_overlay_of_a_large_image_is_small_and_its_masks_are_in_place() -> None:
     picture = drawn(
         3000, 4000, (Prompt(points=(Point(9, 9, 1),)), [mask_of(3000, 4000, 1000, 1500, 2000, 2500)])
     )
@@ -80,7 +80,7 @@ def test_boxes_are_white_and_points_green_or_red() -> None:
     assert picture[100, 100].min() > 200
 
 
-def test_masks_have_colours_of_their_own() -> None:
+def test_each_mask_has_its_own_colour() -> None:
     answers = [
         (Prompt(box=Box(0, 0, 1, 1)), [mask_of(100, 400, 20, 100 * k + 20, 80, 100 * k + 80)])
         for k in range(4)
@@ -105,7 +105,7 @@ def test_any_label_can_be_drawn(label: str) -> None:
     assert drawn(40, 50, (Prompt(box=Box(1, 1, 9, 9), label=label), [mask_of(40, 50, 0, 0, 40, 50)])).size
 
 
-def test_nothing_at_all_and_hundreds_of_masks_are_drawn() -> None:
+def test_an_image_without_masks_and_one_with_hundreds_are_drawn() -> None:
     one_pixel = mask_of(1, 1, 0, 0, 1, 1)
 
     assert drawn(30, 30, (Prompt(everything=Everything()), [])).shape == (30, 30, 3)

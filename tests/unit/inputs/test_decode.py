@@ -69,7 +69,7 @@ def test_a_jpeg_stands_upright_whichever_way_it_was_stored(orientation: int) -> 
     assert decoded.flags.c_contiguous
 
 
-def test_of_an_odd_jpeg_pillow_decides_whether_it_is_one() -> None:
+def test_pillow_decides_whether_an_odd_jpeg_is_an_image() -> None:
     content = saved(Image.fromarray(PHOTOGRAPH), "JPEG", quality=90)
     odd = content[:-2] + bytes(20) + content[-2:]  # bytes that belong to nothing, before the end
     with pytest.raises(ValueError, match="extraneous"):
@@ -115,7 +115,7 @@ def test_32_bits_a_pixel_are_refused_instead_of_clipped(pixels: np.ndarray) -> N
         decode_image(saved(Image.fromarray(pixels), "TIFF"), "a.tif", 10_000)
 
 
-def test_too_little_memory_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_memory(_: Image.Image) -> int:
         raise MemoryError
 
@@ -147,14 +147,14 @@ def test_cmyk_becomes_rgb() -> None:
     ],
     ids=["empty", "postscript", "gif", "truncated jpeg", "truncated png", "too large"],
 )
-def test_what_is_no_image_is_refused_by_name(content: bytes, message: str) -> None:
+def test_a_file_that_is_no_image_is_refused_and_named(content: bytes, message: str) -> None:
     with pytest.raises(BadImage) as caught:
         decode_image(content, "cat.jpg", 10_000)
 
     assert str(caught.value).startswith(message)
 
 
-def test_a_header_that_lies_about_its_size_is_refused_before_memory_is_taken() -> None:
+def test_a_header_with_a_wrong_size_is_refused_before_memory_is_allocated() -> None:
     content = bytearray(encoded(image_of(8, 8), "BMP"))
     content[18:26] = (60_000).to_bytes(4, "little") * 2
 
@@ -192,13 +192,13 @@ def test_prompts_outside_the_image_are_refused(prompt: bytes, message: str) -> N
     ],
     ids=["points at the edges", "a box that reaches over them"],
 )
-def test_prompts_that_touch_the_edges_are_fine(prompt: bytes) -> None:
+def test_prompts_that_touch_the_edges_are_accepted(prompt: bytes) -> None:
     job = decode(submission("a", encoded(image_of(24, 32)), prompt), LIMITS)
 
     assert len(job.prompts) == 1
 
 
-def test_a_job_carries_what_results_will_say(tmp_path: Path) -> None:
+def test_a_job_has_the_identity_pixels_and_decoding_time_of_its_submission(tmp_path: Path) -> None:
     sent = submission("a", encoded(image_of(24, 32)), b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}')
 
     job = decode(sent, LIMITS)

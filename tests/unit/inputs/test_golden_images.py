@@ -91,7 +91,7 @@ def test_cmyk_becomes_rgb_by_the_plain_formula() -> None:
     assert pixels[5] == pytest.approx([(255 - ink) * (255 - 51) / 255 for ink in (100, 50, 0)], abs=1)
 
 
-def test_a_jpeg_in_cmyk_whose_inks_are_inverted_as_adobe_does_it_is_no_negative() -> None:
+def test_a_cmyk_jpeg_with_inverted_inks_as_adobe_writes_it_is_not_shown_as_a_negative() -> None:
     image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=100)

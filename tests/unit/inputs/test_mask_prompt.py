@@ -47,11 +47,11 @@ def test_one_bit_a_pixel_is_a_png_too() -> None:
 
 
 @pytest.mark.parametrize("array", [LOGITS, LOGITS[None], LOGITS.astype("f8"), LOGITS.astype("f2")])
-def test_logits_come_as_they_are(array: np.ndarray) -> None:
+def test_logits_are_read_unchanged(array: np.ndarray) -> None:
     assert np.allclose(decode_mask_prompt(in_base64(npy(array))).logits, LOGITS, rtol=1e-3)
 
 
-def test_newlines_in_base64_are_nothing() -> None:
+def test_newlines_in_base64_are_ignored() -> None:
     text = base64.encodebytes(png(GRAY)).decode()
 
     assert encode_mask_prompt(decode_mask_prompt(text)) == in_base64(png(GRAY))
@@ -84,7 +84,7 @@ HUGE_NPY = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(HUGE_HEADER)) + HUGE_HEA
         (in_base64(npy(np.full((256, 256), np.nan, np.float32))), "not finite"),
     ],
 )
-def test_anything_else_is_refused_and_nothing_is_made_room_for(text: str, message: str) -> None:
+def test_any_other_content_is_refused_before_memory_is_allocated(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         decode_mask_prompt(text)
 
@@ -96,7 +96,7 @@ def test_a_refusal_names_the_file_and_the_field() -> None:
         parse_prompts(content, "cat.json", 9)
 
 
-def test_what_was_sent_is_what_the_record_has() -> None:
+def test_the_record_has_the_mask_prompt_unchanged() -> None:
     sent = {"mask": in_base64(npy(LOGITS)), "refine": 2, "box": {"x0": 0.0, "y0": 0.0, "x1": 9.0, "y1": 9.0}}
     prompts = parse_prompts(orjson.dumps(sent), "a.json", 9)
 

@@ -35,7 +35,7 @@ BOX = {"x0": 0, "y0": 1.5, "x1": 10, "y1": 20}
         ({"points": [{"x": 1.0, "y": 2.5, "label": 1.0}]}, Prompt(points=(Point(1, 2.5, 1),))),
     ],
 )
-def test_one_prompt_is_read_as_it_stands(document: object, expected: Prompt) -> None:
+def test_a_single_prompt_is_read(document: object, expected: Prompt) -> None:
     assert parse(document) == (expected,)
 
 
@@ -131,7 +131,7 @@ def test_a_document_that_is_nested_deeply_is_refused_as_any_other() -> None:
         parse(content)
 
 
-def test_whole_numbers_may_be_written_as_doubles_and_truth_values_are_none() -> None:
+def test_whole_numbers_may_be_written_as_doubles_and_truth_values_are_refused() -> None:
     everything = {"points_per_side": 4.0, "min_mask_region_area": 9.0}
 
     [prompt] = parse({"everything": everything})

@@ -1,4 +1,4 @@
-"""Downloads from a server that breaks off, lies and stalls."""
+"""Downloads from a server that disconnects, sends wrong content and stalls."""
 
 import hashlib
 import re
@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def part(self, start: int, end: int) -> None:
-        """Promises all of the rest, and gives less."""
+        """Announces the whole rest, and sends less."""
         whole = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
         self.send(206, CONTENT[start:end], whole, len(CONTENT) - start)
         self.close_connection = True
@@ -102,7 +102,7 @@ def test_a_file_arrives_whole_and_nothing_else_is_left(serve: Serve, tmp_path: P
     assert [p.name for p in (tmp_path / "new").iterdir() if not p.name.startswith(".")] == ["weights.pth"]
 
 
-def test_where_a_connection_breaks_off_the_next_one_goes_on(serve: Serve, tmp_path: Path) -> None:
+def test_after_a_broken_connection_the_download_is_resumed(serve: Serve, tmp_path: Path) -> None:
     def breaks_off(handler: Handler, number: int, start: int) -> bool:
         if number < 3:
             handler.part(start, start + 7 * CHUNK_BYTES)
@@ -115,7 +115,7 @@ def test_where_a_connection_breaks_off_the_next_one_goes_on(serve: Serve, tmp_pa
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
 
 
-def test_a_server_that_stalls_is_asked_again(serve: Serve, tmp_path: Path) -> None:
+def test_a_request_to_a_server_that_stalls_is_repeated(serve: Serve, tmp_path: Path) -> None:
     def stalls(handler: Handler, number: int, start: int) -> bool:
         if number == 0:
             handler.part(start, 1_000_000)
@@ -130,9 +130,7 @@ def test_a_server_that_stalls_is_asked_again(serve: Serve, tmp_path: Path) -> No
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
 
 
-def test_a_server_that_gives_nothing_more_is_given_up_and_what_came_is_kept(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_a_server_that_sends_no_more_is_given_up_and_the_part_is_kept(serve: Serve, tmp_path: Path) -> None:
     def dries_up(handler: Handler, number: int, start: int) -> bool:
         handler.part(start, 10 * CHUNK_BYTES)
         return True
@@ -147,7 +145,9 @@ def test_a_server_that_gives_nothing_more_is_given_up_and_what_came_is_kept(
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
 
 
-def test_a_server_in_trouble_is_asked_again_and_one_that_refuses_is_not(serve: Serve, tmp_path: Path) -> None:
+def test_a_request_is_repeated_after_a_server_error_and_not_after_a_refusal(
+    serve: Serve, tmp_path: Path
+) -> None:
     def troubled(handler: Handler, number: int, start: int) -> bool:
         if number < 2:
             handler.send(503, b"later")
@@ -166,7 +166,7 @@ def test_a_server_in_trouble_is_asked_again_and_one_that_refuses_is_not(serve: S
     assert len(server.ranges) == 1
 
 
-def test_a_server_that_knows_no_ranges_begins_anew(serve: Serve, tmp_path: Path) -> None:
+def test_without_range_support_the_download_begins_again(serve: Serve, tmp_path: Path) -> None:
     def without_ranges(handler: Handler, number: int, start: int) -> bool:
         if number == 0:
             handler.part(0, 500_000)
@@ -195,15 +195,15 @@ OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
     ],
     ids=["another content", "a shorter file", "another range", "no end"],
 )
-def test_a_server_that_lies_leaves_nothing_at_the_place_of_the_file(
+def test_wrong_content_leaves_no_file(
     serve: Serve, tmp_path: Path, lie: Callable[[Handler, int], None], message: str
 ) -> None:
-    def lies(handler: Handler, number: int, start: int) -> bool:
+    def send_wrong_content(handler: Handler, number: int, start: int) -> bool:
         lie(handler, start)
         return True
 
     with pytest.raises(ModelUnavailable, match=re.escape(message)):
-        fetch(serve(lies), tmp_path / "weights.pth")
+        fetch(serve(send_wrong_content), tmp_path / "weights.pth")
 
     assert not (tmp_path / "weights.pth").exists()
     fetch(serve(honest), tmp_path / "weights.pth")
@@ -222,7 +222,9 @@ def _endless(handler: Handler) -> None:
     handler.close_connection = True
 
 
-def test_nobody_there_is_said_after_a_few_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_cannot_be_reached_is_an_error_after_a_few_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(downloading, "MAX_PAUSE_SECONDS", 0.01)
     wanted = Download("http://127.0.0.1:9/weights.pth", len(CONTENT), SHA256)
 
@@ -248,7 +250,9 @@ def test_two_downloads_of_one_file_do_not_mix(serve: Serve, tmp_path: Path) -> N
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
 
 
-def test_what_somebody_else_has_just_fetched_is_not_fetched_again(serve: Serve, tmp_path: Path) -> None:
+def test_a_file_that_another_process_has_just_downloaded_is_not_downloaded_again(
+    serve: Serve, tmp_path: Path
+) -> None:
     server = serve(honest)
     fetch(server, tmp_path / "weights.pth")
 
@@ -257,7 +261,7 @@ def test_what_somebody_else_has_just_fetched_is_not_fetched_again(serve: Serve, 
     assert len(server.ranges) == 1
 
 
-def test_without_room_nothing_is_begun(tmp_path: Path) -> None:
+def test_without_free_space_no_download_begins(tmp_path: Path) -> None:
     wanted = Download("http://127.0.0.1:9/weights.pth", 2**60, SHA256)
 
     with pytest.raises(StorageTrouble, match="make room, or set another --home"):

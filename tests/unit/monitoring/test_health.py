@@ -60,7 +60,7 @@ def test_a_service_starts_works_pauses_and_stops() -> None:
     assert state(service) == "stopping"
 
 
-def test_outcomes_are_counted_and_the_last_failure_is_told() -> None:
+def test_outcomes_are_counted_and_the_last_failure_is_kept() -> None:
     service = health()
     service(ModelLoaded(MODEL))
     service(InputScanned(Backlog(ready=3, half=1)))
@@ -81,7 +81,7 @@ def test_outcomes_are_counted_and_the_last_failure_is_told() -> None:
     assert (failure["name"], failure["code"], failure["message"]) == ("d\\n", "bad-image", "cut off")
 
 
-def test_a_service_that_neither_looks_nor_works_is_stalled(pass_seconds: Callable[[float], None]) -> None:
+def test_a_service_that_neither_scans_nor_works_is_stalled(pass_seconds: Callable[[float], None]) -> None:
     service = health()
     service(ModelLoaded(MODEL))
     pass_seconds(59)
@@ -95,7 +95,7 @@ def test_a_service_that_neither_looks_nor_works_is_stalled(pass_seconds: Callabl
     assert service.is_healthy
 
 
-def test_looking_around_does_not_hide_a_job_that_hangs(pass_seconds: Callable[[float], None]) -> None:
+def test_scans_do_not_hide_a_job_that_hangs(pass_seconds: Callable[[float], None]) -> None:
     service = health()
     service(ModelLoaded(MODEL))
     pass_seconds(1000)
@@ -107,7 +107,7 @@ def test_looking_around_does_not_hide_a_job_that_hangs(pass_seconds: Callable[[f
     assert state(service) == "stalled"
 
 
-def test_one_that_only_waits_for_requests_is_stalled_by_a_job_alone(
+def test_a_service_without_requests_is_healthy_and_a_job_that_hangs_makes_it_stalled(
     pass_seconds: Callable[[float], None],
 ) -> None:
     service = health(looks_around=False)
@@ -122,7 +122,7 @@ def test_one_that_only_waits_for_requests_is_stalled_by_a_job_alone(
     assert service.is_healthy
 
 
-def test_one_that_starts_or_pauses_for_long_is_healthy(pass_seconds: Callable[[float], None]) -> None:
+def test_a_service_that_starts_or_pauses_for_long_is_healthy(pass_seconds: Callable[[float], None]) -> None:
     service = health()
     pass_seconds(1000)
     assert service.is_healthy

@@ -1,4 +1,4 @@
-"""What is seen of a service from outside: metrics, health, the page."""
+"""A service seen from outside: metrics, health, the page."""
 
 import json
 import re
@@ -49,7 +49,7 @@ ODD = "<script>alert(1)</script>"
 
 
 class Outside:
-    """A service as it is seen, and all that sees it."""
+    """The listeners of a service that is simulated by its events."""
 
     def __init__(self, tmp_path: Path, *, with_thumbnails: bool = False) -> None:
         self.health = Health({"service": "run", "input": ODD}, stall_seconds=60.0, looks_around=True)
@@ -142,7 +142,7 @@ def test_everything_that_happens_is_counted(outside: Outside) -> None:
     assert values["sampoll_last_success_timestamp_seconds"] > 1.7e9
 
 
-def test_what_can_be_looked_at_is_looked_at_when_asked(
+def test_queues_and_disks_are_measured_when_the_metrics_are_requested(
     outside: Outside, pass_seconds: Callable[[float], None]
 ) -> None:
     outside.health(ModelLoaded(MODEL))
@@ -233,14 +233,16 @@ def test_health_and_readiness_follow_the_service(
     assert verdicts() == (200, 503)
 
 
-def test_a_pause_before_the_model_is_loaded_ends_where_it_began(outside: Outside) -> None:
+def test_after_a_pause_before_the_model_is_loaded_the_service_is_starting_again(outside: Outside) -> None:
     outside.health(Paused(StorageTrouble("no server")))
     outside.health(Resumed())
 
     assert outside.health.document()["state"] == "starting"
 
 
-def test_a_model_that_is_loaded_while_the_server_is_away_makes_nobody_ready(outside: Outside) -> None:
+def test_a_model_that_is_loaded_while_the_server_is_away_does_not_make_the_service_ready(
+    outside: Outside,
+) -> None:
     outside.health(Paused(StorageTrouble("no server")))
     outside.health(ModelLoaded(MODEL))
     assert outside.get("/readyz")[0] == 503
@@ -265,7 +267,7 @@ def test_no_path_leaves_the_known_routes(path: str, prefix: str) -> None:
     assert (status != 404) == known
 
 
-def test_names_are_text_on_the_page(outside: Outside) -> None:
+def test_names_are_escaped_on_the_page(outside: Outside) -> None:
     outside.health(ModelLoaded(replace(MODEL, name=ODD)))
     outside.health(JobStarted(replace(JOB, name=ODD)))
     outside.health(JobFailed(ODD, "id", BadImage(ODD)))
@@ -318,14 +320,14 @@ def test_thumbnails_are_small_few_and_not_drawn_too_often(pass_seconds: Callable
     assert thumbnails.suffixes(segmentation()) == []
 
 
-def test_a_picture_that_cannot_be_drawn_costs_nothing() -> None:
+def test_a_thumbnail_that_cannot_be_drawn_is_left_out() -> None:
     thumbnails = Thumbnails()
 
     assert thumbnails.render(replace(segmentation(), image=b"no image"), ()) == []
     assert thumbnails.kept() == []
 
 
-def test_pictures_are_there_only_if_they_were_asked_for(tmp_path: Path, outside: Outside) -> None:
+def test_thumbnails_are_shown_only_if_they_were_requested(tmp_path: Path, outside: Outside) -> None:
     assert outside.thumbnails is not None
     outside.thumbnails.render(segmentation(), ())
     status, headers, jpeg = outside.get("/thumbnails/1.jpg")
@@ -346,5 +348,5 @@ def test_pictures_are_there_only_if_they_were_asked_for(tmp_path: Path, outside:
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
 )
-def test_the_watchdog_is_this_process_s_own(environment: dict[str, str], seconds: float | None) -> None:
+def test_only_the_watchdog_of_this_process_counts(environment: dict[str, str], seconds: float | None) -> None:
     assert _watchdog_seconds(environment) == seconds

@@ -1,4 +1,4 @@
-"""Reports of failed pairs, which anybody may have edited, and returns that are cut off."""
+"""Reports of failed pairs, which users may have edited, and retries that are cut off."""
 
 import json
 from contextlib import suppress
@@ -79,7 +79,7 @@ def test_anything_else_is_no_report_and_no_record(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("job_id", ["../x", "", "x" * 32, 5])
-def test_an_id_that_was_never_ours_is_no_report(job_id: object) -> None:
+def test_a_report_with_an_invalid_id_is_ignored(job_id: object) -> None:
     report = json.loads(error_report(JobState(JOB, "a", ("a.json",), failures=(Failure("x", "y", 0.0),))))
     assert refused_job(json.dumps({**report, "job_id": job_id}).encode(), "", "a") is None
 
@@ -164,7 +164,7 @@ def test_a_return_that_is_cut_off_anywhere_is_undone_or_complete(layout: Layout,
     assert [path.name for path in failed.files] == ["a.jpg", "a.json"]
 
 
-def test_a_pair_whose_file_goes_while_it_returns_stays_as_it_is(layout: Layout) -> None:
+def test_a_pair_that_loses_a_file_during_its_retry_stays_failed(layout: Layout) -> None:
     move_to_failed(layout)
     failed = only(layout)
     failed.files[1].unlink()
@@ -173,7 +173,7 @@ def test_a_pair_whose_file_goes_while_it_returns_stays_as_it_is(layout: Layout) 
     assert subdirectories(layout.deferred) == []
 
 
-def test_a_pair_that_is_still_being_put_away_is_not_taken_back(layout: Layout) -> None:
+def test_a_pair_that_is_still_moving_to_failed_is_not_retried(layout: Layout) -> None:
     move_to_failed(layout)
     failed = only(layout)
     (layout.work / "node" / failed.state.job_id).mkdir(parents=True)
@@ -181,7 +181,7 @@ def test_a_pair_that_is_still_being_put_away_is_not_taken_back(layout: Layout) -
     assert names_in(layout.failed) == ["a.error.json", "a.jpg", "a.json", "sub"]
 
 
-def test_only_one_of_two_gets_a_pair_back(layout: Layout) -> None:
+def test_only_the_first_of_two_retries_gets_a_pair(layout: Layout) -> None:
     move_to_failed(layout)
     failed = only(layout)
     assert FailedPairs(layout).retry(failed)

@@ -10,7 +10,7 @@ def listed(**sizes: int) -> list[tuple[str, Signature]]:
 
 
 def after(*looks: tuple[float, list[tuple[str, Signature]]], readiness: Readiness = SETTLING) -> Scan:
-    """What the last of several looks, each at its time, makes of the input."""
+    """The result of the last of several scans, each at its own time."""
     sightings: dict[str, Sighting] = {}
     for now, listing in looks:
         sightings = observe(listing, sightings, now)
@@ -43,7 +43,7 @@ def test_a_file_that_was_replaced_by_one_of_the_same_size_has_changed() -> None:
     assert stems(after((0, PAIR), (1.0, replaced))) == []
 
 
-def test_the_next_moment_at_which_a_pair_may_be_ready_is_known() -> None:
+def test_a_scan_gives_the_next_moment_at_which_a_pair_may_be_ready() -> None:
     assert after((0, PAIR), (0.25, PAIR)).next_ready_in == 0.75
     assert after((0, PAIR), (1.0, PAIR)).next_ready_in is None
 
@@ -58,7 +58,7 @@ def test_halves_wait_for_their_other_half_in_either_order() -> None:
     assert stems(after((0, image), (5, PAIR), (6, PAIR))) == ["a"]
 
 
-def test_an_empty_file_has_not_come_yet() -> None:
+def test_an_empty_file_is_not_there_yet() -> None:
     empty = listed(a__jpg=0, a__json=2)
 
     result = after((0, empty), (5, empty))
@@ -89,13 +89,13 @@ def test_with_a_ready_suffix_only_the_marker_makes_a_pair_ready_and_at_once() ->
     assert stems(after((0, listed(a__jpg=5, a__ready=0)), readiness=MARKED)) == []
 
 
-def test_the_marker_goes_with_the_pair() -> None:
+def test_the_marker_belongs_to_the_group_of_its_pair() -> None:
     [group] = after((0, PAIR + listed(a__ready=0)), readiness=MARKED).ready
 
     assert sorted(group.signatures) == ["a.jpg", "a.json", "a.ready"]
 
 
-def test_a_half_times_out_only_where_asked_and_once_it_has_not_changed_for_so_long() -> None:
+def test_a_half_times_out_only_with_pair_timeout_and_once_it_is_unchanged_for_so_long() -> None:
     half, grown = listed(a__jpg=5), listed(a__jpg=9)
     patient = Readiness(settle_seconds=1.0, pair_timeout_seconds=60.0)
 
@@ -115,14 +115,14 @@ def test_pairs_of_one_name_in_two_folders_are_two_pairs() -> None:
     assert stems(after((0, files), (1, files))) == ["x/a", "y/a"]
 
 
-def test_what_came_first_goes_first() -> None:
+def test_the_oldest_pairs_are_processed_first() -> None:
     b = listed(b__jpg=1, b__json=1)
 
     assert stems(after((0, b), (0.5, b + PAIR), (5, PAIR + b))) == ["b", "a"]
     assert stems(after((0, b + PAIR), (5, b + PAIR))) == ["a", "b"]
 
 
-def test_names_decide_what_a_file_is() -> None:
+def test_the_name_decides_what_a_file_is() -> None:
     assert all(map(is_image, ["a.jpg", "a.JPG", "a.JpEg", "a.b.png", "a.tif", "a.tiff", "a.webp", "a.bmp"]))
     assert all(map(is_prompt, ["a.prompt", "a.json", "a.JSON"]))
     assert not any(map(is_image, ["a.gif", "jpg", ".jpg", "a.jpg.bak"]))

@@ -59,7 +59,7 @@ def contents(claim: Claim) -> list[tuple[str, bytes]]:
 
 
 def everything(layout: Layout) -> dict[str, bytes]:
-    """Every file of people's, wherever it lies under the input."""
+    """Every user file, at any depth below the input."""
     return {
         p.name: p.read_bytes()
         for p in layout.input.rglob("*")
@@ -101,7 +101,7 @@ def test_only_one_of_two_processes_gets_a_pair(layout: Layout) -> None:
         assert other.open_claims == 0
 
 
-def test_a_file_that_changed_after_the_look_is_not_claimed(layout: Layout) -> None:
+def test_a_file_that_changed_after_the_scan_is_not_claimed(layout: Layout) -> None:
     drop(layout)
     with spool_in(layout) as spool:
         [group] = spool.sweep().ready
@@ -125,7 +125,7 @@ def test_a_newer_file_of_the_name_of_a_claimed_one_is_not_overwritten(layout: La
     assert (deferred / "a.jpg").read_bytes() == b"image"
 
 
-def test_a_prompt_called_like_our_own_state_is_a_prompt(layout: Layout) -> None:
+def test_a_prompt_with_the_name_of_a_state_file_is_a_prompt(layout: Layout) -> None:
     (layout.input / "state.jpg").write_bytes(b"image")
     (layout.input / "state.json").write_bytes(b"prompt")
     with spool_in(layout) as spool:
@@ -184,7 +184,7 @@ def test_a_mask_of_one_job_never_takes_the_name_of_anothers(layout: Layout) -> N
         assert spool.reserve(single, [".png", ".json"]) == "a.0~2"
 
 
-def test_a_permanent_failure_says_why_beside_the_unchanged_inputs(layout: Layout) -> None:
+def test_a_permanent_failure_has_a_report_beside_the_unchanged_inputs(layout: Layout) -> None:
     drop(layout)
     with spool_in(layout) as spool:
         error = BadPrompt("is missing", file="a.json", field="box.x0")
@@ -230,7 +230,7 @@ def test_a_node_is_dead_once_its_process_has_ended_and_not_before(layout: Layout
         assert dead
 
 
-def test_of_a_node_of_another_machine_nothing_is_known_and_one_of_an_earlier_boot_is_dead(
+def test_a_node_of_another_machine_may_be_alive_and_one_of_an_earlier_boot_is_dead(
     layout: Layout,
 ) -> None:
     layout.nodes.mkdir(parents=True)
@@ -253,7 +253,9 @@ def test_a_crash_alone_is_a_strike_and_makes_a_suspect(layout: Layout) -> None:
         assert everything(layout) == {"a.jpg": b"image", "a.json": b"prompt"}
 
 
-def test_a_crash_of_several_is_nobodys_strike_and_makes_suspects_of_all(layout: Layout) -> None:
+def test_a_crash_with_several_jobs_in_flight_is_no_strike_and_makes_all_of_them_suspects(
+    layout: Layout,
+) -> None:
     def two_in_flight(spool: Spool, first: Claim) -> None:
         drop(layout, "b")
         second = claimed(spool)
@@ -266,7 +268,7 @@ def test_a_crash_of_several_is_nobodys_strike_and_makes_suspects_of_all(layout: 
         assert [(c.state.strikes, c.state.suspect) for c in spool.recover()] == [(0, True)] * 2
 
 
-def test_a_kill_after_a_request_to_stop_is_nobodys_fault(layout: Layout) -> None:
+def test_a_kill_after_a_request_to_stop_counts_against_no_job(layout: Layout) -> None:
     def stopping(spool: Spool, claim: Claim) -> None:
         spool.begin([claim.state.job_id])
         spool.note_stopping()
@@ -343,7 +345,7 @@ def test_a_whole_pair_is_never_torn_because_one_of_its_names_was_taken(layout: L
     assert (layout.input / "a.json").read_bytes() == b"corrected"
 
 
-def test_a_job_whose_names_are_reserved_keeps_them_over_an_orderly_end(layout: Layout) -> None:
+def test_a_job_keeps_its_reserved_names_after_an_orderly_end(layout: Layout) -> None:
     drop(layout)
     with spool_in(layout) as spool:
         spool.reserve(claimed(spool).state.job_id, [".png", ".json"])
@@ -394,7 +396,7 @@ def test_a_failure_that_could_not_be_reported_is_reported_by_the_next_process(
     assert sorted(p.name for p in layout.failed.iterdir()) == ["a.error.json", "a.jpg", "a.json"]
 
 
-def test_a_request_to_stop_that_cannot_be_noted_is_a_request_all_the_same(layout: Layout) -> None:
+def test_a_request_to_stop_that_cannot_be_saved_raises_no_error(layout: Layout) -> None:
     with spool_in(layout) as spool:
         spool._node.stopping.mkdir()  # so that it cannot be created
         (spool._node.stopping / "x").touch()
@@ -458,7 +460,9 @@ def test_an_ending_that_was_cut_off_is_completed(layout: Layout) -> None:
     assert sorted(p.name for p in (layout.input / "done").iterdir()) == ["a.jpg", "a.json"]
 
 
-def test_a_burial_that_was_cut_off_is_completed(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_to_failed_that_was_cut_off_is_completed(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def cut_off(spool: Spool, claim: Claim) -> None:
         with monkeypatch.context() as patched:
             patched.setattr("sampoll.spool.finish.replace_file", lambda *_, **__: os._exit(0))
@@ -531,7 +535,7 @@ def test_jobs_of_another_machine_are_taken_once_it_has_been_silent_for_a_lease(
         assert spool.next_step(claim) is Step.TRY
 
 
-def test_a_living_machine_is_left_alone_when_our_clock_is_set_forward(
+def test_jobs_of_a_living_machine_are_not_taken_when_our_clock_is_set_forward(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     abandon(layout, lambda spool, claim: None)
@@ -544,7 +548,7 @@ def test_a_living_machine_is_left_alone_when_our_clock_is_set_forward(
         assert spool.recover() == []
 
 
-def test_a_process_that_is_only_silent_can_change_nothing_after_it_wakes(layout: Layout) -> None:
+def test_a_process_that_was_only_silent_can_change_nothing_when_it_continues(layout: Layout) -> None:
     drop(layout)
     with spool_in(layout) as woken:
         claim = claimed(woken)
@@ -571,7 +575,7 @@ def test_a_process_that_is_only_silent_can_change_nothing_after_it_wakes(layout:
     assert sorted(p.name for p in layout.output.glob("a*")) == ["a.json", "a.png"]
 
 
-def test_an_input_can_be_had_alone(layout: Layout) -> None:
+def test_an_exclusive_process_shares_its_input_with_no_other(layout: Layout) -> None:
     def alone() -> AbstractContextManager[Spool]:
         return opened(layout, SELF_TEST_SETTINGS.model_copy(update={"exclusive": True}))
 
@@ -588,7 +592,7 @@ def test_an_input_can_be_had_alone(layout: Layout) -> None:
         pass
 
 
-def test_an_orderly_end_leaves_nothing_of_a_node(layout: Layout) -> None:
+def test_an_orderly_end_removes_all_files_of_a_node(layout: Layout) -> None:
     drop(layout)
     with spool_in(layout) as spool:
         claimed(spool)
@@ -629,7 +633,7 @@ def test_links_pipes_and_directories_are_no_files_of_a_pair(layout: Layout) -> N
     assert (scan.ready, scan.half) == ((), 1)
 
 
-def test_the_node_file_says_who_holds_it(layout: Layout) -> None:
+def test_the_node_file_names_its_process(layout: Layout) -> None:
     with spool_in(layout):
         [lock] = [path for path in layout.nodes.iterdir() if not path.name.startswith(".")]
         assert json.loads(lock.read_text())["pid"] == os.getpid()
@@ -637,7 +641,7 @@ def test_the_node_file_says_who_holds_it(layout: Layout) -> None:
         assert subprocess.run([sys.executable, "-c", probe], capture_output=True, check=False).returncode == 1
 
 
-def test_a_claim_is_saved_before_it_is_believed(layout: Layout) -> None:
+def test_an_attempt_is_saved_when_it_begins(layout: Layout) -> None:
     drop(layout)
     with spool_in(layout) as spool:
         claim = claimed(spool)

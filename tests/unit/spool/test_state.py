@@ -15,14 +15,14 @@ NEW = JobState("id", "a", ("a.json", "a.jpg"))
 FAILURE = Failure("out-of-memory", "too large", at=100.0)
 
 
-def test_what_is_written_is_read_back() -> None:
+def test_a_state_that_is_written_is_read_back() -> None:
     state = JobState("id", "caf\udce9", ("caf\udce9.jpg",)).begun(3).deferred(FAILURE, 5.0)
 
     assert JobState.from_json(state.to_json()) == state
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"job_id": 1}', b"\xff"])
-def test_anything_else_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_a_state_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         JobState.from_json(content)
 
@@ -35,7 +35,7 @@ def test_an_attempt_is_counted_before_it_is_made_and_only_a_crash_alone_is_a_str
     assert begun.crashed(alone=False, at=0).suspect
 
 
-def test_a_job_that_was_handed_back_is_as_it_was_but_for_the_count_of_attempts() -> None:
+def test_a_job_that_was_handed_back_differs_only_in_the_count_of_attempts() -> None:
     stopped = NEW.begun(in_flight=2).stopped()
 
     assert (stopped.attempts, stopped.strikes, stopped.in_flight, stopped.suspect) == (1, 0, 0, False)
@@ -57,7 +57,7 @@ def test_delays_double_from_two_seconds_to_ten_minutes_with_jitter(strikes: int,
 
 
 @given(st.floats(0, 1e12), st.floats(0, 1e12))
-def test_a_clock_that_jumps_makes_nobody_wait_longer_than_the_longest_delay(at: float, now: float) -> None:
+def test_after_a_jump_of_the_clock_no_job_waits_longer_than_the_longest_delay(at: float, now: float) -> None:
     state = NEW.deferred(Failure("x", "y", at), 10.0)
 
     assert 0 <= state.due_in(now) <= MAX_DELAY_SECONDS
@@ -84,7 +84,7 @@ def test_a_wait_ends_when_it_is_over_or_when_the_clock_was_set_back() -> None:
         (JobState("id", "a", ()), True, False, Step.GIVE_BACK),
     ],
 )
-def test_what_a_found_job_needs_next(
+def test_the_next_step_of_a_job_that_is_recovered(
     state: JobState, is_complete: bool, is_committed: bool, expected: Step
 ) -> None:
     step = next_step(state, is_complete=is_complete, is_committed=is_committed, max_attempts=3)

@@ -93,7 +93,7 @@ def test_names_defaults_and_kinds_are_the_published_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_unique_prefix_of_a_long_name_will_do(name: str) -> None:
+def test_every_unique_prefix_of_a_long_name_is_accepted(name: str) -> None:
     parser, published = PUBLISHED[name]
     longs = ["--help", *(names[-1] for names in published)]
     needed = [word for n, default in published.items() if default is REQUIRED for word in (n[-1], "x")]
@@ -120,7 +120,7 @@ def test_every_unique_prefix_of_a_long_name_will_do(name: str) -> None:
         (["--model", "m", "--prediction_in", "a", "--prediction_out", "b"], {"model_type": None}),
     ],
 )
-def test_lines_as_people_have_them_in_their_scripts(arguments: list[str], expected: dict[str, Any]) -> None:
+def test_command_lines_of_existing_scripts_are_parsed(arguments: list[str], expected: dict[str, Any]) -> None:
     parsed = vars(predict_poll.parser().parse_args(arguments))
 
     assert {**parsed, **expected} == parsed
@@ -146,7 +146,7 @@ def test_default_is_the_huge_model(model_type: str | None) -> None:
         (["--redis_password", "a", "--redis_password_env", "P"], {"P": "b"}, "a"),
     ],
 )
-def test_a_password_itself_comes_before_one_in_the_environment(
+def test_a_password_flag_overrides_the_environment(
     given: list[str], environment: dict[str, str], password: str | None
 ) -> None:
     settings = predict_redis._settings(redis_arguments(*given), environment)
@@ -154,7 +154,7 @@ def test_a_password_itself_comes_before_one_in_the_environment(
     assert settings.get("redis-password") == password
 
 
-def test_the_flags_say_where_the_server_is_whatever_the_environment_says() -> None:
+def test_flags_for_the_server_override_the_environment() -> None:
     environment = {"SAMPOLL_REDIS_URL": "redis://elsewhere:1/2"}
     flags = predict_redis._settings(redis_arguments("--redis_host", "here"), environment)
 

@@ -1,4 +1,4 @@
-"""The polygons must give the mask back when somebody else fills them."""
+"""The polygons must give the mask back when another library fills them."""
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ def test_one_contour_for_each_connected_part(mask: BoolMask) -> None:
 
 
 @given(masks)
-def test_every_contour_is_one_that_strict_readers_take(mask: BoolMask) -> None:
+def test_strict_readers_accept_every_contour(mask: BoolMask) -> None:
     for contour in contours_of(mask):
         box = contour.box
         assert len(contour.polygon) >= 3
@@ -67,7 +67,7 @@ def test_boxes_stay_inside_the_image(mask: BoolMask) -> None:
         assert contour.box.bottom < height
 
 
-def test_a_hole_is_no_object_and_an_island_in_it_is_one() -> None:
+def test_a_hole_is_not_an_object_and_an_island_in_it_is() -> None:
     mask = np.ones((9, 9), np.bool_)
     mask[2:7, 2:7] = False
     mask[4, 4] = True

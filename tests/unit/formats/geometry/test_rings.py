@@ -1,4 +1,4 @@
-"""Outlines for formats with one ring an object, refilled by those who will read them."""
+"""Outlines for formats with one ring per object, filled by the libraries that read them."""
 
 import cv2
 import numpy as np

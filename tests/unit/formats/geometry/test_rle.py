@@ -21,7 +21,7 @@ def test_pycocotools_reads_the_mask_and_its_area(pixels: BoolMask) -> None:
 
 
 @given(masks)
-def test_what_was_encoded_comes_back(pixels: BoolMask) -> None:
+def test_a_mask_that_was_encoded_is_decoded_unchanged(pixels: BoolMask) -> None:
     mask = mask_of(rle_of(Mask.from_array(pixels, 0.5)), 0.25)
 
     assert np.array_equal(mask.pixels(), pixels)
@@ -29,6 +29,6 @@ def test_what_was_encoded_comes_back(pixels: BoolMask) -> None:
 
 
 @pytest.mark.parametrize("rle", [{}, {"size": [2, 2]}, {"size": [2], "counts": "04"}])
-def test_what_is_no_encoding_is_refused(rle: dict[str, object]) -> None:
+def test_an_invalid_encoding_is_refused(rle: dict[str, object]) -> None:
     with pytest.raises((ValueError, KeyError)):
         mask_of(rle, 0.5)  # type: ignore[arg-type]

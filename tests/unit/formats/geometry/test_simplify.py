@@ -1,4 +1,4 @@
-"""Fewer points, and none of the outline farther from them than was said."""
+"""Simplified outlines have fewer points, and no point of the outline is farther than the tolerance."""
 
 import cv2
 import numpy as np

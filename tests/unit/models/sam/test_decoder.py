@@ -88,7 +88,7 @@ def test_only_prompts_of_equally_many_tokens_go_together(monkeypatch: pytest.Mon
     assert sorted(calls) == [(2, 5), (4, 2), (4, 2), (4, 3)]
 
 
-def test_what_the_first_layer_makes_of_an_image_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_layer_is_computed_once_per_image(monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = SamSegmenter("sam", tiny_sam(), CPU, prompt_batch=2)
     projected: list[int] = []
     first = segmenter._decoder.first

@@ -122,7 +122,7 @@ def test_auto_is_bf16_on_processors_that_multiply_in_it(
 
 
 @pytest.mark.parametrize(("capability", "precision"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16")])
-def test_auto_on_cuda_goes_by_what_the_device_can_do(
+def test_auto_on_cuda_chooses_a_precision_that_the_device_supports(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
 ) -> None:
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
@@ -176,6 +176,6 @@ def test_only_full_batches_use_what_was_compiled_for_them(monkeypatch: pytest.Mo
     assert calls == [3] * 4
 
 
-def test_compiling_is_refused_where_it_is_of_no_use() -> None:
+def test_compiling_is_refused_where_it_has_no_effect() -> None:
     with pytest.raises(ModelUnavailable, match="--compile is for CUDA devices, and the model runs on cpu"):
         SamSegmenter("sam", tiny_sam(), CPU).compile_for(8)

@@ -362,7 +362,7 @@ def test_a_file_of_something_else_says_what_is_missing(tmp_path: Path, content: 
         load_sam("vit_b", tmp_path / "a.pth")
 
 
-def test_without_a_checkpoint_the_message_names_the_ways_out(tmp_path: Path) -> None:
+def test_without_a_checkpoint_the_message_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(
         ModelUnavailable, match=r"vit_b needs its weights: .* --checkpoint .* --model grabcut"
     ):
@@ -381,7 +381,7 @@ def test_a_device_that_is_not_there_is_one_clear_error() -> None:
         torch_device("cuda")
 
 
-def test_a_gpu_that_is_not_there_names_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_missing_gpu_names_those_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
     assert torch_device("cuda:1").index == 1
@@ -401,7 +401,7 @@ def test_a_gpu_that_is_not_there_names_those_that_are(monkeypatch: pytest.Monkey
         (RuntimeError("shapes do not match"), RuntimeError),
     ],
 )
-def test_only_errors_that_stick_to_the_device_end_the_process(
+def test_only_errors_that_make_the_device_unusable_end_the_process(
     monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
 ) -> None:
     segmenter = SamSegmenter("sam", tiny_sam(), CPU)
@@ -415,7 +415,7 @@ def test_only_errors_that_stick_to_the_device_end_the_process(
         segmenter.embed([image_of()])
 
 
-def test_after_a_batch_that_found_no_memory_what_it_held_is_given_back(
+def test_the_memory_of_a_batch_that_did_not_fit_is_released(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     segmenter = SamSegmenter("sam", tiny_sam(), CPU)
@@ -480,7 +480,7 @@ def test_a_gpu_answers_as_the_cpu_does(precision: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_with_little_memory_left_answers_every_image_all_the_same(vit_b: Sam) -> None:
+def test_a_gpu_with_little_memory_left_segments_every_image(vit_b: Sam) -> None:
     segmenter = SamSegmenter("sam", copy.deepcopy(vit_b), torch.device("cuda"), precision="bf16")
     segmenter.decode([(segmenter.embed([image_of(40, 57)])[0], [PROMPTS["box"]])])
     torch.cuda.empty_cache()

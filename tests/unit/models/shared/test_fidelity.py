@@ -49,7 +49,7 @@ def test_other_weights_break_every_limit() -> None:
     assert found["it"].broken(DEFAULT) == ["logits", "IoU", "flips"]
 
 
-def test_a_limit_is_kept_or_named() -> None:
+def test_an_exceeded_limit_is_named() -> None:
     found = Fidelity([1.0, 3.0, 2.0], [0.1], [1e-5, 3e-5], [1.0, 0.9998], [False] * 999 + [True])
     assert (found.median_seconds, found.embedding_error) == (2.0, 0.1)
     assert found.logits_error == pytest.approx(2e-5)

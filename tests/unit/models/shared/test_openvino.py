@@ -1,4 +1,4 @@
-"""The encoder by OpenVINO against the one in torch, and the cache of what was converted."""
+"""The encoder by OpenVINO against the one in torch, and the cache of converted encoders."""
 
 import copy
 import logging
@@ -58,7 +58,7 @@ def test_embeddings_are_those_of_the_original(model: Any, precision: str, larges
     assert torch.equal(embeddings, first)  # not a place that the next call writes to
 
 
-def test_a_segmenter_takes_it_as_its_encoder(model: Any) -> None:
+def test_a_segmenter_can_use_the_openvino_encoder(model: Any) -> None:
     sam, image, prompt = with_positions(tiny_sam()), image_of(40, 57), Prompt(box=Box(5, 4, 30, 22))
     by_torch = SamSegmenter("sam", copy.deepcopy(sam), CPU)
     by_openvino = SamSegmenter("sam", sam, CPU, encoder=OpenVinoEncoder(model, 64, "fp32"))
@@ -91,14 +91,14 @@ def test_a_checkpoint_is_converted_once(
     assert [path.name[:16] for path in cache.iterdir()] == [SHA256[:16]]
 
 
-def test_another_checkpoint_has_another_place(tmp_path: Path) -> None:
+def test_each_checkpoint_has_its_own_folder(tmp_path: Path) -> None:
     cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
     cached_model(partial(exportable, tiny_sam().image_encoder), "cd" * 32, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(("damaged", "length"), [("encoder.bin", 100), ("encoder.xml", 100)])
-def test_a_damaged_conversion_is_made_anew(
+def test_a_damaged_conversion_is_made_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str, length: int
 ) -> None:
     cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
@@ -112,7 +112,7 @@ def test_a_damaged_conversion_is_made_anew(
     assert len(path.read_bytes()) == len(whole)
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(
+def test_a_model_is_converted_even_if_the_cache_cannot_be_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -126,7 +126,7 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(
     assert "cannot keep the converted encoder" in caplog.text
 
 
-def test_whoever_converts_second_leaves_what_is_there(tmp_path: Path, model: Any) -> None:
+def test_a_second_conversion_keeps_the_files_of_the_first(tmp_path: Path, model: Any) -> None:
     openvino_encoder.save(model, tmp_path / "a")
     before = (tmp_path / "a" / "encoder.bin").stat()
     openvino_encoder.save(model, tmp_path / "a")
@@ -134,7 +134,9 @@ def test_whoever_converts_second_leaves_what_is_there(tmp_path: Path, model: Any
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_model_that_cannot_be_converted_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_model_that_cannot_be_converted_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no such operation")
 
@@ -154,7 +156,7 @@ assert "openvino" in sys.modules
 
 
 @pytest.mark.slow
-def test_nobody_is_told_that_a_model_was_converted(tmp_path: Path, strace: str) -> None:
+def test_a_conversion_opens_no_network_connection(tmp_path: Path, strace: str) -> None:
     trace = ("-f", "-qq", "-e", "trace=socket,connect", "-o", os.fspath(tmp_path / "trace"))
     subprocess.run(
         [strace, *trace, sys.executable, "-c", CONVERT],
@@ -184,7 +186,7 @@ def test_nobody_is_told_that_a_model_was_converted(tmp_path: Path, strace: str) 
         ("openvino", CPU, "fp32", set(), "openvino"),
     ],
 )
-def test_the_engine_goes_by_device_and_precision(
+def test_device_and_precision_decide_the_engine(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     where: torch.device,

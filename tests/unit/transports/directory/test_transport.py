@@ -1,4 +1,4 @@
-"""The directory transport, where only a made-up error shows what it does."""
+"""The directory transport under simulated errors."""
 
 import errno
 import os

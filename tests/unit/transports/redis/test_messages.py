@@ -1,4 +1,4 @@
-"""What goes over Redis: requests, whatever they are, and replies that the oldest clients understand."""
+"""Messages over Redis: requests with any content, and replies that the oldest clients understand."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ KEYS = st.sampled_from(["image", "prompt", "id", "reply_to", "files", "else"])
 
 
 @given(st.binary(max_size=200) | st.dictionaries(KEYS, JSON).map(lambda d: json.dumps(d).encode()))
-def test_whatever_comes_is_a_request_to_which_a_reply_can_be_made(message: bytes) -> None:
+def test_any_message_becomes_a_request_that_can_be_replied_to(message: bytes) -> None:
     request = parse_request(message, LIMIT)
 
     error = request.error or BadPrompt("is bad")
@@ -47,7 +47,7 @@ def test_whatever_comes_is_a_request_to_which_a_reply_can_be_made(message: bytes
 
 
 @given(st.binary(max_size=300), JSON, st.text(min_size=1, max_size=20))
-def test_a_request_comes_as_it_was_sent(image: bytes, prompt: Any, name: str) -> None:
+def test_a_request_is_read_as_it_was_sent(image: bytes, prompt: Any, name: str) -> None:
     sent = request_message(image, prompt, id=name, reply_to="there", files=True)
 
     request = parse_request(sent, LIMIT)
@@ -57,7 +57,7 @@ def test_a_request_comes_as_it_was_sent(image: bytes, prompt: Any, name: str) ->
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", " "])
-def test_base64_may_come_in_lines(newline: str) -> None:
+def test_base64_may_contain_line_breaks(newline: str) -> None:
     text = newline.join(base64.encodebytes(IMAGE).decode().split("\n"))
 
     assert parse_request(json.dumps({"image": text, "prompt": {}}).encode(), LIMIT).image == IMAGE
@@ -87,7 +87,7 @@ def nested(depth: int) -> list[Any]:
         ({"image": "", "prompt": 1, "reply_to": 3}, "reply_to: must be a channel's name of 1 to 500"),
     ],
 )
-def test_what_is_wrong_with_a_request_is_said_by_field(document: dict[str, Any], message: str) -> None:
+def test_the_error_of_a_bad_request_names_the_field(document: dict[str, Any], message: str) -> None:
     error = parse_request(json.dumps(document).encode(), 1000).error
 
     assert error is not None
@@ -95,14 +95,14 @@ def test_what_is_wrong_with_a_request_is_said_by_field(document: dict[str, Any],
         raise error
 
 
-def test_a_bad_request_with_an_address_is_answered_there() -> None:
+def test_the_error_of_a_bad_request_goes_to_its_reply_to() -> None:
     request = parse_request(b'{"id": 7, "reply_to": "me", "prompt": {"a": 1}}', LIMIT)
 
     assert request.error is not None
     assert (request.id, request.reply_to, request.prompt) == (7, "me", b'{"a":1}')
 
 
-def test_a_reply_has_the_keys_of_old_and_what_is_new_beside_them() -> None:
+def test_a_reply_has_the_old_keys_and_the_new_ones() -> None:
     answer = Answer(b"[[[1,2],[3,4],[5,0]]]", b"mask" * 30, b'{"objects":[]}', {".png": b"m", ".json": b"j"})
 
     reply = json.loads(reply_message(Request(prompt=b'{"box": 1}'), answer, {"type": "sam"}))
@@ -119,6 +119,6 @@ def test_a_reply_has_the_keys_of_old_and_what_is_new_beside_them() -> None:
 
 
 @pytest.mark.parametrize("message", [b"{", b"[]", b"{}", b'{"contours": [], "mask": 3}', b'"text"'])
-def test_what_is_no_reply_is_a_value_error(message: bytes) -> None:
+def test_a_message_that_is_no_reply_raises_a_value_error(message: bytes) -> None:
     with pytest.raises(ValueError, match="a message that is no reply"):
         parse_reply(message)

@@ -51,7 +51,7 @@ def test_a_password_in_a_url_is_not_shown(url: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://host", "host:6379", "redis://host?socket_timeout=long"])
-def test_a_url_of_something_else_is_refused(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="--redis-url"):
         RedisServer(url).client()
 
@@ -87,7 +87,7 @@ def test_a_literal_pattern_matches_its_channel_alone(server: Server, channel: st
     assert received == [channel.encode()]
 
 
-def test_a_silent_server_is_left_and_the_gap_is_counted(
+def test_the_connection_to_a_silent_server_is_closed_and_the_gap_is_counted(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A peer that does not even close its connection: a network that is gone, a machine that hangs."""
@@ -176,7 +176,7 @@ def outbox_on(server: RedisServer) -> Iterator[Outbox]:
         thread.join()
 
 
-def test_a_reply_waits_for_its_late_subscriber_and_is_heard_once(server: Server) -> None:
+def test_a_reply_waits_for_its_late_subscriber_and_is_received_once(server: Server) -> None:
     with (
         outbox_on(RedisServer(port=server.port)) as outbox,
         server.client() as client,
@@ -213,7 +213,7 @@ def test_replies_wait_through_an_outage_in_their_order() -> None:
 
 
 def test_a_publication_that_breaks_off_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
-    """A client could take the second one for the answer to its next question."""
+    """A client could mistake the second one for the reply to its next request."""
     published = 0
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -239,7 +239,7 @@ def test_a_publication_that_breaks_off_is_not_repeated(caplog: pytest.LogCapture
     assert caplog.text.count("a reply for a is lost") == 2
 
 
-def test_a_full_outbox_makes_its_user_wait_and_refuses_who_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_outbox_makes_put_wait_and_loses_what_is_only_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox_module, "OUTBOX_BYTES", 10)
     outbox = Outbox(RedisServer())
 

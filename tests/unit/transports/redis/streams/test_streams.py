@@ -32,7 +32,7 @@ def read(worker: Worker, at_most: int = 10) -> list[str]:
     return [entry for entry, _ in worker.read(at_most, frozenset(), NEVER, may_wait=False)]
 
 
-def test_of_two_deliveries_one_is_committed(server: Server, client: Any) -> None:
+def test_only_one_of_two_deliveries_of_a_job_is_committed(server: Server, client: Any) -> None:
     client.xadd("jobs", {"id": "a"})
     first, second = joined(server, lease_seconds=0.2), joined(server, lease_seconds=0.2)
     [entry] = read(first)
@@ -87,7 +87,7 @@ def test_a_worker_that_leaves_does_not_keep_its_jobs_by_a_last_heartbeat(server:
     other.close()
 
 
-def test_a_late_heart_does_not_make_a_worker_take_its_own_jobs(server: Server, client: Any) -> None:
+def test_a_late_heartbeat_does_not_make_a_worker_take_its_own_jobs(server: Server, client: Any) -> None:
     client.xadd("jobs", {"id": "a"})
     worker = joined(server, lease_seconds=0.05)
     held = frozenset(read(worker))
@@ -98,7 +98,7 @@ def test_a_late_heart_does_not_make_a_worker_take_its_own_jobs(server: Server, c
     worker.close()
 
 
-def test_what_an_answer_that_never_came_has_given_us_is_read_again(server: Server, client: Any) -> None:
+def test_jobs_in_an_answer_that_was_lost_are_read_again(server: Server, client: Any) -> None:
     for name in "abc":
         client.xadd("jobs", {"id": name})
     worker = joined(server)
@@ -113,7 +113,7 @@ def test_what_an_answer_that_never_came_has_given_us_is_read_again(server: Serve
     worker.close()
 
 
-def test_a_heartbeat_keeps_jobs_and_tells_of_those_that_are_lost(server: Server, client: Any) -> None:
+def test_a_heartbeat_keeps_jobs_and_reports_those_that_are_lost(server: Server, client: Any) -> None:
     for name in "ab":
         client.xadd("jobs", {"id": name})
     worker, other = joined(server, lease_seconds=0.3), joined(server, lease_seconds=0.3)
@@ -132,7 +132,7 @@ def test_a_heartbeat_keeps_jobs_and_tells_of_those_that_are_lost(server: Server,
     other.close()
 
 
-def test_a_worker_that_is_not_well_keeps_nothing(server: Server, client: Any) -> None:
+def test_an_unhealthy_worker_keeps_no_jobs(server: Server, client: Any) -> None:
     client.xadd("jobs", {"id": "a"})
     worker = joined(server, lease_seconds=0.3, is_well=False)
     other = joined(server, lease_seconds=0.3)
@@ -145,7 +145,7 @@ def test_a_worker_that_is_not_well_keeps_nothing(server: Server, client: Any) ->
     other.close()
 
 
-def test_consumers_that_are_long_gone_are_removed(server: Server, client: Any) -> None:
+def test_consumers_whose_process_has_long_ended_are_removed(server: Server, client: Any) -> None:
     client.xgroup_create("jobs", "group", "0", mkstream=True)
     client.xgroup_createconsumer("jobs", "group", "gone")
     assert not NEVER.wait(0.2)
@@ -157,7 +157,9 @@ def test_consumers_that_are_long_gone_are_removed(server: Server, client: Any) -
     worker.close()
 
 
-def test_a_job_is_put_in_once_unless_it_has_changed_or_is_wanted_again(server: Server, client: Any) -> None:
+def test_a_job_is_added_once_unless_it_has_changed_or_is_added_again_on_purpose(
+    server: Server, client: Any
+) -> None:
     jobs = StreamClient(RedisServer(port=server.port), STREAMS)
 
     assert jobs.send("a", b"image", b"{}", "digest", again=False)
