@@ -18,7 +18,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Files that services and runs keep in the user's directories are kept for these tests only."""
+    """What is kept between runs, and the states of services, are in directories of these tests only."""
     cache = tmp_path_factory.mktemp("cache")
     os.environ["XDG_CACHE_HOME"] = os.fspath(cache)
     os.environ["XDG_RUNTIME_DIR"] = os.fspath(cache / "runtime")

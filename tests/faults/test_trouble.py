@@ -30,8 +30,8 @@ mkdir "$KEPT/out"; cp "$OUT"/*.* "$KEPT/out"
 """
 
 
-def outage(before: str, harm: str, heal: str, service: str = '"$@"') -> str:
-    """A service does one pair, pauses with the next one after `harm`, and does that one after `heal`."""
+def outage(before: str, fault: str, repair: str, service: str = '"$@"') -> str:
+    """A service does one pair, pauses with the next one after `fault`, and does that one after `repair`."""
     return f"""
     {before}
     {service} 2> "$LOG" &
@@ -40,12 +40,12 @@ def outage(before: str, harm: str, heal: str, service: str = '"$@"') -> str:
     await '[ -e "$IN/done" ]'
     cp "$PAIRS"/a.* "$IN"; await '[ -e "$IN/done/a.json" ]'
     cp "$PAIRS"/b.* "$IN/.sampoll"
-    {harm}
+    {fault}
     mv "$IN"/.sampoll/b.* "$IN"
     await 'grep -q paused "$LOG"'
     sleep 2
     [ ! -e "$OUT/b.json" ] || exit 21
-    {heal}
+    {repair}
     await '[ -e "$IN/done/b.json" ]'
     kill -TERM $pid; wait $pid
     {KEEP}
@@ -94,8 +94,8 @@ SERVICE = ("--continuous", "--max-attempts", 1)
 def test_a_full_disk_pauses_the_service_until_there_is_room(folders: Folders, full: str) -> None:
     script = outage(
         before=f'mount -t tmpfs -o size=1m tmpfs "${full}"',
-        harm=f'dd if=/dev/zero of="${full}/.filler" bs=4k 2> /dev/null || true',
-        heal=f'rm "${full}/.filler"',
+        fault=f'dd if=/dev/zero of="${full}/.filler" bs=4k 2> /dev/null || true',
+        repair=f'rm "${full}/.filler"',
     )
 
     assert_done_at_the_first_counted_attempt(
@@ -106,8 +106,8 @@ def test_a_full_disk_pauses_the_service_until_there_is_room(folders: Folders, fu
 def test_inodes_that_run_out_pause_the_service_until_there_are_some(folders: Folders) -> None:
     script = outage(
         before='mount -t tmpfs -o nr_inodes=40 tmpfs "$OUT"',
-        harm='mkdir "$OUT/.filler"; (cd "$OUT/.filler"; for i in $(seq 99); do : > $i; done) || true',
-        heal='rm -r "$OUT/.filler"',
+        fault='mkdir "$OUT/.filler"; (cd "$OUT/.filler"; for i in $(seq 99); do : > $i; done) || true',
+        repair='rm -r "$OUT/.filler"',
     )
 
     assert_done_at_the_first_counted_attempt(
@@ -118,8 +118,8 @@ def test_inodes_that_run_out_pause_the_service_until_there_are_some(folders: Fol
 def test_an_output_that_becomes_read_only_pauses_the_service(folders: Folders) -> None:
     script = outage(
         before='mount -t tmpfs tmpfs "$OUT"',
-        harm='mount -o remount,ro "$OUT"',
-        heal='mount -o remount,rw "$OUT"',
+        fault='mount -o remount,ro "$OUT"',
+        repair='mount -o remount,rw "$OUT"',
     )
 
     assert_done_at_the_first_counted_attempt(
@@ -130,8 +130,8 @@ def test_an_output_that_becomes_read_only_pauses_the_service(folders: Folders) -
 def test_an_output_that_loses_its_write_permission_pauses_the_service(folders: Folders) -> None:
     script = outage(
         before="",
-        harm='chmod 0500 "$OUT"',
-        heal='chmod 0700 "$OUT"',
+        fault='chmod 0500 "$OUT"',
+        repair='chmod 0700 "$OUT"',
         service='setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-all "$@"',
     )
 
@@ -143,8 +143,8 @@ def test_an_output_that_loses_its_write_permission_pauses_the_service(folders: F
 def test_nothing_is_taken_while_less_than_min_free_is_free(folders: Folders) -> None:
     script = outage(
         before='mount -t tmpfs -o size=64m tmpfs "$OUT"',
-        harm='dd if=/dev/zero of="$OUT/.filler" bs=1M count=50 2> /dev/null',
-        heal='rm "$OUT/.filler"',
+        fault='dd if=/dev/zero of="$OUT/.filler" bs=1M count=50 2> /dev/null',
+        repair='rm "$OUT/.filler"',
     )
     log = in_namespace(script, folders, *SERVICE, "--min-free", 30 * 2**20)
 

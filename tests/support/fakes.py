@@ -110,7 +110,7 @@ class _Counted(KeptBoxes):
 
 
 class _Batched(BoxSegmenter):
-    """Is slow, and writes how many images each batch has to the file `$FAKES_EMBEDDED`."""
+    """Is slow, and writes the number of images of each batch to the file `$FAKES_EMBEDDED`."""
 
     def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
         time.sleep(0.3)

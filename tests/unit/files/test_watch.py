@@ -63,11 +63,11 @@ def stop_the_emitter_only(watch: Watch) -> None:
     assert observer_of(watch).is_alive()
 
 
-@pytest.mark.parametrize("harm", [stop_the_observer, stop_the_emitter_only])
-def test_a_watch_without_events_is_restarted_and_gets_events_again(tmp_path: Path, harm: object) -> None:
+@pytest.mark.parametrize("fault", [stop_the_observer, stop_the_emitter_only])
+def test_a_watch_without_events_is_restarted_and_gets_events_again(tmp_path: Path, fault: object) -> None:
     heard = Event()
     watch = Watch(tmp_path, heard.set, recursive=False)
-    harm(watch)  # type: ignore[operator]
+    fault(watch)  # type: ignore[operator]
     (tmp_path / "a").touch()
     assert not heard.wait(0.2)
 
