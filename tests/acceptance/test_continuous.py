@@ -122,7 +122,7 @@ def test_sigterm_finishes_the_running_batch_and_exits_0(folders: Folders, gate: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_it_at_once_and_nothing_is_lost(
+def test_a_second_signal_ends_the_service_at_once_and_nothing_is_lost(
     folders: Folders, gate: tuple[Path, Path], number: signal.Signals
 ) -> None:
     started, go = gate

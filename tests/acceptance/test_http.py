@@ -205,7 +205,7 @@ def test_the_page_works_by_keyboard_and_its_reload_can_be_switched_off(
         assert page.evaluate("document.activeElement.id") == "live"
 
 
-def test_a_page_whose_service_has_ended_says_so(browser: Browser, folders: Folders) -> None:
+def test_a_page_shows_that_its_service_has_ended(browser: Browser, folders: Folders) -> None:
     page = browser.new_page()
     with watching(folders, *WATCH) as url:
         page.goto(f"{url}/")

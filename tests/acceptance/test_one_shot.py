@@ -118,7 +118,7 @@ def test_a_model_that_fails_on_one_image_fails_that_one(folders: Folders) -> Non
     assert "the model failed: ArithmeticError: the poison was found" in run.stderr
 
 
-def test_an_output_that_cannot_be_made_fails_its_own_pair(folders: Folders, tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_rendered_makes_only_its_pair_fail(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sampoll.formats.png as p\n"
         "def encode_grayscale(rows, width, bit_depth):\n"

@@ -89,7 +89,7 @@ def test_a_package_can_add_a_model_a_format_and_a_data_set_format(
     assert (folders.output / "names/all.txt").read_text() == "a"
 
 
-def test_a_format_says_that_it_needs_the_image_and_what_shows_its_results(
+def test_a_format_can_declare_that_it_needs_the_image_and_its_thumbnails(
     folders: Folders, beside: Mapping[str, str]
 ) -> None:
     drop_pair(folders.input, "a")

@@ -90,7 +90,7 @@ def test_each_contract_notices_a_violation(tmp_path: Path) -> None:
         ),  # beside it, and late
     ],
 )
-def test_a_room_is_kept_apart_from_those_above_and_beside_it_however_it_gets_there(
+def test_a_room_imports_no_room_above_or_beside_it_in_any_way(
     tmp_path: Path, violation: tuple[str, str]
 ) -> None:
     assert verdicts(tmp_path, violation)[CONTRACTS[0]] == "BROKEN"

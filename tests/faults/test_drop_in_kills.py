@@ -83,7 +83,7 @@ def some_folders(root: Path) -> Folders:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--delete_input",)])
-def test_a_kill_at_a_sample_of_points_costs_nothing(
+def test_a_kill_at_a_sample_of_points_loses_nothing_and_repeats_nothing(
     strace: str, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
     folders = some_folders(tmp_path / "undisturbed")
@@ -101,7 +101,9 @@ def test_a_kill_at_a_sample_of_points_costs_nothing(
 @pytest.mark.campaign
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("flags", [(), ("--delete_input",)])
-def test_a_kill_at_every_point_costs_nothing(strace: str, tmp_path: Path, flags: tuple[str, ...]) -> None:
+def test_a_kill_at_every_point_loses_nothing_and_repeats_nothing(
+    strace: str, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
     folders = some_folders(tmp_path / "undisturbed")
     fill(folders)
     points = points_of(strace, command(folders, *flags), tmp_path / "strace.log")

@@ -61,7 +61,9 @@ def assert_kills_cost_nothing(strace: str, folders: Folders, durability: str, po
 
 @pytest.mark.slow
 @pytest.mark.parametrize("durability", DURABILITIES)
-def test_a_kill_at_a_sample_of_points_costs_nothing(strace: str, tmp_path: Path, durability: str) -> None:
+def test_a_kill_at_a_sample_of_points_loses_nothing_and_repeats_nothing(
+    strace: str, tmp_path: Path, durability: str
+) -> None:
     inputs = fresh(tmp_path)
     folders = next(inputs)
     fill(folders)
@@ -77,7 +79,9 @@ def test_a_kill_at_a_sample_of_points_costs_nothing(strace: str, tmp_path: Path,
 @pytest.mark.campaign
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("durability", DURABILITIES)
-def test_a_kill_at_every_point_costs_nothing(strace: str, tmp_path: Path, durability: str) -> None:
+def test_a_kill_at_every_point_loses_nothing_and_repeats_nothing(
+    strace: str, tmp_path: Path, durability: str
+) -> None:
     inputs = fresh(tmp_path)
     folders = next(inputs)
     fill(folders)

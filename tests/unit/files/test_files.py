@@ -89,7 +89,7 @@ def test_a_move_that_was_cut_off_between_link_and_unlink_is_completed(
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
-def test_a_move_that_is_refused_for_another_reason_says_so(tmp_path: Path) -> None:
+def test_a_move_that_fails_for_another_reason_raises_the_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         move_unless_taken(tmp_path / "nowhere", tmp_path / "b")
 

@@ -151,7 +151,7 @@ def test_the_settings_that_masks_depend_on_are_in_the_meta() -> None:
     assert json.loads(json.loads(artifact.content)["meta"]["settings"]) == {"fill-holes": 9}
 
 
-def test_points_are_in_the_meta_as_they_were_sent() -> None:
+def test_points_are_in_the_meta_unchanged() -> None:
     job = segmentation(0.5)
     prompt = Prompt(points=(Point(1.5, 2, 1),))
     job = Segmentation(

@@ -47,7 +47,7 @@ def test_a_hole_is_cut_into_the_ring_of_its_part() -> None:
 @settings(max_examples=300)
 @given(masks)
 @example(RING)
-def test_a_ring_fills_to_its_part_and_to_no_more_than_that_with_its_holes_filled(
+def test_a_filled_ring_covers_its_part_and_besides_only_its_holes(
     mask: BoolMask,
 ) -> None:
     drawn = drawn_by_opencv(one_ring_a_part(mask), mask.shape)

@@ -355,7 +355,9 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path, name: str, content: b
         ([torch.zeros(1)], "is no checkpoint: it must hold a mapping"),
     ],
 )
-def test_a_file_of_something_else_says_what_is_missing(tmp_path: Path, content: object, message: str) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused_and_the_message_says_what_it_lacks(
+    tmp_path: Path, content: object, message: str
+) -> None:
     torch.save(content, tmp_path / "a.pth")
 
     with pytest.raises(ModelUnavailable, match=message):

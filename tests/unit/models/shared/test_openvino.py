@@ -239,7 +239,7 @@ def test_int8_is_for_openvino_on_a_cpu() -> None:
     assert chosen_precision("int8", CPU) == "int8"
 
 
-def test_an_encoder_in_int8_is_close_and_says_so(model: Any, tmp_path: Path) -> None:
+def test_an_encoder_in_int8_is_close_and_the_info_names_the_precision(model: Any, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(2)
     batches = [torch.randn(1, 3, 64, 64, generator=generator) for _ in range(3)]
 
