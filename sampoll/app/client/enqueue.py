@@ -11,10 +11,11 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from sampoll.app.client.content import content_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import Interrupted, JobError
 from sampoll.core.names import printable
-from sampoll.inputs.discovery import Pair, content_of
+from sampoll.inputs.discovery import Pair
 from sampoll.transports.redis.streams.client import StreamClient
 
 log = logging.getLogger(__name__)
