@@ -198,15 +198,19 @@ def test_what_cannot_be_sent_is_named_and_the_others_go(served: Server, tmp_path
     drop_pair(photos, "good")
     drop_pair(photos, "\udcff")
     drop_pair(photos, "deep")
+    drop_pair(photos, "large")
+    with (photos / "large.jpg").open("ab") as file:
+        file.truncate(2**40)
     (photos / "deep.json").write_text("[" * 300 + "]" * 300)
     (photos / "good.json").write_bytes(b"\xef\xbb\xbf" + (photos / "good.json").read_bytes())
 
     run = send(served, photos, "-o", tmp_path / "results")
     queued = send(served, photos, "--stream", "odd_names")
 
-    assert (run.returncode, run.stdout) == (1, "1 done, 2 failed\n"), run.stderr
-    assert (queued.returncode, queued.stdout) == (1, "2 queued, 0 known, 1 failed\n"), queued.stderr
+    assert (run.returncode, run.stdout) == (1, "1 done, 3 failed\n"), run.stderr
+    assert (queued.returncode, queued.stdout) == (1, "2 queued, 0 known, 2 failed\n"), queued.stderr
     assert r"\xff.jpg: its name is not UTF-8: rename the file to send it" in run.stderr
+    assert "large.jpg: has more than 393216000 bytes, and cannot be sent" in run.stderr
     assert "deep.json: cannot be sent: Recursion limit reached" in run.stderr
 
 

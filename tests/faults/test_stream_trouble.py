@@ -237,10 +237,13 @@ UNFIT: list[dict[Any, Any]] = [
 def test_unfit_entries_are_answered_and_kept_and_the_worker_goes_on(tmp_path: Path, program: str) -> None:
     limits = ("--root", tmp_path, "--max-prompt-bytes", 10_000, "--max-image-bytes", 20_000)
     names = ["a/b", "a\nb", "\0", "../../up", "\x1b]0;title\x07"]
+    (tmp_path / "ok\udcff.jpg").write_bytes(IMAGE)
     with running_server(program) as server, server.client() as client:
         for fields in UNFIT:
             client.xadd("sam", fields)
         queue(client, names)
+        names.append("any bytes")
+        client.xadd("sam", {"id": names[-1], "path": b"ok\xff.jpg", "prompt": json.dumps(BOX)})
         with worker(tmp_path / "log", server.port, *limits) as process:
             until(lambda: client.xlen("sam:results") >= len(UNFIT) + len(names), "the results")
             process.terminate()

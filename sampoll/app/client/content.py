@@ -1,17 +1,24 @@
 """What is sent of a pair: a name and two files, which JSON and Redis can carry."""
 
+from contextlib import suppress
+
 import orjson
 
 from sampoll.core.errors import BadPrompt, BadRequest, UnreadableInput
 from sampoll.inputs.discovery import Pair
 from sampoll.transports.redis.messages import MAX_ID_CHARACTERS, UTF8_BOM
 
+MAX_VALUE_BYTES = 500 * 2**20
+"""Servers close the connection on a value of more than 512 MiB (proto-max-bulk-len)."""
+MAX_VALUE_BYTES_BASE64 = MAX_VALUE_BYTES * 3 // 4
 
-def content_of(pair: Pair) -> tuple[bytes, bytes]:
+
+def content_of(pair: Pair, max_bytes: int) -> tuple[bytes, bytes]:
     """The image file and the prompt, which is JSON without a byte order mark; a JobError names the file at
-    fault."""
+    fault, such as one of more than `max_bytes`."""
     _check_name(pair)
     content = {}
+    _check_size(pair, max_bytes)
     for path in (pair.image, pair.prompt):
         try:
             content[path] = path.read_bytes()
@@ -23,6 +30,13 @@ def content_of(pair: Pair) -> tuple[bytes, bytes]:
     except orjson.JSONDecodeError as error:
         raise BadPrompt(f"is not JSON in UTF-8: {error}", file=str(pair.prompt)) from error
     return content[pair.image], prompt
+
+
+def _check_size(pair: Pair, max_bytes: int) -> None:
+    for path in (pair.image, pair.prompt):
+        with suppress(OSError):  # reading it says what is wrong
+            if path.stat().st_size > max_bytes:
+                raise BadRequest(f"has more than {max_bytes} bytes, and cannot be sent", file=str(path))
 
 
 def _check_name(pair: Pair) -> None:

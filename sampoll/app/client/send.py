@@ -16,7 +16,7 @@ import redis
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from sampoll.app.client.content import content_of
+from sampoll.app.client.content import MAX_VALUE_BYTES_BASE64, content_of
 from sampoll.app.client.reply_files import files_of, write_files
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import RedisSettings
@@ -223,7 +223,7 @@ class _Sender:
 
 
 def _message(pair: Pair, channel: str | None) -> bytes:
-    image, prompt = content_of(pair)
+    image, prompt = content_of(pair, MAX_VALUE_BYTES_BASE64)
     try:
         return request_message(
             image, orjson.loads(prompt), id=pair.name, reply_to=channel, files=channel is not None

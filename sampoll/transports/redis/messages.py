@@ -100,8 +100,11 @@ def _check_cost(message: bytes, limits: LimitSettings) -> None:
             f"the request has {len(message)} bytes, more than an image (--max-image-bytes) and a prompt "
             "(--max-prompt-bytes) have together"
         )
+    max_brackets = (limits.max_prompt_bytes + ENVELOPE_BYTES) // BYTES_PER_BRACKET
+    if len(message) <= max_brackets:
+        return
     brackets = sum(map(message.count, (b",", b"[", b"{")))
-    if brackets > (limits.max_prompt_bytes + ENVELOPE_BYTES) // BYTES_PER_BRACKET:
+    if brackets > max_brackets:
         raise BadRequest(
             f"the request has {brackets} commas and opening brackets, more than a prompt of "
             f"{limits.max_prompt_bytes} bytes (--max-prompt-bytes)"

@@ -9,7 +9,8 @@ import orjson
 
 from sampoll.transports.redis.messages import without_whitespace
 
-MAX_COORDINATE = 2**31
+MAX_COORDINATE = 10**9
+"""As in prompts. OpenCV measures contours with 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _is_point(value: object) -> bool:
 
 
 def _is_coordinate(value: object) -> bool:
-    return type(value) in (int, float) and abs(value) < MAX_COORDINATE  # type: ignore[arg-type]
+    return type(value) in (int, float) and abs(value) <= MAX_COORDINATE  # type: ignore[arg-type]
 
 
 def _is_meta(value: object) -> bool:
