@@ -6,10 +6,8 @@ import orjson
 
 from sampoll.core.errors import BadPrompt, BadRequest, UnreadableInput
 from sampoll.inputs.discovery import Pair
-from sampoll.transports.redis.messages import MAX_ID_CHARACTERS, UTF8_BOM
+from sampoll.transports.redis.messages import MAX_ID_CHARACTERS, MAX_VALUE_BYTES, UTF8_BOM
 
-MAX_VALUE_BYTES = 500 * 2**20
-"""Servers close the connection on a value of more than 512 MiB (proto-max-bulk-len)."""
 MAX_VALUE_BYTES_BASE64 = MAX_VALUE_BYTES * 3 // 4
 
 

@@ -11,11 +11,12 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from sampoll.app.client.content import MAX_VALUE_BYTES, content_of
+from sampoll.app.client.content import content_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import Interrupted, JobError
 from sampoll.core.names import printable
 from sampoll.inputs.discovery import Pair
+from sampoll.transports.redis.messages import MAX_VALUE_BYTES
 from sampoll.transports.redis.streams.client import StreamClient
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,11 @@ from typing import Any
 import orjson
 
 from sampoll.config.settings import LimitSettings
-from sampoll.core.errors import BadImage, BadPrompt, BadRequest, JobError
+from sampoll.core.errors import BadImage, BadPrompt, BadRequest, JobError, OutputFailed
 from sampoll.core.results import Artifact
 
+MAX_VALUE_BYTES = 500 * 2**20
+"""Servers close the connection on a value of more than 512 MiB (proto-max-bulk-len)."""
 MAX_ID_CHARACTERS = 1000
 MAX_CHANNEL_CHARACTERS = 500
 ENVELOPE_BYTES = 64 * 1024
@@ -189,7 +191,7 @@ def request_message(
 
 def reply_message(request: Request, answer: Answer, segmenter: Mapping[str, Any]) -> bytes:
     """The reply with a result. `contours` are point lists, `opex` is the whole object; `segmenter` is what
-    "meta" says about the model."""
+    "meta" says about the model. OutputFailed if no server would take it."""
     reply: dict[str, Any] = {
         "contours": orjson.Fragment(answer.contours),
         "mask": _base64_lines(answer.mask),
@@ -198,7 +200,13 @@ def reply_message(request: Request, answer: Answer, segmenter: Mapping[str, Any]
     }
     if request.wants_files:
         reply["files"] = {name: base64.b64encode(file).decode("ascii") for name, file in answer.files.items()}
-    return _finished(reply, request)
+    message = _finished(reply, request)
+    if len(message) > MAX_VALUE_BYTES:
+        raise OutputFailed(
+            f"its reply has {len(message)} bytes, more than {MAX_VALUE_BYTES}, which servers take: "
+            "send fewer prompts at a time"
+        )
+    return message
 
 
 def error_message(

@@ -121,9 +121,13 @@ class PubSubTransport:
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
-            submission = delivery.submission
-            request = self._close(submission)
-            message = reply_message(request, wire_answer(delivery.artifacts), self._options.segmenter)
+            request, answer = self._open[delivery.submission.id], wire_answer(delivery.artifacts)
+            try:
+                message = reply_message(request, answer, self._options.segmenter)
+            except JobError as error:
+                self.reject(delivery.submission, error)
+                continue
+            self._close(delivery.submission)
             sent = partial(self._note_done, delivery, time.perf_counter())
             self._outbox.put(self._outgoing(request, message, sent))
 

@@ -91,14 +91,13 @@ class StreamTransport:
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
-            submission = delivery.submission
-            held = self._held.get(submission.id)
-            if held is not None:
-                began = time.perf_counter()
-                answer = wire_answer(delivery.artifacts)
-                if self._commit(held, reply_message(held.content.request, answer, self._options.segmenter)):
-                    summary = delivery.summary.published_in(time.perf_counter() - began)
-                    self._emit(JobDone(submission.name, submission.id, submission.name, summary))
+            held = self._held.get(delivery.submission.id)
+            if held is None:
+                continue
+            try:
+                self._publish(held, delivery)
+            except JobError as error:
+                self.reject(delivery.submission, error)
 
     def reject(self, submission: Submission, error: JobError) -> None:
         held = self._held.get(submission.id)
@@ -120,6 +119,13 @@ class StreamTransport:
         self._held.clear()
 
     # In between
+
+    def _publish(self, held: _Held, delivery: Delivery) -> None:
+        began, submission = time.perf_counter(), delivery.submission
+        answer = wire_answer(delivery.artifacts)
+        if self._commit(held, reply_message(held.content.request, answer, self._options.segmenter)):
+            summary = delivery.summary.published_in(time.perf_counter() - began)
+            self._emit(JobDone(submission.name, submission.id, submission.name, summary))
 
     def _due(self) -> list[_Held]:
         now = time.monotonic()

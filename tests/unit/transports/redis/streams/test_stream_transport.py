@@ -147,6 +147,24 @@ def test_a_commit_whose_answer_is_lost_ends_the_job_as_done(server: Server, clie
         assert work.health.in_flight() == []
 
 
+def test_a_result_that_no_server_takes_fails_its_job_alone(
+    server: Server, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampoll.transports.redis.messages.MAX_VALUE_BYTES", 5000)
+    large = (Artifact(CONTOURS, b"[" + b"[]," * 2000 + b"[]]"), *ARTIFACTS[1:])
+    with working(server) as work:
+        for name in "ab":
+            put(client, id=name)
+        first, second = work.next()
+        work.transport.begin([first, second])
+
+        work.transport.deliver([Delivery(first, large), Delivery(second, ARTIFACTS)])
+
+        assert work.kinds() == ["JobStarted", "JobStarted", "JobFailed", "JobDone"]
+    answers = [json.loads(fields[b"reply"])["meta"] for _, fields in client.xrange("jobs:results")]
+    assert [answer.get("error_code") for answer in answers] == ["output-failed", None]
+
+
 UNFIT: list[dict[Any, Any]] = [
     {"path": b"a\0b", "prompt": PROMPT},
     {"path": b"\xff", "prompt": PROMPT},
