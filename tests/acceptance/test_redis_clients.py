@@ -192,6 +192,22 @@ def test_an_odd_reply_fails_its_own_request_alone(tmp_path: Path) -> None:
     assert "1 done, 1 failed" in log.read_text()
 
 
+@pytest.mark.parametrize("kept", ["not json {", '{"id": "b", "contours": [], "mask": "", "meta": {}}'])
+def test_an_odd_reply_that_is_kept_is_not_read_for_ever(tmp_path: Path, kept: str) -> None:
+    drop_pair(tmp_path, "a")
+    with (
+        running_server() as server,
+        server.client() as client,
+        client.pubsub() as service,
+        running_sampoll("send", "--redis-port", server.port, tmp_path, "--wait", "--timeout", 2) as sender,
+    ):
+        service.subscribe("sam_in")
+        channel = next_reply(service)["reply_to"]
+        client.set(f"{channel}:reply:a", kept)
+
+        assert sender.wait(30) == 1
+
+
 def test_what_cannot_be_sent_is_named_and_the_others_go(served: Server, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()

@@ -13,12 +13,12 @@ import orjson
 from sampoll.core.filenames import MAX_STEM_BYTES, PRIVATE, versioned
 from sampoll.files.atomic import replace_file
 from sampoll.files.files import ensure_directory
+from sampoll.formats.png_encoder import SIGNATURE
 from sampoll.transports.redis.messages import RECORD
 from sampoll.transports.redis.replies import NoReply, Reply
 
 UNKNOWN_SCORE = 1.0
 """Score for replies that contain none: readers of OPEX need a number."""
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_SUFFIX_CHARACTERS = 24
 MAX_NAME_CHARACTERS = 1000
 
@@ -28,7 +28,7 @@ def files_of(reply: Reply, name: str) -> dict[str, bytes]:
     if reply.error is None and RECORD in reply.files and all(map(_is_suffix, reply.files)):
         files = dict(reply.files)
         return {**files, RECORD: files.pop(RECORD)}
-    if not reply.mask.startswith(PNG_SIGNATURE):
+    if not reply.mask.startswith(SIGNATURE):
         raise NoReply("mask: is no PNG", reply.id)
     return {".png": reply.mask, RECORD: opex_of(reply, name)}
 

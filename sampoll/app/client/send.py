@@ -164,7 +164,7 @@ class _Sender:
         was_away, self.gaps_seen = replies.inbox.gaps > self.gaps_seen, replies.inbox.gaps
         for name, (pair, deadline) in list(self.open.items()):
             is_over = time.monotonic() > deadline
-            if not (is_over or was_away):
+            if name not in self.open or not (is_over or was_away):
                 continue
             with translated(self.server):
                 kept = self.client.get(reply_key(replies.channel, name))

@@ -39,7 +39,7 @@ LAST_SECONDS = 5.0
 """How long a stopping worker retries if the server is unavailable."""
 CONSUMER_EXPIRY_LEASES = 100
 """A consumer without entries is removed once it has been idle for so many leases."""
-COMMITTED, OWNED_BY_NOBODY = 1, -1
+COMMITTED, NOT_OWNED = 1, -1
 """Results of the script that commits a job."""
 
 
@@ -143,7 +143,7 @@ class Worker:
                 raise
 
         outcome = self._persistently(publish)
-        return outcome == COMMITTED or (is_unsure and outcome == OWNED_BY_NOBODY)
+        return outcome == COMMITTED or (is_unsure and outcome == NOT_OWNED)
 
     def forget(self, entry: str) -> None:
         """Ends an entry that was deleted."""
