@@ -1,10 +1,13 @@
 """What the old commands print: one line stays one line, whatever the names in it are."""
 
 import io
+import json
 import sys
+from pathlib import Path
 
 import pytest
 
+from sampoll.cli.sam_image import redis_recv
 from sampoll.cli.sam_image.output import complain, say, say_now
 
 
@@ -36,3 +39,17 @@ def test_a_closed_standard_output_ends_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "stdout", None)
 
     say("nobody reads this")
+
+
+def test_the_receiver_names_what_is_no_reply_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = {"contours": [], "mask": "QUJD", "meta": {"error": "bad\n\x1b]0;title\x07"}}
+
+    redis_recv._write(b"not json {", tmp_path, "first")
+    redis_recv._write(json.dumps(error).encode(), tmp_path, "second")
+
+    captured = capsys.readouterr()
+    assert captured.err.startswith("a message that is no reply: it is not JSON in UTF-8")
+    assert captured.err.endswith("second: bad\\n\\x1b]0;title\\x07\n")
+    assert [Path(line).name for line in captured.out.splitlines()] == ["second.png", "second.json"]
