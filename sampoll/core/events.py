@@ -127,10 +127,18 @@ class JobDeferred:
     delay_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class JobLost:
+    """Another process has taken the job over, and its result counts; it ends here without an outcome."""
+
+    name: str
+    job_id: str
+
+
 ServiceEvent: TypeAlias = (
     ModelLoaded | Paused | Resumed | StopRequested | WatchChecked | WatchOverflowed | InputScanned | BatchDone
 )
-JobEvent: TypeAlias = JobStarted | JobDone | JobSkipped | JobFailed | JobDeferred
+JobEvent: TypeAlias = JobStarted | JobDone | JobSkipped | JobFailed | JobDeferred | JobLost
 Event: TypeAlias = ServiceEvent | JobEvent
 
 Listener: TypeAlias = Callable[[Event], None]

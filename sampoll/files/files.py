@@ -76,10 +76,11 @@ def subdirectories(directory: Path) -> list[Path]:
 @contextmanager
 def opened_regular(path: Path) -> Iterator[FileIO]:
     """A regular file, open for reading; OSError for a link (ELOOP) or anything else (EINVAL)."""
-    # Without O_NONBLOCK, opening a pipe would wait for a writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with FileIO(descriptor) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    # Without O_NONBLOCK, opening a pipe would wait for a writer. FileIO itself opens it, because it would
+    # leave the descriptor of a folder open.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with FileIO(os.fspath(path), opener=lambda name, _: os.open(name, flags)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
         yield file
 

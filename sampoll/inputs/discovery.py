@@ -5,9 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
-from sampoll.core.errors import BadImage, BadPrompt, IncompletePair, InputUnavailable, UnreadableInput
+from sampoll.core.errors import BadImage, IncompletePair, InputUnavailable
 from sampoll.core.filenames import PROMPT_SUFFIXES, is_image, is_prompt, split_name, versioned
 from sampoll.files.files import files_below
 
@@ -42,21 +40,6 @@ def pairs_of(paths: Iterable[str], prompt: Path | None) -> Iterator[Pair | Incom
             version += 1
         names.add(name)
         yield Pair(name, image, beside[0])
-
-
-def content_of(pair: Pair) -> tuple[bytes, bytes]:
-    """The image file and the prompt, which is JSON; a JobError names the file at fault."""
-    content = {}
-    for path in (pair.image, pair.prompt):
-        try:
-            content[path] = path.read_bytes()
-        except OSError as error:
-            raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=str(path)) from error
-    try:
-        orjson.loads(content[pair.prompt])
-    except orjson.JSONDecodeError as error:
-        raise BadPrompt(f"is not JSON in UTF-8: {error}", file=str(pair.prompt)) from error
-    return content[pair.image], content[pair.prompt]
 
 
 def _images(paths: Iterable[str]) -> Iterator[tuple[Path, str]]:

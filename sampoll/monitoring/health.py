@@ -20,6 +20,7 @@ from sampoll.core.events import (
     JobDeferred,
     JobDone,
     JobFailed,
+    JobLost,
     JobSkipped,
     JobStarted,
     ModelLoaded,
@@ -91,7 +92,7 @@ class Health:
                     if not self._in_flight:
                         self._outcome_at = self._looked_at
                     self._in_flight[submission.id] = printable(submission.name)
-                case JobDone() | JobSkipped() | JobFailed() | JobDeferred():
+                case JobDone() | JobSkipped() | JobFailed() | JobDeferred() | JobLost():
                     self._note_outcome(event)
 
     def _note_model(self, model: ModelInfo) -> None:
@@ -105,7 +106,7 @@ class Health:
             self._state, self._reason = state, reason
         self._outcome_at = self._looked_at = time.monotonic()
 
-    def _note_outcome(self, event: JobDone | JobSkipped | JobFailed | JobDeferred) -> None:
+    def _note_outcome(self, event: JobDone | JobSkipped | JobFailed | JobDeferred | JobLost) -> None:
         match event:
             case JobDone():
                 self._done += 1

@@ -1,5 +1,6 @@
 """`sampoll send` and `sampoll recv`, and the old test commands, with real servers and services."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -124,6 +125,111 @@ def test_recv_ends_when_nothing_comes(served: Server, tmp_path: Path) -> None:
 
     assert expected.returncode == 75
     assert expected.stdout == "0 written, 0 failed; 2 were expected\n"
+
+
+NO_REPLIES: list[object] = [
+    "not json {",
+    "",
+    "[1]",
+    json.dumps({"contours": [], "mask": "QUJD", "meta": [1]}),
+    json.dumps({"contours": [], "mask": 1, "meta": {}}),
+    json.dumps({"contours": [[["a"]]], "mask": "", "meta": {}}),
+    json.dumps({"contours": [], "mask": "QUJD", "meta": {}}),  # no PNG
+    json.dumps({"id": "a", "contours": [], "mask": "", "meta": {"error": {}}}),
+    b"\xff\xfe",
+]
+
+
+def test_messages_that_are_no_replies_are_counted_and_the_others_are_written(
+    served: Server, tmp_path: Path
+) -> None:
+    received, log = tmp_path / "received", tmp_path / "log"
+    place = ("--redis-port", served.port, "--redis-out", "odd_out", "-o", received)
+    with (
+        log.open("wb") as output,
+        served.client() as client,
+        running_sampoll("recv", *place, "--count", 2, log=output) as receiver,
+    ):
+        until(lambda: client.pubsub_numpat() == 2, "the receiver")
+        for number in range(2):
+            for message in NO_REPLIES:
+                client.publish("odd_out", message)
+            request = {"image": base64.b64encode(IMAGE).decode(), "prompt": BOX, "reply_to": "odd_out"}
+            client.publish("sam_in", json.dumps({**request, "id": f"good {number}"}))
+
+        assert receiver.wait(30) == 1
+
+    assert names_in(received) == ["good 0.json", "good 0.png", "good 1.json", "good 1.png"]
+    assert "2 written, 0 failed, 18 unreadable" in log.read_text()
+    assert log.read_text().count("a message on odd_out: a message that is no reply: ") == 18
+
+
+def test_an_odd_reply_fails_its_own_request_alone(tmp_path: Path) -> None:
+    photos, log = tmp_path / "photos", tmp_path / "log"
+    photos.mkdir()
+    for name in ("bad", "good"):
+        drop_pair(photos, name)
+    with (
+        running_server() as server,
+        server.client() as client,
+        client.pubsub() as service,
+        log.open("wb") as output,
+    ):
+        service.subscribe("sam_in")
+        service.get_message(timeout=5)
+        command = ("send", "--redis-port", server.port, photos, "-o", tmp_path / "results")
+        with running_sampoll(*command, log=output) as sender:
+            asked = {request["id"]: request for request in (next_reply(service), next_reply(service))}
+            channel = asked["bad"]["reply_to"]
+            for message in NO_REPLIES:
+                client.publish(channel, message)
+            client.publish(channel, json.dumps({"id": "bad", "contours": 1, "mask": "", "meta": {}}))
+            good = {"contours": [], "mask": base64.b64encode(encoded(image_of())).decode(), "meta": {}}
+            client.publish(channel, json.dumps({**good, "id": "good"}))
+
+            assert sender.wait(30) == 1
+
+    assert names_in(tmp_path / "results") == ["good.json", "good.png"]
+    assert "bad: a message that is no reply: contours: must be lists of points" in log.read_text()
+    assert "1 done, 1 failed" in log.read_text()
+
+
+@pytest.mark.parametrize("kept", ["not json {", '{"id": "b", "contours": [], "mask": "", "meta": {}}'])
+def test_an_odd_reply_that_is_kept_is_not_read_for_ever(tmp_path: Path, kept: str) -> None:
+    drop_pair(tmp_path, "a")
+    with (
+        running_server() as server,
+        server.client() as client,
+        client.pubsub() as service,
+        running_sampoll("send", "--redis-port", server.port, tmp_path, "--wait", "--timeout", 2) as sender,
+    ):
+        service.subscribe("sam_in")
+        channel = next_reply(service)["reply_to"]
+        client.set(f"{channel}:reply:a", kept)
+
+        assert sender.wait(30) == 1
+
+
+def test_what_cannot_be_sent_is_named_and_the_others_go(served: Server, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    drop_pair(photos, "good")
+    drop_pair(photos, "\udcff")
+    drop_pair(photos, "deep")
+    drop_pair(photos, "large")
+    with (photos / "large.jpg").open("ab") as file:
+        file.truncate(2**40)
+    (photos / "deep.json").write_text("[" * 300 + "]" * 300)
+    (photos / "good.json").write_bytes(b"\xef\xbb\xbf" + (photos / "good.json").read_bytes())
+
+    run = send(served, photos, "-o", tmp_path / "results")
+    queued = send(served, photos, "--stream", "odd_names")
+
+    assert (run.returncode, run.stdout) == (1, "1 done, 3 failed\n"), run.stderr
+    assert (queued.returncode, queued.stdout) == (1, "2 queued, 0 known, 2 failed\n"), queued.stderr
+    assert r"\xff.jpg: its name is not UTF-8: rename the file to send it" in run.stderr
+    assert "large.jpg: has more than 393216000 bytes, and cannot be sent" in run.stderr
+    assert "deep.json: cannot be sent: Recursion limit reached" in run.stderr
 
 
 def test_sending_without_a_subscriber_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -222,6 +223,36 @@ def test_a_folder_is_sent_through_a_stream_and_received_despite_interruptions(
     for name in folders.results:
         if name.endswith(".png"):
             assert (output / name).read_bytes() == (folders.output / name).read_bytes()
+
+
+def test_a_result_that_is_no_reply_is_named_and_left_and_the_others_are_written(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    place = ("--redis-port", server.port, "--stream", "sam", "-o", tmp_path / "results")
+    spoiled: list[Any] = [
+        client.xadd("sam:results", {"id": "a", "reply": reply})
+        for reply in ('{"contours": [], "mask": "", "meta": [1]}', "not json {", b"\xff", "null")
+    ]
+    spoiled.append(client.xadd("sam:results", {"id": "a"}))
+    queue(client, ["good", "another", "a", "a.json/under a file"])
+    with worker(tmp_path / "log", server.port):
+        until(lambda: client.xlen("sam:results") >= 9, "the results")
+
+    first = sampoll("recv", *place, "--count", 2)
+    second = sampoll("recv", *place, "--timeout", 1, "--count", 7)
+    third = sampoll("recv", *place, "--timeout", 1, "--count", 7)
+
+    assert (first.returncode, first.stdout) == (1, "2 written, 0 failed, 5 unreadable\n")
+    assert (second.returncode, second.stdout) == (1, "2 written, 0 failed, 5 unreadable\n")
+    assert third.returncode == 75
+    assert third.stdout == "0 written, 0 failed, 5 unreadable; 7 were expected\n"
+    for entry in map(bytes.decode, spoiled):
+        assert f"entry {entry} of sam:results: a message that is no reply: " in first.stderr
+    left: Any = client.xrange("sam:results")
+    assert [entry for entry, _ in left] == spoiled
+    *rest, named_by_the_time = sorted(names_in(tmp_path / "results"), reverse=True)[::2]
+    assert rest == ["good.png", "another.png", "a.png"]
+    assert named_by_the_time.startswith("2")
 
 
 def test_send_to_a_stream_cannot_wait_for_results(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """`sampoll serve redis` with servers that are killed, load, or are full, and with a network that stalls."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -100,3 +102,80 @@ def test_a_network_that_stalls_loses_nothing(tmp_path: Path, server: Server, cli
         assert service.end() == 0
     assert ids == [f"stalled {number}" for number in range(20)]
     assert "0 gaps" in service.log
+
+
+def published(client: "redis.Redis", pattern: str) -> Any:
+    """A subscription to all channels of a pattern."""
+    pubsub = client.pubsub()
+    pubsub.psubscribe(pattern)
+    pubsub.get_message(timeout=5)
+    return pubsub
+
+
+def messages_on(pubsub: Any, seconds: float) -> list[bytes]:
+    """What comes until nothing has come for so long."""
+    found = []
+    while message := pubsub.get_message(ignore_subscribe_messages=False, timeout=seconds):
+        found.append(message["data"])
+    return found
+
+
+@pytest.mark.parametrize("spoiled", [{}, {"image": "!"}, {"image": None}, {"prompt": None}])
+def test_a_reply_to_the_channel_of_requests_is_not_taken_for_one(
+    tmp_path: Path, server: Server, client: "redis.Redis", spoiled: dict[str, object]
+) -> None:
+    with serving(tmp_path, server.port) as service, published(client, "sam_in") as pubsub:
+        for name in ("a", "b"):
+            client.publish("sam_in", request(id=name, reply_to="sam_in", files=True, **spoiled))
+
+        found = messages_on(pubsub, 2)
+
+        assert service.end() == 0
+    assert len(found) == 4  # two requests, and a reply to each
+    assert service.log.count("a reply came on a channel of requests") == 1
+
+
+def test_two_services_never_answer_each_other(tmp_path: Path, server: Server, client: "redis.Redis") -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    with (
+        serving(tmp_path / "a", server.port, "--redis-in", "a_in", "--redis-out", "b_in"),
+        serving(tmp_path / "b", server.port, "--redis-in", "b_in", "--redis-out", "a_in"),
+        published(client, "*_in") as pubsub,
+    ):
+        client.publish("a_in", request(id="x", reply_to="b_in"))
+        client.publish("a_in", "no request")
+        client.publish("b_in", request(id="y", reply_to="b_in"))
+        client.publish("b_in", '{"reply_to": "a_in"')
+
+        assert len(messages_on(pubsub, 2)) == 8
+
+
+def test_a_service_that_hears_every_channel_answers_requests_alone(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    with serving(tmp_path, server.port, "--redis-in", "*"), published(client, "*") as pubsub:
+        client.publish("somewhere", request(id="x", reply_to="elsewhere"))
+
+        assert len(messages_on(pubsub, 2)) == 2
+
+
+def test_what_is_too_large_is_refused_over_redis_too(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    limits = ("--max-prompt-bytes", 1000, "--max-image-bytes", 10_000)
+    with serving(tmp_path, server.port, *limits) as service, published(client, "me") as pubsub:
+        for spoiled in (
+            {"prompt": {**BOX, "label": "x" * 1000}},
+            {"prompt": [[1, 1]] * 50_000},
+            {"image": "A" * 20_000},
+            {"image": "A" * 2_000_000},
+        ):
+            client.publish("sam_in", request(reply_to="me", **{"id": "a", **spoiled}))
+        errors = [json.loads(reply)["meta"]["error"] for reply in messages_on(pubsub, 2)]
+        client.publish("sam_in", request(reply_to="me"))
+        assert "error" not in next_reply(pubsub)["meta"]
+        assert service.end() == 0
+
+    too_large = ["--max-prompt-bytes"] * 2 + ["--max-image-bytes"] * 2
+    assert [limit in error for limit, error in zip(too_large, errors, strict=True)] == [True] * 4

@@ -1,5 +1,6 @@
 """`sampoll serve stream` while workers, servers and networks fail: nothing is lost or done twice."""
 
+import json
 import random
 import subprocess
 import time
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 import redis
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
-from support.process import SAMPOLL, environment, until
-from support.redis_servers import VALKEY, Server, proxy_to, running_server
-from support.stream_working import AOF, POISON, assert_each_is_done_once, queue, results, worker
+from support.folders import BOX
+from support.process import SAMPOLL, environment, sampoll, until
+from support.redis_servers import SERVERS, VALKEY, Server, proxy_to, running_server, server_name
+from support.stream_working import AOF, IMAGE, POISON, assert_each_is_done_once, queue, results, worker
 
 
 def test_a_dead_workers_jobs_are_done_by_another(
@@ -211,3 +213,52 @@ def test_every_job_has_one_result_when_workers_and_server_are_killed(tmp_path: P
             for each in workers:
                 each.kill()
                 each.wait()
+
+
+UNFIT: list[dict[Any, Any]] = [
+    {"path": b"a\0b", "prompt": "{}"},
+    {"path": b"\xff.jpg", "prompt": json.dumps(BOX)},
+    {"path": b"../" * 2000, "prompt": "{}"},
+    {"image": IMAGE, "prompt": "not json {"},
+    {"image": IMAGE, "prompt": b"\xff\0"},
+    {"image": IMAGE, "prompt": 'null}, "meta":{}, "x":{"y":0'},
+    {"image": IMAGE, "prompt": "[" * 300 + "]" * 300},
+    {"image": IMAGE, "prompt": json.dumps(BOX) + " " * 20_000},
+    {"image": bytes(30_000), "prompt": json.dumps(BOX)},
+    {"image": IMAGE},
+    {"prompt": json.dumps(BOX)},
+    {b"\xff": b"\xff"},
+    {"id": b"\xff", "image": IMAGE, "prompt": json.dumps(BOX)},
+    {"id": "x" * 2000, "image": IMAGE, "prompt": json.dumps(BOX)},
+]
+
+
+@pytest.mark.parametrize("program", SERVERS, ids=server_name)
+def test_unfit_entries_are_answered_and_kept_and_the_worker_goes_on(tmp_path: Path, program: str) -> None:
+    limits = ("--root", tmp_path, "--max-prompt-bytes", 10_000, "--max-image-bytes", 20_000)
+    names = ["a/b", "a\nb", "\0", "../../up", "\x1b]0;title\x07"]
+    (tmp_path / "ok\udcff.jpg").write_bytes(IMAGE)
+    with running_server(program) as server, server.client() as client:
+        for fields in UNFIT:
+            client.xadd("sam", fields)
+        queue(client, names)
+        names.append("any bytes")
+        client.xadd("sam", {"id": names[-1], "path": b"ok\xff.jpg", "prompt": json.dumps(BOX)})
+        with worker(tmp_path / "log", server.port, *limits) as process:
+            until(lambda: client.xlen("sam:results") >= len(UNFIT) + len(names), "the results")
+            process.terminate()
+            assert process.wait(30) == 0
+
+        found = results(client)
+        assert sum("error" in reply["meta"] for [reply] in found.values()) == len(UNFIT)
+        assert set(names) <= set(found)
+        assert client.xlen("sam:failed") == len(UNFIT)
+        failed: Any = client.xrange("sam:failed")
+        assert {letter[b"attempts"] for _, letter in failed} == {b"1"}
+        assert client.xlen("sam") == client.xpending("sam", "sampoll")["pending"] == 0
+        output = tmp_path / "here" / "output"
+        place = ("--stream", "sam", "--redis-port", server.port, "-o", output)
+        received = sampoll("recv", *place, "--timeout", 1)
+
+    assert (received.returncode, received.stdout) == (1, f"{len(names)} written, {len(UNFIT)} failed\n")
+    assert {path.parent for path in tmp_path.rglob("*.png")} == {output, output / "a"}

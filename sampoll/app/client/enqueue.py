@@ -11,10 +11,12 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from sampoll.app.client.content import content_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import Interrupted, JobError
 from sampoll.core.names import printable
-from sampoll.inputs.discovery import Pair, content_of
+from sampoll.inputs.discovery import Pair
+from sampoll.transports.redis.messages import MAX_VALUE_BYTES
 from sampoll.transports.redis.streams.client import StreamClient
 
 log = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ class _Queuer:
     def _put(self, pair: Pair | JobError) -> None:
         if isinstance(pair, JobError):
             raise pair
-        image, prompt = content_of(pair)
+        image, prompt = content_of(pair, MAX_VALUE_BYTES)
         digest = hashlib.sha256(hashlib.sha256(image).digest() + prompt).hexdigest()
         if self._jobs.send(pair.name, image, prompt, digest, again=self._queueing.again):
             log.info("%s: queued", printable(pair.name))

@@ -2,17 +2,18 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from sampoll.app.client.reply_files import files_of, name_for, write_files
+from sampoll.app.client.reply_files import files_of, name_for, time_name, write_files
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import Interrupted, JobError, translated_os_errors
 from sampoll.core.names import printable
-from sampoll.transports.redis.messages import parse_reply
+from sampoll.transports.redis.replies import NoReply, parse_reply
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,12 @@ class Source(Protocol):
     def next(self) -> bytes | None:
         """The next reply, or None if none arrives within a short timeout."""
 
+    @property
+    def last(self) -> str:
+        """The place of the last reply, as text for messages."""
+
     def settle(self) -> None:
-        """Called once the last reply has been processed."""
+        """Called once the last reply has been processed; one that is not is left where it is."""
 
 
 def receive(
@@ -36,9 +41,11 @@ def receive(
     with stopping_on_signals(stop.set):
         outside_the_main_thread(partial(receiver.run, source, stop))
     summary = f"{receiver.written} written, {receiver.failed} failed"
-    if not receiver.is_done and count is not None:
+    if receiver.unreadable:
+        summary += f", {receiver.unreadable} unreadable"
+    if count is not None and receiver.processed + receiver.unreadable < count:
         return Interrupted.exit_code, f"{summary}; {count} were expected"
-    return (JobError.exit_code if receiver.failed else 0), summary
+    return (JobError.exit_code if receiver.failed or receiver.unreadable else 0), summary
 
 
 @dataclass
@@ -48,34 +55,47 @@ class _Receiver:
     timeout_seconds: float | None
     written: int = 0
     failed: int = 0
+    unreadable: int = 0
 
     @property
-    def is_done(self) -> bool:
-        return self.count is not None and self.written + self.failed >= self.count
+    def processed(self) -> int:
+        return self.written + self.failed
 
     def run(self, source: Source, stop: Event) -> None:
         last = time.monotonic()
-        while not (stop.is_set() or self.is_done):
+        while not (stop.is_set() or self.processed == self.count):
             message = source.next()
             if message is not None:
-                self._write(message)
-                source.settle()
+                if self._process(message, source.last):
+                    source.settle()
                 last = time.monotonic()
             elif self.timeout_seconds is not None and time.monotonic() - last > self.timeout_seconds:
                 return
 
-    def _write(self, message: bytes) -> None:
+    def _process(self, message: bytes, place: str) -> bool:
+        """Whether the message was a reply, and is written or reported."""
         try:
             reply = parse_reply(message)
-        except ValueError as error:
-            log.warning("%s", error)
-            return
-        name = name_for(reply)
-        if reply.error is not None:
+            name = name_for(reply)
+            files = None if reply.error is not None else files_of(reply, name)
+        except NoReply as error:
+            log.error("%s: %s", place, error)
+            self.unreadable += 1
+            return False
+        if files is None:
             log.error("%s: %s", printable(name), reply.error)
             self.failed += 1
-            return
+            return True
         with translated_os_errors("write into", self.output):
-            stem = write_files(self.output, name, files_of(reply, name))
+            stem = _written(self.output, name, files)
         log.info("%s: written", printable(stem))
         self.written += 1
+        return True
+
+
+def _written(output: Path, name: str, files: Mapping[str, bytes]) -> str:
+    """The name of the written files: the time, if there cannot be a file of that `name` in the output."""
+    try:
+        return write_files(output, name, files)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):  # a file where a folder is to be
+        return write_files(output, time_name(), files)

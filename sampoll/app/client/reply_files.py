@@ -13,17 +13,23 @@ import orjson
 from sampoll.core.filenames import MAX_STEM_BYTES, PRIVATE, versioned
 from sampoll.files.atomic import replace_file
 from sampoll.files.files import ensure_directory
-from sampoll.transports.redis.messages import RECORD, Reply
+from sampoll.formats.png_encoder import SIGNATURE
+from sampoll.transports.redis.messages import RECORD
+from sampoll.transports.redis.replies import NoReply, Reply
 
 UNKNOWN_SCORE = 1.0
 """Score for replies that contain none: readers of OPEX need a number."""
+MAX_SUFFIX_CHARACTERS = 24
+MAX_NAME_CHARACTERS = 1000
 
 
 def files_of(reply: Reply, name: str) -> dict[str, bytes]:
-    """The files of a reply by suffix, the record last."""
+    """The files of a reply by suffix, the record last; NoReply if it has neither files nor a mask."""
     if reply.error is None and RECORD in reply.files and all(map(_is_suffix, reply.files)):
         files = dict(reply.files)
         return {**files, RECORD: files.pop(RECORD)}
+    if not reply.mask.startswith(SIGNATURE):
+        raise NoReply("mask: is no PNG", reply.id)
     return {".png": reply.mask, RECORD: opex_of(reply, name)}
 
 
@@ -59,8 +65,12 @@ def name_for(reply: Reply) -> str:
     name = "" if reply.id is None else str(reply.id)
     parts = name.split("/")
     is_path = name.isprintable() and not any(part in ("", ".", "..", PRIVATE) for part in parts)
-    if is_path and all(len(part.encode()) <= MAX_STEM_BYTES for part in parts):
-        return name
+    is_short = len(name) <= MAX_NAME_CHARACTERS and all(len(p.encode()) <= MAX_STEM_BYTES for p in parts)
+    return name if is_path and is_short else time_name()
+
+
+def time_name() -> str:
+    """A name for a reply that brings none."""
     return datetime.now().strftime("%Y%m%d_%H%M%S.%f")
 
 
@@ -84,4 +94,4 @@ def write_files(directory: Path, name: str, files: Mapping[str, bytes]) -> str:
 
 
 def _is_suffix(suffix: str) -> bool:
-    return re.fullmatch(r"(\.[A-Za-z0-9]+)+", suffix) is not None
+    return len(suffix) <= MAX_SUFFIX_CHARACTERS and re.fullmatch(r"(\.[A-Za-z0-9]+)+", suffix) is not None

@@ -16,10 +16,12 @@ import redis
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from sampoll.app.client.content import MAX_VALUE_BYTES_BASE64, content_of
 from sampoll.app.client.reply_files import files_of, write_files
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import RedisSettings
 from sampoll.core.errors import (
+    BadPrompt,
     Interrupted,
     JobError,
     Overloaded,
@@ -28,12 +30,13 @@ from sampoll.core.errors import (
     translated_os_errors,
 )
 from sampoll.core.names import printable
-from sampoll.inputs.discovery import Pair, content_of
+from sampoll.inputs.discovery import Pair
 from sampoll.transports.redis.connection import Backoff, RedisServer, translated
-from sampoll.transports.redis.messages import parse_reply, request_message
+from sampoll.transports.redis.messages import request_message
 from sampoll.transports.redis.pubsub.inbox import Inbox, listening
 from sampoll.transports.redis.pubsub.subscription import literal
 from sampoll.transports.redis.pubsub.transport import reply_key
+from sampoll.transports.redis.replies import NoReply, Reply, parse_reply
 from sampoll.transports.redis.server import server_of
 
 log = logging.getLogger(__name__)
@@ -128,6 +131,12 @@ class _Sender:
         else:
             self.open[pair.name] = pair, time.monotonic() + self.sending.timeout_seconds
 
+    def _ask_again(self, pair: Pair, replies: _Replies, stop: Event) -> None:
+        try:
+            self._publish(_message(pair, replies.channel), stop)
+        except JobError as error:  # its files have changed, or are gone
+            self._close(pair.name, str(error))
+
     def _publish(self, message: bytes, stop: Event) -> None:
         """Publishes a request, and retries if delivery is uncertain: a second reply is ignored."""
         backoff, deadline = Backoff(), time.monotonic() + PATIENCE_SECONDS
@@ -155,48 +164,57 @@ class _Sender:
         was_away, self.gaps_seen = replies.inbox.gaps > self.gaps_seen, replies.inbox.gaps
         for name, (pair, deadline) in list(self.open.items()):
             is_over = time.monotonic() > deadline
-            if not (is_over or was_away):
+            if name not in self.open or not (is_over or was_away):
                 continue
             with translated(self.server):
                 kept = self.client.get(reply_key(replies.channel, name))
             if isinstance(kept, bytes):
                 self._take(kept, replies, stop)
-            elif is_over:
-                del self.open[name]
-                self._fail(f"{printable(name)}: no reply came within {self.sending.timeout_seconds:g} s")
-            else:
-                self._publish(_message(pair, replies.channel), stop)
+            elif not is_over:
+                self._ask_again(pair, replies, stop)
+            if is_over and name in self.open:
+                self._close(name, f"no reply came within {self.sending.timeout_seconds:g} s")
 
     def _take(self, message: bytes, replies: _Replies, stop: Event) -> None:
         try:
-            reply = parse_reply(message)
-        except ValueError as error:
-            log.warning("%s", error)
-            return
-        name = str(reply.id)
-        if name not in self.open:
+            self._take_reply(parse_reply(message), replies, stop)
+        except NoReply as error:
+            if isinstance(error.id, str) and error.id in self.open:
+                self._close(error.id, str(error))
+            else:
+                log.warning("a message on %s: %s", replies.channel, error)
+
+    def _take_reply(self, reply: Reply, replies: _Replies, stop: Event) -> None:
+        name = reply.id
+        if not isinstance(name, str) or name not in self.open:
             return  # a second reply, or one that came too late
         pair, deadline = self.open[name]
         if reply.meta.get("error_code") in NOT_TRIED and time.monotonic() < deadline:
             log.info("%s: %s", printable(name), reply.error)
             stop.wait(REPEAT_SECONDS)
-            self._publish(_message(pair, replies.channel), stop)
+            self._ask_again(pair, replies, stop)
             return
-        del self.open[name]
         if reply.error is not None:
-            self._fail(f"{printable(name)}: {reply.error}")
+            self._close(name, reply.error)
             return
         output = self.sending.output
         stem = name
         if output is not None:
+            files = files_of(reply, name)
             with translated_os_errors("write into", output):
-                stem = write_files(output, name, files_of(reply, name))
+                stem = write_files(output, name, files)
+        del self.open[name]
         self._succeed(name, "done" if stem == name else f"done as {printable(stem)}")
 
     def _succeed(self, name: str, what: str) -> None:
         log.info("%s: %s", printable(name), what)
         self.done += 1
         self.bar.update()
+
+    def _close(self, name: str, reason: str) -> None:
+        """Gives up the request of this name."""
+        del self.open[name]
+        self._fail(f"{printable(name)}: {reason}")
 
     def _fail(self, reason: str) -> None:
         log.error("%s", reason)
@@ -205,7 +223,10 @@ class _Sender:
 
 
 def _message(pair: Pair, channel: str | None) -> bytes:
-    image, prompt = content_of(pair)
-    return request_message(
-        image, orjson.loads(prompt), id=pair.name, reply_to=channel, files=channel is not None
-    )
+    image, prompt = content_of(pair, MAX_VALUE_BYTES_BASE64)
+    try:
+        return request_message(
+            image, orjson.loads(prompt), id=pair.name, reply_to=channel, files=channel is not None
+        )
+    except orjson.JSONEncodeError as error:  # JSON that can be read may be too deeply nested to be written
+        raise BadPrompt(f"cannot be sent: {error}", file=str(pair.prompt)) from error

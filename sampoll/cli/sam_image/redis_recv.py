@@ -1,6 +1,5 @@
 """sam_test_redis_recv: writes the replies of sam_predict_redis into a directory."""
 
-import sys
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from datetime import datetime
 from functools import partial
@@ -11,12 +10,13 @@ from typing import NoReturn
 from sampoll.app.client.reply_files import opex_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.cli.exit import run_and_exit
+from sampoll.cli.sam_image.output import complain, say
 from sampoll.cli.sam_image.servers import add_server_flags, server_of
 from sampoll.core.errors import OutputUnavailable, translated_os_errors
 from sampoll.files.atomic import replace_file
-from sampoll.transports.redis.messages import parse_reply
 from sampoll.transports.redis.pubsub.inbox import Inbox, listening
 from sampoll.transports.redis.pubsub.subscription import literal
+from sampoll.transports.redis.replies import NoReply, parse_reply
 
 
 def main() -> NoReturn:
@@ -64,14 +64,13 @@ def _write_all(inbox: Inbox, directory: Path, file_prefix: str, stop: Event) -> 
 def _write(message: bytes, directory: Path, prefix: str) -> None:
     try:
         reply = parse_reply(message)
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n")
+    except NoReply as error:
+        complain(str(error))
         return
     mask, opex = directory / f"{prefix}.png", directory / f"{prefix}.json"
     with translated_os_errors("write into", directory):
         replace_file(mask, reply.mask, is_sole_writer=True)
         replace_file(opex, opex_of(reply, prefix), is_sole_writer=True)
     if reply.error is not None:
-        sys.stderr.write(f"{prefix}: {reply.error}\n")
-    sys.stdout.write(f"{mask}\n{opex}\n")
-    sys.stdout.flush()
+        complain(f"{prefix}: {reply.error}")
+    say(str(mask), str(opex))

@@ -1,6 +1,5 @@
 """sam_test_redis_send: publishes one image and its prompt for sam_predict_redis."""
 
-import sys
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from pathlib import Path
 from typing import NoReturn
@@ -8,6 +7,7 @@ from typing import NoReturn
 import orjson
 
 from sampoll.cli.exit import run_and_exit
+from sampoll.cli.sam_image.output import complain
 from sampoll.cli.sam_image.servers import add_server_flags, server_of
 from sampoll.core.errors import InputUnavailable, UsageError
 from sampoll.transports.redis.connection import translated
@@ -34,14 +34,14 @@ def send(arguments: Namespace) -> int:
     """Publishes the request; the exit code."""
     image = _read(arguments.image)
     try:
-        prompt = orjson.loads(_read(arguments.prompt))
-    except orjson.JSONDecodeError as error:
+        message = request_message(image, orjson.loads(_read(arguments.prompt)))
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise UsageError(f"--prompt {arguments.prompt} is not JSON in UTF-8: {error}") from error
     server = server_of(arguments)
     with translated(server), server.client() as client:
-        receivers = client.publish(arguments.channel, request_message(image, prompt))
+        receivers = client.publish(arguments.channel, message)
     if receivers == 0:
-        sys.stderr.write(f"no service is subscribed to {arguments.channel}: the request was lost\n")
+        complain(f"no service is subscribed to {arguments.channel}: the request was lost")
     return 0
 
 

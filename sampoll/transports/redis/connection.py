@@ -56,6 +56,8 @@ class RedisServer:
         caller decides what is retried, and handles the gaps."""
         options: dict[str, Any] = {
             "protocol": 2,
+            # Names of files, channels and paths may be any bytes.
+            "encoding_errors": "surrogateescape",
             "retry": Retry(NoBackoff(), 0),
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_timeout": STALL_SECONDS,

@@ -1,7 +1,7 @@
-"""What goes over Redis: requests as clients publish them, and the replies to them. Pure."""
+"""What goes over Redis: requests as clients publish them, and the replies that they get. Pure."""
 
 import base64
-import binascii
+import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,19 +9,33 @@ from typing import Any
 
 import orjson
 
-from sampoll.core.errors import BadImage, BadRequest, JobError
+from sampoll.config.settings import LimitSettings
+from sampoll.core.errors import BadImage, BadPrompt, BadRequest, JobError, OutputFailed
 from sampoll.core.results import Artifact
 
+MAX_VALUE_BYTES = 500 * 2**20
+"""Servers close the connection on a value of more than 512 MiB (proto-max-bulk-len)."""
 MAX_ID_CHARACTERS = 1000
 MAX_CHANNEL_CHARACTERS = 500
+ENVELOPE_BYTES = 64 * 1024
+"""What a request has besides its image and its prompt, at most."""
+BYTES_PER_BRACKET = 4
+"""A prompt has at least so many bytes for each comma and opening bracket: {"x":1,"y":2,"label":1}, has 24."""
+MAX_ECHO_BYTES = 2**20
+"""An error reply holds the prompt up to this size: what is longer may be made to be expensive to parse."""
+UTF8_BOM = b"\xef\xbb\xbf"
+
+_DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
+_REPLY_TO = re.compile(rb'"reply_to"\s*:\s*("(?:[^"\\]|\\.){1,%d}")' % MAX_CHANNEL_CHARACTERS)
+_REPLY_KEYS = {"contours", "mask", "meta"}
 
 
 @dataclass(frozen=True)
 class Request:
     """One message, as far as it could be understood; `error` says what is wrong with the rest.
 
-    `prompt` is the JSON that the client sent, `id` its own name for the request, `reply_to` the channel for
-    the reply if it is not the common one. `wants_files`: the reply is to hold the result as files too.
+    `prompt` is what the client sent, JSON or not, `id` its own name for the request, `reply_to` the channel
+    for the reply if it is not the common one. `wants_files`: the reply is to hold the result as files too.
     """
 
     image: bytes = b""
@@ -53,24 +67,59 @@ def wire_answer(artifacts: Sequence[Artifact]) -> Answer:
     return Answer(contours, mask, files[RECORD], files)
 
 
-def parse_request(message: bytes, max_image_bytes: int) -> Request:
+def parse_request(message: bytes, limits: LimitSettings) -> Request | None:
     """The request in a message: JSON with an "image" in base64 and a "prompt". Unknown keys are
-    ignored, as they have always been."""
+    ignored, as they have always been. None for a reply, which must never be answered: a client may have
+    its reply sent to a channel of requests, and services would answer each other without an end."""
     try:
+        _check_cost(message, limits)
         document = orjson.loads(message)
     except orjson.JSONDecodeError as error:
-        return Request(error=BadRequest(f"the request is not JSON in UTF-8: {error}"))
+        return _unparsed(message, BadRequest(f"the request is not JSON in UTF-8: {error}"))
+    except JobError as error:
+        return _unparsed(message, error)
     if not isinstance(document, dict):
         return Request(error=BadRequest('the request must be a JSON object with "image" and "prompt"'))
+    if "image" not in document and document.keys() >= _REPLY_KEYS:
+        return None
     request = Request(wants_files=document.get("files") is True)
     try:
         # `reply_to` is read first: it is needed to report errors in the other fields.
         request = replace(request, reply_to=_reply_to(document))
         request = replace(request, id=_id(document))
-        request = replace(request, prompt=_prompt(document))
-        return replace(request, image=_image(document, max_image_bytes))
+        request = replace(request, prompt=_prompt(document, limits.max_prompt_bytes))
+        return replace(request, image=_image(document, limits.max_image_bytes))
     except JobError as error:
         return replace(request, error=error)
+
+
+def _check_cost(message: bytes, limits: LimitSettings) -> None:
+    """Refuses what is expensive to parse, by its length and by the number of values in it; an image has
+    neither commas nor brackets."""
+    max_image_text = limits.max_image_bytes * 3 // 2  # in base64, with line breaks
+    if len(message) > max_image_text + limits.max_prompt_bytes + ENVELOPE_BYTES:
+        raise BadRequest(
+            f"the request has {len(message)} bytes, more than an image (--max-image-bytes) and a prompt "
+            "(--max-prompt-bytes) have together"
+        )
+    max_brackets = (limits.max_prompt_bytes + ENVELOPE_BYTES) // BYTES_PER_BRACKET
+    if len(message) <= max_brackets:
+        return
+    brackets = sum(map(message.count, (b",", b"[", b"{")))
+    if brackets > max_brackets:
+        raise BadRequest(
+            f"the request has {brackets} commas and opening brackets, more than a prompt of "
+            f"{limits.max_prompt_bytes} bytes (--max-prompt-bytes)"
+        )
+
+
+def _unparsed(message: bytes, error: JobError) -> Request:
+    """A request that cannot be read, or will not be. The error goes to its sender alone, if possible."""
+    found = _REPLY_TO.search(message)
+    try:
+        return Request(reply_to=_reply_to({"reply_to": orjson.loads(found[1])} if found else {}), error=error)
+    except (orjson.JSONDecodeError, BadRequest):
+        return Request(error=error)
 
 
 def _reply_to(document: Mapping[str, Any]) -> str | None:
@@ -90,11 +139,25 @@ def _id(document: Mapping[str, Any]) -> str | int | None:
     raise BadRequest(f"must be a string of 1 to {MAX_ID_CHARACTERS} characters, or an integer", field="id")
 
 
-def _prompt(document: Mapping[str, Any]) -> bytes:
+def _prompt(document: Mapping[str, Any], max_bytes: int) -> bytes:
     try:
-        return orjson.dumps(document.get("prompt"))
+        prompt = orjson.dumps(document.get("prompt"))
     except orjson.JSONEncodeError as error:  # JSON that can be read may be too deeply nested to be written
         raise BadRequest(f"cannot be understood: {error}", field="prompt") from error
+    check_prompt_size(prompt, max_bytes)
+    return prompt
+
+
+def check_prompt_size(prompt: bytes, max_bytes: int) -> None:
+    if len(prompt) > max_bytes:
+        raise BadPrompt(
+            f"has {len(prompt)} bytes, more than {max_bytes} (--max-prompt-bytes)", field="prompt"
+        )
+
+
+def check_image_size(size_bytes: int, max_bytes: int) -> None:
+    if size_bytes > max_bytes:
+        raise BadImage(f"has {size_bytes} bytes, more than {max_bytes} (--max-image-bytes)", field="image")
 
 
 def _image(document: Mapping[str, Any], max_image_bytes: int) -> bytes:
@@ -103,14 +166,18 @@ def _image(document: Mapping[str, Any], max_image_bytes: int) -> bytes:
         raise BadRequest("must be an image file in base64", field="image")
     if "prompt" not in document:
         raise BadRequest("is missing", field="prompt")
+    prefix = _DATA_URL.match(image)
     try:
-        text = image.encode("ascii").translate(None, string.whitespace.encode())
-        content = base64.b64decode(text, validate=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
+        text = without_whitespace(image[prefix.end() :] if prefix else image)
+        check_image_size(len(text) * 3 // 4 - text[-2:].count(b"="), max_image_bytes)
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
         raise BadRequest(f"is not base64: {error}", field="image") from error
-    if len(content) > max_image_bytes:
-        raise BadImage(f"has {len(content)} bytes, more than {max_image_bytes} (--max-image-bytes)")
-    return content
+
+
+def without_whitespace(base64_text: str) -> bytes:
+    """ValueError if it is not ASCII."""
+    return base64_text.encode("ascii").translate(None, string.whitespace.encode())
 
 
 def request_message(
@@ -124,16 +191,22 @@ def request_message(
 
 def reply_message(request: Request, answer: Answer, segmenter: Mapping[str, Any]) -> bytes:
     """The reply with a result. `contours` are point lists, `opex` is the whole object; `segmenter` is what
-    "meta" says about the model."""
+    "meta" says about the model. OutputFailed if no server would take it."""
     reply: dict[str, Any] = {
         "contours": orjson.Fragment(answer.contours),
         "mask": _base64_lines(answer.mask),
-        "meta": {"segmenter": segmenter, "prompt": orjson.Fragment(request.prompt)},
+        "meta": {"segmenter": segmenter, "prompt": _echo(request.prompt)},
         "opex": orjson.Fragment(answer.opex),
     }
     if request.wants_files:
         reply["files"] = {name: base64.b64encode(file).decode("ascii") for name, file in answer.files.items()}
-    return _finished(reply, request)
+    message = _finished(reply, request)
+    if len(message) > MAX_VALUE_BYTES:
+        raise OutputFailed(
+            f"its reply has {len(message)} bytes, more than {MAX_VALUE_BYTES}, which servers take: "
+            "send fewer prompts at a time"
+        )
+    return message
 
 
 def error_message(
@@ -142,11 +215,20 @@ def error_message(
     """The reply with an error; a client that does not know about errors draws nothing."""
     meta = {
         "segmenter": segmenter,
-        "prompt": orjson.Fragment(request.prompt),
+        "prompt": _echo(request.prompt) if len(request.prompt) <= MAX_ECHO_BYTES else None,
         "error": str(error),
         "error_code": error.code,
     }
     return _finished({"contours": [], "mask": _base64_lines(black_mask), "meta": meta}, request)
+
+
+def _echo(prompt: bytes) -> orjson.Fragment:
+    """The prompt as JSON that is written here, so that no sender writes a part of a reply; null if it is
+    not JSON, or too deeply nested."""
+    try:
+        return orjson.Fragment(orjson.dumps(orjson.loads(prompt.removeprefix(UTF8_BOM))))
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return orjson.Fragment(b"null")
 
 
 def _finished(reply: dict[str, Any], request: Request) -> bytes:
@@ -157,37 +239,3 @@ def _finished(reply: dict[str, Any], request: Request) -> bytes:
 def _base64_lines(content: bytes) -> str:
     """Base64 with a newline after every 76 characters, as clients have always got it."""
     return base64.encodebytes(content).decode("ascii")
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One reply as a client sees it. `opex` and `files` are missing in replies of other programs."""
-
-    id: str | int | None
-    contours: list[list[list[int]]]
-    mask: bytes
-    opex: dict[str, Any] | None
-    files: Mapping[str, bytes]
-    meta: Mapping[str, Any]
-
-    @property
-    def error(self) -> str | None:
-        error = self.meta.get("error")
-        return None if error is None else str(error)
-
-
-def parse_reply(message: bytes) -> Reply:
-    """The reply in a message; ValueError if the message is no reply."""
-    try:
-        document = orjson.loads(message)
-        files = document.get("files") or {}
-        return Reply(
-            id=document.get("id"),
-            contours=document["contours"],
-            mask=base64.b64decode(document["mask"]),
-            opex=document.get("opex"),
-            files={str(suffix): base64.b64decode(content) for suffix, content in files.items()},
-            meta=document.get("meta") or {},
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"a message that is no reply: {error}") from error

@@ -146,3 +146,14 @@ def test_links_and_pipes_are_not_read(tmp_path: Path) -> None:
     for name in ("link", "pipe"):
         with pytest.raises(OSError, match=r"regular|symbolic"):
             read_regular(tmp_path / name)
+
+
+def test_what_is_not_read_does_not_stay_open(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(OSError, match=r"directory|regular"):
+            read_regular(path)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -18,6 +18,7 @@ class Inbox:
 
     def __init__(self, server: RedisServer, pattern: str) -> None:
         self._server = server
+        self._pattern = pattern
         self._messages: SimpleQueue[bytes] = SimpleQueue()
         self._subscription = Subscription(server, pattern, lambda _, message: self._messages.put(message))
         self._trouble: SampollError | None = None
@@ -26,6 +27,11 @@ class Inbox:
     def gaps(self) -> int:
         """How often the subscription was lost and made again."""
         return self._subscription.gaps.count
+
+    @property
+    def last(self) -> str:
+        """The place of the last message, as text for messages."""
+        return f"a message on {self._pattern}"
 
     def next(self, timeout_seconds: float = POLL_SECONDS) -> bytes | None:
         """The next message, or None if none has come in time; raises what has ended the subscription."""

@@ -64,6 +64,7 @@ class PubSubTransport:
         self._attempts: dict[str, int] = {}
         self._lock = Lock()
         self._trouble: BaseException | None = None
+        self._has_told_of_replies = False
         self._subscription = Subscription(server, options.redis.redis_in, self._receive, emit)
         self._outbox = Outbox(server)
         self._is_deaf, self._is_over = Event(), Event()
@@ -120,9 +121,13 @@ class PubSubTransport:
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
-            submission = delivery.submission
-            request = self._close(submission)
-            message = reply_message(request, wire_answer(delivery.artifacts), self._options.segmenter)
+            request, answer = self._open[delivery.submission.id], wire_answer(delivery.artifacts)
+            try:
+                message = reply_message(request, answer, self._options.segmenter)
+            except JobError as error:
+                self.reject(delivery.submission, error)
+                continue
+            self._close(delivery.submission)
             sent = partial(self._note_done, delivery, time.perf_counter())
             self._outbox.put(self._outgoing(request, message, sent))
 
@@ -147,7 +152,8 @@ class PubSubTransport:
         listener.join()
         self._queue.close()
         deadline = time.monotonic() + SHUTDOWN_REPLY_SECONDS
-        waiting = itertools.chain(self._open.values(), map(self._parsed, self._queue.drain()))
+        unread = filter(None, map(self._parsed, self._queue.drain()))
+        waiting = itertools.chain(self._open.values(), unread)
         error = Stopped("the service was stopped before it was done; send it again")
         for request in waiting:
             if time.monotonic() > deadline:
@@ -167,6 +173,8 @@ class PubSubTransport:
         if self._queue.offer(message, len(message)):
             return
         request = self._parsed(message)
+        if request is None:
+            return
         error = Overloaded(
             f"too many requests are waiting, more than {self._options.requests.queue_bytes} bytes "
             "(--queue-bytes): send it again later"
@@ -175,12 +183,22 @@ class PubSubTransport:
         name = str(request.id)
         self._outbox.offer(self._error(request, error, partial(self._emit, JobFailed(name, name, error))))
 
-    def _parsed(self, message: bytes) -> Request:
-        return parse_request(message, self._options.limits.max_image_bytes)
+    def _parsed(self, message: bytes) -> Request | None:
+        """The request in a message; None for a reply."""
+        request = parse_request(message, self._options.limits)
+        if request is None and not self._has_told_of_replies:
+            self._has_told_of_replies = True
+            log.warning(
+                "a reply came on a channel of requests, and is not answered; so are all others: correct the "
+                "reply_to of clients, or --redis-in and --redis-out"
+            )
+        return request
 
     def _submission(self, message: bytes) -> Submission | None:
-        """The submission that a message makes; None if it is refused."""
+        """The submission that a message makes; None if it is refused, or a reply."""
         request = self._parsed(message)
+        if request is None:
+            return None
         job_id = uuid.uuid4().hex
         name = job_id if request.id is None else str(request.id)
         submission = Submission(

@@ -8,11 +8,11 @@ from sampoll.config.settings import StreamsSettings
 from sampoll.core.failures import FailedJob, Failure, KeptFile
 from sampoll.core.names import printable
 from sampoll.transports.redis.connection import RedisServer, translated
+from sampoll.transports.redis.streams.entries import INPUT_KEYS, Fields
 from sampoll.transports.redis.streams.scripts import Scripts
 
 PAGE = 100
 """Failed jobs that are asked for at a time."""
-INPUT_KEYS = ("image", "path", "prompt")
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,16 @@ class StreamClient:
             return int(self._client.xlen(self.stream))
 
     def results(self, after: str, block_seconds: float) -> list[tuple[str, bytes]]:
-        """The next results after an entry: (entry, reply); none if none comes in time."""
+        """The next results after an entry: (entry, reply); none if none comes in time. The reply of an entry
+        without one is empty."""
         with translated(self._server):
             answer: Any = self._client.xread(
                 {f"{self.stream}:results": after}, count=10, block=int(1000 * block_seconds)
             )
         return [
-            (entry.decode(), fields[b"reply"]) for _, entries in answer or [] for entry, fields in entries
+            (entry.decode(), fields.get(b"reply", b""))
+            for _, entries in answer or []
+            for entry, fields in entries
         ]
 
     def settle(self, entry: str) -> None:
@@ -79,7 +82,7 @@ class StreamClient:
             with translated(self._server):
                 page: Any = self._client.xrange(f"{self.stream}:failed", min=after, count=PAGE)
             for entry, fields in page:
-                yield _failed_entry(entry.decode(), {key.decode(): value for key, value in fields.items()})
+                yield _failed_entry(entry.decode(), fields)
             if len(page) < PAGE:
                 return
             after = f"({page[-1][0].decode()}"
@@ -109,14 +112,17 @@ class StreamClient:
         return deleted * sum(map(len, job.content.values()))
 
 
-def _failed_entry(entry: str, fields: Mapping[str, bytes]) -> FailedEntry:
+def _failed_entry(entry: str, fields: Fields) -> FailedEntry:
     def text(key: str) -> str:
-        return fields.get(key, b"").decode("utf-8", "replace")
+        return fields.get(key.encode(), b"").decode("utf-8", "replace")
 
     at = int(entry.partition("-")[0]) / 1000  # the server's clock, in the entry's id
-    content = {key: fields[key] for key in INPUT_KEYS if key in fields}
+    content = {key: fields[key.encode()] for key in INPUT_KEYS if key.encode() in fields}
+    attempts = text("attempts")
     name, failure = text("id") or entry, Failure(text("code"), text("error"), at)
-    return FailedEntry(printable(name), entry, int(text("attempts") or 0), (failure,), name, content)
+    return FailedEntry(
+        printable(name), entry, int(attempts) if attempts.isdecimal() else 0, (failure,), name, content
+    )
 
 
 class StreamInbox:
@@ -126,6 +132,11 @@ class StreamInbox:
         self._jobs = jobs
         self._next: list[tuple[str, bytes]] = []
         self._entry = "0"
+
+    @property
+    def last(self) -> str:
+        """The place of the last result, as text for messages."""
+        return f"entry {self._entry} of {self._jobs.stream}:results"
 
     def next(self, timeout_seconds: float = 0.2) -> bytes | None:
         """The next result, or None if none has come in time."""

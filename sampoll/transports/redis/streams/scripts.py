@@ -15,10 +15,10 @@ class Scripts:
     script itself is sent only if the server does not know it yet."""
 
     def __init__(self, client: "redis.Redis") -> None:
-        self.begin: Any = client.register_script(_source("owned", "begin"))
-        self.heartbeat: Any = client.register_script(_source("owned", "heartbeat"))
-        self.commit: Any = client.register_script(_source("owned", "commit"))
-        self.release: Any = client.register_script(_source("owned", "release"))
+        self.begin: Any = client.register_script(_source("owner", "begin"))
+        self.heartbeat: Any = client.register_script(_source("owner", "heartbeat"))
+        self.commit: Any = client.register_script(_source("owner", "commit"))
+        self.release: Any = client.register_script(_source("owner", "release"))
         self.send: Any = client.register_script(_source("send"))
         self.retry: Any = client.register_script(_source("retry"))
 

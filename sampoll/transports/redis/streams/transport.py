@@ -11,12 +11,12 @@ from typing import Any
 
 from sampoll.config.settings import LimitSettings, StreamsSettings
 from sampoll.core.errors import CrashedRepeatedly, JobError, TransientJobError
-from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener
+from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobLost, JobStarted, Listener
 from sampoll.core.jobs import Submission
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
 from sampoll.transports.redis.messages import error_message, reply_message, wire_answer
-from sampoll.transports.redis.streams.entries import Content, Fields, content_of
+from sampoll.transports.redis.streams.entries import INPUT_KEYS, Content, Fields, content_of
 from sampoll.transports.redis.streams.worker import Worker
 from sampoll.transports.served import BlackMask
 
@@ -37,13 +37,16 @@ class StreamOptions:
 
 @dataclass
 class _Held:
-    """A job of ours."""
+    """A job of ours. `is_ending`: only its commit can tell whether it is still ours, because that may have
+    ended it, and the answer may be under way or lost."""
 
     entry: str
+    fields: Fields
     submission: Submission
     content: Content
     attempts: int
     is_begun: bool = False
+    is_ending: bool = False
 
 
 class StreamTransport:
@@ -57,14 +60,14 @@ class StreamTransport:
         self._held: dict[str, _Held] = {}
         self._lock = Lock()
         self._freed = Event()
-        self._again: list[tuple[float, Submission]] = []
+        self._again: list[tuple[float, _Held]] = []
 
     # Transport
 
     def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
         self._worker.keep_alive(self._held_entries, self._note_lost_entry)
         while not stop.is_set():
-            due = self._due()
+            due = [submission for held in self._due() if (submission := self._retried(held)) is not None]
             slots = self._options.slots - len(self._held)
             entries: Sequence[tuple[str, Fields | None]] = ()
             if slots > 0:
@@ -76,13 +79,11 @@ class StreamTransport:
             yield from _grouped([*due, *taken])
 
     def begin(self, submissions: Sequence[Submission]) -> None:
-        held = [self._held[s.id] for s in submissions if s.id in self._held]
-        for each, attempt in zip(held, self._worker.begin([each.entry for each in held]), strict=True):
-            each.is_begun, each.attempts = True, attempt
-            if attempt == 0:
-                self._note_lost(each)
-        for submission in submissions:
-            self._emit(JobStarted(submission))
+        with self._lock:
+            held = [self._held[s.id] for s in submissions if s.id in self._held]
+            for each in held:  # under the lock, so that a heartbeat cannot report one as lost before
+                self._emit(JobStarted(each.submission))
+        self._count_attempts(held)
 
     def reserve(self, submission: Submission, suffixes: Sequence[str]) -> str:
         """The submission's own name: results are separate entries, so names never collide."""
@@ -90,14 +91,13 @@ class StreamTransport:
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
-            submission = delivery.submission
-            held = self._held.get(submission.id)
-            if held is not None:
-                began = time.perf_counter()
-                answer = wire_answer(delivery.artifacts)
-                if self._commit(held, reply_message(held.content.request, answer, self._options.segmenter)):
-                    summary = delivery.summary.published_in(time.perf_counter() - began)
-                    self._emit(JobDone(submission.name, submission.id, submission.name, summary))
+            held = self._held.get(delivery.submission.id)
+            if held is None:
+                continue
+            try:
+                self._publish(held, delivery)
+            except JobError as error:
+                self.reject(delivery.submission, error)
 
     def reject(self, submission: Submission, error: JobError) -> None:
         held = self._held.get(submission.id)
@@ -105,7 +105,7 @@ class StreamTransport:
             return
         if isinstance(error, TransientJobError) and held.attempts < self._options.max_attempts:
             with self._lock:
-                self._again.append((time.monotonic() + RETRY_SECONDS, submission))
+                self._again.append((time.monotonic() + RETRY_SECONDS, held))
             self._emit(JobDeferred(submission.name, submission.id, error, RETRY_SECONDS))
         else:
             self._fail(held, error)
@@ -120,24 +120,48 @@ class StreamTransport:
 
     # In between
 
-    def _due(self) -> list[Submission]:
+    def _publish(self, held: _Held, delivery: Delivery) -> None:
+        began, submission = time.perf_counter(), delivery.submission
+        answer = wire_answer(delivery.artifacts)
+        if self._commit(held, reply_message(held.content.request, answer, self._options.segmenter)):
+            summary = delivery.summary.published_in(time.perf_counter() - began)
+            self._emit(JobDone(submission.name, submission.id, submission.name, summary))
+
+    def _due(self) -> list[_Held]:
         now = time.monotonic()
         with self._lock:
-            due = [submission for moment, submission in self._again if moment <= now]
-            self._again = [(moment, submission) for moment, submission in self._again if moment > now]
-        return due
+            due = [held for moment, held in self._again if moment <= now]
+            self._again = [(moment, held) for moment, held in self._again if moment > now]
+        return [held for held in due if held.submission.id in self._held]
+
+    def _retried(self, held: _Held) -> Submission | None:
+        """The submission again; made anew if its image could not be read."""
+        if held.content.request.error is None:
+            return held.submission
+        self._let_go(held)
+        return self._taken(held.entry, held.fields)
+
+    def _count_attempts(self, held: Sequence[_Held]) -> None:
+        if not held:
+            return
+        counts = self._worker.begin({each.entry: each.attempts + 1 for each in held})
+        for each, attempt in zip(held, counts, strict=True):
+            if attempt == 0:
+                self._note_lost(each)
+            else:
+                each.is_begun, each.attempts = True, attempt
 
     def _taken(self, entry: str, fields: Fields | None) -> Submission | None:
-        """The submission made from an entry; None if the entry ends here, without a try."""
+        """The submission made from an entry; None if it is not to be tried, or not now."""
         if fields is None:
             self._worker.note_trimmed(1)
             self._worker.forget(entry)
             return None
-        content = content_of(fields, self._options.streams.root, self._options.limits.max_image_bytes)
+        content = content_of(entry, fields, self._options.streams.root, self._options.limits)
         request, attempts = content.request, self._worker.attempts_of(entry)
         submission = Submission(
             id=uuid.uuid4().hex,
-            name=entry if request.id is None else str(request.id),
+            name=str(request.id),
             image_name=content.path or "image",
             prompt_name="prompt",
             image=request.image,
@@ -145,34 +169,35 @@ class StreamTransport:
             image_sha256=hashlib.sha256(request.image).hexdigest(),
             alone=attempts > 0,
         )
-        held = _Held(entry, submission, content, attempts)
+        held = _Held(entry, fields, submission, content, attempts)
         with self._lock:
             self._held[submission.id] = held
-        error = request.error
         if attempts >= self._options.max_attempts:
-            error = CrashedRepeatedly(
-                f"{attempts} workers have died, or were killed, while they worked on it"
-            )
-        if error is not None:
-            self._fail(held, error)
+            died = f"{attempts} workers have died, or were killed, while they worked on it"
+            self._fail(held, CrashedRepeatedly(died))
+            return None
+        if request.error is not None:
+            self._count_attempts([held])
+            self.reject(submission, request.error)
             return None
         return submission
 
     def _fail(self, held: _Held, error: JobError) -> None:
-        request, path, submission = held.content.request, held.content.path, held.submission
+        request, submission = held.content.request, held.submission
         failed: dict[str, str | bytes] = {
             "id": submission.name,
             "error": str(error),
             "code": error.code,
             "attempts": str(held.attempts),
-            "prompt": request.prompt,
+            **{key: held.fields[key.encode()] for key in INPUT_KEYS if key.encode() in held.fields},
         }
-        failed.update({"image": request.image} if path is None else {"path": path})
         message = error_message(request, error, self._black_mask(request.image), self._options.segmenter)
         if self._commit(held, message, failed):
             self._emit(JobFailed(submission.name, submission.id, error))
 
     def _commit(self, held: _Held, reply: bytes, failed: Mapping[str, str | bytes] | None = None) -> bool:
+        with self._lock:
+            held.is_ending = True
         if self._worker.commit(held.entry, held.submission.name, reply, failed):
             self._let_go(held)
             return True
@@ -185,13 +210,14 @@ class StreamTransport:
 
     def _note_lost_entry(self, entry: str) -> None:
         with self._lock:
-            lost = [held for held in self._held.values() if held.entry == entry]
+            lost = [held for held in self._held.values() if held.entry == entry and not held.is_ending]
         for held in lost:  # none if it has just ended
             self._note_lost(held)
 
     def _note_lost(self, held: _Held) -> None:
         if self._let_go(held):
             self._worker.note_lost(held.submission.name)
+            self._emit(JobLost(held.submission.name, held.submission.id))
 
     def _let_go(self, held: _Held) -> bool:
         with self._lock:

@@ -14,7 +14,9 @@ from functools import partial
 from threading import Event, Thread
 from typing import Any, TypeVar
 
+from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as Stalled
 
 from sampoll.config.settings import StreamsSettings
 from sampoll.core.errors import ConfigurationError, ServerUnavailable
@@ -37,6 +39,8 @@ LAST_SECONDS = 5.0
 """How long a stopping worker retries if the server is unavailable."""
 CONSUMER_EXPIRY_LEASES = 100
 """A consumer without entries is removed once it has been idle for so many leases."""
+COMMITTED, NOT_OWNED = 1, -1
+"""Results of the script that commits a job."""
 
 
 @dataclass
@@ -112,10 +116,12 @@ class Worker:
         """How often it was begun."""
         return int(self._persistently(lambda: self._client.hget(self._attempts, entry)) or 0)
 
-    def begin(self, entries: Sequence[str]) -> Sequence[int]:
-        """Counts an attempt of each entry, and returns its number; 0 for one that is not ours any more."""
+    def begin(self, attempts: Mapping[str, int]) -> Sequence[int]:
+        """Counts the attempt of this number of each entry, and returns its number; 0 for one that is not ours
+        any more."""
         keys, owner = (self.stream, self._attempts), (self.group, self._name)
-        counts: list[int] = self._call(self._scripts.begin, keys, *owner, *entries)
+        numbered = [part for entry, number in attempts.items() for part in (entry, str(number))]
+        counts: list[int] = self._call(self._scripts.begin, keys, *owner, *numbered)
         return counts
 
     def commit(
@@ -124,11 +130,20 @@ class Worker:
         """Publishes a reply, keeps the fields of a job that has `failed`, and ends the entry; False, with
         nothing done, if it is not ours any more."""
         keys = (self.stream, self.results, self._attempts, self.failed)
-        oldest = str(int(1000 * (time.time() - self._result_ttl_seconds)))
         more = [part for pair in (failed or {}).items() for part in pair]
-        return bool(
-            self._call(self._scripts.commit, keys, self.group, self._name, entry, name, reply, oldest, *more)
-        )
+        arguments = (self.group, self._name, entry, name, reply, str(self._result_ttl_seconds), *more)
+        is_unsure = False
+
+        def publish() -> int:
+            nonlocal is_unsure
+            try:
+                return int(self._scripts.commit(keys=keys, args=arguments))
+            except (LostConnection, Stalled):
+                is_unsure = True  # the answer was lost, and the server may have done it
+                raise
+
+        outcome = self._persistently(publish)
+        return outcome == COMMITTED or (is_unsure and outcome == NOT_OWNED)
 
     def forget(self, entry: str) -> None:
         """Ends an entry that was deleted."""

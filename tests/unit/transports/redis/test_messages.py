@@ -2,6 +2,7 @@
 
 import base64
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,19 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.images import encoded, image_of
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.transports.redis.messages import (
     Answer,
     Request,
     error_message,
-    parse_reply,
     parse_request,
     reply_message,
     request_message,
 )
+from sampoll.transports.redis.replies import NoReply, parse_reply
 
 IMAGE = encoded(image_of(), "JPEG")
-LIMIT = 10**6
+LIMITS = LimitSettings(max_image_bytes=10**6, max_prompt_bytes=10**5)
+
+
+def parsed(message: bytes, limits: LimitSettings = LIMITS) -> Request:
+    request = parse_request(message, limits)
+    assert request is not None
+    return request
+
 
 JSON = st.recursive(
     st.none()
@@ -37,7 +46,7 @@ KEYS = st.sampled_from(["image", "prompt", "id", "reply_to", "files", "else"])
 
 @given(st.binary(max_size=200) | st.dictionaries(KEYS, JSON).map(lambda d: json.dumps(d).encode()))
 def test_any_message_becomes_a_request_that_can_be_replied_to(message: bytes) -> None:
-    request = parse_request(message, LIMIT)
+    request = parsed(message)
 
     error = request.error or BadPrompt("is bad")
     reply = parse_reply(error_message(request, error, b"png", {}))
@@ -50,7 +59,7 @@ def test_any_message_becomes_a_request_that_can_be_replied_to(message: bytes) ->
 def test_a_request_is_read_as_it_was_sent(image: bytes, prompt: Any, name: str) -> None:
     sent = request_message(image, prompt, id=name, reply_to="there", files=True)
 
-    request = parse_request(sent, LIMIT)
+    request = parsed(sent)
 
     assert json.loads(request.prompt) == prompt
     assert request == Request(image, request.prompt, name, "there", True, None)
@@ -60,7 +69,7 @@ def test_a_request_is_read_as_it_was_sent(image: bytes, prompt: Any, name: str) 
 def test_base64_may_contain_line_breaks(newline: str) -> None:
     text = newline.join(base64.encodebytes(IMAGE).decode().split("\n"))
 
-    assert parse_request(json.dumps({"image": text, "prompt": {}}).encode(), LIMIT).image == IMAGE
+    assert parsed(json.dumps({"image": text, "prompt": {}}).encode()).image == IMAGE
 
 
 def nested(depth: int) -> list[Any]:
@@ -88,7 +97,7 @@ def nested(depth: int) -> list[Any]:
     ],
 )
 def test_the_error_of_a_bad_request_names_the_field(document: dict[str, Any], message: str) -> None:
-    error = parse_request(json.dumps(document).encode(), 1000).error
+    error = parsed(json.dumps(document).encode(), LimitSettings(max_image_bytes=1000)).error
 
     assert error is not None
     with pytest.raises(type(error), match=message):
@@ -96,7 +105,7 @@ def test_the_error_of_a_bad_request_names_the_field(document: dict[str, Any], me
 
 
 def test_the_error_of_a_bad_request_goes_to_its_reply_to() -> None:
-    request = parse_request(b'{"id": 7, "reply_to": "me", "prompt": {"a": 1}}', LIMIT)
+    request = parsed(b'{"id": 7, "reply_to": "me", "prompt": {"a": 1}}')
 
     assert request.error is not None
     assert (request.id, request.reply_to, request.prompt) == (7, "me", b'{"a":1}')
@@ -118,7 +127,143 @@ def test_a_reply_has_the_old_keys_and_the_new_ones() -> None:
     assert {suffix: base64.b64decode(content) for suffix, content in more["files"].items()} == answer.files
 
 
-@pytest.mark.parametrize("message", [b"{", b"[]", b"{}", b'{"contours": [], "mask": 3}', b'"text"'])
-def test_a_message_that_is_no_reply_raises_a_value_error(message: bytes) -> None:
-    with pytest.raises(ValueError, match="a message that is no reply"):
+# Hostile messages
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        b"not json {",
+        b'null}, "meta":{}, "x":{"y":0',
+        b'0},"x":{"y":0',
+        b"",
+        b"\xff",
+        b"NaN",
+        b"[" * 300 + b"]" * 300,
+        b"1 " * (2**20),
+    ],
+)
+def test_a_prompt_cannot_change_the_rest_of_its_reply(prompt: bytes) -> None:
+    request, error = Request(prompt=prompt), BadPrompt("is bad")
+
+    failed = json.loads(error_message(request, error, b"png", {}))
+    done = json.loads(reply_message(request, Answer(b"[]", b"mask", b"{}", {}), {}))
+
+    assert failed["meta"] == {
+        "segmenter": {},
+        "prompt": None,
+        "error": "is bad",
+        "error_code": "bad-prompt",
+    }
+    assert done.keys() == {"contours", "mask", "meta", "opex"}
+    assert done["meta"] == {"segmenter": {}, "prompt": None}
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt() -> None:
+    reply = json.loads(error_message(Request(prompt=b'\xef\xbb\xbf{"box": 1}'), BadPrompt("x"), b"png", {}))
+
+    assert reply["meta"]["prompt"] == {"box": 1}
+
+
+@pytest.mark.parametrize("request_", [Request(), Request(id="a", reply_to="in", wants_files=True)])
+def test_a_reply_is_no_request(request_: Request) -> None:
+    answer = Answer(b"[]", b"mask", b"{}", {".png": b"m", ".json": b"j"})
+
+    assert parse_request(reply_message(request_, answer, {}), LIMITS) is None
+    assert parse_request(error_message(request_, BadPrompt("x"), b"png", {}), LIMITS) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (b'{"reply_to": "me", "prompt": [' + b"[1,1]," * 200_000 + b"1]}", "commas and opening brackets"),
+        (b'{"reply_to": "me", "image": "' + b"A" * 2_000_000 + b'"}', "the request has 2000031 bytes"),
+        (b'{"reply_to": "me", "image": "QUJD", "prompt": "' + b"A" * 200_000 + b'"}', "has 200002 bytes"),
+    ],
+)
+def test_a_request_that_is_too_large_is_refused_with_a_reply(message: bytes, said: str) -> None:
+    request = parsed(message)
+
+    assert request.reply_to == "me"
+    assert said in str(request.error)
+
+
+def test_a_message_that_is_cut_off_is_answered_where_it_asks_for_it() -> None:
+    assert parsed(b'{"reply_to": "m\\u0065", "image": "QUJ').reply_to == "me"
+    assert parsed(b'{"reply_to": "", "image": "QUJ').reply_to is None
+    assert parsed(b'{"reply_to": "\\q", "image": "QUJ').reply_to is None
+
+
+def test_an_image_may_be_a_data_url() -> None:
+    url = "data:image/jpeg;base64," + base64.b64encode(IMAGE).decode()
+
+    assert parsed(json.dumps({"image": url, "prompt": {}}).encode()).image == IMAGE
+
+
+GOOD: dict[str, Any] = {
+    "contours": [[[1, 2], [3.5, 4], [5, 0]]],
+    "mask": base64.encodebytes(b"mask").decode(),
+    "meta": {},
+    "opex": {"objects": []},
+    "files": {".png": "QUJD"},
+    "id": "a",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"contours": 1}, "contours"),
+        ({"contours": [1]}, "contours"),
+        ({"contours": [[1]]}, "contours"),
+        ({"contours": [[[1, 2, 3]]]}, "contours"),
+        ({"contours": [[["1", 2]]]}, "contours"),
+        ({"contours": [[[True, 2]]]}, "contours"),
+        ({"contours": [[[10**12, 2]]]}, "contours"),
+        ({"mask": 3}, "mask"),
+        ({"mask": "!"}, "mask: is not base64"),
+        ({"mask": "é"}, "mask: is not base64"),
+        ({"meta": [1]}, "meta"),
+        ({"meta": {"error": 5}}, "meta"),
+        ({"meta": {"error_code": []}}, "meta"),
+        ({"opex": [1]}, "opex"),
+        ({"opex": "x"}, "opex"),
+        ({"opex": {"deep": nested(300)}}, "Recursion limit"),
+        ({"meta": {"deep": nested(300)}}, "Recursion limit"),
+        ({"files": []}, "files"),
+        ({"files": {".png": 1}}, "files"),
+        ({"files": {".png": "!"}}, "files: .png: is not base64"),
+    ],
+)
+def test_a_reply_with_a_value_of_another_type_raises_no_reply(change: dict[str, Any], said: str) -> None:
+    assert parse_reply(json.dumps(GOOD).encode()).mask == b"mask"
+
+    with pytest.raises(NoReply, match=said) as raised:
+        parse_reply(json.dumps({**GOOD, **change}).encode())
+
+    assert raised.value.id == "a"
+
+
+@given(st.binary(max_size=200) | st.dictionaries(st.sampled_from([*GOOD, "else"]), JSON).map(json.dumps))
+def test_any_message_is_a_reply_or_raises_no_reply(message: bytes | str) -> None:
+    with suppress(NoReply):
+        parse_reply(message.encode() if isinstance(message, str) else message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"contours": [], "mask": 3}',
+        b'"text"',
+        b'{"id": [], "contours": [], "mask": ""}',
+        b'{"id": true, "contours": [], "mask": ""}',
+        b'{"contours": [], "mask": ""} {',
+    ],
+)
+def test_a_message_that_is_no_reply_raises_no_reply(message: bytes) -> None:
+    with pytest.raises(NoReply, match="a message that is no reply"):
         parse_reply(message)

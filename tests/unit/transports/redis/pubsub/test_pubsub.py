@@ -19,10 +19,12 @@ from support.redis_servers import Proxy, Server, proxy_to, running_server
 from sampoll.config.settings import LimitSettings, RedisSettings, RequestSettings
 from sampoll.core.errors import ConfigurationError
 from sampoll.core.events import ignore_events
+from sampoll.core.jobs import Submission
 from sampoll.core.names import redacted
+from sampoll.core.results import Artifact, Delivery
 from sampoll.transports.redis.connection import RedisServer
 from sampoll.transports.redis.embedded_server import embedded_server
-from sampoll.transports.redis.messages import request_message
+from sampoll.transports.redis.messages import CONTOURS, RECORD, UNION, request_message
 from sampoll.transports.redis.pubsub import outbox as outbox_module
 from sampoll.transports.redis.pubsub import subscription as subscription_module
 from sampoll.transports.redis.pubsub.outbox import Outbox, Outgoing
@@ -298,6 +300,36 @@ def test_a_request_that_finds_the_queue_full_is_refused_at_once(
     assert sorted((reply["id"], reply["meta"]["error_code"]) for reply in stopped) == [
         (name, "stopped") for name in ("a", "b", "d")
     ]
+
+
+def test_a_reply_that_no_server_takes_is_an_error_and_the_others_go_on(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampoll.transports.redis.messages.MAX_VALUE_BYTES", 5000)
+    with server.client() as client, client.pubsub() as pubsub, transport_on(server) as transport:
+        pubsub.subscribe("out")
+        pubsub.get_message(timeout=5)
+        for name in "ab":
+            client.publish("in", request_message(IMAGE, {}, id=name))
+        submissions: list[Submission] = []
+        for group in transport.submissions(Event()):
+            submissions += group
+            if len(submissions) == 2:
+                break
+        transport.begin(submissions)
+        contours = [b"[" + b"[]," * 2000 + b"[]]", b"[]"]
+        transport.deliver(
+            [
+                Delivery(
+                    submission,
+                    (Artifact(CONTOURS, content), Artifact(UNION, b"mask"), Artifact(RECORD, b"{}")),
+                )
+                for submission, content in zip(submissions, contours, strict=True)
+            ]
+        )
+        replies = [next_reply(pubsub) for _ in range(2)]
+
+    assert [reply["meta"].get("error_code") for reply in replies] == ["output-failed", None]
 
 
 # The bundled server
