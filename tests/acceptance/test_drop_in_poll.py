@@ -294,3 +294,20 @@ def test_the_watchdog_needs_continuous(new: Place) -> None:
 
 def test_the_command_bears_its_old_name() -> None:
     assert Path(sys.executable).with_name("sam_predict_poll").exists()
+
+
+def test_names_of_any_bytes_are_printed_in_one_line_each(
+    new: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("\udcff", "a\n2026-01-01 00:00:00.000000 - Start processing: b", "\x1b]0;title\x07"):
+        new.drop(name)
+        new.drop(f"bad {name}", {"points": "none"})
+
+    assert run_new(new) == 1
+
+    printed = capsys.readouterr().out
+    located, begun_and_finished, failed = 1, 2 * 6, 2 * 3
+    assert len(printed.splitlines()) == located + begun_and_finished + failed
+    assert r"in/\xff.jpg" in printed
+    assert r"a\n2026-01-01 00:00:00.000000 - Start processing: b.jpg" in printed
+    assert "\x1b" not in printed

@@ -1,12 +1,10 @@
 """sam_predict_poll: images and prompts from one directory, masks, OPEX and the inputs into another."""
 
 import os
-import sys
 import time
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +15,7 @@ from sampoll.app.run import run_plan
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.sam_image.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta
+from sampoll.cli.sam_image.output import complain, say, say_now
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
 from sampoll.core.events import Event, InputScanned, JobDeferred, JobDone, JobFailed, JobStarted
@@ -72,7 +71,7 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
         _plan(arguments, plan_of(resolved.settings, _layout(arguments))), [messages], show_progress=False
     )
     if not arguments.quiet:
-        sys.stderr.write(f"{summary}\n")
+        complain(summary)
     return exit_code
 
 
@@ -144,19 +143,19 @@ class Messages:
 
     def list_parameters(self) -> None:
         arguments = self._arguments
-        sys.stdout.write(f"{loading_message(arguments)}\n")
-        _say("Polling parameters")
-        _say(f"- Input dir: {arguments.prediction_in}")
-        _say(f"- Output dir: {arguments.prediction_out}")
+        say(loading_message(arguments))
+        say_now("Polling parameters")
+        say_now(f"- Input dir: {arguments.prediction_in}")
+        say_now(f"- Output dir: {arguments.prediction_out}")
         if arguments.prediction_tmp is not None:
-            _say(f"- Temp dir: {arguments.prediction_tmp}")
-        _say(f"- Extensions: {list(SUFFIXES)}")
-        _say(f"- Continuous: {arguments.continuous}")
-        _say(f"- Watchdog: {arguments.use_watchdog}")
+            say_now(f"- Temp dir: {arguments.prediction_tmp}")
+        say_now(f"- Extensions: {list(SUFFIXES)}")
+        say_now(f"- Continuous: {arguments.continuous}")
+        say_now(f"- Watchdog: {arguments.use_watchdog}")
         if arguments.use_watchdog:
-            _say(f"- Watchdog check interval: {int(arguments.watchdog_check_interval)} seconds")
+            say_now(f"- Watchdog check interval: {int(arguments.watchdog_check_interval)} seconds")
         else:
-            _say(f"- Poll wait interval: {int(arguments.poll_wait)} seconds")
+            say_now(f"- Poll wait interval: {int(arguments.poll_wait)} seconds")
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -171,10 +170,10 @@ class Messages:
                 self._finished(job_id)
             case JobFailed(name, job_id, error):
                 path, _ = self._begun.get(job_id, (self._input_path(name), 0.0))
-                _say(f"Failed to process image: {path}\n{error}")
+                say_now(f"Failed to process image: {path}", str(error))
                 self._finished(job_id)
             case JobDeferred(_, job_id, error, delay_seconds):
-                _say(f"{error}; trying again in {delay_seconds:.1f} s")
+                say_now(f"{error}; trying again in {delay_seconds:.1f} s")
                 self._finished(job_id)
 
     def _finished(self, job_id: str) -> None:
@@ -188,9 +187,4 @@ class Messages:
 
     def _info(self, message: str) -> None:
         if not self._arguments.quiet:
-            _say(message)
-
-
-def _say(message: str) -> None:
-    sys.stdout.write(f"{datetime.now()} - {message}\n")
-    sys.stdout.flush()
+            say_now(message)

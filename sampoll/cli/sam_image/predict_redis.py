@@ -1,11 +1,9 @@
 """sam_predict_redis: masks for the images and prompts that clients publish on a channel of Redis."""
 
 import os
-import sys
 import time
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, NoReturn
 
 from sampoll.app.serve import serve_redis
@@ -18,6 +16,7 @@ from sampoll.cli.sam_image.models import (
     model_settings,
     segmenter_meta,
 )
+from sampoll.cli.sam_image.output import complain, say, say_now
 from sampoll.config.resolve import resolve
 from sampoll.core.events import Event, JobDone, JobFailed, JobStarted
 
@@ -60,7 +59,7 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
     resolved = resolve(_settings(arguments, environment), environment, defaults=DEFAULTS)
     set_up_logging(resolved, show_progress=False)
     if arguments.verbose:
-        sys.stdout.write(f"{loading_message(arguments)}\n")
+        say(loading_message(arguments))
     summary = serve_redis(
         resolved.settings,
         [Messages(arguments)],
@@ -68,7 +67,7 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
         ignores_unknown_keys=True,
     )
     if arguments.verbose:
-        sys.stderr.write(f"{summary}\n")
+        complain(summary)
     return 0
 
 
@@ -106,13 +105,8 @@ class Messages:
                 self._info(f"finished processing image: {int(1000 * (time.monotonic() - started))} ms")
             case JobFailed(_, job_id, error):
                 self._begun.pop(job_id, None)
-                _say(f"failed to process: {error}")
+                say_now(f" process_images - failed to process: {error}")
 
     def _info(self, message: str) -> None:
         if self._arguments.verbose:
-            _say(message)
-
-
-def _say(message: str) -> None:
-    sys.stdout.write(f"{datetime.now()} -  process_images - {message}\n")
-    sys.stdout.flush()
+            say_now(f" process_images - {message}")

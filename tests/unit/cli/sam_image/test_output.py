@@ -1,0 +1,38 @@
+"""What the old commands print: one line stays one line, whatever the names in it are."""
+
+import io
+import sys
+
+import pytest
+
+from sampoll.cli.sam_image.output import complain, say, say_now
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_any_name_can_be_printed_in_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, errors="strict"))
+
+    say("\udcff.jpg", "写\né\x1b]0;title\x07")
+
+    lines = written.getvalue().splitlines()
+    assert lines[0] == rb"\xff.jpg"
+    assert lines[1].endswith(rb"\x1b]0;title\x07")
+    assert len(lines) == 2
+
+
+def test_a_name_with_a_line_break_makes_no_second_message(capsys: pytest.CaptureFixture[str]) -> None:
+    say_now("Failed to process image: in/a\n2026-01-01 - Start processing: b.jpg", "bad\nprompt")
+    complain("a\nb")
+
+    captured = capsys.readouterr()
+    first, second = captured.out.splitlines()
+    assert first.endswith(r"- Failed to process image: in/a\n2026-01-01 - Start processing: b.jpg")
+    assert second == r"bad\nprompt"
+    assert captured.err == "a\\nb\n"
+
+
+def test_a_closed_standard_output_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+
+    say("nobody reads this")
