@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from sampoll.cli.logs import set_up_logging
-from sampoll.cli.options import ConfigOption, with_settings
+from sampoll.cli.options import ConfigOption, path_of, with_settings
+from sampoll.cli.output import show_aside
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
 
@@ -29,10 +30,15 @@ def send(
     ],
     prompt: Annotated[
         Path | None,
-        typer.Option(help="One prompt for all images, instead of those beside them.", metavar="FILE"),
+        typer.Option(
+            help="One prompt for all images, instead of those beside them.", metavar="FILE", parser=path_of
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write masks and OPEX here; waits.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write masks and OPEX here; waits.", metavar="DIR", parser=path_of
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the replies.")] = False,
     in_flight: Annotated[
@@ -68,7 +74,7 @@ def send(
         with closing(StreamClient(server_of(settings.redis), settings.streams)) as jobs:
             queueing = EnqueueOptions(in_flight or QUEUED, again)
             exit_code, summary = queue(jobs, pairs, queueing, show_progress=show_progress)
-    typer.echo(summary)
+    show_aside(summary)
     raise typer.Exit(exit_code)
 
 
@@ -76,7 +82,10 @@ def send(
 @with_settings("redis", "stream", "operations")
 def recv(
     flags: dict[str, Any],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Write masks and OPEX here.", metavar="DIR")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Write masks and OPEX here.", metavar="DIR", parser=path_of),
+    ],
     count: Annotated[int | None, typer.Option(min=1, help="End after so many replies.", metavar="N")] = None,
     timeout: Annotated[
         float | None, typer.Option(min=0, help="End when nothing has come for so long.", metavar="SECONDS")
@@ -102,5 +111,5 @@ def recv(
         else:
             inbox = stack.enter_context(listening(server_of(settings), literal(settings.redis_out)))
             exit_code, summary = receive(inbox, output, count=count, timeout_seconds=timeout)
-    typer.echo(summary)
+    show_aside(summary)
     raise typer.Exit(exit_code)

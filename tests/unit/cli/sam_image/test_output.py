@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from sampoll.cli.sam_image.output import complain, say, say_now
+from sampoll.cli.sam_image.predict_redis import parser
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
@@ -32,7 +33,12 @@ def test_a_name_with_a_line_break_makes_no_second_message(capsys: pytest.Capture
     assert captured.err == "a\\nb\n"
 
 
-def test_a_closed_standard_output_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", None)
+@pytest.mark.parametrize("flag", ["--redis_pass=hush", "--redis_passwd=hush", "--redis_passwd hush"])
+def test_a_password_is_not_repeated_when_its_flag_is_wrong(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--redis_in", "a", "--redis_out", "b", "--model", "m", *flag.split()])
 
-    say("nobody reads this")
+    assert "--redis_pass" in (error := capsys.readouterr().err)
+    assert "hush" not in error
