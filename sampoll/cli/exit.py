@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
@@ -14,11 +15,14 @@ from sampoll.cli.logs import log_exit, set_up_last_resort
 from sampoll.cli.output import ReaderGone, open_standard_streams, tell
 from sampoll.core.errors import SampollError
 
+log = logging.getLogger(__name__)
+
 
 def run_and_exit(command: Callable[[], int], name: str) -> NoReturn:
     """Runs `command` and exits with the code that it returns, or with the exit code of its error."""
     open_standard_streams()
     set_up_last_resort()
+    threading.excepthook = _log_end_of_thread
     _name_this_user()
     try:
         try:
@@ -37,6 +41,11 @@ def run_and_exit(command: Callable[[], int], name: str) -> NoReturn:
                 tell(line)
             tell(f"{name}: {message}")
         sys.exit(SampollError.exit_code)
+
+
+def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Python itself would write the traceback to standard error as it is."""
+    log.critical("a thread ended because of a bug in sampoll, or in a plug-in", exc_info=ended.exc_value)
 
 
 def _end(error: SampollError, name: str) -> NoReturn:
