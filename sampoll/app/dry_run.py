@@ -9,7 +9,7 @@ from sampoll.app.assembly import load_model
 from sampoll.app.plan import Plan
 from sampoll.core.errors import JobError
 from sampoll.core.jobs import Submission
-from sampoll.core.names import base_name, folder_of, printable
+from sampoll.core.names import base_name, folder_of
 from sampoll.inputs.check import check_pair
 from sampoll.spool.claims import Claim
 from sampoll.spool.results import first_version
@@ -38,7 +38,7 @@ def dry_run(plan: Plan) -> Iterator[str]:
     for group in found.ready:
         fate, line = _planned_action(plan, group, find_done)
         counts[fate] += 1
-        yield f"{printable(group.stem)}: {line}"
+        yield f"{group.stem}: {line}"
     parts = [f"{counts[fate]} {fate.value}" for fate in PlannedAction]
     if found.half:
         parts.append(f"{found.half} half pair{'s' * (found.half > 1)}")
@@ -51,7 +51,7 @@ def _planned_action(plan: Plan, group: Group, find_done: FindDone | None) -> tup
         if find_done is not None:
             found = first_version(plan.layout, submission.name, partial(find_done, submission))
             if found is not None:
-                return PlannedAction.SKIP, f"was done before as {printable(found[0])}"
+                return PlannedAction.SKIP, f"was done before as {found[0]}"
         check_pair(
             submission.prompt,
             submission.prompt_name,
@@ -61,10 +61,7 @@ def _planned_action(plan: Plan, group: Group, find_done: FindDone | None) -> tup
         )
     except JobError as error:
         return PlannedAction.FAIL, f"would fail: {error}"
-    return (
-        PlannedAction.DO,
-        f"would be done: {printable(submission.image_name)}, {printable(submission.prompt_name)}",
-    )
+    return PlannedAction.DO, f"would be done: {submission.image_name}, {submission.prompt_name}"
 
 
 def _submission(plan: Plan, group: Group) -> Submission:

@@ -72,11 +72,11 @@ class Status:
     def lines(self) -> Iterator[str]:
         """For people."""
         if self.waiting is not None:
-            yield f"{printable(str(self.input))}: {_waiting_line(self.waiting)}"
+            yield f"{self.input}: {_waiting_line(self.waiting)}"
         for service in self.services:
             yield _service_line(service)
         for name in self.dead:
-            yield f"{printable(name)} has died; the next run takes over its jobs"
+            yield f"{name} has died; the next run takes over its jobs"
         if not self.services:
             yield "no service runs here"
 
@@ -145,7 +145,7 @@ def _service_line(details: Mapping[str, Any]) -> str:
     parts.append(", ".join(f"{details.get(key, '?')} {key.replace('_', ' ')}" for key in COUNTS))
     if isinstance(last := details.get("last_failure"), dict):
         parts.append(f"last failure {last.get('name')}: {last.get('message')}")
-    return printable("; ".join(parts))
+    return "; ".join(parts)
 
 
 def _s(count: int) -> str:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from sampoll.cli.logs import set_up_logging
-from sampoll.cli.options import ConfigOption, with_settings
+from sampoll.cli.options import ConfigOption, path_of, with_settings
+from sampoll.cli.output import show_aside
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
 
@@ -29,10 +30,15 @@ def send(
     ],
     prompt: Annotated[
         Path | None,
-        typer.Option(help="One prompt for all images, instead of those beside them.", metavar="FILE"),
+        typer.Option(
+            help="One prompt for all images, instead of those beside them.", metavar="FILE", parser=path_of
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write masks and OPEX here; waits.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write masks and OPEX here; waits.", metavar="DIR", parser=path_of
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the replies.")] = False,
     in_flight: Annotated[
@@ -70,7 +76,7 @@ def send(
         with closing(StreamClient(server_of(settings.redis), settings.streams)) as jobs:
             queueing = EnqueueOptions(in_flight or QUEUED, again)
             exit_code, summary = queue(jobs, pairs, queueing, show_progress=show_progress)
-    typer.echo(summary)
+    show_aside(summary)
     raise typer.Exit(exit_code)
 
 
@@ -78,7 +84,10 @@ def send(
 @with_settings("redis", "stream", "operations")
 def recv(
     flags: dict[str, Any],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Write masks and OPEX here.", metavar="DIR")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Write masks and OPEX here.", metavar="DIR", parser=path_of),
+    ],
     count: Annotated[
         int | None, typer.Option(min=1, help="End after this many replies.", metavar="N")
     ] = None,
@@ -106,5 +115,5 @@ def recv(
         else:
             inbox = stack.enter_context(listening(server_of(settings), literal(settings.redis_out)))
             exit_code, summary = receive(inbox, output, count=count, timeout_seconds=timeout)
-    typer.echo(summary)
+    show_aside(summary)
     raise typer.Exit(exit_code)

@@ -1,33 +1,63 @@
-"""Ends every command with its exit code, and with a one-sentence message after an error."""
+"""Begins every command with usable standard streams, and ends it with its exit code, and with a one-sentence
+message after an error."""
 
+import getpass
 import logging
+import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from sampoll.cli.logs import log_exit
+from sampoll.cli.logs import log_exit, set_up_last_resort
+from sampoll.cli.output import ReaderGone, open_standard_streams, tell
 from sampoll.core.errors import SampollError
+
+log = logging.getLogger(__name__)
 
 
 def run_and_exit(command: Callable[[], int], name: str) -> NoReturn:
     """Runs `command` and exits with the code that it returns, or with the exit code of its error."""
+    open_standard_streams()
+    set_up_last_resort()
+    threading.excepthook = _log_end_of_thread
+    _name_this_user()
     try:
-        sys.exit(command())
+        try:
+            exit_code = command()
+        finally:
+            sys.stdout.flush()  # argparse leaves its help there
+        sys.exit(exit_code)
     except SampollError as error:
-        if not log_exit(logging.ERROR, str(error), "end"):
-            _say(name, str(error))
-        sys.exit(error.exit_code)
+        _end(error, name)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except Exception:  # noqa: BLE001  the top of the process
         message = "this is a bug in sampoll; nothing is lost. Please report it with all that was logged"
         if not log_exit(logging.CRITICAL, message, "end", with_traceback=True):
-            traceback.print_exc()
-            _say(name, message)
+            for line in traceback.format_exc().splitlines():
+                tell(line)
+            tell(f"{name}: {message}")
         sys.exit(SampollError.exit_code)
 
 
-def _say(name: str, message: str) -> None:
-    sys.stderr.write(f"{name}: {message}\n")
+def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    """Python itself would write the traceback to standard error as it is."""
+    log.critical("a thread ended because of a bug in sampoll, or in a plug-in", exc_info=ended.exc_value)
+
+
+def _end(error: SampollError, name: str) -> NoReturn:
+    if not isinstance(error, ReaderGone) and not log_exit(logging.ERROR, str(error), "end"):
+        tell(f"{name}: {error}")
+    sys.exit(error.exit_code)
+
+
+def _name_this_user() -> None:
+    """Gives a user who is only a number, as in `docker run --user 12345`, a name: libraries put it into the
+    names of their caches."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        os.environ["LOGNAME"] = f"uid{os.getuid()}"

@@ -1,6 +1,5 @@
 """`sampoll failed`: pairs that have failed, listed, shown, tried again or deleted."""
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -11,10 +10,10 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from sampoll.cli.options import ConfigOption, with_settings
+from sampoll.cli.output import show, show_aside, show_json, tell
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
 from sampoll.core.failures import FailedJob, FailedJobs, Failure, KeptFile
-from sampoll.core.names import printable
 
 app = typer.Typer(
     name="failed",
@@ -49,18 +48,18 @@ def list_command(
     store = _store(flags, input, config)
     jobs = _chosen(store, None, code)
     if as_json:
-        typer.echo(json.dumps([_summary(store, job) for job in jobs], indent=2))
+        show_json([_summary(store, job) for job in jobs])
         return
     width = max((len(job.name) for job in jobs), default=0)
     for job in jobs:
         last = job.last_failure
-        typer.echo(f"{job.name:<{width}}  {last.local_time}  {_tries(job)}  {_reason(last)}")
-    typer.echo(f"{len(jobs)} failed", err=True)
+        show(f"{job.name:<{width}}  {last.local_time}  {_tries(job)}  {_reason(last)}")
+    tell(f"{len(jobs)} failed")
 
 
-@app.command()
+@app.command("show")
 @with_settings("redis", "stream")
-def show(
+def show_command(
     flags: dict[str, Any],
     name: Annotated[str, typer.Argument(help="A name as `sampoll failed list` shows it.", metavar="NAME")],
     input: InputOption = None,
@@ -69,11 +68,11 @@ def show(
     """Everything about one failed pair: its errors, its files, and whether these were changed since."""
     store = _store(flags, input, config)
     for job in _chosen(store, [name]):
-        typer.echo(f"{job.name}: failed after {_tries(job)}, {store.place_of(job)}")
+        show(f"{job.name}: failed after {_tries(job)}, {store.place_of(job)}")
         for failure in job.failures:
-            typer.echo(f"  {failure.local_time}  {_reason(failure)}")
+            show(f"  {failure.local_time}  {_reason(failure)}")
         for file in store.files_of(job):
-            typer.echo(f"  {file.place}: {_condition(file)}")
+            show(f"  {file.place}: {_condition(file)}")
 
 
 @app.command("retry")
@@ -92,8 +91,8 @@ def retry_command(
     returned = [store.retry(job) for job in jobs]
     for job, done in zip(jobs, returned, strict=True):
         if not done:
-            typer.echo(f"{job.name}: another process is moving it: try again after its run", err=True)
-    typer.echo(f"{sum(returned)} to be tried again by {store.retried_by}")
+            tell(f"{job.name}: another process is moving it: try again after its run")
+    show_aside(f"{sum(returned)} to be tried again by {store.retried_by}")
 
 
 @app.command("purge")
@@ -116,7 +115,7 @@ def purge_command(
         latest = time.time() - older_than * SECONDS_PER_DAY
         jobs = [job for job in jobs if job.last_failure.at <= latest]
     freed = sum(store.purge(job) for job in jobs)
-    typer.echo(f"{len(jobs)} deleted, {freed} bytes freed")
+    show_aside(f"{len(jobs)} deleted, {freed} bytes freed")
 
 
 def _store(flags: Mapping[str, Any], input: Path | None, config: Path | None) -> FailedJobs[Any]:
@@ -150,9 +149,7 @@ def _chosen(store: FailedJobs[Any], names: Sequence[str] | None, code: str | Non
         by_name.setdefault(job.name, []).append(job)
     for name in names or ():
         if name not in by_name:
-            raise UsageError(
-                f"no failed pair is called {printable(name)}: `sampoll failed list` shows them all"
-            )
+            raise UsageError(f"no failed pair is called {name}: `sampoll failed list` shows them all")
     chosen = by_name if names is None else dict.fromkeys(names)
     return [job for name in chosen for job in by_name[name] if code in (None, job.last_failure.code)]
 
@@ -170,7 +167,7 @@ def _summary(store: FailedJobs[Any], job: FailedJob) -> dict[str, object]:
 
 
 def _reason(failure: Failure) -> str:
-    return printable(f"{failure.code}: {failure.message}")
+    return f"{failure.code}: {failure.message}"
 
 
 def _tries(job: FailedJob) -> str:

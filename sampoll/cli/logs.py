@@ -2,12 +2,13 @@
 
 import logging
 import sys
-from typing import Literal, TypeAlias
+from textwrap import indent
+from typing import Any, Literal, TypeAlias
 
 from pythonjsonlogger.json import JsonFormatter
 
+from sampoll.cli.output import presentable, presentable_json, presentable_lines
 from sampoll.config.resolve import Resolved
-from sampoll.core.names import printable
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,12 @@ def set_up_logging(resolved: Resolved, *, show_progress: bool) -> None:
     logging.getLogger("sampoll").setLevel("WARNING" if quieter else operations.log_level.upper())
 
 
+def set_up_last_resort() -> None:
+    """Commands that set up no logging show warnings as other logs have them."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_Text("%(message)s"))
+
+
 def log_exit(level: int, message: str, event: str, *, with_traceback: bool = False) -> bool:
     """Logs how a command ended, if the log is JSON; returns False if it is text, because the caller then
     prints the message."""
@@ -38,19 +45,25 @@ def log_exit(level: int, message: str, event: str, *, with_traceback: bool = Fal
 
 
 class _Text(logging.Formatter):
-    """Text for people: one line a message, even if file names contain line breaks, and then any traceback."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
+    """Text for people: one line a message, even if file names contain line breaks, and then any traceback,
+    indented, so that none of its lines looks like a message."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return printable(super().formatMessage(record))
+        return presentable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return indent(presentable_lines(super().formatException(ei)), "    ")
+
+
+class _Json(JsonFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return presentable_json(super().format(record))
 
 
 def _formatter(wanted: LogFormat) -> logging.Formatter:
     if wanted == "text" or (wanted == "auto" and sys.stderr.isatty()):
-        return _Text()
-    return JsonFormatter(
+        return _Text("%(asctime)s %(levelname)s %(message)s")
+    return _Json(
         ["levelname", "name", "message"],
         rename_fields={"levelname": "level", "name": "logger"},
         timestamp=True,

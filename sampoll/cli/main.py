@@ -1,6 +1,5 @@
 """The command line: parse -> settings -> app -> exit code."""
 
-import json
 import logging
 import os
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from sampoll.cli import client, failed, models, prompts, serve
 from sampoll.cli.exit import run_and_exit
@@ -16,13 +16,30 @@ from sampoll.cli.options import (
     ConfigOption,
     ImagesArgument,
     PrintConfigOption,
+    path_of,
+    presentable_refusals,
     resolve_or_print,
     with_settings,
 )
+from sampoll.cli.output import show, show_aside, show_json
 from sampoll.config.resolve import resolve
+
+
+class _Sampoll(TyperGroup):
+    """The command and all below it; arguments that it refuses are shown as any other text."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with presentable_refusals():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with presentable_refusals():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="sampoll",
+    cls=_Sampoll,
     help="Images and prompts in, Segment Anything masks and OPEX out.",
     no_args_is_help=True,
     add_completion=False,
@@ -52,7 +69,7 @@ def _version(wanted: bool) -> None:
         from sampoll.cli.versions import versions
 
         for line in versions():
-            typer.echo(line)
+            show(line)
         raise typer.Exit
 
 
@@ -108,11 +125,11 @@ def run(
         from sampoll.app.dry_run import dry_run
 
         for line in dry_run(plan_of(settings, layout_of(settings.spool, creates=False))):
-            typer.echo(line)
+            show(line)
         return
     plan = plan_of(settings, layout_of(settings.spool))
     exit_code, summary = run_plan(plan, [log_jobs], show_progress=show_progress)
-    typer.echo(summary)
+    show_aside(summary)
     log_exit(logging.INFO, summary, "summary")
     raise typer.Exit(exit_code)
 
@@ -132,7 +149,7 @@ def embed(
     from sampoll.app.embed import embed_images
 
     exit_code, summary = embed_images(resolved.settings, images, show_progress=show_progress)
-    typer.echo(summary)
+    show_aside(summary)
     raise typer.Exit(exit_code)
 
 
@@ -143,7 +160,9 @@ def export(
     output: Annotated[Path, typer.Argument(help="The output directory of a run.", metavar="OUTPUT")],
     images: Annotated[
         Path | None,
-        typer.Option(help="Where the images are now; labelme files will point there.", metavar="DIR"),
+        typer.Option(
+            help="Where the images are now; labelme files will point there.", metavar="DIR", parser=path_of
+        ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -159,7 +178,7 @@ def export(
     options = format_options(settings, output, images)
     names = settings.outputs.names
     exit_code, summary = export_results(output, names, options, show_progress=show_progress)
-    typer.echo(summary)
+    show_aside(summary)
     raise typer.Exit(exit_code)
 
 
@@ -177,7 +196,7 @@ def report(
     from sampoll.app.report.writing import write_report
 
     exit_code, summary = write_report(output, resolved.settings.spool.input)
-    typer.echo(summary)
+    show_aside(summary)
     raise typer.Exit(exit_code)
 
 
@@ -199,11 +218,12 @@ def doctor(
     for finding in examine(flags, os.environ, config):
         findings.append(finding)
         if not as_json:
-            typer.echo(finding.line())
+            for line in finding.lines():
+                show(line)
     exit_code = exit_code_of(findings)
     if as_json:
         document = {"exit_code": exit_code, "findings": [finding.document() for finding in findings]}
-        typer.echo(json.dumps(document, indent=2))
+        show_json(document)
     raise typer.Exit(exit_code)
 
 
@@ -224,10 +244,10 @@ def status(
 
     found = status_of_machine() if settings.input is None else status_of_input(settings, settings.input)
     if as_json:
-        typer.echo(json.dumps(found.document(), indent=2))
+        show_json(found.document())
     else:
         for line in found.lines():
-            typer.echo(line)
+            show(line)
     raise typer.Exit(found.verdict)
 
 
@@ -239,4 +259,4 @@ def demo(
     from sampoll.app.demo import write_demo
 
     count = write_demo(directory)
-    typer.echo(f"wrote {count} pairs to {directory / 'in'}, their true masks to {directory / 'truth'}")
+    show_aside(f"wrote {count} pairs to {directory / 'in'}, their true masks to {directory / 'truth'}")

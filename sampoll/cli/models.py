@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from sampoll.cli.logs import set_up_logging
-from sampoll.cli.options import ConfigOption, ImagesArgument, with_settings
+from sampoll.cli.options import ConfigOption, ImagesArgument, path_of, with_settings
+from sampoll.cli.output import show, show_aside, show_path
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ModelUnavailable, translated_os_errors
 from sampoll.models.checkpoints import fetch, is_official, kept_at, official_checkpoint, official_checkpoints
@@ -37,9 +38,9 @@ def list_command(flags: dict[str, Any], config: ConfigOption = None) -> None:
     home = resolve(flags, os.environ, config).settings.model.home
     for checkpoint in official_checkpoints().values():
         path = kept_at(checkpoint, home)
-        typer.echo(f"{checkpoint.model}  {'here' if path.is_file() else 'not here'}: {path}")
-        typer.echo(f"  {checkpoint.size / 1e6:,.0f} MB, {checkpoint.licence}, {checkpoint.url}")
-        typer.echo(f"  sha256 {checkpoint.sha256}")
+        show(f"{checkpoint.model}  {'here' if path.is_file() else 'not here'}: {path}")
+        show(f"  {checkpoint.size / 1e6:,.0f} MB, {checkpoint.licence}, {checkpoint.url}")
+        show(f"  sha256 {checkpoint.sha256}")
 
 
 @app.command()
@@ -52,7 +53,7 @@ def pull(flags: dict[str, Any], name: NameArgument, config: ConfigOption = None)
     path = kept_at(checkpoint, settings.home)
     if not path.is_file():
         fetch(checkpoint, settings.mirror, path)
-    typer.echo(path)
+    show_path(path)
 
 
 @app.command()
@@ -77,7 +78,7 @@ def verify(
             continue
         is_right = is_official(path, checkpoint)
         wrong += not is_right
-        typer.echo(f"{path}: {'as published' if is_right else 'NOT as published: delete it, and pull again'}")
+        show(f"{path}: {'as published' if is_right else 'NOT as published: delete it, and pull again'}")
     raise typer.Exit(ModelUnavailable.exit_code if wrong else 0)
 
 
@@ -89,7 +90,7 @@ def path(flags: dict[str, Any], name: NameArgument, config: ConfigOption = None)
     found = kept_at(checkpoint, resolve(flags, os.environ, config).settings.model.home)
     if not found.is_file():
         raise ModelUnavailable(f"{found} is not there: run `sampoll models pull {name}`")
-    typer.echo(found)
+    show_path(found)
 
 
 @app.command()
@@ -99,7 +100,8 @@ def compare(
     images: ImagesArgument,
     config: ConfigOption = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures to this file too.", metavar="FILE")
+        Path | None,
+        typer.Option("--json", help="Write the figures to this file too.", metavar="FILE", parser=path_of),
     ] = None,
 ) -> None:
     """Compare each engine and precision with segment_anything in fp32, on your weights and images.
@@ -113,7 +115,8 @@ def compare(
     from sampoll.app.compare import compare_variants
 
     comparison = compare_variants(resolved.settings, images)
-    typer.echo(comparison.table())
+    for line in comparison.table().splitlines():
+        show(line)
     if json_file is not None:
         with translated_os_errors("write", json_file):
             json_file.write_text(json.dumps(comparison.document(), indent=2) + "\n")
@@ -136,4 +139,4 @@ def quantize(
 
     from sampoll.app.quantize import quantize_encoder
 
-    typer.echo(f"the int8 encoder is in {quantize_encoder(resolved.settings, images)}")
+    show_aside(f"the int8 encoder is in {quantize_encoder(resolved.settings, images)}")

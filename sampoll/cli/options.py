@@ -3,18 +3,31 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from sampoll.cli.output import presentable_lines, show
 from sampoll.config.fields import Setting, all_settings
 from sampoll.config.resolve import Resolved, describe, resolve
+from sampoll.files.home import expanded
+
+
+def path_of(text: str) -> Path:
+    """The path that a flag names; as in settings, a leading ~ is a home directory."""
+    try:
+        return Path(expanded(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
 
 Command: TypeAlias = Callable[..., None]
 ConfigOption: TypeAlias = Annotated[
-    Path | None, typer.Option(help="TOML file with settings.", metavar="FILE", rich_help_panel="Settings")
+    Path | None,
+    typer.Option(help="TOML file with settings.", metavar="FILE", parser=path_of, rich_help_panel="Settings"),
 ]
 PrintConfigOption: TypeAlias = Annotated[
     bool,
@@ -29,9 +42,22 @@ def resolve_or_print(flags: Mapping[str, Any], config: Path | None, *, print_con
     """The settings in force; with `print_config`, prints them and ends the command."""
     resolved = resolve(flags, os.environ, config)
     if print_config:
-        typer.echo(describe(resolved))
+        for line in describe(resolved).splitlines():
+            show(line)
         raise typer.Exit
     return resolved
+
+
+@contextmanager
+def presentable_refusals() -> Iterator[None]:
+    """Escapes what an error of typer repeats of the command line: arguments may be names of files."""
+    try:
+        yield
+    except Exception as error:
+        # The class that has it is typer's own in some versions, and that of click in others.
+        if message := getattr(error, "format_message", None):
+            error.format_message = lambda: presentable_lines(message())  # type: ignore[attr-defined]
+        raise
 
 
 def with_settings(*names: str) -> Callable[[Command], Command]:

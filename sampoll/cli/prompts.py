@@ -1,6 +1,5 @@
 """`sampoll prompts`: makes prompt files from data sets, and checks prompt files."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sampoll.cli.options import ConfigOption, with_settings
+from sampoll.cli.options import ConfigOption, path_of, with_settings
+from sampoll.cli.output import show, show_aside, show_json, tell
 from sampoll.config.plugins import IMPORTERS, plugins
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import JobError
@@ -27,9 +27,15 @@ def import_command(
         str,
         typer.Option("--from", help="Format of the annotations.", metavar="|".join(plugins(IMPORTERS))),
     ],
-    to: Annotated[Path, typer.Option("--to", help="Where the pairs go: the input of a run.", metavar="DIR")],
+    to: Annotated[
+        Path,
+        typer.Option("--to", help="Where the pairs go: the input of a run.", metavar="DIR", parser=path_of),
+    ],
     images: Annotated[
-        Path | None, typer.Option(help="Where the images are, if not with the annotations.", metavar="DIR")
+        Path | None,
+        typer.Option(
+            help="Where the images are, if not with the annotations.", metavar="DIR", parser=path_of
+        ),
     ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy images instead of linking them.")] = False,
 ) -> None:
@@ -44,13 +50,13 @@ def import_command(
     results = write_pairs(load_importer(kind)(source, images), to, copies=copy)
     for result in tqdm(results, unit="image", disable=not sys.stderr.isatty()):
         if isinstance(result, JobError):
-            typer.echo(str(result), err=True)
+            tell(str(result))
             failed += 1
         else:
             made += 1
             has_folders = has_folders or "/" in result
     hint = "; they are in folders: run with --recursive" if has_folders else ""
-    typer.echo(f"{made} pairs in {to}, {failed} failed{hint}")
+    show_aside(f"{made} pairs in {to}, {failed} failed{hint}")
     raise typer.Exit(JobError.exit_code if failed else 0)
 
 
@@ -71,12 +77,12 @@ def check(
     fine = bad = alone = 0
     for result in check_prompts(paths, options):
         if isinstance(result, JobError):
-            typer.echo(str(result), err=True)
+            tell(str(result))
             bad += 1
         else:
             fine += 1
             alone += result.image is None
-    typer.echo(f"{fine} valid, {bad} invalid" + (f"; {alone} of the valid without an image" if alone else ""))
+    show(f"{fine} valid, {bad} invalid" + (f"; {alone} of the valid without an image" if alone else ""))
     raise typer.Exit(JobError.exit_code if bad else 0)
 
 
@@ -85,4 +91,4 @@ def schema() -> None:
     """Print the JSON Schema of prompt files."""
     from sampoll.inputs.prompt_file import prompt_file_schema
 
-    typer.echo(json.dumps(prompt_file_schema(), indent=2))
+    show_json(prompt_file_schema())

@@ -7,6 +7,7 @@ import typer
 
 from sampoll.cli.logs import log_exit, set_up_logging
 from sampoll.cli.options import ConfigOption, PrintConfigOption, resolve_or_print, with_settings
+from sampoll.cli.output import show_aside
 
 app = typer.Typer(name="serve", help="Answer prompts over a network.", no_args_is_help=True)
 
@@ -57,5 +58,5 @@ def stream(
 
 
 def _say_summary(summary: str) -> None:
-    typer.echo(summary)
+    show_aside(summary)
     log_exit(logging.INFO, summary, "summary")

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sampoll.config.plugins import plugins
-from sampoll.config.settings import NamedPath, Settings
+from sampoll.config.settings import SECRETS, NamedPath, Settings
 
 ENVIRONMENT_PREFIX = "SAMPOLL_"
 NOT_CHOSEN = ("opex", "overlay")
@@ -36,9 +36,17 @@ class Setting:
         """`value`; if it is a relative path, it is resolved against `directory`."""
         kinds = get_args(self.field.annotation)
         words = {word for kind in kinds for word in get_args(kind)}
-        if NamedPath not in kinds or not isinstance(value, str) or value in words or not value:
-            return value
-        return directory / Path(value).expanduser()
+        is_path = self.is_path and isinstance(value, str) and value not in words
+        return str(directory / value) if is_path and value and not value.startswith("~") else value
+
+    @property
+    def is_path(self) -> bool:
+        return NamedPath in get_args(self.field.annotation)
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether the value is hidden, completely or in part."""
+        return any(kind in SECRETS for kind in get_args(self.field.annotation))
 
     @property
     def default(self) -> str:

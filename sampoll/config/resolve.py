@@ -15,16 +15,15 @@ import platformdirs
 from pydantic import SecretStr, ValidationError
 
 from sampoll.config.fields import ENVIRONMENT_PREFIX, Setting, all_settings
-from sampoll.config.settings import Settings
+from sampoll.config.settings import SecretAddress, Settings
 from sampoll.core.errors import ConfigurationError, UsageError
-from sampoll.core.names import redacted
+from sampoll.core.names import printable
+from sampoll.files.home import expanded, user_config_directory
 
 log = logging.getLogger(__name__)
 
 CONFIG_VARIABLE = "SAMPOLL_CONFIG"
 CONFIG_FILE_NAME = "sampoll.toml"
-SECRETS = ("redis-password", "redis-url")
-"""Settings whose values are hidden, completely or in part."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,8 @@ class _Given:
 
 def default_config_files() -> Sequence[Path]:
     """Where a TOML file is searched if none is given: in the user's directory, then in the system's."""
-    return (
-        platformdirs.user_config_path("sampoll") / CONFIG_FILE_NAME,
-        platformdirs.site_config_path("sampoll") / CONFIG_FILE_NAME,
-    )
+    directories = (user_config_directory(), platformdirs.site_config_path("sampoll"))
+    return [directory / CONFIG_FILE_NAME for directory in directories if directory is not None]
 
 
 def resolve(
@@ -72,12 +69,22 @@ def resolve(
     sections: dict[str, dict[str, Any]] = {}
     for setting in all_settings():
         if setting.key in given:
+            _check_encoding(setting, given[setting.key])
             sections.setdefault(setting.section, {})[setting.key] = given[setting.key].value
     try:
         settings = Settings.model_validate(sections)
     except ValidationError as error:
         raise _refusal(error, given) from error
     return Resolved(settings, MappingProxyType({key: value.origin for key, value in given.items()}))
+
+
+def _check_encoding(setting: Setting, given: _Given) -> None:
+    """Paths may be any bytes, other settings are text."""
+    try:
+        if isinstance(given.value, str) and not setting.is_path:
+            given.value.encode()
+    except UnicodeEncodeError as error:
+        raise given.refusal(f"{given.origin}: must be text in UTF-8") from error
 
 
 def describe(resolved: Resolved) -> str:
@@ -87,12 +94,10 @@ def describe(resolved: Resolved) -> str:
         lines.append(f"[{section_name}]")
         values = getattr(resolved.settings, section_name).model_dump(by_alias=True)
         for key, value in values.items():
-            if isinstance(value, Path | SecretStr):
-                value = str(value.absolute()) if isinstance(value, Path) else str(value)
-            if key == "redis-url" and value is not None:
-                value = redacted(value)
+            if isinstance(value, Path | SecretStr | SecretAddress):
+                value = str(value.absolute()) if isinstance(value, Path) else str(value)  # hides secrets
             assignment = f"{key} = {_toml_value(value)}" if value is not None else f"# {key} is not set"
-            lines.append(f"{assignment:<40}  # {resolved.origins.get(key, 'default')}")
+            lines.append(f"{assignment:<40}  # {printable(resolved.origins.get(key, 'default'))}")
         lines.append("")
     return "\n".join(lines)
 
@@ -101,18 +106,26 @@ def _toml_value(value: bool | float | str | Sequence[str]) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        escaped = "".join(
-            f"\\u{ord(c):04x}" if c < " " or c == "\x7f" else f"\\{c}" if c in '"\\' else c for c in value
-        )
-        return f'"{escaped}"'
+        return f'"{"".join(map(_toml_character, value))}"'
     if isinstance(value, Sequence):
         return f"[{', '.join(map(_toml_value, value))}]"
     return str(value)
 
 
+def _toml_character(character: str) -> str:
+    if character.isprintable():
+        return f"\\{character}" if character in '"\\' else character
+    if "\ud800" <= character <= "\udfff":  # a byte of a path that is not UTF-8: TOML has no notation for it
+        return f"\\{printable(character)}"
+    return f"\\U{ord(character):08x}"
+
+
 def _config_file(environment: Mapping[str, str]) -> Path | None:
     if named := environment.get(CONFIG_VARIABLE):
-        return Path(named)
+        try:
+            return Path(expanded(named))
+        except ValueError as error:
+            raise ConfigurationError(f"{CONFIG_VARIABLE}: {error}") from error
     for path in default_config_files():
         with suppress(PermissionError):  # a directory that we may not read counts as empty
             if path.is_file():
@@ -181,8 +194,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
 
 def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError | ConfigurationError:
     first = error.errors(include_url=False)[0]
-    key = str(first["loc"][1])
-    at_fault = given[key]
+    [setting] = [setting for setting in all_settings() if setting.key == first["loc"][1]]
+    at_fault = given[setting.key]
     reason = first["msg"].removeprefix("Value error, ")
-    got = "" if key in SECRETS else f", got {at_fault.value!r}"
+    # An @ may belong to an address with a login that was given for another setting.
+    is_shown = not setting.is_secret and "@" not in str(at_fault.value)
+    got = f", got {at_fault.value!r}" if is_shown else ""
     return at_fault.refusal(f"{at_fault.origin}: {reason}{got}")

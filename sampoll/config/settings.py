@@ -5,7 +5,7 @@ receives its own section, and does not see those of others.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -16,13 +16,16 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    Secret,
     SecretStr,
     ValidationInfo,
     field_validator,
 )
 
 from sampoll.config.plugins import DATASETS, FORMATS, SEGMENTERS
+from sampoll.core.addresses import is_address, redacted
 from sampoll.core.filenames import PAIR_SUFFIXES
+from sampoll.files.home import expanded
 
 LOOPBACK = "127.0.0.1"
 
@@ -32,10 +35,37 @@ or nothing. This matters only if the power fails: a killed process loses nothing
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 
 
+class SecretAddress(Secret[str]):
+    """An address that may have a login, which is hidden wherever the setting is shown."""
+
+    def _display(self) -> str:
+        return redacted(self.get_secret_value())
+
+
 def _named(value: Any) -> Any:
+    """A path, in which a leading ~ or ~USER is replaced by the home directory."""
     if value == "":
         raise ValueError("must not be empty")
-    return value
+    if not isinstance(value, str):
+        return value
+    if "\0" in value:
+        raise ValueError("must not contain the character NUL")
+    return expanded(value)  # before it is a Path, which makes ~ of ./~
+
+
+def _address_with(*schemes: str, query: bool) -> Callable[[SecretAddress], SecretAddress]:
+    """A check for an address with one of `schemes`; with what follows a question mark only if `query`."""
+
+    def check(address: SecretAddress) -> SecretAddress:
+        text = address.get_secret_value()
+        if not text.startswith(schemes) or not is_address(text) or not (query or {"?", "#"}.isdisjoint(text)):
+            raise ValueError(
+                f"must begin with {' or '.join(schemes)} and have a host, with / ? # [ ] and spaces of a "
+                "password written as %2F %3F %23 %5B %5D %20; its value is not shown"
+            )
+        return address
+
+    return check
 
 
 def _bare(name: str) -> str:
@@ -78,6 +108,12 @@ def _listed(value: Any) -> Any:
 
 
 NamedPath = Annotated[Path, BeforeValidator(_named)]
+RedisAddress = Annotated[
+    SecretAddress, AfterValidator(_address_with("redis://", "rediss://", "unix://", query=True))
+]
+FolderAddress = Annotated[SecretAddress, AfterValidator(_address_with("http://", "https://", query=False))]
+SECRETS = (SecretStr, RedisAddress, FolderAddress)
+"""The types of settings whose values are hidden, completely or in part: they are never shown as given."""
 
 
 def _setting(
@@ -103,7 +139,13 @@ def _setting(
 
 class _Section(BaseModel):
     # Fields can be set by their Python names too: the keys of files and flags are checked before this.
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        validate_by_name=True,
+        hide_input_in_errors=True,  # it may be a password
+    )
 
 
 class SpoolSettings(_Section):
@@ -219,7 +261,7 @@ class ModelSettings(_Section):
     pull: bool = _setting(
         False, "pull", "Download the official checkpoint of the model first, if it is not there yet."
     )
-    mirror: str | None = _setting(
+    mirror: FolderAddress | None = _setting(
         None,
         "mirror",
         "URL of a folder that has the official checkpoints too, by their file names.",
@@ -384,7 +426,7 @@ class LimitSettings(_Section):
 class RedisSettings(_Section):
     """Which Redis, as whom, and on which channels."""
 
-    redis_url: str | None = _setting(
+    redis_url: RedisAddress | None = _setting(
         None,
         "redis-url",
         "redis://, rediss:// or unix:// URL of the server, instead of host, port and db.",

@@ -1,6 +1,4 @@
-"""Makes names of files and servers safe to display, and builds the paths of results."""
-
-from urllib.parse import urlsplit
+"""Makes names of files safe to display, and builds the paths of results."""
 
 RECORD_SUFFIX = ".json"
 """Suffix of the record, NAME.json, which commits a result."""
@@ -52,10 +50,3 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that os.fsdecode could not decode
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
-
-
-def redacted(url: str) -> str:
-    """The URL without its password, and without anything after the question mark."""
-    address = url.partition("?")[0]
-    user, at, _ = urlsplit(address).netloc.rpartition("@")
-    return address.replace(f":{user.partition(':')[2]}@", ":***@", 1) if at and ":" in user else address

@@ -5,12 +5,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from sampoll.config.plugins import SEGMENTERS, load_all
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings import ModelSettings, SecretAddress
+from sampoll.core.addresses import split_login
 from sampoll.core.errors import ModelUnavailable, UsageError
 from sampoll.files.files import sha256_of
+from sampoll.files.home import user_cache_directory
 
 FOLDER = "checkpoints"
 
@@ -29,7 +29,7 @@ class Checkpoint:
 
 def home_of(home: Path | None) -> Path:
     """The directory for files that can be downloaded or made again: `home`, or else the user's cache."""
-    return platformdirs.user_cache_path("sampoll") if home is None else home
+    return user_cache_directory() if home is None else home
 
 
 def official_checkpoints() -> dict[str, Checkpoint]:
@@ -83,9 +83,13 @@ def checkpoint_file(official: Checkpoint, options: ModelSettings) -> Path:
     return path
 
 
-def fetch(checkpoint: Checkpoint, mirror: str | None, path: Path) -> None:
+def fetch(checkpoint: Checkpoint, mirror: SecretAddress | None, path: Path) -> None:
     """Downloads a checkpoint from where its authors have it, or from a mirror; as `download`."""
     from sampoll.models.download import Download, download
 
-    url = checkpoint.url if mirror is None else f"{mirror.rstrip('/')}/{checkpoint.file}"
-    download(Download(url, checkpoint.size, checkpoint.sha256), path, show_progress=sys.stderr.isatty())
+    url, login = checkpoint.url, None
+    if mirror is not None:
+        folder, login = split_login(mirror.get_secret_value())
+        url = f"{folder.rstrip('/')}/{checkpoint.file}"
+    wanted = Download(url, checkpoint.size, checkpoint.sha256, login)
+    download(wanted, path, show_progress=sys.stderr.isatty())

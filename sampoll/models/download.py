@@ -7,11 +7,12 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import requests
+from requests.auth import HTTPBasicAuth
 from tqdm import tqdm
 
 from sampoll.core.errors import Interrupted, ModelUnavailable, StorageTrouble, translated_os_errors
@@ -31,11 +32,13 @@ PART = ".part"
 
 @dataclass(frozen=True)
 class Download:
-    """What a URL must give: so many bytes with this digest."""
+    """What a URL must give: so many bytes with this digest. `login`, a user name and a password, is not part
+    of the URL, so that no message of a library contains it."""
 
     url: str
     size: int
     sha256: str
+    login: tuple[str, str] | None = field(default=None, repr=False)
 
 
 def download(
@@ -92,10 +95,18 @@ def _fetch(wanted: Download, part: Path, bar: "tqdm[Any]", stalled_seconds: floa
     """Requests what is missing until all of it is there; ModelUnavailable if nothing more comes."""
     failures = 0
     with requests.Session() as session:
+        if wanted.login is not None:
+            user, password = wanted.login
+            session.auth = HTTPBasicAuth(user.encode(), password.encode())
         while (size := _size_of(part)) < wanted.size:
             try:
                 _append(session, wanted, part, bar, stalled_seconds)
                 trouble = "the connection ended too early"
+            except ValueError as error:  # of requests and of urllib3; it may hold a part of the proxy's login
+                raise ModelUnavailable(
+                    f"{wanted.url} cannot be requested: the proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY "
+                    "names, or the place where the server redirects to, is not a valid URL"
+                ) from error
             except requests.RequestException as error:
                 trouble = str(error)
             if (now := _size_of(part)) >= wanted.size:

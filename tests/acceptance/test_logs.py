@@ -119,6 +119,36 @@ def test_a_bug_is_logged_with_its_traceback() -> None:
     assert as_text.stderr.splitlines()[-1].startswith("sampoll: this is a bug in sampoll")
 
 
+BUG_IN_A_THREAD = """
+import threading
+from sampoll.cli.exit import run_and_exit
+
+def broken():
+    raise RuntimeError("a\\x1b]0;t\\x07 of redis://me:hush@host")
+
+def command():
+    thread = threading.Thread(target=broken)
+    thread.start()
+    thread.join()
+    return 0
+
+run_and_exit(command, "sampoll")
+"""
+
+
+def test_a_bug_in_a_thread_is_reported_without_control_characters_and_logins() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BUG_IN_A_THREAD],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+
+    assert done.stderr.startswith("a thread ended because of a bug")
+    assert r"RuntimeError: a\x1b]0;t\x07 of redis://***@host" in done.stderr
+
+
 def test_on_a_terminal_the_log_is_text(folders: Folders) -> None:
     drop_pair(folders.input, "a")
 

@@ -1,6 +1,6 @@
 """What a check finds, and what to do about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,9 +33,11 @@ class Finding:
             "advice": printable(self.advice),
         }
 
-    def line(self) -> str:
-        advice = f"\n           -> {printable(self.advice)}" if self.advice else ""
-        return f"{self.level.value:<9}{self.check}: {printable(self.message)}{advice}"
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield f"{self.level.value:<9}{self.check}: {self.message}"
+        if self.advice:
+            yield f"           -> {self.advice}"
 
 
 def ok(check: str, message: str) -> Finding:

@@ -16,6 +16,7 @@ from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.sam_image.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta
 from sampoll.cli.sam_image.output import complain, say, say_now
+from sampoll.cli.sam_image.parser import Parser
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
 from sampoll.core.events import Event, InputScanned, JobDeferred, JobDone, JobFailed, JobStarted
@@ -34,7 +35,7 @@ def main() -> NoReturn:
 
 
 def parser() -> ArgumentParser:
-    made = ArgumentParser(
+    made = Parser(
         description="SAM - Prediction (file-polling)",
         prog="sam_predict_poll",
         formatter_class=ArgumentDefaultsHelpFormatter,

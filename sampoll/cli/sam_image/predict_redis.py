@@ -17,6 +17,7 @@ from sampoll.cli.sam_image.models import (
     segmenter_meta,
 )
 from sampoll.cli.sam_image.output import complain, say, say_now
+from sampoll.cli.sam_image.parser import Parser
 from sampoll.config.resolve import resolve
 from sampoll.core.events import Event, JobDone, JobFailed, JobStarted
 
@@ -26,7 +27,7 @@ def main() -> NoReturn:
 
 
 def parser() -> ArgumentParser:
-    made = ArgumentParser(
+    made = Parser(
         description="SAM - Prediction (Redis)",
         prog="sam_predict_redis",
         formatter_class=ArgumentDefaultsHelpFormatter,

@@ -11,6 +11,7 @@ from sampoll.app.client.reply_files import opex_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.sam_image.output import complain, say
+from sampoll.cli.sam_image.parser import Parser
 from sampoll.cli.sam_image.servers import add_server_flags, server_of
 from sampoll.core.errors import OutputUnavailable, translated_os_errors
 from sampoll.files.atomic import replace_file
@@ -24,7 +25,7 @@ def main() -> NoReturn:
 
 
 def parser() -> ArgumentParser:
-    made = ArgumentParser(
+    made = Parser(
         description="SAM - Prediction test/receive (Redis)",
         prog="sam_test_redis_recv",
         formatter_class=ArgumentDefaultsHelpFormatter,

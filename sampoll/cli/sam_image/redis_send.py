@@ -8,6 +8,7 @@ import orjson
 
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.sam_image.output import complain
+from sampoll.cli.sam_image.parser import Parser
 from sampoll.cli.sam_image.servers import add_server_flags, server_of
 from sampoll.core.errors import InputUnavailable, UsageError
 from sampoll.transports.redis.connection import translated
@@ -19,7 +20,7 @@ def main() -> NoReturn:
 
 
 def parser() -> ArgumentParser:
-    made = ArgumentParser(
+    made = Parser(
         description="SAM - Prediction test/send (Redis)",
         prog="sam_test_redis_send",
         formatter_class=ArgumentDefaultsHelpFormatter,

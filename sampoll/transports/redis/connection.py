@@ -19,8 +19,8 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from sampoll.core.addresses import redacted
 from sampoll.core.errors import ConfigurationError, PermissionRefused, ServerUnavailable
-from sampoll.core.names import redacted
 
 CONNECT_SECONDS = 5.0
 STALL_SECONDS = 10.0
@@ -41,12 +41,18 @@ _REFUSALS = (
 class RedisServer:
     """The address of a server, and our login there. With a `url`, `host`, `port` and `db` are ignored."""
 
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     host: str = "localhost"
     port: int = 6379
     db: int = 0
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if "@" in self.host or "://" in self.host:
+            raise ConfigurationError(
+                "the host of Redis must be a name or a number: an address with a login belongs in redis-url"
+            )
 
     def __str__(self) -> str:
         return redacted(self.url) if self.url else f"redis://{self.host}:{self.port}/{self.db}"
@@ -69,9 +75,12 @@ class RedisServer:
         if self.url is None:
             return redis.Redis(self.host, self.port, self.db, **options)
         try:
-            return redis.Redis.from_url(self.url, **options)
-        except (ValueError, TypeError) as error:
-            raise ConfigurationError(f"--redis-url {redacted(self.url)}: {error}") from error
+            client = redis.Redis.from_url(self.url, **options)
+            pool = client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # unknown options are refused here, and not later
+            return client
+        except (ValueError, TypeError) as error:  # about what follows the question mark, by name
+            raise ConfigurationError(f"--redis-url {self}: {error}") from error
 
 
 def refusal(error: RedisError, server: RedisServer) -> PermissionRefused | None:

@@ -16,7 +16,7 @@ def server_of(settings: RedisSettings) -> RedisServer:
         names = ", ".join(name.replace("_", "-") for name in given)
         raise ConfigurationError(f"redis-url says where Redis is, and {names} too: leave one of them out")
     return RedisServer(
-        settings.redis_url,
+        None if settings.redis_url is None else settings.redis_url.get_secret_value(),
         settings.redis_host,
         settings.redis_port,
         settings.redis_db,

@@ -1,6 +1,7 @@
 import logging
 import re
 import tomllib
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,105 @@ def test_printed_settings_with_a_url_can_be_read_again(tmp_path: Path) -> None:
     settings = resolve({}, {}, tmp_path / "printed.toml").settings
 
     assert server_of(settings.redis) == server_of(resolved.settings.redis)
+
+
+LOGINS = ["secret/secret", "secret#secret", "secret?secret", "secret[secret", "secret secret", "secret\udcff"]
+
+
+@pytest.mark.parametrize("login", LOGINS)
+@pytest.mark.parametrize(("key", "scheme"), [("redis-url", "redis"), ("mirror", "https")])
+def test_an_address_is_refused_without_being_repeated(
+    tmp_path: Path, key: str, scheme: str, login: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^--{key}: must be") as refusal:
+        resolve({key: f"{scheme}://user:{login}@host"}, {})
+
+    assert "secret" not in "".join(traceback.format_exception(refusal.value)).replace(str(__file__), "")
+
+
+@pytest.mark.parametrize(
+    "value", ["http:/user:secret@host", "user:secret@host", "https://host/?token=secret"]
+)
+def test_what_is_no_address_of_a_folder_is_refused_without_being_repeated(value: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^SAMPOLL_MIRROR: must begin with http://") as refusal:
+        resolve({}, {"SAMPOLL_MIRROR": value})
+
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_login_in_the_place_of_another_setting_is_not_repeated() -> None:
+    with pytest.raises(UsageError) as refusal:
+        resolve({"http": "redis://user:secret@host"}, {})
+
+    assert "secret" not in str(refusal.value)
+
+
+def test_secrets_are_shown_nowhere() -> None:
+    flags = {"redis-url": "redis://user:hush@host:1/2", "mirror": "https://hush@host/folder"}
+    resolved = resolve(flags, {"SAMPOLL_REDIS_PASSWORD": "hush"})
+
+    described = describe(resolved)
+
+    assert (
+        "hush" not in f"{described} {resolved} {resolved.settings!s} {server_of(resolved.settings.redis)!r}"
+    )
+    printed = tomllib.loads(described)
+    assert printed["redis"]["redis-url"] == "redis://***@host:1/2"
+    assert printed["model"]["mirror"] == "https://***@host/folder"
+
+
+def test_a_password_that_is_no_text_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"\[redis\] redis-password: ") as refusal:
+        resolve({}, {}, toml(tmp_path, "[redis]\nredis-password = 8127\n"))
+
+    assert "8127" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("key", ["redis-in", "redis-username", "stream"])
+def test_a_setting_that_is_no_path_is_text(key: str) -> None:
+    with pytest.raises(UsageError, match=f"^--{key}: must be text in UTF-8$"):
+        resolve({key: "a\udcff"}, {})
+
+
+def test_a_tilde_is_the_home_directory_whatever_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    path = toml(tmp_path, '[spool]\ninput = "~/in"\noutput = "./~/out"\n')
+
+    by_file = resolve({}, {}, path).settings.spool
+    by_variable = resolve({}, {"SAMPOLL_INPUT": "~/in"}).settings.spool
+    by_flag = resolve({"input": "~/in", "done": "~/done"}, {}).settings.spool
+
+    assert by_file.input == by_variable.input == by_flag.input == Path("/home/me/in")
+    assert by_flag.done == Path("/home/me/done")
+    assert by_file.output == tmp_path / "~/out"
+
+
+def test_a_tilde_names_the_configuration_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    toml(tmp_path, "[spool]\nsettle = 7.0\n")
+
+    assert settle(resolve({}, {"SAMPOLL_CONFIG": "~/sampoll.toml"}))[0] == 7
+
+
+def test_an_unknown_home_directory_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"^SAMPOLL_INPUT: the home directory ~no-such-user"):
+        resolve({}, {"SAMPOLL_INPUT": "~no-such-user/in"})
+
+
+def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="must not contain the character NUL"):
+        resolve({}, {}, toml(tmp_path, '[spool]\ninput = "a\\u0000b"\n'))
+
+
+def test_any_path_is_described_in_printable_toml(tmp_path: Path) -> None:
+    odd = "/a\x1b]0;t\x07\n\x7f\x9b\u202eb"
+    resolved = resolve({"input": odd, "output": "/\udcff"}, {})
+
+    text = describe(resolved)
+
+    assert all(line.isprintable() for line in text.splitlines())
+    printed = tomllib.loads(text)["spool"]
+    assert printed["input"] == odd
+    assert printed["output"] == "/\\xff"  # TOML has no notation for bytes

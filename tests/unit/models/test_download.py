@@ -1,5 +1,6 @@
 """Downloads from a server that disconnects, sends wrong content and stalls."""
 
+import base64
 import hashlib
 import re
 import threading
@@ -12,8 +13,11 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
+from sampoll.config.settings import ModelSettings, SecretAddress
 from sampoll.core.errors import Interrupted, ModelUnavailable, StorageTrouble
 from sampoll.models import download as downloading
+from sampoll.models.checkpoints import Checkpoint
+from sampoll.models.checkpoints import fetch as fetch_checkpoint
 from sampoll.models.download import CHUNK_BYTES, Download, download
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, np.uint8).tobytes()
@@ -32,6 +36,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.behave = behave
         self.ranges: list[str | None] = []
+        self.logins: list[str | None] = []
 
     @property
     def wanted(self) -> Download:
@@ -45,6 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         given = self.headers["Range"]
         number = len(self.server.ranges)
         self.server.ranges.append(given)
+        self.server.logins.append(self.headers["Authorization"])
         found = re.fullmatch(r"bytes=(\d+)-", given or "")
         start = int(found[1]) if found else 0
         if not self.server.behave(self, number, start):
@@ -280,3 +286,47 @@ def test_proxies_of_the_environment_are_used(
 
     assert len(proxy.ranges) == 1
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+
+def pull(server: Server, path: Path, mirror: str) -> None:
+    """Fetches CONTENT as if it were an official checkpoint."""
+    official = Checkpoint("vit_x", "weights.pth", "https://nowhere", len(CONTENT), SHA256)
+    fetch_checkpoint(official, ModelSettings(mirror=SecretAddress(mirror)).mirror, path)
+
+
+def test_the_login_of_a_mirror_is_sent_and_shown_nowhere(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def troubled(handler: Handler, number: int, start: int) -> bool:
+        handler.send(500, b"")
+        return True
+
+    server, broken = serve(honest), serve(troubled)
+    address = f"http://me%40here:h%2Fush@127.0.0.1:{server.server_port}/"
+
+    pull(server, tmp_path / "weights.pth", address)
+    with caplog.at_level("INFO"), pytest.raises(ModelUnavailable, match="500 Server Error") as failure:
+        pull(
+            broken, tmp_path / "other.pth", address.replace(str(server.server_port), str(broken.server_port))
+        )
+
+    assert server.logins == ["Basic " + base64.b64encode(b"me@here:h/ush").decode()]
+    assert "ush" not in f"{failure.value} {caplog.text}"
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://me:hush/hush@host", "http://me:hush[@host", "odd://me:hush@host:1"]
+)
+def test_a_proxy_that_cannot_be_parsed_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    wanted = Download("http://192.0.2.1/weights.pth", len(CONTENT), SHA256)
+
+    with pytest.raises(ModelUnavailable, match="the proxy that HTTPS_PROXY") as failure:
+        download(wanted, tmp_path / "weights.pth", show_progress=False)
+
+    assert "hush" not in str(failure.value)

@@ -9,6 +9,7 @@ import pytest
 
 from sampoll.cli.sam_image import redis_recv
 from sampoll.cli.sam_image.output import complain, say, say_now
+from sampoll.cli.sam_image.predict_redis import parser
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
@@ -35,12 +36,6 @@ def test_a_name_with_a_line_break_makes_no_second_message(capsys: pytest.Capture
     assert captured.err == "a\\nb\n"
 
 
-def test_a_closed_standard_output_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", None)
-
-    say("nobody reads this")
-
-
 def test_the_receiver_names_what_is_no_reply_and_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,3 +48,14 @@ def test_the_receiver_names_what_is_no_reply_and_goes_on(
     assert captured.err.startswith("a message that is no reply: it is not JSON in UTF-8")
     assert captured.err.endswith("second: bad\\n\\x1b]0;title\\x07\n")
     assert [Path(line).name for line in captured.out.splitlines()] == ["second.png", "second.json"]
+
+
+@pytest.mark.parametrize("flag", ["--redis_pass=hush", "--redis_passwd=hush", "--redis_passwd hush"])
+def test_a_password_is_not_repeated_when_its_flag_is_wrong(
+    flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--redis_in", "a", "--redis_out", "b", "--model", "m", *flag.split()])
+
+    assert "--redis_pass" in (error := capsys.readouterr().err)
+    assert "hush" not in error

@@ -1,0 +1,73 @@
+"""Paths that depend on the user's home directory, also for users who have none."""
+
+import os
+import pwd
+import stat
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import platformdirs
+
+from sampoll.core.errors import ConfigurationError, translated_os_errors
+
+NAME = "sampoll"
+
+
+def expanded(path: str) -> str:
+    """`path`, in which a leading ~ or ~USER is replaced by the home directory of this or that user.
+    ValueError if that directory is not known."""
+    user, slash, rest = path.partition("/")
+    if not user.startswith("~"):
+        return path
+    home = _home_of(user.removeprefix("~"))
+    if home is None:
+        raise ValueError(f"the home directory {user} is not known: write the path without ~")
+    return home.rstrip("/") + slash + rest if rest else home
+
+
+def user_config_directory() -> Path | None:
+    """Where this user keeps settings of sampoll; None for a user without a home directory."""
+    return _unless_homeless(platformdirs.user_config_path)
+
+
+def user_cache_directory() -> Path:
+    """Where this user keeps files that can be downloaded or made again.
+
+    For a user without a home directory, such as a bare number in a container, this is a private directory
+    below the one for temporary files. ConfigurationError if another user has created that.
+    """
+    path = _unless_homeless(platformdirs.user_cache_path)
+    return _private_directory(f"{NAME}-cache-{os.geteuid()}") if path is None else path
+
+
+def _unless_homeless(find: Callable[[str], Path]) -> Path | None:
+    try:
+        path = find(NAME)
+    except RuntimeError:  # of some versions of platformdirs; others return a path with a literal ~
+        return None
+    return path if path.is_absolute() else None
+
+
+def _home_of(user: str) -> str | None:
+    """The home directory of the named user, or, without a name, of this user; None if there is none."""
+    try:
+        if user:
+            return pwd.getpwnam(user).pw_dir
+        return os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return None
+
+
+def _private_directory(name: str) -> Path:
+    path = Path(tempfile.gettempdir()) / name
+    with translated_os_errors("create", path):
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise ConfigurationError(
+            f"{path} is not a directory of this user alone: remove it, or set SAMPOLL_HOME to one"
+        )
+    return path
