@@ -1,7 +1,6 @@
 """Begins every command with usable standard streams, and ends it with its exit code, and with a one-sentence
 message after an error."""
 
-import getpass
 import logging
 import os
 import signal
@@ -55,9 +54,7 @@ def _end(error: SampollError, name: str) -> NoReturn:
 
 
 def _name_this_user() -> None:
-    """Gives a user who is only a number, as in `docker run --user 12345`, a name: libraries put it into the
-    names of their caches."""
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):  # KeyError before Python 3.13
+    """Gives this user a name if the environment has none: libraries put it into the names of their caches,
+    and fail if the user is only a number, as in `docker run --user 12345`."""
+    if not any(os.environ.get(variable) for variable in ("LOGNAME", "USER", "LNAME", "USERNAME")):
         os.environ["LOGNAME"] = f"uid{os.getuid()}"

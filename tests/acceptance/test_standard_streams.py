@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from support.folders import BOX, Folders, drop_pair
@@ -154,6 +156,11 @@ def test_a_login_is_in_no_message(command: str, log_format: str) -> None:
     assert "hush" not in run.stdout + run.stderr
 
 
+ASKED_FOR_A_NAME = """
+import getpass, sys
+from sampoll.cli.exit import run_and_exit
+run_and_exit(lambda: sys.exit(getpass.getuser() != "uid12345"), "sampoll")
+"""
 NUMBER = (
     *("setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups"),
     # What is tested may lie where only root can read.
@@ -169,9 +176,9 @@ def test_a_user_without_a_name_and_a_home_is_enough(folders: Folders) -> None:
         os.chown(path, 12345, 12345)
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": environment()["PYTHONPATH"], "TMPDIR": str(home)}
 
-    def by_number(*arguments: object) -> subprocess.CompletedProcess[str]:
+    def by_number(program: Path | str, *arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*NUMBER, SAMPOLL, *map(str, arguments)],
+            [*NUMBER, program, *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=60,
@@ -179,8 +186,9 @@ def test_a_user_without_a_name_and_a_home_is_enough(folders: Folders) -> None:
             check=False,
         )
 
-    run = by_number("run", *folders.flags, "--model", "grabcut")
+    run = by_number(SAMPOLL, "run", *folders.flags, "--model", "grabcut")
 
     assert run.returncode == 0, run.stderr
     assert folders.results == ["a.json", "a.png"]
-    assert f"{home}/sampoll-cache-12345/checkpoints" in by_number("models", "list").stdout
+    assert f"{home}/sampoll-cache-12345/checkpoints" in by_number(SAMPOLL, "models", "list").stdout
+    assert by_number(sys.executable, "-c", ASKED_FOR_A_NAME).returncode == 0
