@@ -326,8 +326,3 @@ def _copied_beside(source: Path, target: Path) -> Iterator[Path]:
         yield copy
     finally:
         copy.unlink(missing_ok=True)
-
-
-def remove_tree(directory: Path) -> None:
-    """Removes one of our own directories as far as possible; what remains is found again later."""
-    shutil.rmtree(directory, ignore_errors=True)

@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,20 +14,28 @@ from typing import Any
 import pytest
 from support.process import until
 
+from sampoll.files import presence
 from sampoll.files.presence import (
     Machine,
     announced,
     heartbeat_file,
     presences,
+    remove,
     sending_heartbeats,
     with_liveness,
 )
 from sampoll.monitoring import local_services as services
 
+NAME = "host-1-0123abcd"
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
 
 @contextmanager
 def present(directory: Path, **said: Any) -> Iterator[Path]:
-    path = directory / "n"
+    path = directory / NAME
     with announced(path, Machine.this()), sending_heartbeats(path, 0.05, lambda: said):
         until(lambda: heartbeat_file(path).exists(), "a beat")
         yield path
@@ -33,7 +43,7 @@ def present(directory: Path, **said: Any) -> Iterator[Path]:
 
 def elsewhere(directory: Path) -> Path:
     """The file of a process on another machine, which has beaten once."""
-    path = directory / "n"
+    path = directory / NAME
     path.write_text(json.dumps({"host": "elsewhere", "boot": "another", "pid": 1}))
     heartbeat_file(path).write_text(json.dumps({"beat": 1, "interval_seconds": 0.3, "state": "working"}))
     return path
@@ -44,7 +54,7 @@ def test_a_process_is_alive_while_it_holds_its_file_and_says_how_it_is(tmp_path:
         [alive] = presences(tmp_path)
     [dead] = presences(tmp_path)
 
-    assert alive.name == path.name == "n"
+    assert alive.name == path.name == NAME
     assert alive.is_alive
     assert alive.details["state"] == "working"
     assert not dead.is_alive
@@ -55,7 +65,7 @@ def test_whoever_looks_needs_no_right_to_write(tmp_path: Path) -> None:
     with present(tmp_path) as path:
         path.chmod(stat.S_IRUSR)
 
-        assert [presence.is_alive for presence in presences(tmp_path)] == [True]
+        assert [seen.is_alive for seen in presences(tmp_path)] == [True]
 
 
 def test_a_process_elsewhere_is_alive_if_its_beats_go_on(tmp_path: Path) -> None:
@@ -70,11 +80,11 @@ def test_a_process_elsewhere_is_alive_if_its_beats_go_on(tmp_path: Path) -> None
             heartbeat_file(path).with_suffix(".new").rename(heartbeat_file(path))
 
     thread = Thread(target=beat)
-    [presence] = presences(tmp_path)
-    assert presence.is_alive is None
+    [seen] = presences(tmp_path)
+    assert seen.is_alive is None
     thread.start()
     try:
-        found = with_liveness(presence)
+        [found] = with_liveness([seen])
     finally:
         stop.set()
         thread.join()
@@ -86,14 +96,98 @@ def test_a_process_elsewhere_is_alive_if_its_beats_go_on(tmp_path: Path) -> None
 def test_a_process_elsewhere_that_is_silent_is_taken_for_dead(tmp_path: Path) -> None:
     elsewhere(tmp_path)
 
-    assert with_liveness(*presences(tmp_path)).is_alive is False
+    [silent] = with_liveness(presences(tmp_path))
+    assert silent.is_alive is False
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 50_000, b"{}" + b" " * 2**20])
 def test_a_beat_that_cannot_be_understood_says_nothing(tmp_path: Path, content: bytes) -> None:
     heartbeat_file(elsewhere(tmp_path)).write_bytes(content)
 
     assert presences(tmp_path)[0].details == {}
+
+
+def test_no_interval_makes_anybody_wait_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "MAX_WAIT_SECONDS", 0.2)
+    beat = heartbeat_file(elsewhere(tmp_path))
+    began = time.monotonic()
+    for interval in ("1e9", "Infinity", "NaN", '"9"', "9" * 400):
+        beat.write_text(f'{{"beat": 1, "interval_seconds": {interval}}}')
+
+        assert [seen.is_alive for seen in with_liveness(presences(tmp_path))] == [False]
+    assert time.monotonic() - began < 10
+
+
+KINDS = ("text", "document", "pipe", "link", "link to nothing", "directory", "socket")
+
+
+def put_foreign(path: Path, kind: str) -> None:
+    """Something that no sampoll has written."""
+    match kind:
+        case "text":
+            path.write_text("my thesis")
+        case "document":
+            path.write_text('{"host": 1, "boot": null}')
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            target = path.with_name(".target")
+            target.write_text(json.dumps({"host": "here", "boot": Machine.this().boot, "pid": 1}))
+            path.symlink_to(target)
+        case "link to nothing":
+            path.symlink_to(path.with_name("nothing"))
+        case "directory":
+            path.mkdir()
+            (path / "x").touch()
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound:
+                bound.bind(os.path.relpath(path))  # a long path is refused
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_no_process_wrote_is_neither_believed_nor_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    registry = services.directory()
+    registry.mkdir(mode=0o700)
+    foreign = ["thesis.txt", NAME]
+    for name in foreign:
+        put_foreign(registry / name, kind)
+    put_foreign(heartbeat_file(registry / NAME), kind)
+    before = names_in(registry)
+
+    with services.registered(dict):
+        assert [service.name in foreign for service in services.services()] == [False]
+        remove(registry / NAME)
+
+    assert names_in(registry) == before
+
+
+@pytest.mark.parametrize("how", ["link", "open to others", "a file"])
+def test_a_registry_that_is_not_only_this_users_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    place = tmp_path / "elsewhere"
+    place.mkdir(mode=0o700)
+    match how:
+        case "link":
+            services.directory().symlink_to(place)
+        case "open to others":
+            place = services.directory()
+            place.mkdir()
+            place.chmod(0o755)
+        case "a file":
+            services.directory().touch()
+    dead = place / NAME
+    dead.write_text(json.dumps({"host": "here", "boot": Machine.this().boot, "pid": 1}))
+
+    with services.registered(dict):
+        assert services.services() == []
+
+    assert names_in(place) == [NAME]
+    assert "services of this machine are not shown" in caplog.text
 
 
 def test_nobody_is_there_without_a_directory(tmp_path: Path) -> None:
@@ -107,9 +201,9 @@ def test_services_are_known_until_they_end_and_the_dead_are_forgotten(
     with services.registered(lambda: {"state": "working"}):
         until(lambda: [s.details.get("state") for s in services.services()] == ["working"], "the service")
         # As a kill leaves it.
-        left = services.directory() / "left"
+        left = services.directory() / NAME
         left.write_text(json.dumps({"host": "here", "boot": Machine.this().boot, "pid": 1}))
-        assert [service.name == "left" for service in services.services()] == [False]
+        assert [service.name == NAME for service in services.services()] == [False]
         with services.registered(dict):
             assert not left.exists()
     assert list(services.directory().iterdir()) == []
@@ -133,6 +227,7 @@ def test_nothing_is_said_in_a_directory_of_somebody_else(
 
     with services.registered(dict):
         assert list(services.directory().iterdir()) == []
+        assert services.services() == []
 
 
 def test_without_a_runtime_directory_each_user_has_one_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ def test_an_input_that_cannot_be_listed_is_missing_unless_files_have_run_out(
 ) -> None:
     layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
     layout.input.mkdir()
+    layout.output.mkdir()
     options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.1, give_up_seconds=0))
 
     def fail(_: Spool) -> None:
