@@ -276,3 +276,30 @@ def test_proxies_of_the_environment_are_used(
 
     assert len(proxy.ranges) == 1
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("name", [".weights.pth.lock", "weights.pth.part"])
+def test_a_link_that_another_user_has_put_there_is_not_followed(
+    serve: Serve, tmp_path: Path, name: str
+) -> None:
+    victim = tmp_path / "thesis.txt"
+    victim.write_bytes(b"my thesis")
+    (tmp_path / name).symlink_to(victim)
+
+    with pytest.raises(StorageTrouble, match=re.escape(name)):
+        fetch(serve(honest), tmp_path / "weights.pth")
+
+    assert victim.read_bytes() == b"my thesis"
+
+
+def test_what_comes_under_the_name_during_a_download_is_kept(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+
+    def puts_one_there(handler: Handler, number: int, start: int) -> bool:
+        path.write_bytes(b"somebody else's")
+        return False
+
+    with pytest.raises(StorageTrouble, match="came while it was downloaded"):
+        fetch(serve(puts_one_there), path)
+
+    assert path.read_bytes() == b"somebody else's"
