@@ -44,10 +44,11 @@ class _Given:
 
 def default_config_files() -> Sequence[Path]:
     """Where a TOML file is searched if none is given: in the user's directory, then in the system's."""
-    return (
-        platformdirs.user_config_path("sampoll") / CONFIG_FILE_NAME,
-        platformdirs.site_config_path("sampoll") / CONFIG_FILE_NAME,
-    )
+    directories = []
+    with suppress(RuntimeError):  # a user without a home directory
+        directories.append(platformdirs.user_config_path("sampoll"))
+    directories.append(platformdirs.site_config_path("sampoll"))
+    return [directory / CONFIG_FILE_NAME for directory in directories]
 
 
 def resolve(

@@ -28,8 +28,16 @@ class Checkpoint:
 
 
 def home_of(home: Path | None) -> Path:
-    """The directory for files that can be downloaded or made again: `home`, or else the user's cache."""
-    return platformdirs.user_cache_path("sampoll") if home is None else home
+    """The directory for files that can be downloaded or made again: `home`, or else the user's cache.
+    ModelUnavailable if the user has no home directory."""
+    if home is not None:
+        return home
+    try:
+        return platformdirs.user_cache_path("sampoll")
+    except RuntimeError as error:
+        raise ModelUnavailable(
+            f"user {os.geteuid()} has no home directory, where weights are kept: give --home DIR"
+        ) from error
 
 
 def official_checkpoints() -> dict[str, Checkpoint]:
