@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal
 
 # Linux only; None elsewhere.
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -107,6 +107,16 @@ def opened_regular(path: Path, mode: Literal["r", "r+", "a"] = "r") -> Iterator[
         raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
     with FileIO(descriptor, mode) as file:
         yield file
+
+
+def keep_readers_from_locking(file: IO[Any]) -> None:
+    """Takes the right to read a lock file of this user from those who may not write it: any process that can
+    open a file can lock it, and keep the lock."""
+    status = os.fstat(file.fileno())
+    mode = stat.S_IMODE(status.st_mode)
+    readers_only = mode & 0o044 & ~((mode & 0o022) << 1)
+    if readers_only and status.st_uid == os.geteuid():
+        os.fchmod(file.fileno(), mode & ~readers_only)
 
 
 def read_regular(path: Path, *, at_most: int | None = None) -> bytes:

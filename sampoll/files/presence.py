@@ -24,7 +24,13 @@ from threading import Event, Thread
 from typing import Any, Literal, TypeAlias
 
 from sampoll.files.atomic import replace_file
-from sampoll.files.files import NO_FILE_OF_OURS, opened_regular, read_if_regular
+from sampoll.files.files import (
+    NO_FILE_OF_OURS,
+    keep_readers_from_locking,
+    opened_regular,
+    read_if_regular,
+    read_regular,
+)
 
 MAX_FILE_BYTES = 64 * 1024
 """More than a process writes about itself."""
@@ -71,6 +77,7 @@ def announced(path: Path, machine: Machine) -> Iterator[None]:
     # Created and locked under another name first: other processes must never see `path` unlocked.
     fresh = path.with_name(f".{path.name}")
     with fresh.open("x", encoding="utf-8") as file:
+        keep_readers_from_locking(file)
         fcntl.flock(file, fcntl.LOCK_EX)
         json.dump({"host": machine.host, "boot": machine.boot, "pid": os.getpid()}, file)
         file.flush()
@@ -208,7 +215,8 @@ def presences(directory: Path) -> list[Presence]:
         names = sorted(path.name for path in directory.iterdir() if is_name(path.name))
     except FileNotFoundError:
         return []
-    return [_seen(path) for name in names if is_presence(path := directory / name)]
+    seen = (_seen(directory / name) for name in names)
+    return [presence for presence in seen if presence is not None]
 
 
 def is_presence(path: Path) -> bool:
@@ -216,8 +224,16 @@ def is_presence(path: Path) -> bool:
     return is_name(path.name) and _owner(read_if_regular(path, at_most=MAX_FILE_BYTES)) is not None
 
 
-def _seen(path: Path) -> Presence:
+def _seen(path: Path) -> Presence | None:
+    """None if no process has written this file. Of one that this user may not read, only heartbeats tell."""
     details = _details(path)
+    try:
+        if _owner(read_regular(path, at_most=MAX_FILE_BYTES)) is None:
+            return None
+    except PermissionError:
+        return Presence(path, None, details) if details else None
+    except OSError:
+        return None
     try:
         # Opened for reading, because a user who asks for the status may not have write permission.
         with locked_if_dead(path, Machine.this(), "r") as dead:

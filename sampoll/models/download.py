@@ -16,7 +16,12 @@ import requests
 from tqdm import tqdm
 
 from sampoll.core.errors import Interrupted, ModelUnavailable, StorageTrouble, translated_os_errors
-from sampoll.files.files import move_unless_taken, opened_regular, sha256_of
+from sampoll.files.files import (
+    keep_readers_from_locking,
+    move_unless_taken,
+    opened_regular,
+    sha256_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +80,7 @@ def download(
 def _exclusive_lock(path: Path) -> Iterator[Path]:
     """The unfinished file, under an exclusive lock; Interrupted if another process has the lock."""
     with opened_regular(path.with_name(f".{path.name}.lock"), "a") as lock:
+        keep_readers_from_locking(lock)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

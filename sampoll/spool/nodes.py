@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import Interrupted
-from sampoll.files.files import create_anew, opened_regular, read_if_regular
+from sampoll.files.files import create_anew, keep_readers_from_locking, opened_regular, read_if_regular
 from sampoll.files.presence import (
     MAX_FILE_BYTES,
     Describe,
@@ -74,6 +74,7 @@ def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_deta
 def _shared_input(layout: Layout, *, exclusive: bool) -> Iterator[None]:
     """Holds the input, shared or exclusively; Interrupted if another process holds it in conflict."""
     with opened_regular(layout.nodes / ".lock", "a") as file:
+        keep_readers_from_locking(file)
         try:
             fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.folders import Folders, drop_pair
-from support.process import SAMPOLL, environment, sampoll
+from support.process import SAMPOLL, environment, running_sampoll, sampoll, until
 
 from sampoll.files.presence import Machine, heartbeat_file
 
@@ -117,6 +117,22 @@ def test_a_spool_that_another_user_has_prepared_holds_nobody_up(folders: Folders
     assert (folders.input / ".sampoll/nodes/thesis.txt").exists()
     assert sampoll("status", "-i", folders.input).returncode == 3
     assert sampoll("failed", "list", "-i", folders.input).returncode == 0
+
+
+def test_another_user_can_neither_lock_a_spool_nor_hide_a_service(common: Path) -> None:
+    folders = Folders(common / "in", common / "out")
+    folders.input.mkdir(mode=0o755)
+    with running_sampoll("run", *folders.flags, *BOXES, "--continuous", "--lease", 1):
+        nodes = folders.input / ".sampoll" / "nodes"
+        until(lambda: list(nodes.glob(".*.beat")), "a heartbeat")
+        locking = f"for file in {nodes}/.lock {nodes}/*-*; do ! flock --nonblock $file true; done"
+        other_user_does(locking, common)
+        command = [*AS_OTHER, *_READING, str(SAMPOLL), "status", "-i", str(folders.input)]
+        status = subprocess.run(
+            command, env=environment({"HOME": "/"}), capture_output=True, text=True, timeout=60, check=False
+        )
+
+    assert (status.returncode, status.stdout.count("working")) == (0, 1), status.stderr
 
 
 def test_a_user_without_a_name_and_without_a_home_needs_neither(common: Path) -> None:

@@ -1,8 +1,8 @@
 """Who is there, as others see it."""
 
+import errno
 import json
 import os
-import socket
 import stat
 import time
 from collections.abc import Iterator
@@ -66,6 +66,37 @@ def test_whoever_looks_needs_no_right_to_write(tmp_path: Path) -> None:
         path.chmod(stat.S_IRUSR)
 
         assert [seen.is_alive for seen in presences(tmp_path)] == [True]
+
+
+def test_only_those_who_may_write_can_lock_the_file_of_a_process(tmp_path: Path) -> None:
+    modes = {}
+    for umask in (0o022, 0o002, 0o000):
+        before = os.umask(umask)
+        try:
+            with present(tmp_path) as path:
+                modes[umask] = stat.S_IMODE(path.stat().st_mode)
+        finally:
+            os.umask(before)
+
+    assert modes == {0o022: 0o600, 0o002: 0o660, 0o000: 0o666}
+
+
+def test_a_process_whose_file_is_closed_to_us_is_alive_if_its_beats_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = os.open
+
+    def opening(path: Path, *arguments: int) -> int:
+        if path == tmp_path / NAME:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return original(path, *arguments)
+
+    with present(tmp_path, state="working"):
+        monkeypatch.setattr("sampoll.files.files.os.open", opening)
+
+        [seen] = with_liveness(presences(tmp_path))
+
+    assert (seen.is_alive, seen.details["state"]) == (True, "working")
 
 
 def test_a_process_elsewhere_is_alive_if_its_beats_go_on(tmp_path: Path) -> None:
@@ -140,8 +171,7 @@ def put_foreign(path: Path, kind: str) -> None:
             path.mkdir()
             (path / "x").touch()
         case "socket":
-            with socket.socket(socket.AF_UNIX) as bound:
-                bound.bind(os.path.relpath(path))  # a long path is refused
+            os.mknod(path, stat.S_IFSOCK | 0o600)
 
 
 @pytest.mark.parametrize("kind", KINDS)
