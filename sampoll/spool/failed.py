@@ -20,7 +20,7 @@ from sampoll.files.files import (
 )
 from sampoll.spool.claims import Claim, digest_of, discard
 from sampoll.spool.layout import InputLayout
-from sampoll.spool.reports import ERROR_SUFFIX, refused_job
+from sampoll.spool.reports import ERROR_SUFFIX, MAX_REPORT_BYTES, refused_job
 from sampoll.spool.state import JobState
 
 RETURN_SECONDS = 60.0
@@ -106,7 +106,7 @@ def _failed_pair(failed: Path, path: str, names: Iterable[str]) -> FailedPair | 
     """The pair whose files are among `names`; None if there is no valid report."""
     directory, kept_as = failed / folder_of(path), base_name(path)
     report = directory / f"{kept_as}{ERROR_SUFFIX}"
-    content = read_if_regular(report)
+    content = read_if_regular(report, at_most=MAX_REPORT_BYTES)
     state = None if content is None else refused_job(content, folder_of(path), kept_as)
     if state is None:
         return None
@@ -130,7 +130,7 @@ def _is_report(path: Path) -> bool:
     NAME.error."""
     if not path.name.endswith(ERROR_SUFFIX):
         return False
-    content = read_if_regular(path)
+    content = read_if_regular(path, at_most=MAX_REPORT_BYTES)
     kept_as = path.name.removesuffix(ERROR_SUFFIX)
     return content is None or refused_job(content, "", kept_as) is not None
 

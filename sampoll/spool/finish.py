@@ -15,11 +15,9 @@ from sampoll.files.files import (
 )
 from sampoll.spool.claims import Claim, discard
 from sampoll.spool.layout import REPORT, Layout
-from sampoll.spool.reports import ERROR_SUFFIX, error_report, refused_job
+from sampoll.spool.reports import ERROR_SUFFIX, MAX_REPORT_BYTES, error_report, refused_job
 from sampoll.spool.results import free_names
 from sampoll.spool.state import JobState
-
-MAX_REPORT_BYTES = 16 * 2**20
 
 
 def finish(layout: Layout, claim: Claim) -> None:

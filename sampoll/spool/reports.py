@@ -13,6 +13,7 @@ from sampoll.core.names import printable
 from sampoll.spool.state import JobState, is_job_id
 
 ERROR_SUFFIX = ".error.json"
+MAX_REPORT_BYTES = 16 * 2**20
 
 
 def error_report(state: JobState) -> bytes:
