@@ -81,7 +81,8 @@ def _keep(layout: Layout, claim: Claim, directory: Path, *, is_obvious: bool = T
             if any(os.path.lexists(target) for _, target in moves):
                 continue
             if not (is_obvious and kept_as == state.name):
-                claim = claim.saved(replace(state, kept_as=kept_as), sync=False)
+                # A report whose place is forgotten would be written twice.
+                claim = claim.saved(replace(state, kept_as=kept_as), sync=not is_obvious)
         # Another process may have been faster since: then all get the next version.
         if move_all_unless_taken(moves):
             return replace(claim, state=replace(state, kept_as=kept_as))

@@ -104,13 +104,12 @@ class HeartbeatMonitor:
 
 def leave(layout: Layout, name: str) -> None:
     """Removes a node's files. What cannot be removed, above all a directory that still holds jobs, is
-    found by the next process."""
+    found by the next process, as long as the node's lock is there."""
     lock = layout.nodes / name
     with suppress(OSError):
-        (layout.stage / name).rmdir()
-    with suppress(OSError):
-        if os.path.lexists(layout.work / name):
-            (layout.work / name).rmdir()
+        for directory in (layout.stage / name, layout.work / name):
+            if os.path.lexists(directory):
+                directory.rmdir()
         _stopping(lock).unlink(missing_ok=True)
         remove(lock)
 

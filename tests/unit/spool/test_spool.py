@@ -786,6 +786,18 @@ def test_a_file_that_someone_adds_to_a_stage_is_kept(layout: Layout) -> None:
     assert [path.name for path in layout.nodes.iterdir()] == [".lock"]
 
 
+def test_what_a_node_leaves_in_its_stage_is_removed_by_the_next_one(layout: Layout) -> None:
+    drop(layout)
+    with spool_in(layout) as spool:
+        results.stage(spool._node, claimed(spool), [(".png", b"mask"), ("png8/.png", b"mask")], sync=False)
+    assert subdirectories(layout.stage) != []
+
+    with spool_in(layout) as spool:
+        spool.recover()
+
+    assert list(layout.stage.iterdir()) == []
+
+
 @pytest.mark.parametrize("late", ["a.png", "a.json"])
 def test_a_file_that_comes_into_the_output_after_its_name_was_reserved_is_kept(
     layout: Layout, late: str
