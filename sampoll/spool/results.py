@@ -85,7 +85,9 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
                 refused = (s for s in all_suffixes if not _is_reserved(layout, chosen, s, token, covered))
                 taken = next(map(chosen.result, refused), None)
             if taken is None:
-                return replace(claim.saved(chosen, sync=sync), replaceable=frozenset(covered))
+                is_anyones = naming.on_exist is OnExist.OVERWRITE and stem == before.name
+                replaceable = frozenset(all_suffixes if is_anyones else covered)
+                return replace(claim.saved(chosen, sync=sync), replaceable=replaceable)
         except OSError:
             free_names(layout, chosen)
             raise
@@ -305,6 +307,8 @@ def remove_stage(stage: Path, *, leftovers: Path) -> None:
 
 
 def _clear(stage: Path) -> None:
+    if stage.is_symlink():
+        return
     with suppress(OSError), os.scandir(stage) as entries:
         for entry in entries:
             path = Path(entry)

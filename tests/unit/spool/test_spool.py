@@ -786,6 +786,31 @@ def test_a_file_that_someone_adds_to_a_stage_is_kept(layout: Layout) -> None:
     assert [path.name for path in layout.nodes.iterdir()] == [".lock"]
 
 
+def test_a_link_in_the_place_of_a_stage_costs_no_file(layout: Layout) -> None:
+    photos = layout.output.parent / "photos"
+    photos.mkdir()
+    (photos / f"{JOB}.jpg").write_bytes(b"image")
+    (layout.work / NODE).mkdir(parents=True)
+    layout.stage.mkdir(parents=True)
+    (layout.stage / NODE).symlink_to(photos)
+
+    with spool_in(layout) as spool:
+        assert spool.recover() == []
+
+    assert (photos / f"{JOB}.jpg").read_bytes() == b"image"
+
+
+def test_a_result_over_anyones_is_also_one_over_what_came_late(layout: Layout) -> None:
+    drop(layout)
+    with opened(layout, SELF_TEST_SETTINGS, results.Naming(results.OnExist.OVERWRITE)) as spool:
+        claim = claimed(spool)
+        spool.reserve(claim.state.job_id, [".png", ".json"])
+        (layout.output / "a.png").write_bytes(b"somebody else's")
+        assert spool.publish({claim.state.job_id: contents(claim)}) == {}
+
+    assert (layout.output / "a.png").read_bytes() == b"mask"
+
+
 def test_what_a_node_leaves_in_its_stage_is_removed_by_the_next_one(layout: Layout) -> None:
     drop(layout)
     with spool_in(layout) as spool:
