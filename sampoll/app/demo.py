@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from sampoll.core.errors import OutputUnavailable, translated_os_errors
 from sampoll.core.jobs import Box, Point, Prompt, RgbImage
 from sampoll.core.results import BoolMask, Mask
+from sampoll.files.atomic import created_file
+from sampoll.files.files import read_if_regular
 from sampoll.formats.png import encode
 from sampoll.inputs.prompt_file import prompts_document
 
@@ -75,9 +77,13 @@ def _write_truths(pair: DemoPair, directory: Path) -> None:
 
 def _write_file(path: Path, content: bytes) -> None:
     """Writes a file; an existing file of that name is not replaced."""
-    if path.exists() and path.read_bytes() != content:
-        raise OutputUnavailable(f"{path} is there already: choose another directory for the demo")
-    path.write_bytes(content)
+    try:
+        with created_file(path) as file:
+            file.write(content)
+    except FileExistsError as error:
+        if read_if_regular(path) != content:
+            message = f"{path} is there already: choose another directory for the demo"
+            raise OutputUnavailable(message) from error
 
 
 def _photograph(*objects: tuple[BoolMask, tuple[int, int, int]]) -> RgbImage:

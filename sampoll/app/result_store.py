@@ -10,7 +10,7 @@ from typing import TypeVar
 from sampoll.core.filenames import is_ignored
 from sampoll.core.names import RECORD_SUFFIX, base_name, printable
 from sampoll.core.results import Segmentation
-from sampoll.files.files import files_below, read_regular
+from sampoll.files.files import files_below, opened_regular, read_regular
 from sampoll.formats.opex_reader import labels_of, segmentation_of
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def _names(output: Path) -> Iterator[str]:
 
 def _begins_like_opex(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with opened_regular(path) as file:
             return b"".join(file.read(FIRST_BYTES).split()).startswith(OPEX_BEGINS_WITH)
     except OSError:
         return False

@@ -85,7 +85,7 @@ def status_of_input(settings: SpoolSettings, directory: Path) -> Status:
     """The services on an input, on any machine, and its contents; InputUnavailable if it cannot be read."""
     layout = InputLayout(directory.resolve())
     waiting = _waiting(settings, layout)
-    seen = [with_liveness(presence) for presence in presences(layout.nodes)]
+    seen = with_liveness(presences(layout.nodes))
     found = {_id_of(presence): presence.details for presence in seen if presence.is_alive}
     # A paused service has left the spool, whose disk may be the problem; the local registry has it.
     for presence in services():

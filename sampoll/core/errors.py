@@ -27,6 +27,7 @@
         ├── CrashedRepeatedly
         └── TransientJobError          the job is retried later
             ├── OutOfMemory
+            ├── OutputTaken
             └── UnreadableInput
 
 The codes are those of BSD's sysexits.h where it has one. Each message tells the user what to change.
@@ -154,6 +155,12 @@ class TransientJobError(JobError):
 
 class OutOfMemory(TransientJobError):
     code = "out-of-memory"
+
+
+class OutputTaken(TransientJobError):
+    """Another program has taken a name of the result since it was reserved: the next try takes another."""
+
+    code = "output-taken"
 
 
 class UnreadableInput(TransientJobError):

@@ -41,6 +41,11 @@ def is_searched(folder: str) -> bool:
     return folder not in (DONE, FAILED) and not is_ignored(name) and name not in _IGNORED_FOLDERS
 
 
+def is_plain(name: str) -> bool:
+    """Whether it is the name of a file, without a directory: it leads nowhere else."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
 def split_name(name: str) -> tuple[str, str]:
     """The stem, and the extension in lower case with its dot: 'a.b.JPG' -> ('a.b', '.jpg')."""
     stem, dot, extension = name.rpartition(".")

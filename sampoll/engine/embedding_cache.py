@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from sampoll.core.jobs import KnownImage
 from sampoll.core.protocols import CacheableSegmenter
 from sampoll.files.atomic import replace_file
+from sampoll.files.files import opened_regular
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class EmbeddingCache(Generic[E]):
             return None
         path = self._path(image_sha256)
         try:
-            with safe_open(path, framework="numpy") as file:
+            with opened_regular(path), safe_open(path, framework="numpy") as file:
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
                 expected = (file.metadata() or {}).get("crc32")
             if expected != _checksum(arrays):

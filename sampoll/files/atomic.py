@@ -1,5 +1,6 @@
-"""Atomic replacement of files: a file has either its new content or its old one."""
+"""Atomic creation and replacement of files: a file has either its whole new content, or is as before."""
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from sampoll.files.files import sync_directory
+from sampoll.files.files import move_unless_taken, sync_directory
 
 
 @contextmanager
@@ -17,13 +18,13 @@ def replaced_file(path: Path, *, sync: bool = False, is_sole_writer: bool = Fals
 
     The temporary file is in the same directory. Its name is unique, so that several processes can replace one
     path at the same time: the last one wins. With `is_sole_writer`, it is always NAME.new, so that the next
-    call removes the one that a killed process has left.
+    call removes the one that a killed process has left: only for names that nobody else chooses.
     """
     if is_sole_writer:
         new = path.with_name(f"{path.name}.new")
         new.unlink(missing_ok=True)
     else:
-        new = path.with_name(f".{uuid.uuid4().hex}.tmp")
+        new = temporary_name(path)
     try:
         with new.open("xb") as file:
             yield file
@@ -36,6 +37,25 @@ def replaced_file(path: Path, *, sync: bool = False, is_sole_writer: bool = Fals
         raise
     if sync:
         sync_directory(path.parent)
+
+
+@contextmanager
+def created_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yields a new file that becomes `path` at the end of the block; FileExistsError, and no change, if
+    `path` exists by then."""
+    new = temporary_name(path)
+    try:
+        with new.open("xb") as file:
+            yield file
+        if not move_unless_taken(new, path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """A new, hidden name in the directory of `path`."""
+    return path.with_name(f".{uuid.uuid4().hex}.tmp")
 
 
 def replace_file(path: Path, content: bytes, *, sync: bool = False, is_sole_writer: bool = False) -> None:

@@ -7,10 +7,11 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from typing import IO, Any, Literal
 
 # Linux only; None elsewhere.
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -73,22 +74,69 @@ def subdirectories(directory: Path) -> list[Path]:
         return []
 
 
+_OPEN_FLAGS = {
+    "r": os.O_RDONLY,
+    "r+": os.O_RDWR,
+    "a": os.O_WRONLY | os.O_APPEND | os.O_CREAT,
+}
+NO_FILE_OF_OURS = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ELOOP,  # a link
+        errno.EINVAL,  # a pipe, a directory or a device, as told by `opened_regular`
+        errno.EISDIR,
+        errno.ENXIO,  # a socket, or a pipe that is not read
+        errno.EFBIG,
+        errno.EACCES,
+        errno.EPERM,
+    }
+)
+"""The errors of opening what is not there, or what sampoll did not write."""
+
+
 @contextmanager
-def opened_regular(path: Path) -> Iterator[FileIO]:
-    """A regular file, open for reading; OSError for a link (ELOOP) or anything else (EINVAL)."""
-    # Without O_NONBLOCK, opening a pipe would wait for a writer. FileIO itself opens it, because it would
-    # leave the descriptor of a folder open.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with FileIO(os.fspath(path), opener=lambda name, _: os.open(name, flags)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
+def opened_regular(path: Path, mode: Literal["r", "r+", "a"] = "r") -> Iterator[FileIO]:
+    """A regular file, open in `mode`; OSError for a link (ELOOP) or anything else (EINVAL). "a" creates a
+    missing file."""
+    # Without O_NONBLOCK, opening a pipe would wait for its other end.
+    flags = _OPEN_FLAGS[mode] | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
+    with FileIO(descriptor, mode) as file:
         yield file
 
 
-def read_regular(path: Path) -> bytes:
-    """The content of a regular file; OSError for a link (ELOOP) or anything else (EINVAL)."""
+def keep_readers_from_locking(file: IO[Any]) -> None:
+    """Takes the right to read a lock file of this user from those who may not write it: any process that can
+    open a file can lock it, and keep the lock."""
+    status = os.fstat(file.fileno())
+    mode = stat.S_IMODE(status.st_mode)
+    readers_only = mode & 0o044 & ~((mode & 0o022) << 1)
+    if readers_only and status.st_uid == os.geteuid():
+        os.fchmod(file.fileno(), mode & ~readers_only)
+
+
+def read_regular(path: Path, *, at_most: int | None = None) -> bytes:
+    """The content of a regular file; OSError for a link (ELOOP), for anything else (EINVAL), and for more
+    than `at_most` bytes (EFBIG)."""
     with opened_regular(path) as file:
+        if at_most is not None and os.fstat(file.fileno()).st_size > at_most:
+            raise OSError(errno.EFBIG, f"has more than {at_most} bytes", os.fspath(path))
         return file.readall()
+
+
+def read_if_regular(path: Path, *, at_most: int | None = None) -> bytes | None:
+    """As `read_regular`, but None if `path` is missing, or is anything that sampoll does not write there: no
+    regular file, one that is too large, or one that this user may not read."""
+    try:
+        return read_regular(path, at_most=at_most)
+    except OSError as error:
+        if error.errno not in NO_FILE_OF_OURS:
+            raise
+        return None
 
 
 def sha256_of(path: Path) -> str:
@@ -118,9 +166,9 @@ def append_line(path: Path, line: bytes, *, sync: bool) -> None:
     """Appends a line to a file, which is created if it is missing.
 
     With `sync`, the line and the file's name are then on disk. A process killed during the call may leave an
-    incomplete line; the next call still begins a new line.
+    incomplete line; the next call still begins a new line. OSError if `path` is not a regular file.
     """
-    with FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666), "a") as file:
+    with opened_regular(path, "a") as file:
         _write_all(file, b"\n" + line)
         if sync:
             os.fsync(file.fileno())
@@ -140,6 +188,24 @@ def ensure_directory(directory: Path) -> None:
         ensure_directory(directory.parent)
         directory.mkdir(exist_ok=True)
         sync_directory(directory.parent)
+
+
+def ensure_below(root: Path, directory: Path) -> None:
+    """Creates a directory and its parents below `root` if they are missing; the names of new ones are then on
+    disk. NotADirectoryError for a link in the way, which could lead out of `root`, and for a file."""
+    path = root
+    for part in directory.relative_to(root).parts:
+        path /= part
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            path.mkdir(exist_ok=True)
+            sync_directory(path.parent)
+        else:
+            if not stat.S_ISDIR(mode):
+                raise NotADirectoryError(
+                    errno.ENOTDIR, "is a link or a file, and no directory", os.fspath(path)
+                )
 
 
 def sync_directory(directory: Path) -> None:
@@ -184,6 +250,17 @@ def move_unless_taken(source: Path, target: Path) -> bool:
             return _link_and_unlink(source, target)
         case number:
             raise OSError(number, os.strerror(number), os.fspath(source), None, os.fspath(target))
+
+
+def move_all_unless_taken(moves: Sequence[tuple[Path, Path]]) -> bool:
+    """Moves all files to their targets, in order; if a target exists, moves those before it back and returns
+    False."""
+    for index, (source, target) in enumerate(moves):
+        if not move_unless_taken(source, target):
+            for origin, moved in reversed(moves[:index]):
+                move_unless_taken(moved, origin)
+            return False
+    return True
 
 
 def move_replacing(source: Path, target: Path) -> None:
@@ -259,8 +336,3 @@ def _copied_beside(source: Path, target: Path) -> Iterator[Path]:
         yield copy
     finally:
         copy.unlink(missing_ok=True)
-
-
-def remove_tree(directory: Path) -> None:
-    """Removes one of our own directories as far as possible; what remains is found again later."""
-    shutil.rmtree(directory, ignore_errors=True)

@@ -2,22 +2,40 @@
 
 The kernel always releases the lock when the process ends: on the same machine, the lock alone decides whether
 the process is alive. Other machines, which may not see the lock, check the heartbeats.
+
+Other people may be able to write into the same directory. What does not have the name and the content of such
+a file, or is no regular file, is neither believed nor removed.
 """
 
 import fcntl
 import json
 import os
+import re
 import socket
+import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Literal, TypeAlias
 
 from sampoll.files.atomic import replace_file
+from sampoll.files.files import (
+    NO_FILE_OF_OURS,
+    keep_readers_from_locking,
+    opened_regular,
+    read_if_regular,
+    read_regular,
+)
+
+MAX_FILE_BYTES = 64 * 1024
+"""More than a process writes about itself."""
+MAX_WAIT_SECONDS = 60.0
+"""How long to wait at most for heartbeats of processes on other machines."""
 
 Describe: TypeAlias = Callable[[], Mapping[str, Any]]
 """What a process writes about itself with each heartbeat, in the types of JSON."""
@@ -48,12 +66,18 @@ def new_name(machine: Machine) -> str:
     return f"{machine.host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
+def is_name(name: str) -> bool:
+    """Whether it can have been made by `new_name`."""
+    return re.fullmatch(r"[^.].*-[0-9]+-[0-9a-f]{8}", name, re.DOTALL) is not None
+
+
 @contextmanager
 def announced(path: Path, machine: Machine) -> Iterator[None]:
     """Creates a file that names this process, and holds a lock on it until the block ends; the file stays."""
     # Created and locked under another name first: other processes must never see `path` unlocked.
     fresh = path.with_name(f".{path.name}")
     with fresh.open("x", encoding="utf-8") as file:
+        keep_readers_from_locking(file)
         fcntl.flock(file, fcntl.LOCK_EX)
         json.dump({"host": machine.host, "boot": machine.boot, "pid": os.getpid()}, file)
         file.flush()
@@ -100,10 +124,23 @@ def heartbeat_file(path: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Removes the files of a process that has ended."""
+    """Removes the files of a process that has ended; nothing if `path` was written by something else."""
+    if os.path.lexists(path) and not is_presence(path):
+        return
     beat = heartbeat_file(path)
-    for file in (beat.with_name(f"{beat.name}.new"), beat, path):
-        file.unlink(missing_ok=True)
+    for file in (beat.with_name(f"{beat.name}.new"), beat):
+        with suppress(FileNotFoundError):
+            if stat.S_ISREG(file.lstat().st_mode):
+                file.unlink()
+    path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """The process that a file names; both are "" if a power failure has left the file empty."""
+
+    boot: str
+    host: str
 
 
 @contextmanager
@@ -113,32 +150,49 @@ def locked_if_dead(path: Path, machine: Machine, mode: Literal["r", "r+"] = "r+"
 
     Locks are trusted within one running kernel only: the answer is None for a process of another machine, and
     True for one of this host before its last boot. Some network filesystems lock only files open for writing.
+    The answer is None, too, if no process has written this file, and True if there is none.
     """
-    try:
-        file = path.open(mode, encoding="utf-8")
-    except FileNotFoundError:
-        yield True
-        return
-    with file:
-        boot, host = _owner(file.read())
-        if boot not in (machine.boot, None) and host != machine.host:
-            yield None
-            return
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+            is_dead = _is_dead(stack.enter_context(opened_regular(path, mode)), machine)
+        except FileNotFoundError:
+            is_dead = True
+        except OSError as error:
+            if error.errno not in NO_FILE_OF_OURS:
+                raise
+            is_dead = None
+        yield is_dead
 
 
-def _owner(content: str) -> tuple[str | None, str | None]:
-    """The boot id and the host in the content of a file; (None, None) if a power failure left it empty."""
+def _is_dead(file: FileIO, machine: Machine) -> bool | None:
+    owner = _owner(file.read(MAX_FILE_BYTES))
+    if owner is None or (owner.boot not in (machine.boot, "") and owner.host != machine.host):
+        return None
     try:
-        owner = json.loads(content)
-        return str(owner["boot"]), str(owner["host"])
-    except (ValueError, KeyError, TypeError):
-        return None, None
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(content: bytes | None) -> _Owner | None:
+    """The process that wrote this content into its file; None if it is no such content."""
+    if content is None:
+        return None
+    if not content.strip(b"\0"):
+        return _Owner("", "")
+    document = _object(content)
+    boot, host = document.get("boot"), document.get("host")
+    return _Owner(boot, host) if isinstance(boot, str) and isinstance(host, str) else None
+
+
+def _object(content: bytes) -> Mapping[str, Any]:
+    """A JSON object; empty for any other content."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -158,14 +212,28 @@ class Presence:
 def presences(directory: Path) -> list[Presence]:
     """The processes that have a file in `directory`, dead ones included; none if the directory is missing."""
     try:
-        names = sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+        names = sorted(path.name for path in directory.iterdir() if is_name(path.name))
     except FileNotFoundError:
         return []
-    return [_seen(directory / name) for name in names]
+    seen = (_seen(directory / name) for name in names)
+    return [presence for presence in seen if presence is not None]
 
 
-def _seen(path: Path) -> Presence:
+def is_presence(path: Path) -> bool:
+    """Whether a process has written this file to announce itself."""
+    return is_name(path.name) and _owner(read_if_regular(path, at_most=MAX_FILE_BYTES)) is not None
+
+
+def _seen(path: Path) -> Presence | None:
+    """None if no process has written this file. Of one that this user may not read, only heartbeats tell."""
     details = _details(path)
+    try:
+        if _owner(read_regular(path, at_most=MAX_FILE_BYTES)) is None:
+            return None
+    except PermissionError:
+        return Presence(path, None, details) if details else None
+    except OSError:
+        return None
     try:
         # Opened for reading, because a user who asks for the status may not have write permission.
         with locked_if_dead(path, Machine.this(), "r") as dead:
@@ -174,22 +242,27 @@ def _seen(path: Path) -> Presence:
         return Presence(path, None, details)
 
 
-def with_liveness(presence: Presence) -> Presence:
-    """The same process with `is_alive` known: if necessary, waits up to two heartbeat intervals for one."""
+def with_liveness(seen: Sequence[Presence]) -> list[Presence]:
+    """The same processes with `is_alive` known: if necessary, waits for new heartbeats of each process, up to
+    two of its intervals, and up to MAX_WAIT_SECONDS for all."""
+    began, known = time.monotonic(), list(seen)
+    while any(presence.is_alive is None for presence in known):
+        time.sleep(0.1)
+        waited_seconds = time.monotonic() - began
+        known = [_seen_again(presence, waited_seconds) for presence in known]
+    return known
+
+
+def _seen_again(presence: Presence, waited_seconds: float) -> Presence:
     if presence.is_alive is not None:
         return presence
-    deadline = time.monotonic() + 2 * float(presence.details.get("interval_seconds", 0.0))
-    while time.monotonic() < deadline:
-        details = _details(presence.path)
-        if details.get("beat") != presence.details.get("beat"):
-            return Presence(presence.path, bool(details), details)
-        time.sleep(0.1)
-    return Presence(presence.path, False, presence.details)
+    details = _details(presence.path)
+    if details.get("beat") != presence.details.get("beat"):
+        return Presence(presence.path, bool(details), details)
+    interval = presence.details.get("interval_seconds")
+    wait_seconds = min(2 * interval if isinstance(interval, int | float) else 0.0, MAX_WAIT_SECONDS)
+    return presence if waited_seconds < wait_seconds else replace(presence, is_alive=False)
 
 
 def _details(path: Path) -> Mapping[str, Any]:
-    try:
-        details = json.loads(heartbeat_file(path).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return details if isinstance(details, dict) else {}
+    return _object(read_if_regular(heartbeat_file(path), at_most=MAX_FILE_BYTES) or b"")

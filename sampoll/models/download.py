@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BufferedWriter
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +17,12 @@ from requests.auth import HTTPBasicAuth
 from tqdm import tqdm
 
 from sampoll.core.errors import Interrupted, ModelUnavailable, StorageTrouble, translated_os_errors
-from sampoll.files.files import sha256_of
+from sampoll.files.files import (
+    keep_readers_from_locking,
+    move_unless_taken,
+    opened_regular,
+    sha256_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +60,8 @@ def download(
         with _exclusive_lock(path) as part:
             if path.is_file():  # another process was faster
                 return
+            if os.path.lexists(path):
+                raise StorageTrouble(f"{path} is in the way: remove it")
             _check_room(wanted, part)
             with tqdm(
                 total=wanted.size, unit="B", unit_scale=True, desc=path.name, disable=not show_progress
@@ -67,13 +75,15 @@ def download(
                 )
             with part.open("rb") as file:
                 os.fsync(file.fileno())
-            part.rename(path)
+            if not move_unless_taken(part, path):
+                raise StorageTrouble(f"{path} came while it was downloaded: remove it")
 
 
 @contextmanager
 def _exclusive_lock(path: Path) -> Iterator[Path]:
     """The unfinished file, under an exclusive lock; Interrupted if another process has the lock."""
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
+    with opened_regular(path.with_name(f".{path.name}.lock"), "a") as lock:
+        keep_readers_from_locking(lock)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -136,7 +146,9 @@ def _append(
         if response.status_code == requests.codes.ok:  # it knows no ranges
             start = 0
         bar.n = start
-        with part.open("ab" if start else "wb") as file:
+        with opened_regular(part, "a") as unbuffered, BufferedWriter(unbuffered) as file:
+            if not start:
+                file.truncate(0)
             _copy(response, wanted, file, start, bar)
 
 

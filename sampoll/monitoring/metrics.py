@@ -16,7 +16,6 @@ from prometheus_client import (
     Info,
     disable_created_metrics,
     generate_latest,
-    write_to_textfile,
 )
 
 from sampoll.core.errors import translated_os_errors
@@ -34,6 +33,7 @@ from sampoll.core.events import (
     WatchOverflowed,
 )
 from sampoll.engine.pipeline import Queues
+from sampoll.files.atomic import replace_file
 from sampoll.files.space import free_bytes
 from sampoll.monitoring.health import Health
 
@@ -158,7 +158,7 @@ class Metrics:
         self._look_at_disks(every_seconds=0.0)
         with translated_os_errors("write the metrics", path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_to_textfile(str(path), self._registry)
+            replace_file(path, self.text())
 
     def __call__(self, event: Event) -> None:
         match event:

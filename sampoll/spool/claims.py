@@ -1,22 +1,35 @@
 """Taking a pair, keeping its state, and giving it back."""
 
+import errno
 import hashlib
+import logging
 import os
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from sampoll.core.filenames import is_image, publishable, split_name
-from sampoll.core.names import base_name, folder_of
-from sampoll.files.files import append_line, move_unless_taken, opened_regular
-from sampoll.spool.layout import STATE, Layout
+from sampoll.core.names import base_name, folder_of, printable
+from sampoll.files.files import (
+    NO_FILE_OF_OURS,
+    append_line,
+    move_unless_taken,
+    opened_regular,
+    read_regular,
+    subdirectories,
+)
+from sampoll.spool.layout import REPORT, STATE, Layout
 from sampoll.spool.listing import signature_of
 from sampoll.spool.nodes import Node
 from sampoll.spool.scan import Group, Signature
-from sampoll.spool.state import JobState
+from sampoll.spool.state import JobState, is_job_id
+
+log = logging.getLogger(__name__)
 
 MAX_DIGESTED_BYTES = 2**30
+MAX_STATE_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -24,12 +37,14 @@ class Claim:
     """A job directory that is ours, and its state as it was last saved.
 
     `is_sound` is False if a file was missing or had changed when it was claimed, or if the state was lost and
-    has been guessed from the files inside.
+    has been guessed from the files inside. `replaceable` are the suffixes of the names in the output that the
+    job may replace when it publishes: those of its own earlier attempts, and of the result that it replaces.
     """
 
     directory: Path
     state: JobState
     is_sound: bool = True
+    replaceable: frozenset[str] = frozenset()
 
     def saved(self, state: JobState, *, sync: bool) -> "Claim":
         """Writes a new state, and returns the claim with it."""
@@ -81,13 +96,41 @@ def take_deferred(node: Node, deferred: Path) -> Claim | None:
 
 
 def load(directory: Path) -> Claim:
-    """The claim of a job directory; if its state is lost, a claim of the files inside that is not sound."""
+    """The claim of a job directory; if its state is lost, a claim of the files inside that is not sound.
+    OSError if the state is not a regular file."""
     try:
-        return Claim(directory, JobState.from_lines((directory / STATE).read_bytes()))
+        state = JobState.from_lines(read_regular(directory / STATE, at_most=MAX_STATE_BYTES))
+        if state.job_id != directory.name:
+            raise ValueError(f"is the state of {state.job_id}")
     except (FileNotFoundError, ValueError):
-        names = tuple(sorted(p.name for p in directory.iterdir() if p.name != STATE))
+        names = tuple(sorted(p.name for p in directory.iterdir() if p.name not in (STATE, REPORT)))
         stem = split_name(names[0])[0] if names else directory.name
         return Claim(directory, JobState(directory.name, publishable(stem), names), is_sound=False)
+    return Claim(directory, state)
+
+
+def load_all(parent: Path) -> list[Claim]:
+    """The claims of the job directories in `parent`. A directory whose state cannot have been written by
+    sampoll stays where it is, and a warning names it."""
+    claims = []
+    for directory in subdirectories(parent):
+        if not is_job_id(directory.name):
+            continue
+        try:
+            claims.append(load(directory))
+        except FileNotFoundError:  # another process takes it just now
+            continue
+        except OSError as error:
+            if error.errno not in NO_FILE_OF_OURS:
+                raise
+            warn_once(directory, f"its {STATE} cannot be used: {error.strerror}")
+    return claims
+
+
+@lru_cache(1000)
+def warn_once(directory: Path, reason: str) -> None:
+    """Warns that what `directory` holds stays there, once in the life of this process."""
+    log.warning("%s stays where it is: %s", printable(os.fspath(directory)), reason)
 
 
 def is_name_taken(layout: Layout, claim: Claim) -> bool:
@@ -124,9 +167,15 @@ def give_back(layout: Layout, claim: Claim) -> bool:
 
 
 def discard(claim: Claim) -> None:
-    """Removes the directory of a claim that contains no file of the pair any more."""
-    (claim.directory / STATE).unlink(missing_ok=True)
-    claim.directory.rmdir()
+    """Removes the directory of a claim that contains no file of the pair any more. If it contains a file that
+    sampoll did not put there, the next process moves that into the input."""
+    for name in (STATE, REPORT):
+        (claim.directory / name).unlink(missing_ok=True)
+    try:
+        claim.directory.rmdir()
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def park(layout: Layout, claim: Claim) -> None:

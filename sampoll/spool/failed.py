@@ -11,10 +11,16 @@ from sampoll.core.errors import translated_os_errors
 from sampoll.core.failures import FailedJob, KeptFile
 from sampoll.core.filenames import is_image, is_prompt, split_name
 from sampoll.core.names import base_name, folder_of, printable
-from sampoll.files.files import ensure_directory, move_unless_taken, read_regular, subdirectories, walk
+from sampoll.files.files import (
+    ensure_directory,
+    move_unless_taken,
+    read_if_regular,
+    subdirectories,
+    walk,
+)
 from sampoll.spool.claims import Claim, digest_of, discard
 from sampoll.spool.layout import InputLayout
-from sampoll.spool.reports import ERROR_SUFFIX, refused_job
+from sampoll.spool.reports import ERROR_SUFFIX, MAX_REPORT_BYTES, refused_job
 from sampoll.spool.state import JobState
 
 RETURN_SECONDS = 60.0
@@ -78,8 +84,11 @@ class FailedPairs:
             return _retry(self._layout, job)
 
     def purge(self, job: FailedPair) -> int:
-        """Deletes a failed pair, its report last."""
+        """Deletes a failed pair, its report last, and returns how many bytes that frees; nothing if a process
+        is moving it to failed/ at the same time."""
         freed = 0
+        if _is_held(self._layout, job.job_id):
+            return freed
         with translated_os_errors("delete from", self._layout.failed):
             for path in (*job.files, job.report):
                 with suppress(FileNotFoundError):
@@ -97,15 +106,18 @@ def _failed_pair(failed: Path, path: str, names: Iterable[str]) -> FailedPair | 
     """The pair whose files are among `names`; None if there is no valid report."""
     directory, kept_as = failed / folder_of(path), base_name(path)
     report = directory / f"{kept_as}{ERROR_SUFFIX}"
-    try:
-        state = refused_job(read_regular(report), folder_of(path), kept_as)
-    except OSError:
-        return None
+    content = read_if_regular(report, at_most=MAX_REPORT_BYTES)
+    state = None if content is None else refused_job(content, folder_of(path), kept_as)
     if state is None:
         return None
     # A user who fixes a pair may add a missing file.
     extensions = {split_name(name)[1] for name in state.files}
-    ours = [n for n in sorted(names) if is_image(n) or is_prompt(n) or split_name(n)[1] in extensions]
+    ours = [
+        name
+        for name in sorted(names)
+        if (is_image(name) or is_prompt(name) or split_name(name)[1] in extensions)
+        and not _is_report(directory / name)
+    ]
     state = replace(state, files=tuple(state.name + name[len(kept_as) :] for name in ours))
     files = tuple(directory / name for name in ours)
     return FailedPair(
@@ -113,8 +125,23 @@ def _failed_pair(failed: Path, path: str, names: Iterable[str]) -> FailedPair | 
     )
 
 
+def _is_report(path: Path) -> bool:
+    """Whether it is, or was, the report of another pair, NAME, which looks like a prompt of the pair
+    NAME.error."""
+    if not path.name.endswith(ERROR_SUFFIX):
+        return False
+    content = read_if_regular(path, at_most=MAX_REPORT_BYTES)
+    kept_as = path.name.removesuffix(ERROR_SUFFIX)
+    return content is None or refused_job(content, "", kept_as) is not None
+
+
+def _is_held(layout: InputLayout, job_id: str) -> bool:
+    """Whether a process holds this job, or one that died has left it."""
+    return any((node / job_id).exists() for node in subdirectories(layout.work))
+
+
 def _retry(layout: InputLayout, pair: FailedPair) -> bool:
-    if any((node / pair.job_id).exists() for node in subdirectories(layout.work)):
+    if _is_held(layout, pair.job_id):
         return False
     ensure_directory(layout.deferred)
     directory = layout.deferred / pair.job_id

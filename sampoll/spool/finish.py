@@ -6,12 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from sampoll.core.filenames import is_image, split_name, versioned
-from sampoll.files.atomic import replace_file
-from sampoll.files.files import ensure_directory, move_replacing, move_unless_taken
+from sampoll.files.files import (
+    create_anew,
+    move_all_unless_taken,
+    move_replacing,
+    read_if_regular,
+    sync_directory,
+)
 from sampoll.spool.claims import Claim, discard
-from sampoll.spool.layout import Layout
-from sampoll.spool.reports import ERROR_SUFFIX, error_report
+from sampoll.spool.layout import REPORT, Layout
+from sampoll.spool.reports import ERROR_SUFFIX, MAX_REPORT_BYTES, error_report, refused_job
 from sampoll.spool.results import free_names
+from sampoll.spool.state import JobState
 
 
 def finish(layout: Layout, claim: Claim) -> None:
@@ -20,48 +26,71 @@ def finish(layout: Layout, claim: Claim) -> None:
         if layout.done is None or (layout.deletes_images and is_image(path.name)):
             path.unlink()
     if layout.done is not None:
-        claim = _move_replacing(claim, layout.done) if layout.overwrites_done else _keep(claim, layout.done)
+        keep = _move_replacing if layout.overwrites_done else _keep
+        claim = keep(layout, claim, layout.done)
     free_names(layout, claim.state)
     discard(claim)
 
 
 def move_to_failed(layout: Layout, claim: Claim) -> None:
-    """Moves the inputs of a rejected job to failed/, with an error report beside them. Safe to repeat."""
-    claim = _keep(claim, layout.failed, beside=ERROR_SUFFIX)
-    report = error_report(claim.state)
+    """Moves the inputs of a rejected job to failed/, after an error report beside them. Safe to repeat.
+
+    The report comes first: as its name can also be that of a prompt, the name is taken before the inputs get
+    names of the same stem.
+    """
     directory = layout.failed / claim.state.folder
-    replace_file(directory / f"{claim.state.kept_as}{ERROR_SUFFIX}", report, sync=True, is_sole_writer=True)
+    if not _has_report(directory, claim.state):
+        create_anew(claim.directory / REPORT, error_report(claim.state), sync=True)
+    claim = _keep(layout, claim, layout.failed, is_obvious=False)
+    sync_directory(directory)
     free_names(layout, claim.state)
     discard(claim)
 
 
-def _move_replacing(claim: Claim, directory: Path) -> Claim:
+def _has_report(directory: Path, state: JobState) -> bool:
+    """Whether an earlier call, which was interrupted, has moved the report of this job."""
+    if state.kept_as is None:
+        return False
+    content = read_if_regular(directory / f"{state.kept_as}{ERROR_SUFFIX}", at_most=MAX_REPORT_BYTES)
+    found = None if content is None else refused_job(content, state.folder, state.kept_as)
+    return found is not None and found.job_id == state.job_id
+
+
+def _move_replacing(layout: Layout, claim: Claim, directory: Path) -> Claim:
     """Moves the files into `directory` under their own names, and replaces files of these names."""
     directory = directory / claim.state.folder
-    ensure_directory(directory)
+    layout.ensure_kept(directory)
     for path in claim.files():
         move_replacing(path, directory / path.name)
     return claim
 
 
-def _keep(claim: Claim, directory: Path, beside: str | None = None) -> Claim:
-    """Moves the files into `directory`, all under the first version of their stem whose names are free there,
-    including the name with the suffix `beside`."""
+def _keep(layout: Layout, claim: Claim, directory: Path, *, is_obvious: bool = True) -> Claim:
+    """Moves the report, if there is one, and the files into `directory`, all under the first version of their
+    stem whose names are free there.
+
+    `is_obvious`: the first version need not be saved, because a repeated call finds it again.
+    """
     state = claim.state
     directory = directory / state.folder
-    ensure_directory(directory)
+    layout.ensure_kept(directory)
     names = (versioned(state.name, v) for v in itertools.count(1))
     for kept_as in itertools.chain([state.kept_as] if state.kept_as else [], names):
-        targets = {
-            path: directory / (kept_as + path.name[len(split_name(path.name)[0]) :]) for path in claim.files()
-        }
-        wanted = [*targets.values(), *([directory / (kept_as + beside)] if beside else [])]
-        if kept_as != state.kept_as and any(map(os.path.lexists, wanted)):
-            continue
-        kept = replace(state, kept_as=kept_as)
-        # The first version, with no file beside it, need not be saved: a repeated call finds it again.
-        is_obvious = beside is None and kept_as == state.name
-        claim = replace(claim, state=kept) if is_obvious else claim.saved(kept, sync=False)
-        if all(move_unless_taken(path, target) for path, target in targets.items()):
-            return claim
+        moves = [(path, directory / f"{kept_as}{suffix}") for path, suffix in _kept_files(claim)]
+        if kept_as != state.kept_as:
+            if any(os.path.lexists(target) for _, target in moves):
+                continue
+            if not (is_obvious and kept_as == state.name):
+                # A report whose place is forgotten would be written twice.
+                claim = claim.saved(replace(state, kept_as=kept_as), sync=not is_obvious)
+        # Another process may have been faster since: then all get the next version.
+        if move_all_unless_taken(moves):
+            return replace(claim, state=replace(state, kept_as=kept_as))
     raise AssertionError("there are infinitely many versions")
+
+
+def _kept_files(claim: Claim) -> list[tuple[Path, str]]:
+    """The report of a claim and its files, as far as they are still in its directory, and their suffixes."""
+    report = claim.directory / REPORT
+    files = [(path, path.name[len(split_name(path.name)[0]) :]) for path in claim.files()]
+    return [(report, ERROR_SUFFIX), *files] if os.path.lexists(report) else files

@@ -5,9 +5,12 @@ from functools import cached_property
 from pathlib import Path
 
 from sampoll.core.filenames import FAILED, PAIR_SUFFIXES, PRIVATE
+from sampoll.files.files import ensure_below, ensure_directory
 
 STATE = ".state.jsonl"
-"""Hidden, so that it never collides with a claimed file: hidden files are not claimed."""
+REPORT = ".error.json"
+"""In the directory of a job: its state, and the report on its way to failed/. Hidden, so that they never
+collide with a claimed file: hidden files are not claimed."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ class Layout(InputLayout):
     suffixes: frozenset[str] = PAIR_SUFFIXES
     deletes_images: bool = False
     overwrites_done: bool = False
+
+    def ensure_kept(self, directory: Path) -> None:
+        """Creates a directory for inputs that have ended if it is missing. Inside the input, where other
+        people may write, no link is followed."""
+        if directory.is_relative_to(self.input):
+            ensure_below(self.input, directory)
+        else:
+            ensure_directory(directory)
 
     @cached_property
     def stage(self) -> Path:

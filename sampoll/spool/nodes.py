@@ -5,6 +5,7 @@ machine that is gone, or a process that is suspended, is detected by its missing
 """
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from pathlib import Path
 
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import Interrupted
+from sampoll.files.files import create_anew, keep_readers_from_locking, opened_regular, read_if_regular
 from sampoll.files.presence import (
+    MAX_FILE_BYTES,
     Describe,
     Machine,
     announced,
@@ -43,7 +46,7 @@ class Node:
     def note_stopping(self) -> None:
         """Notes a requested stop: if the process is killed from now on, no job is charged for it."""
         with suppress(OSError):  # only the mark is lost; the process must stop all the same
-            self.stopping.touch()
+            create_anew(self.stopping, b"", sync=False)
 
 
 @contextmanager
@@ -70,7 +73,8 @@ def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_deta
 @contextmanager
 def _shared_input(layout: Layout, *, exclusive: bool) -> Iterator[None]:
     """Holds the input, shared or exclusively; Interrupted if another process holds it in conflict."""
-    with (layout.nodes / ".lock").open("a", encoding="utf-8") as file:
+    with opened_regular(layout.nodes / ".lock", "a") as file:
+        keep_readers_from_locking(file)
         try:
             fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -86,14 +90,11 @@ class HeartbeatMonitor:
     def __init__(self, layout: Layout, lease_seconds: float) -> None:
         self._layout = layout
         self._lease_seconds = lease_seconds
-        self._heard: dict[str, tuple[str | None, float]] = {}
+        self._heard: dict[str, tuple[bytes | None, float]] = {}
 
     def has_expired(self, name: str, now: float) -> bool:
         """`now` is monotonic."""
-        try:
-            beat = heartbeat_file(self._layout.nodes / name).read_text(encoding="ascii")
-        except (OSError, ValueError):
-            beat = None
+        beat = read_if_regular(heartbeat_file(self._layout.nodes / name), at_most=MAX_FILE_BYTES)
         last, since = self._heard.get(name, (beat, now))
         if beat != last:
             since = now
@@ -103,11 +104,11 @@ class HeartbeatMonitor:
 
 def leave(layout: Layout, name: str) -> None:
     """Removes a node's files. What cannot be removed, above all a directory that still holds jobs, is
-    found by the next process."""
+    found by the next process, as long as the node's lock is there."""
     lock = layout.nodes / name
     with suppress(OSError):
         for directory in (layout.stage / name, layout.work / name):
-            if directory.exists():
+            if os.path.lexists(directory):
                 directory.rmdir()
         _stopping(lock).unlink(missing_ok=True)
         remove(lock)

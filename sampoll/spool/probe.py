@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sampoll.core.errors import ConfigurationError, InputUnavailable, StorageTrouble, translated_os_errors
 from sampoll.core.filenames import PRIVATE
-from sampoll.files.files import create_file
+from sampoll.files.files import create_file, ensure_below
 from sampoll.files.space import free_bytes
 from sampoll.spool.layout import Layout
 
@@ -26,10 +26,10 @@ def probe(layout: Layout, min_free_bytes: int) -> None:
     check_room(layout, min_free_bytes)
     name = f".probe-{uuid.uuid4().hex}"
     with translated_os_errors("use the input", layout.input):
-        layout.work.mkdir(parents=True, exist_ok=True)
+        ensure_below(layout.input, layout.work)
         _try(layout.input / name, layout.work / name)
     with translated_os_errors("use the output", layout.output):
-        layout.stage.mkdir(parents=True, exist_ok=True)
+        ensure_below(layout.output, layout.stage)
         _try(layout.stage / name, layout.output / name)
 
 

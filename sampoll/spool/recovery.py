@@ -4,12 +4,12 @@ import logging
 from dataclasses import replace
 from enum import Enum, auto
 
-from sampoll.files.files import remove_tree, subdirectories
-from sampoll.files.presence import Machine, locked_if_dead
-from sampoll.spool.claims import Claim, load
+from sampoll.files.files import subdirectories
+from sampoll.files.presence import Machine, is_name, is_presence, locked_if_dead
+from sampoll.spool.claims import Claim, load_all, warn_once
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import HeartbeatMonitor, Node, leave, was_stopping
-from sampoll.spool.results import free_abandoned_names
+from sampoll.spool.results import free_abandoned_names, remove_stage
 from sampoll.spool.state import JobState, was_only_job
 
 log = logging.getLogger(__name__)
@@ -57,17 +57,21 @@ def recover_dead_nodes(
     for name in _other_nodes(layout, node):
         with locked_if_dead(layout.nodes / name, machine) as dead:
             if dead or heartbeats.has_expired(name, monotonic):
-                _fence(layout, node, name)
-                blameless = name in former_nodes or was_stopping(layout, name)
-                claims += _take_over(layout, node, name, wall, blameless=blameless)
+                try:
+                    _fence(layout, node, name)
+                    blameless = name in former_nodes or was_stopping(layout, name)
+                    claims += _take_over(layout, node, name, wall, blameless=blameless)
+                except PermissionError as error:  # a process of another user, who keeps all others out
+                    warn_once(layout.work / name, error.strerror)
                 leave(layout, name)
     return claims
 
 
 def _other_nodes(layout: Layout, node: Node) -> list[str]:
-    locks = (path.name for path in layout.nodes.iterdir() if not path.name.startswith("."))
-    names = {*locks, *(path.name for path in subdirectories(layout.work))}
-    return sorted(names - {node.name})
+    """Other files and directories, which sampoll did not make, are passed over."""
+    locks = {path.name for path in layout.nodes.iterdir() if is_presence(path)}
+    works = {path.name for path in subdirectories(layout.work) if is_name(path.name)}
+    return sorted((locks | works) - {node.name})
 
 
 def _fence(layout: Layout, node: Node, name: str) -> None:
@@ -77,11 +81,11 @@ def _fence(layout: Layout, node: Node, name: str) -> None:
         (layout.stage / name).rename(fenced)
     except FileNotFoundError:
         return
-    remove_tree(fenced)
+    remove_stage(fenced, leftovers=layout.stage / f"left-{name}")
 
 
 def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: bool) -> list[Claim]:
-    found = [load(directory) for directory in subdirectories(layout.work / name)]
+    found = load_all(layout.work / name)
     states = [claim.state for claim in found]
     claims = []
     # In the order in which they were begun, and each is counted before it is moved: if this process dies here
@@ -94,6 +98,9 @@ def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: 
             counted = _counted(claim, states, blameless, now)
             counted.directory.rename(directory)
         except (FileNotFoundError, FileExistsError):  # another process takes it over, and is faster
+            continue
+        except PermissionError as error:
+            warn_once(claim.directory, error.strerror)
             continue
         claims.append(replace(counted, directory=directory))
     if claims:

@@ -1,7 +1,6 @@
 """NAME.error.json: says why a pair has failed, for users, and for retries from failed/. Pure."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,9 +10,10 @@ from typing import Any
 from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_version_of, split_name
 from sampoll.core.names import printable
-from sampoll.spool.state import JobState
+from sampoll.spool.state import JobState, is_job_id
 
 ERROR_SUFFIX = ".error.json"
+MAX_REPORT_BYTES = 16 * 2**20
 
 
 def error_report(state: JobState) -> bytes:
@@ -53,9 +53,9 @@ def refused_job(content: bytes, folder: str, kept_as: str) -> JobState | None:
         files = tuple(name + split_name(file)[1] for file in report["files"])
         failures = tuple(_failure(shown) for shown in (*report["earlier_errors"], report["error"]))
         job_id, attempts = report["job_id"], int(report["attempts"])
-        if re.fullmatch("[0-9a-f]{32}", job_id) is None:
+        if not is_job_id(job_id):
             return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     return JobState(
         job_id,

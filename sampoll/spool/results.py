@@ -3,6 +3,7 @@
 import glob
 import itertools
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,7 +15,15 @@ from sampoll.core.errors import OutputExists
 from sampoll.core.filenames import versioned
 from sampoll.core.names import RECORD_SUFFIX, printable
 from sampoll.core.results import ResultSummary
-from sampoll.files.files import create_anew, ensure_directory, link_unless_taken, read_regular, sync_directory
+from sampoll.files.files import (
+    create_anew,
+    ensure_directory,
+    link_unless_taken,
+    move_unless_taken,
+    read_if_regular,
+    read_regular,
+    sync_directory,
+)
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import Node
@@ -49,6 +58,8 @@ class Naming:
 
 VERSIONED = Naming()
 
+MAX_RESERVATION_BYTES = 64
+
 
 def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Naming, *, sync: bool) -> Claim:
     """The claim with a stem under which no other job can publish any of `suffixes`; or OutputExists.
@@ -59,7 +70,7 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
     before = claim.state
     ours = set(before.suffixes) if before.reserved else set()
     if ours.issuperset(suffixes):
-        return claim
+        return replace(claim, replaceable=frozenset(ours))
     earlier = [] if before.stem is None else [before.stem]
     for stem in itertools.chain(earlier, (versioned(before.name, v) for v in itertools.count(1))):
         kept = ours if stem == before.stem else set()
@@ -74,11 +85,13 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
                 refused = (s for s in all_suffixes if not _is_reserved(layout, chosen, s, token, covered))
                 taken = next(map(chosen.result, refused), None)
             if taken is None:
-                return claim.saved(chosen, sync=sync)
+                is_anyones = naming.on_exist is OnExist.OVERWRITE and stem == before.name
+                replaceable = frozenset(all_suffixes if is_anyones else covered)
+                return replace(claim.saved(chosen, sync=sync), replaceable=replaceable)
         except OSError:
-            _free_own_names(layout, chosen)
+            free_names(layout, chosen)
             raise
-        _free_own_names(layout, chosen)
+        free_names(layout, chosen)
         if naming.on_exist is OnExist.FAIL:
             raise OutputExists(
                 f"{printable(taken)} is in the output already (--on-exist fail): move it away, or use "
@@ -97,11 +110,8 @@ def _replaceable(layout: Layout, state: JobState, suffixes: Sequence[str], namin
     if naming.on_exist is OnExist.OVERWRITE:
         paths = {suffix: layout.output / state.result(suffix) for suffix in suffixes}
         anyones = {s for s, path in paths.items() if os.path.lexists(path) and not path.is_dir()}
-    try:
-        content = read_regular(layout.output / state.result(record))
-        replaced = naming.read_record(content, state.published_path)
-    except OSError:  # there is none; or it is a link, and no record of ours
-        replaced = None
+    content = read_if_regular(layout.output / state.result(record))
+    replaced = None if content is None else naming.read_record(content, state.published_path)
     return anyones if replaced is None else {*anyones, record, *replaced.suffixes}
 
 
@@ -123,25 +133,24 @@ def _is_reserved(layout: Layout, state: JobState, suffix: str, token: Path, cove
     reservation = layout.names / state.result(suffix)
     ensure_directory(reservation.parent)
     # An earlier attempt of the same job may hold it already.
-    held = link_unless_taken(token, reservation) or _holder(reservation) == state.job_id
+    held = link_unless_taken(token, reservation) or _is_held(reservation, state)
     return held and (suffix in covered or not os.path.lexists(layout.output / state.result(suffix)))
 
 
-def _holder(reservation: Path) -> str | None:
-    """The job that holds a reservation; None if it has just ended."""
-    try:
-        return reservation.read_text(encoding="ascii")
-    except FileNotFoundError:
-        return None
+def _is_held(reservation: Path, state: JobState) -> bool:
+    """Whether this job holds a reservation."""
+    return read_if_regular(reservation, at_most=MAX_RESERVATION_BYTES) == state.job_id.encode("ascii")
 
 
 @dataclass(frozen=True)
 class Staged:
-    """The files of one result that wait for publication, the record last."""
+    """The files of one result that wait for publication, the record last. Only files of the `replaceable`
+    suffixes may be replaced in the output."""
 
     state: JobState
     suffixes: tuple[str, ...]
     stage: Path
+    replaceable: frozenset[str] = frozenset()
 
     def waiting(self, suffix: str) -> Path:
         """Where the file of this suffix waits to be published."""
@@ -150,30 +159,66 @@ class Staged:
 
 def stage(node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]], *, sync: bool) -> Staged:
     """Writes (suffix, content) pairs into the stage, where readers of the output do not see them."""
-    staged = Staged(claim.state, tuple(suffix for suffix, _ in contents), node.stage)
+    suffixes = tuple(suffix for suffix, _ in contents)
+    staged = Staged(claim.state, suffixes, node.stage, claim.replaceable)
     for suffix, content in contents:
         create_anew(staged.waiting(suffix), content, sync=sync)
     return staged
 
 
-def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> None:
+def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> dict[str, str]:
     """Publishes the staged files of several jobs: every mask, and then the last file of each, its record.
 
-    A node whose stage was taken away cannot publish: its renames find no source.
+    Returns the jobs that could not be published, with the name that another program has taken since it was
+    reserved; nothing of these is in the output. A node whose stage was taken away cannot publish: its renames
+    find no source.
     """
-    masks = [(result, suffix) for result in results for suffix in result.suffixes[:-1]]
-    records = [(result, result.suffixes[-1]) for result in results]
-    for folder in {
-        (layout.output / result.state.result(suffix)).parent for result, suffix in masks + records
-    }:
+    for folder in {path.parent for result in results for path in _targets(layout, result)}:
         ensure_directory(folder)
-    retracted = [path for result in results if _has_outdated(result) for path in _retract(layout, result)]
+    taken: dict[str, str] = {}
+    # What replaces nothing comes first: as long as nothing was replaced, the whole result can be withdrawn.
+    for result in results:
+        new = [suffix for suffix in result.suffixes[:-1] if suffix not in result.replaceable]
+        _publish_new(layout, result, new, taken)
+    masks = [result for result in results if result.state.job_id not in taken]
+    retracted = [path for result in masks if _has_outdated(result) for path in _retract(layout, result)]
     _sync_folders_of(retracted, sync=sync)
-    for some in (masks, records):
-        published = [layout.output / result.state.result(suffix) for result, suffix in some]
-        for (result, suffix), path in zip(some, published, strict=True):
-            result.waiting(suffix).rename(path)
-        _sync_folders_of(published, sync=sync)
+    for result in masks:
+        for suffix in result.replaceable.intersection(result.suffixes[:-1]):
+            result.waiting(suffix).rename(layout.output / result.state.result(suffix))
+    _sync_folders_of((path for result in masks for path in _targets(layout, result)[:-1]), sync=sync)
+    for result in masks:
+        record = result.suffixes[-1]
+        if record in result.replaceable:
+            result.waiting(record).rename(layout.output / result.state.result(record))
+        else:
+            _publish_new(layout, result, [record], taken)
+    records = [result for result in masks if result.state.job_id not in taken]
+    _sync_folders_of((_targets(layout, result)[-1] for result in records), sync=sync)
+    return taken
+
+
+def _targets(layout: Layout, result: Staged) -> list[Path]:
+    return [layout.output / result.state.result(suffix) for suffix in result.suffixes]
+
+
+def _publish_new(layout: Layout, result: Staged, suffixes: Sequence[str], taken: dict[str, str]) -> None:
+    """Publishes files under new names; if one of these exists, removes what was published and staged of this
+    result, and adds it to `taken`."""
+    for suffix in suffixes:
+        if not move_unless_taken(result.waiting(suffix), layout.output / result.state.result(suffix)):
+            taken[result.state.job_id] = result.state.result(suffix)
+            _withdraw(layout, result)
+            return
+
+
+def _withdraw(layout: Layout, result: Staged) -> None:
+    """Removes the files of a result that replace nothing, wherever they are."""
+    for suffix in result.suffixes:
+        waiting = result.waiting(suffix)
+        if suffix not in result.replaceable and not os.path.lexists(waiting):
+            (layout.output / result.state.result(suffix)).rename(waiting)
+        waiting.unlink(missing_ok=True)
 
 
 def _has_outdated(result: Staged) -> bool:
@@ -215,10 +260,7 @@ def published_record(layout: Layout, claim: Claim) -> bytes:
     state = claim.state
     if state.stem is None or not state.suffixes:
         return b""
-    try:
-        return (layout.output / state.result(state.suffixes[-1])).read_bytes()
-    except FileNotFoundError:
-        return b""
+    return read_if_regular(layout.output / state.result(state.suffixes[-1])) or b""
 
 
 def first_version(
@@ -238,17 +280,12 @@ def first_version(
 
 
 def free_names(layout: Layout, state: JobState) -> None:
-    """Ends the reservation: from now on the published files themselves hold the names."""
-    for suffix in state.suffixes if state.reserved else ():
-        (layout.names / state.result(suffix)).unlink(missing_ok=True)
-
-
-def _free_own_names(layout: Layout, state: JobState) -> None:
-    """Ends a reservation that may be incomplete: frees only names that this job holds."""
+    """Ends the reservation, which may be incomplete: frees only names that this job holds. From now on, the
+    published files themselves hold the names."""
     for suffix in state.suffixes:
         reservation = layout.names / state.result(suffix)
-        if _holder(reservation) == state.job_id:
-            reservation.unlink()
+        if _is_held(reservation, state):
+            reservation.unlink(missing_ok=True)
 
 
 def free_abandoned_names(layout: Layout, state: JobState) -> None:
@@ -258,5 +295,26 @@ def free_abandoned_names(layout: Layout, state: JobState) -> None:
     for folder in (layout.names / state.folder, *layout.names.glob(f"*/{glob.escape(state.folder)}")):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_file() and _holder(Path(entry)) == state.job_id:
+                if _is_held(Path(entry), state):
                     Path(entry).unlink()
+
+
+def remove_stage(stage: Path, *, leftovers: Path) -> None:
+    """Removes the stage of a node that has died; what sampoll did not write there is kept as `leftovers`."""
+    _clear(stage)
+    with suppress(OSError):
+        stage.rename(leftovers)
+
+
+def _clear(stage: Path) -> None:
+    if stage.is_symlink():
+        return
+    with suppress(OSError), os.scandir(stage) as entries:
+        for entry in entries:
+            path = Path(entry)
+            if entry.is_dir(follow_symlinks=False):
+                _clear(path)
+            elif entry.is_file(follow_symlinks=False) and re.match(r"[0-9a-f]{32}[^.]*\.", entry.name):
+                path.unlink()
+    with suppress(OSError):
+        stage.rmdir()

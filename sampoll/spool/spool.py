@@ -4,7 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -15,7 +15,7 @@ from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_prompt
 from sampoll.core.names import printable
 from sampoll.core.results import NO_SUMMARY, ResultSummary
-from sampoll.files.files import identity_of, subdirectories, sync_filesystem
+from sampoll.files.files import ensure_below, identity_of, sync_filesystem
 from sampoll.files.open_files import is_being_written
 from sampoll.files.presence import Describe, Machine, no_details
 from sampoll.spool import claims, finish, recovery, results
@@ -101,10 +101,10 @@ class Spool:
     def deferrals(self) -> list[Deferral]:
         """The jobs that wait for their next try, the next one first."""
         now = time.time()
-        waiting = []
-        for directory in subdirectories(self._layout.deferred):
-            with suppress(FileNotFoundError):  # another process takes it just now
-                waiting.append(Deferral(directory, claims.load(directory).state.due_in(now)))
+        waiting = [
+            Deferral(claim.directory, claim.state.due_in(now))
+            for claim in claims.load_all(self._layout.deferred)
+        ]
         return sorted(waiting, key=lambda deferral: deferral.seconds)
 
     def is_being_written(self, group: Group) -> bool:
@@ -187,8 +187,12 @@ class Spool:
         """The path that was reserved for this job's results."""
         return self._open[job_id].state.published_path
 
-    def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> None:
-        """Publishes (suffix, content) pairs by job id, the last of each being its record; ends the jobs."""
+    def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> dict[str, str]:
+        """Publishes (suffix, content) pairs by job id, the last of each being its record; ends the jobs.
+
+        Returns the jobs that could not be published, with the name of the output that another program has
+        taken: these have no names any more.
+        """
         finished = [self._open[job_id] for job_id in contents]
         sync = self._durability == "file"
         staged = [
@@ -197,9 +201,14 @@ class Spool:
         if self._durability == "batch":
             sync_filesystem(self._layout.work)  # the names that were reserved
             sync_filesystem(self._layout.stage)
-        results.publish(self._layout, staged, sync=self._durability != "off")
+        taken = results.publish(self._layout, staged, sync=self._durability != "off")
         for claim in finished:
-            self.finish(claim)
+            if claim.state.job_id in taken:
+                self._opened(claim.saved(claim.state.unnamed(), sync=False))
+                results.free_names(self._layout, claim.state)
+            else:
+                self.finish(claim)
+        return taken
 
     def summary_of(self, claim: Claim) -> ResultSummary:
         """The summary in the published record of a job; NO_SUMMARY if that cannot be read."""
@@ -300,9 +309,12 @@ def opened(
     in flight are not counted as crashed; the new node is added to them.
     """
     input_identity = identity_of(layout.input)
-    directories = [layout.nodes, layout.work, layout.deferred, layout.stage, layout.names]
-    for directory in (*directories, *([layout.done] if layout.done else [])):
-        directory.mkdir(parents=True, exist_ok=True)
+    for directory in (layout.nodes, layout.work, layout.deferred):
+        ensure_below(layout.input, directory)
+    for directory in (layout.stage, layout.names):
+        ensure_below(layout.output, directory)
+    if layout.done is not None:
+        layout.ensure_kept(layout.done)
     with joined(layout, settings, describe) as node:
         former_nodes = set() if former_nodes is None else former_nodes
         former_nodes.add(node.name)

@@ -6,16 +6,21 @@ runs alone, so that the next crash shows which job causes it.
 """
 
 import json
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from sampoll.core.failures import Failure
+from sampoll.core.filenames import is_plain
 from sampoll.core.names import result_path
 
 FIRST_DELAY_SECONDS = 2.0
 MAX_DELAY_SECONDS = 600.0
+LAST_SECOND = 253402214400.0
+"""The last day that dates can express, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,10 @@ class JobState:
         """A final failure: the job goes to failed/."""
         return replace(self._with(failure), in_flight=0, rejected=True)
 
+    def unnamed(self) -> Self:
+        """Without names for its results, of which none is published."""
+        return replace(self, stem=None, suffixes=(), reserved=False, replaces=False)
+
     def retried(self) -> Self:
         """Retried by hand from failed/: its strikes are reset, and its history is kept."""
         return replace(self, strikes=0, not_before=0.0, kept_as=None, rejected=False)
@@ -126,14 +135,54 @@ class JobState:
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
-        """ValueError for anything that `to_json` did not write."""
-        document: dict[str, Any] = json.loads(content)
+        """ValueError for anything that `to_json` cannot have written: above all for a path that leads out of
+        the directories of the job."""
         try:
+            document: dict[str, Any] = json.loads(content)
             failures = tuple(Failure(**failure) for failure in document.pop("failures"))
             files, suffixes = tuple(document.pop("files")), tuple(document.pop("suffixes"))
-            return cls(files=files, suffixes=suffixes, failures=failures, **document)
-        except (TypeError, KeyError, AttributeError) as error:
+            state = cls(files=files, suffixes=suffixes, failures=failures, **document)
+            is_valid = _is_valid(state) and all(map(_is_valid_failure, failures))
+        except (TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"no job state: {error}") from error
+        if not is_valid:
+            raise ValueError("no job state: a value is not valid")
+        return state
+
+
+def is_job_id(text: str) -> bool:
+    return re.fullmatch("[0-9a-f]{32}", text) is not None
+
+
+def _is_valid(state: JobState) -> bool:
+    """Whether the types are right, and every name leads to a place of this job; TypeError if not."""
+    stems = [state.name, *(stem for stem in (state.stem, state.kept_as) if stem is not None)]
+    folders = state.folder.split("/") if state.folder else []
+    for suffix in state.suffixes:
+        *folders_of_format, ending = suffix.split("/")
+        folders += folders_of_format
+        if not (ending.startswith(".") and is_plain(f"x{ending}")):
+            return False
+    counts = (state.attempts, state.strikes, state.in_flight)
+    flags = (state.suspect, state.reserved, state.replaces, state.rejected)
+    return (
+        is_job_id(state.job_id)
+        and all(map(is_plain, (*stems, *folders, *state.files)))
+        and all(type(count) is int and count >= 0 for count in counts)
+        and all(type(flag) is bool for flag in flags)
+        and math.isfinite(state.not_before)
+        and bool(state.failures or not state.rejected)
+    )
+
+
+def _is_valid_failure(failure: Failure) -> bool:
+    texts = (failure.code, failure.message, failure.file or "", failure.field or "")
+    return (
+        all(isinstance(text, str) for text in texts)
+        and 0 <= failure.at < LAST_SECOND
+        and isinstance(failure.sha256, Mapping)
+        and all(isinstance(text, str) for text in failure.sha256.values())
+    )
 
 
 def retry_delay_seconds(strikes: int, random: float) -> float:

@@ -14,6 +14,9 @@ from support.images import encoded, image_of, read_mask
 from support.process import sampoll
 
 from sampoll.core.errors import BadPrompt
+from sampoll.core.jobs import Box, Prompt
+from sampoll.inputs.importers.base import AnnotatedImage
+from sampoll.inputs.importers.write_pairs import write_pairs
 from sampoll.inputs.prompt_file import parse_prompts
 
 BOXES = ("--model", "support.fakes:boxes")
@@ -441,3 +444,56 @@ def test_images_on_another_file_system_are_copied(dataset: Path, tmp_path: Path)
         assert (target / "cat.jpg").read_bytes() == (dataset / "cat.jpg").read_bytes()
     finally:
         shutil.rmtree(target, ignore_errors=True)
+
+
+@pytest.mark.parametrize("how", ["absolute", "above", "from Windows", "through done"])
+def test_a_labelme_file_cannot_fetch_other_images_of_the_machine(
+    dataset: Path, tmp_path: Path, how: str
+) -> None:
+    secret = tmp_path / "elsewhere" / "secret.jpg"
+    secret.parent.mkdir()
+    secret.write_bytes((dataset / "cat.jpg").read_bytes())
+    (dataset / "done").mkdir()
+    write_labelme(dataset)
+    document = json.loads((dataset / "cat.json").read_text())
+    path = {
+        "absolute": str(secret),
+        "above": f"{'../' * 40}{secret}",
+        "from Windows": f"..\\{secret.relative_to(tmp_path)}",
+        "through done": f"done/../../{secret.relative_to(tmp_path)}",
+    }[how]
+    (dataset / "other.json").write_text(json.dumps({**document, "imagePath": path}))
+
+    run = sampoll("prompts", "import", "--from", "labelme", dataset, "--to", tmp_path / "in")
+
+    assert (run.returncode, run.stdout) == (1, f"1 pairs in {tmp_path / 'in'}, 1 failed\n")
+    assert "other.json: imagePath: must be a path below the folder of the images" in run.stderr
+    assert sorted(imported(tmp_path / "in")) == ["cat.json"]
+    assert secret.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("late", ["cat.json", "cat.jpg"])
+@pytest.mark.parametrize("copies", [True, False])
+def test_a_file_that_comes_during_an_import_is_kept(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str, copies: bool
+) -> None:
+    target = tmp_path / "in"
+    target.mkdir()
+    (target / late).write_text("somebody else's")
+    monkeypatch.setattr("sampoll.inputs.importers.write_pairs.os.path.lexists", lambda _: False)
+    image = AnnotatedImage("cat.jpg", dataset / "cat.jpg", (Prompt(box=Box(1, 1, 9, 9)),))
+
+    [error] = write_pairs([image], target, copies=copies)
+
+    assert str(error) == f"cat.jpg: {target / late} is there already: the pair was left as it is"
+    assert [path.name for path in target.iterdir()] == [late]
+    assert (target / late).read_text() == "somebody else's"
+
+
+@pytest.mark.parametrize("name", ["../cat.jpg", "/cat.jpg", "a/../../cat.jpg"])
+def test_no_importer_writes_outside_the_input(dataset: Path, tmp_path: Path, name: str) -> None:
+    image = AnnotatedImage(name, dataset / "cat.jpg", (Prompt(box=Box(1, 1, 9, 9)),))
+
+    [error] = write_pairs([image], tmp_path / "in", copies=True)
+
+    assert "must be a path below the folder of the images" in str(error)

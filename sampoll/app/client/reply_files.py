@@ -1,5 +1,6 @@
 """Replies as files: those that `sampoll run` would have written, or those that a reply has data for."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,8 +12,8 @@ import numpy as np
 import orjson
 
 from sampoll.core.filenames import MAX_STEM_BYTES, PRIVATE, versioned
-from sampoll.files.atomic import replace_file
-from sampoll.files.files import ensure_directory
+from sampoll.files.atomic import temporary_name
+from sampoll.files.files import create_file, ensure_directory, move_all_unless_taken, read_if_regular
 from sampoll.formats.png_encoder import SIGNATURE
 from sampoll.transports.redis.messages import RECORD
 from sampoll.transports.redis.replies import NoReply, Reply
@@ -77,20 +78,25 @@ def time_name() -> str:
 def write_files(directory: Path, name: str, files: Mapping[str, bytes]) -> str:
     """Writes the files as `name`, or as an unused version of it, the record last; returns the name.
 
-    A result that is received several times is written once. Only one process may write a name at a time.
+    A result that is received several times is written once. Nothing that exists is replaced.
     """
     target = directory / name
     ensure_directory(target.parent)
-    version = 1
-    while any((directory / f"{versioned(name, version)}{suffix}").exists() for suffix in files):
-        record = directory / f"{versioned(name, version)}{RECORD}"
-        if record.is_file() and record.read_bytes() == files[RECORD]:
-            return versioned(name, version)
-        version += 1
-    stem = versioned(name, version)
-    for suffix, content in files.items():
-        replace_file(directory / f"{stem}{suffix}", content, is_sole_writer=True)
-    return stem
+    written = {suffix: temporary_name(target) for suffix in files}
+    try:
+        for suffix, content in files.items():
+            create_file(written[suffix], content, sync=False)
+        for version in itertools.count(1):
+            stem = versioned(name, version)
+            moves = [(written[suffix], directory / f"{stem}{suffix}") for suffix in files]
+            if read_if_regular(directory / f"{stem}{RECORD}") == files[RECORD] or move_all_unless_taken(
+                moves
+            ):
+                return stem
+        raise AssertionError("there are infinitely many versions")
+    finally:
+        for path in written.values():
+            path.unlink(missing_ok=True)
 
 
 def _is_suffix(suffix: str) -> bool:

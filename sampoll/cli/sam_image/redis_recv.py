@@ -70,8 +70,8 @@ def _write(message: bytes, directory: Path, prefix: str) -> None:
         return
     mask, opex = directory / f"{prefix}.png", directory / f"{prefix}.json"
     with translated_os_errors("write into", directory):
-        replace_file(mask, reply.mask, is_sole_writer=True)
-        replace_file(opex, opex_of(reply, prefix), is_sole_writer=True)
+        replace_file(mask, reply.mask)
+        replace_file(opex, opex_of(reply, prefix))
     if reply.error is not None:
         complain(f"{prefix}: {reply.error}")
     say(str(mask), str(opex))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 import orjson
@@ -62,6 +62,15 @@ def documents_of(source: Path, kind: str, key: str) -> Iterator[tuple[Path, Mapp
             yield path, document
         else:
             yield BadPrompt(f'is no {kind} file: it has no list of "{key}"', file=str(path))
+
+
+def image_name(name: str) -> str:
+    """The name of an image in a data set, if it is a path below the folder of the images; otherwise
+    ValueError: a data set must not fetch other files of this machine."""
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise ValueError("must be a path below the folder of the images")
+    return str(path)
 
 
 def image_beside(path: Path) -> Path | None:

@@ -4,12 +4,12 @@ https://cocodataset.org/#format-data
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from sampoll.core.errors import BadPrompt, InputUnavailable
 from sampoll.core.jobs import Point, Prompt
-from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, json_of, named, number
+from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, image_name, json_of, named, number
 
 NOT_LABELED = 0
 """The visibility value of a keypoint that is not labeled."""
@@ -34,12 +34,12 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
     for index, image in enumerate(listed):
         prompts = by_image.get(str(image.get("id"))) if isinstance(image, dict) else None
         if prompts:
-            name = PurePosixPath(str(image.get("file_name", "")))
-            if not name.name or name.is_absolute() or ".." in name.parts:
-                message = "must be a path below the folder of the images"
-                yield BadPrompt(message, file=str(source), field=f"images[{index}].file_name")
+            try:
+                name = image_name(str(image.get("file_name", "")))
+            except ValueError as error:
+                yield BadPrompt(str(error), file=str(source), field=f"images[{index}].file_name")
                 continue
-            yield AnnotatedImage(str(name), (images or source.parent) / name, tuple(prompts))
+            yield AnnotatedImage(name, (images or source.parent) / name, tuple(prompts))
 
 
 def _list(document: Any, key: str, source: Path) -> list[Any]:

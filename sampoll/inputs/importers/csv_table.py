@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sampoll.core.errors import BadPrompt, InputUnavailable
 from sampoll.core.jobs import Point, Prompt
-from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, named, number
+from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, image_name, named, number
 
 BOX, POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
 
@@ -23,10 +23,7 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
             for line in table:
                 place = f"line {table.line_num}"
                 try:
-                    image = line["image"]
-                    if not image or Path(image).is_absolute() or ".." in Path(image).parts:
-                        raise ValueError("image must be a path below the folder of the images")
-                    prompts = by_image.setdefault(image, {})
+                    prompts = by_image.setdefault(_image(line), {})
                     key: object = line.get("id") or table.line_num
                     prompts[key] = _joined(prompts.get(key), _prompt(line))
                 except (ValueError, TypeError) as error:
@@ -35,9 +32,7 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
         raise InputUnavailable(f"{source} cannot be read: {error}") from error
     for image, prompts in by_image.items():
         if prompts:
-            yield AnnotatedImage(
-                Path(image).as_posix(), (images or source.parent) / image, tuple(prompts.values())
-            )
+            yield AnnotatedImage(image, (images or source.parent) / image, tuple(prompts.values()))
 
 
 def _check_columns(source: Path, columns: object) -> None:
@@ -47,6 +42,13 @@ def _check_columns(source: Path, columns: object) -> None:
             f"{source} needs a first line that names the columns: image, and x0, y0, x1, y1 or x, y; "
             "label, id and point, if there are any"
         )
+
+
+def _image(line: Mapping[str, str]) -> str:
+    try:
+        return image_name(line["image"] or "")
+    except ValueError as error:
+        raise ValueError(f"image {error}") from error
 
 
 def _prompt(line: Mapping[str, str]) -> Prompt:

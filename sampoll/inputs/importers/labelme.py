@@ -3,6 +3,7 @@
 https://github.com/wkentaro/labelme
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
@@ -11,8 +12,17 @@ from typing import Any
 import numpy as np
 
 from sampoll.core.errors import BadPrompt
+from sampoll.core.filenames import DONE, PRIVATE
 from sampoll.core.jobs import Point, Prompt
-from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, documents_of, named, number
+from sampoll.core.names import base_name
+from sampoll.inputs.importers.base import (
+    AnnotatedImage,
+    box_prompt,
+    documents_of,
+    image_name,
+    named,
+    number,
+)
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
@@ -22,10 +32,15 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
             yield found
             continue
         path, document = found
-        # The path may have been written under Windows; LabelMe writes its files beside the images.
-        image_name = PureWindowsPath(str(document.get("imagePath", ""))).as_posix()
-        folder = path.parent if images is None else images / path.parent.relative_to(_root(source))
-        image = folder / (image_name if images is None else Path(image_name).name)
+        below = path.relative_to(_root(source))
+        folder = path.parent if images is None else images / below.parent
+        # The path may have been written under Windows; of images elsewhere, only the name is known.
+        written = PureWindowsPath(str(document.get("imagePath", ""))).as_posix()
+        try:
+            image = _image(folder, written if images is None else base_name(written))
+        except ValueError as error:
+            yield BadPrompt(str(error), file=str(path), field="imagePath")
+            continue
         prompts: list[Prompt] = []
         groups: dict[Any, int] = {}
         for index, shape in enumerate(document["shapes"]):
@@ -34,12 +49,21 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
             except (ValueError, TypeError, LookupError, AttributeError) as error:
                 yield BadPrompt(str(error), file=str(path), field=f"shapes[{index}]")
         if prompts:
-            name = path.relative_to(_root(source)).with_suffix(Path(image_name).suffix)
+            name = below.with_suffix(image.suffix)
             yield AnnotatedImage(name.as_posix(), image, tuple(prompts))
 
 
 def _root(source: Path) -> Path:
     return source if source.is_dir() else source.parent
+
+
+def _image(folder: Path, name: str) -> Path:
+    """The image of this name, seen from `folder`: below it, or among the finished inputs of a run, where the
+    files lead that sampoll writes. Otherwise ValueError, as of `image_name`."""
+    outside = Path(os.path.realpath(folder / name))
+    if any(above.name == DONE and (above.parent / PRIVATE).is_dir() for above in outside.parents):
+        return outside
+    return folder / image_name(name)
 
 
 def _add(prompts: list[Prompt], groups: dict[Any, int], shape: Mapping[str, Any]) -> None:

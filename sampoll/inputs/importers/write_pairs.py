@@ -10,8 +10,8 @@ import orjson
 
 from sampoll.core.errors import AmbiguousPair, BadImage, JobError, OutputExists, translated_os_errors
 from sampoll.core.filenames import PROMPT_SUFFIXES, is_image, split_name
-from sampoll.files.atomic import replace_file, replaced_file
-from sampoll.inputs.importers.base import AnnotatedImage
+from sampoll.files.atomic import created_file
+from sampoll.inputs.importers.base import AnnotatedImage, image_name
 from sampoll.inputs.prompt_file import prompts_document
 
 PROMPT_SUFFIX = ".json"
@@ -37,6 +37,10 @@ def write_pairs(
 
 def _written(image: AnnotatedImage, directory: Path, written: set[str], *, copies: bool) -> str:
     stem = split_name(image.name)[0]
+    try:
+        image_name(image.name)
+    except ValueError as error:
+        raise BadImage(str(error), file=image.name) from error
     if not is_image(image.name):
         raise BadImage("has no extension of an image", file=image.name)
     if not image.path.is_file():
@@ -49,17 +53,29 @@ def _written(image: AnnotatedImage, directory: Path, written: set[str], *, copie
     target = directory / image.name
     taken = [path for path in (target, *_prompts_of(target)) if os.path.lexists(path)]
     if taken:
-        raise OutputExists(f"{taken[0]} is there already: the pair was left as it is", file=image.name)
+        raise _exists(taken[0], image)
     prompts = prompts_document(image.prompts)
     document = prompts[0] if len(prompts) == 1 else {"prompts": prompts}
     with translated_os_errors("write pairs to", directory):
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The prompt first: a run that watches the directory takes a pair once both are there.
         prompt = target.with_name(split_name(target.name)[0] + PROMPT_SUFFIX)
-        replace_file(prompt, orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
-        _put(image.path, target, copies=copies)
+        try:
+            # The prompt first: a run that watches the directory takes a pair once both are there.
+            with created_file(prompt) as file:
+                file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+            try:
+                _put(image.path, target, copies=copies)
+            except BaseException:
+                prompt.unlink(missing_ok=True)
+                raise
+        except FileExistsError as error:  # since we looked
+            raise _exists(Path(str(error.filename2 or error.filename)), image) from error
     written.add(stem)
     return stem
+
+
+def _exists(path: Path, image: AnnotatedImage) -> OutputExists:
+    return OutputExists(f"{path} is there already: the pair was left as it is", file=image.name)
 
 
 def _prompts_of(image: Path) -> list[Path]:
@@ -74,5 +90,5 @@ def _put(image: Path, target: Path, *, copies: bool) -> None:
         except OSError as error:
             if error.errno not in UNLINKABLE:
                 raise
-    with image.open("rb") as original, replaced_file(target) as copy:
+    with image.open("rb") as original, created_file(target) as copy:
         shutil.copyfileobj(original, copy)

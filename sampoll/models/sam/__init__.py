@@ -1,5 +1,6 @@
 """The Segment Anything Model in its three official sizes, by Kirillov et al., https://arxiv.org/abs/2304.02643."""
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class SamModel:
         )
         segmenter.check()
         if options.compile:
+            keep_compiled_code(options)
             segmenter.compile_for(options.batch_size_on(str(device)))
         return segmenter
 
@@ -137,6 +139,12 @@ def _openvino_encoder(
         encoder = partial(exportable, sam.image_encoder)
         model = cached_model(encoder, checkpoint_sha256, openvino_cache(options))
     return OpenVinoEncoder(model, sam.image_encoder.img_size, precision)
+
+
+def keep_compiled_code(options: ModelSettings) -> None:
+    """Makes torch keep what it compiles beside the weights. Its own choice is a directory with a known name
+    among the temporary files: another user could make it first, and put code there."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.fspath(home_of(options.home) / "compiled"))
 
 
 def openvino_cache(options: ModelSettings) -> Path:

@@ -12,7 +12,14 @@ from threading import Event
 from typing import TypeAlias
 
 from sampoll.config.settings import LimitSettings, SpoolSettings
-from sampoll.core.errors import Fenced, InputUnavailable, JobError, StorageTrouble, translated_os_errors
+from sampoll.core.errors import (
+    Fenced,
+    InputUnavailable,
+    JobError,
+    OutputTaken,
+    StorageTrouble,
+    translated_os_errors,
+)
 from sampoll.core.events import (
     Backlog,
     InputScanned,
@@ -125,10 +132,15 @@ class DirectoryTransport:
         contents = {d.submission.id: [(a.suffix, a.content) for a in d.artifacts] for d in deliveries}
         began = time.perf_counter()
         with translated_os_errors("publish results in", self._layout.output):
-            self._spool.publish(contents)
+            taken = self._spool.publish(contents)
         share_seconds = (time.perf_counter() - began) / len(deliveries)
         for delivery in deliveries:
             submission, summary = delivery.submission, delivery.summary.published_in(share_seconds)
+            if submission.id in taken:
+                path = printable(taken[submission.id])
+                error = OutputTaken(f"{path} came into the output from elsewhere while the job was done")
+                self._fail(submission.name, submission.id, error)
+                continue
             self._emit(JobDone(submission.name, submission.id, paths[submission.id], summary))
         self._changed.set()
 

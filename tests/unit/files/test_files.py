@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from sampoll.files import files
-from sampoll.files.atomic import replace_file
+from sampoll.files.atomic import created_file, replace_file
 from sampoll.files.files import (
     append_line,
+    ensure_below,
     link_unless_taken,
+    move_all_unless_taken,
     move_replacing,
     move_unless_taken,
+    read_if_regular,
     read_regular,
 )
 
@@ -148,12 +151,75 @@ def test_links_and_pipes_are_not_read(tmp_path: Path) -> None:
             read_regular(tmp_path / name)
 
 
-def test_what_is_not_read_does_not_stay_open(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    before = len(list(Path("/proc/self/fd").iterdir()))
+def test_several_files_move_together_or_not_at_all(tmp_path: Path) -> None:
+    moves = [(tmp_path / name, tmp_path / f"{name}.new") for name in "abc"]
+    for source, _ in moves:
+        source.write_text(source.name)
+    moves[2][1].write_text("somebody else's")
 
-    for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(OSError, match=r"directory|regular"):
-            read_regular(path)
+    assert not move_all_unless_taken(moves)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "c", "c.new"]
 
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    moves[2][1].unlink()
+    assert move_all_unless_taken(moves)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.new", "b.new", "c.new"]
+
+
+def test_a_file_that_comes_while_another_is_written_under_its_name_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+
+    def write_slowly() -> None:
+        with created_file(path) as file:
+            file.write(b"new")
+            path.write_text("somebody else's")
+
+    with pytest.raises(FileExistsError, match="a'"):
+        write_slowly()
+
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["somebody else's"]
+
+
+def no_regular_files(directory: Path) -> list[Path]:
+    target, link, pipe, folder = (directory / name for name in ("target", "link", "pipe", "folder"))
+    target.write_text("secret")
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    folder.mkdir()
+    return [link, pipe, folder]
+
+
+def test_nothing_but_a_regular_file_is_read_or_appended_to(tmp_path: Path) -> None:
+    for path in no_regular_files(tmp_path):
+        assert read_if_regular(path) is None
+        with pytest.raises(OSError, match=path.name):
+            append_line(path, b"line", sync=False)
+
+    assert (tmp_path / "target").read_text() == "secret"
+    assert read_if_regular(tmp_path / "nothing") is None
+    assert read_if_regular(tmp_path / "target", at_most=5) is None
+    assert read_if_regular(tmp_path / "target", at_most=6) == b"secret"
+
+
+def test_a_refused_file_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    for path in no_regular_files(tmp_path):
+        read_if_regular(path)
+
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_directories_are_made_below_their_root_only(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for directory in (root, outside):
+        directory.mkdir()
+    (root / "link").symlink_to(outside)
+    (root / "file").touch()
+
+    ensure_below(root, root / "a" / "b")
+    for name in ("link", "file"):
+        with pytest.raises(NotADirectoryError):
+            ensure_below(root, root / name / "x")
+
+    assert (root / "a" / "b").is_dir()
+    assert list(outside.iterdir()) == []

@@ -330,3 +330,30 @@ def test_a_proxy_that_cannot_be_parsed_is_not_repeated(
         download(wanted, tmp_path / "weights.pth", show_progress=False)
 
     assert "hush" not in str(failure.value)
+
+
+@pytest.mark.parametrize("name", [".weights.pth.lock", "weights.pth.part"])
+def test_a_link_that_another_user_has_put_there_is_not_followed(
+    serve: Serve, tmp_path: Path, name: str
+) -> None:
+    victim = tmp_path / "thesis.txt"
+    victim.write_bytes(b"my thesis")
+    (tmp_path / name).symlink_to(victim)
+
+    with pytest.raises(StorageTrouble, match=re.escape(name)):
+        fetch(serve(honest), tmp_path / "weights.pth")
+
+    assert victim.read_bytes() == b"my thesis"
+
+
+def test_what_comes_under_the_name_during_a_download_is_kept(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+
+    def puts_one_there(handler: Handler, number: int, start: int) -> bool:
+        path.write_bytes(b"somebody else's")
+        return False
+
+    with pytest.raises(StorageTrouble, match="came while it was downloaded"):
+        fetch(serve(puts_one_there), path)
+
+    assert path.read_bytes() == b"somebody else's"

@@ -189,3 +189,67 @@ def test_only_the_first_of_two_retries_gets_a_pair(layout: Layout) -> None:
     assert FailedPairs(layout).purge(failed) == 0
     [directory] = subdirectories(layout.deferred)
     assert names_in(directory) == ["a.jpg", "a.json"]
+
+
+@pytest.mark.parametrize("first", ["cat", "cat.error"])
+def test_a_report_and_a_prompt_of_one_name_never_replace_each_other(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    # Two processes that look at the names at the same moment find all of them free.
+    monkeypatch.setattr("sampoll.spool.finish.os.path.lexists", lambda path: ".sampoll" in str(path))
+    for name in (first, *({"cat", "cat.error"} - {first})):
+        move_to_failed(layout, name)
+    monkeypatch.undo()
+
+    pairs = {pair.state.name: pair for pair in FailedPairs(layout).jobs()}
+
+    assert set(pairs) == {"cat", "cat.error"}
+    for pair in pairs.values():
+        assert sorted(path.read_bytes() for path in pair.files) == [b".jpg", b".json"]
+        assert len({path.name.rpartition(".")[0] for path in pair.files}) == 1, "one version for both files"
+
+
+def test_two_pairs_that_fail_at_one_moment_share_no_name(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampoll.spool.finish.os.path.lexists", lambda path: ".sampoll" in str(path))
+    for prompt in (".json", ".prompt"):
+        (layout.input / "a.jpg").write_bytes(f"image of {prompt}".encode())
+        (layout.input / f"a{prompt}").write_bytes(prompt.encode())
+        with opened(layout, SpoolSettings(settle_seconds=0, durability="off")) as spool:
+            [group] = spool.sweep().ready
+            spool.fail(spool.take(group).state.job_id, BadPrompt("is bad"))
+    monkeypatch.undo()
+
+    found = [{path.read_bytes() for path in pair.files} for pair in FailedPairs(layout).jobs()]
+
+    assert found == [{b"image of .json", b".json"}, {b"image of .prompt", b".prompt"}]
+
+
+def test_a_report_of_another_pair_is_no_prompt(layout: Layout) -> None:
+    move_to_failed(layout, "cat")
+    for suffix in (".jpg", ".prompt"):
+        (layout.input / f"cat.error{suffix}").write_bytes(suffix.encode())
+    with opened(layout, SpoolSettings(settle_seconds=0, durability="off")) as spool:
+        [group] = spool.sweep().ready
+        spool.fail(spool.take(group).state.job_id, BadPrompt("is bad"))
+
+    for pair in FailedPairs(layout).jobs():
+        assert FailedPairs(layout).retry(pair)
+
+    assert names_in(layout.failed) == ["sub"]
+    assert len(subdirectories(layout.deferred)) == 2
+
+
+def test_a_pair_on_its_way_to_failed_is_not_purged(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[int] = []
+
+    def purge_now(_: Path) -> None:
+        freed.append(FailedPairs(layout).purge(only(layout)))
+
+    monkeypatch.setattr("sampoll.spool.finish.sync_directory", purge_now)
+    move_to_failed(layout)
+
+    assert freed == [0]
+    assert FailedPairs(layout).purge(only(layout)) > 0
+    assert names_in(layout.failed) == ["sub"]

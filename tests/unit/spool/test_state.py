@@ -11,12 +11,13 @@ from sampoll.spool.state import (
     was_only_job,
 )
 
-NEW = JobState("id", "a", ("a.json", "a.jpg"))
+JOB = "0123456789abcdef" * 2
+NEW = JobState(JOB, "a", ("a.json", "a.jpg"))
 FAILURE = Failure("out-of-memory", "too large", at=100.0)
 
 
 def test_a_state_that_is_written_is_read_back() -> None:
-    state = JobState("id", "caf\udce9", ("caf\udce9.jpg",)).begun(3).deferred(FAILURE, 5.0)
+    state = JobState(JOB, "caf\udce9", ("caf\udce9.jpg",)).begun(3).deferred(FAILURE, 5.0)
 
     assert JobState.from_json(state.to_json()) == state
 

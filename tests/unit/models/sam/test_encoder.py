@@ -10,10 +10,12 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 from support.images import image_of
 from support.tiny import relative_error, tiny_sam, with_positions
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
+from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.jobs import Box, Point, Prompt
-from sampoll.models.sam import attention
+from sampoll.models.sam import attention, keep_compiled_code
 from sampoll.models.sam.attention import RelativePositions
 from sampoll.models.sam.encoder import Encoder
 from sampoll.models.sam.segmenter import SamSegmenter
@@ -154,6 +156,17 @@ def test_masks_of_lower_precisions_are_nearly_those_of_fp32() -> None:
     for precision, gate in (("bf16", 2e-2), ("fp16", 2e-2)):
         for ours, exact in zip(answers[precision], answers["fp32"], strict=True):
             assert np.linalg.norm(ours - exact) / np.linalg.norm(exact) <= gate
+
+
+def test_compiled_code_is_kept_where_no_other_user_can_put_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+
+    keep_compiled_code(ModelSettings(home=tmp_path))
+
+    assert Path(cache_dir()).is_relative_to(tmp_path)
 
 
 @torch.inference_mode()

@@ -9,7 +9,9 @@ import pytest
 
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import InputUnavailable, SampollError, StorageTrouble
-from sampoll.core.events import ignore_events
+from sampoll.core.events import Event as CoreEvent
+from sampoll.core.events import JobDeferred, JobDone, ignore_events
+from sampoll.core.results import Artifact, Delivery
 from sampoll.spool.layout import Layout
 from sampoll.spool.spool import Spool
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
@@ -29,6 +31,7 @@ def test_an_input_that_cannot_be_listed_is_missing_unless_files_have_run_out(
 ) -> None:
     layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
     layout.input.mkdir()
+    layout.output.mkdir()
     options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.1, give_up_seconds=0))
 
     def fail(_: Spool) -> None:
@@ -38,3 +41,29 @@ def test_an_input_that_cannot_be_listed_is_missing_unless_files_have_run_out(
         monkeypatch.setattr(Spool, "sweep", fail)
         with pytest.raises(expected, match=r"/in"):
             list(transport.submissions(Event()))
+
+
+def test_a_job_whose_name_another_program_takes_is_done_under_the_next_one(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
+    for directory in (layout.input, layout.output):
+        directory.mkdir()
+    for suffix in (".jpg", ".json"):
+        (layout.input / f"a{suffix}").write_bytes(b"content")
+    options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.1, max_attempts=2))
+    events: list[CoreEvent] = []
+
+    with directory_transport(layout, options, events.append, set()) as transport:
+        for group in transport.submissions(Event()):
+            [submission] = group
+            transport.begin(group)
+            name = transport.reserve(submission, [".png", ".json"])
+            if name == "a":
+                (layout.output / "a.png").write_bytes(b"somebody else's")
+            artifacts = (Artifact(".png", b"mask"), Artifact(".json", submission.id.encode()))
+            transport.deliver([Delivery(submission, artifacts)])
+
+    [deferred] = [event for event in events if isinstance(event, JobDeferred)]
+    [done] = [event for event in events if isinstance(event, JobDone)]
+    assert str(deferred.error) == "a.png came into the output from elsewhere while the job was done"
+    assert done.result == "a~2"
+    assert (layout.output / "a.png").read_bytes() == b"somebody else's"
