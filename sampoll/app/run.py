@@ -181,7 +181,7 @@ def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
         return 0
     if stopped or tally.last_backlog.deferred:
         return Interrupted.exit_code
-    return JobError.exit_code if tally.failures else 0
+    return JobError.exit_code if tally.failures or tally.last_backlog.passed_over else 0
 
 
 def _service_info(plan: Plan) -> ServiceInfo:

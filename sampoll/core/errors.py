@@ -27,7 +27,8 @@
         ├── CrashedRepeatedly
         └── TransientJobError          the job is retried later
             ├── OutOfMemory
-            └── UnreadableInput
+            ├── UnreadableInput
+            └── UnmovableInput
 
 The codes are those of BSD's sysexits.h where it has one. Each message tells the user what to change.
 """
@@ -158,6 +159,27 @@ class OutOfMemory(TransientJobError):
 
 class UnreadableInput(TransientJobError):
     code = "unreadable-input"
+
+
+class UnmovableInput(TransientJobError):
+    code = "unmovable-input"
+
+
+_NOT_OF_ONE_PATH = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EROFS", "EFBIG"),  # a disk, or a limit on the process
+        *("EMFILE", "ENFILE", "ENOMEM"),  # the process or the machine
+        "ENOENT",  # another process was faster, or a mount is gone
+    )
+    if hasattr(errno, name)
+)
+
+
+def concerns_one_path(error: OSError) -> bool:
+    """Whether an error may concern only the path that an act was about. For some, such as EACCES or EIO, it
+    may be the whole storage as well: then a probe of the storage fails too."""
+    return error.errno not in _NOT_OF_ONE_PATH
 
 
 @contextmanager

@@ -90,6 +90,11 @@ class Metrics:
             "How long the oldest ready pair had been there at the last look.",
             registry=registry,
         )
+        self._passed_over = Gauge(
+            "sampoll_passed_over",
+            "Pairs, files and folders of the input that cannot be read or moved.",
+            registry=registry,
+        )
         self._watcher_up = Gauge(
             "sampoll_watcher_up",
             "1 if events of new files are heard, 0 if one only looks.",
@@ -169,6 +174,7 @@ class Metrics:
                 for state in ("ready", "settling", "half", "deferred"):
                     self._pairs.labels(state).set(getattr(backlog, state))
                 self._oldest_ready.set(backlog.oldest_ready_seconds)
+                self._passed_over.set(backlog.passed_over)
                 self._look_at_disks()
             case BatchDone(images, known):
                 self._batches.observe(images)

@@ -24,12 +24,13 @@ class Claim:
     """A job directory that is ours, and its state as it was last saved.
 
     `is_sound` is False if a file was missing or had changed when it was claimed, or if the state was lost and
-    has been guessed from the files inside.
+    has been guessed from the files inside; also if a file could not be moved, for the reason `refusal`.
     """
 
     directory: Path
     state: JobState
     is_sound: bool = True
+    refusal: OSError | None = None
 
     def saved(self, state: JobState, *, sync: bool) -> "Claim":
         """Writes a new state, and returns the claim with it."""
@@ -46,7 +47,8 @@ class Claim:
 
 
 def take(layout: Layout, node: Node, group: Group) -> Claim:
-    """Claims a group; the claim is not sound if another process was faster or a file has changed."""
+    """Claims a group; the claim is not sound if another process was faster, a file has changed, or a file
+    cannot be moved."""
     directory = node.work / uuid.uuid4().hex
     directory.mkdir()
     # Prompts first, in every process: the process that renames the first file gets them all.
@@ -59,6 +61,8 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
             (layout.input / folder / name).rename(directory / name)
         except FileNotFoundError:
             return replace(claim, is_sound=False)
+        except OSError as error:
+            return replace(claim, is_sound=False, refusal=error)
     signatures = {base_name(name): signature for name, signature in group.signatures.items()}
     is_sound = all(_is_unchanged(directory / name, signatures[name]) for name in names)
     return replace(claim, is_sound=is_sound)

@@ -1,8 +1,11 @@
 """Takes over the jobs of a process that has died."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
+from pathlib import Path
+from typing import TypeAlias
 
 from sampoll.files.files import remove_tree, subdirectories
 from sampoll.files.presence import Machine, locked_if_dead
@@ -13,6 +16,9 @@ from sampoll.spool.results import free_abandoned_names
 from sampoll.spool.state import JobState, was_only_job
 
 log = logging.getLogger(__name__)
+
+OnError: TypeAlias = Callable[[Path, OSError], None]
+"""Called with the path that could not be used; raises the error of storage that fails as a whole."""
 
 
 class Step(Enum):
@@ -47,20 +53,25 @@ def recover_dead_nodes(
     former_nodes: frozenset[str],
     monotonic: float,
     wall: float,
+    on_error: OnError,
 ) -> list[Claim]:
     """Claims the jobs of dead nodes, and counts their crashes: at once if a lock on this machine shows that
     the node is dead, otherwise once it has sent no heartbeat for a lease.
 
-    No crash is counted for a node that was stopping, or that was an earlier node of this process.
+    No crash is counted for a node that was stopping, or that was an earlier node of this process. A node or a
+    job of another user that cannot be taken over is left, after a call of `on_error`.
     """
     claims: list[Claim] = []
     for name in _other_nodes(layout, node):
-        with locked_if_dead(layout.nodes / name, machine) as dead:
-            if dead or heartbeats.has_expired(name, monotonic):
-                _fence(layout, node, name)
-                blameless = name in former_nodes or was_stopping(layout, name)
-                claims += _take_over(layout, node, name, wall, blameless=blameless)
-                leave(layout, name)
+        try:
+            with locked_if_dead(layout.nodes / name, machine) as dead:
+                if dead or heartbeats.has_expired(name, monotonic):
+                    _fence(layout, node, name)
+                    blameless = name in former_nodes or was_stopping(layout, name)
+                    claims += _take_over(layout, node, name, wall, blameless=blameless, on_error=on_error)
+                    leave(layout, name)
+        except OSError as error:
+            on_error(layout.nodes / name, error)
     return claims
 
 
@@ -80,8 +91,15 @@ def _fence(layout: Layout, node: Node, name: str) -> None:
     remove_tree(fenced)
 
 
-def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: bool) -> list[Claim]:
-    found = [load(directory) for directory in subdirectories(layout.work / name)]
+def _take_over(
+    layout: Layout, node: Node, name: str, now: float, *, blameless: bool, on_error: OnError
+) -> list[Claim]:
+    found = []
+    for directory in subdirectories(layout.work / name):
+        try:
+            found.append(load(directory))
+        except OSError as error:
+            on_error(directory, error)
     states = [claim.state for claim in found]
     claims = []
     # In the order in which they were begun, and each is counted before it is moved: if this process dies here
@@ -94,6 +112,9 @@ def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: 
             counted = _counted(claim, states, blameless, now)
             counted.directory.rename(directory)
         except (FileNotFoundError, FileExistsError):  # another process takes it over, and is faster
+            continue
+        except OSError as error:
+            on_error(claim.directory, error)
             continue
         claims.append(replace(counted, directory=directory))
     if claims:

@@ -1,5 +1,6 @@
 """Reserves names for results, and publishes them: all masks first, the record that commits them last."""
 
+import errno
 import glob
 import itertools
 import os
@@ -10,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
-from sampoll.core.errors import OutputExists
+from sampoll.core.errors import OutputExists, concerns_one_path
 from sampoll.core.filenames import versioned
 from sampoll.core.names import RECORD_SUFFIX, printable
 from sampoll.core.results import ResultSummary
@@ -156,24 +157,62 @@ def stage(node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]], *, sy
     return staged
 
 
-def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> None:
+def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> dict[str, OSError]:
     """Publishes the staged files of several jobs: every mask, and then the last file of each, its record.
 
-    A node whose stage was taken away cannot publish: its renames find no source.
+    Returns by job id the errors of those that cannot be published because of a path of their own, such as a
+    folder of the output that may not be written; nothing of these stays in the output. A node whose stage was
+    taken away cannot publish: its renames find no source.
     """
-    masks = [(result, suffix) for result in results for suffix in result.suffixes[:-1]]
-    records = [(result, result.suffixes[-1]) for result in results]
-    for folder in {
-        (layout.output / result.state.result(suffix)).parent for result, suffix in masks + records
-    }:
+    refused: dict[str, OSError] = {}
+
+    def each(act: Callable[[Layout, Staged], list[Path]]) -> None:
+        changed = []
+        for result in (r for r in results if r.state.job_id not in refused):
+            try:
+                changed += act(layout, result)
+            except OSError as error:
+                if not concerns_one_path(error):
+                    raise
+                refused[result.state.job_id] = error
+                _withdraw(layout, result)
+        _sync_folders_of(changed, sync=sync)
+
+    each(_prepare)
+    each(lambda layout, result: _publish(layout, result, result.suffixes[:-1]))
+    each(lambda layout, result: _publish(layout, result, result.suffixes[-1:]))
+    return refused
+
+
+def _prepare(layout: Layout, result: Staged) -> list[Path]:
+    """Makes the folders of a result, and removes what it replaces; returns the paths that were removed."""
+    for folder in {(layout.output / result.state.result(suffix)).parent for suffix in result.suffixes}:
         ensure_directory(folder)
-    retracted = [path for result in results if _has_outdated(result) for path in _retract(layout, result)]
-    _sync_folders_of(retracted, sync=sync)
-    for some in (masks, records):
-        published = [layout.output / result.state.result(suffix) for result, suffix in some]
-        for (result, suffix), path in zip(some, published, strict=True):
-            result.waiting(suffix).rename(path)
-        _sync_folders_of(published, sync=sync)
+        # Before anything is removed or published. It has to be readable too in order to be synced.
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
+    return _retract(layout, result) if _has_outdated(result) else []
+
+
+def _publish(layout: Layout, result: Staged, suffixes: Iterable[str]) -> list[Path]:
+    """Moves the staged files of these suffixes into the output; returns their paths there."""
+    paths = []
+    for suffix in suffixes:
+        path = layout.output / result.state.result(suffix)
+        result.waiting(suffix).rename(path)
+        paths.append(path)
+    return paths
+
+
+def _withdraw(layout: Layout, result: Staged) -> None:
+    """Removes the files of a result; those that are published are first moved back to the stage, as in
+    `_retract`."""
+    for suffix in result.suffixes:
+        waiting = result.waiting(suffix)
+        with suppress(OSError):
+            if not os.path.lexists(waiting):
+                (layout.output / result.state.result(suffix)).rename(waiting)
+            waiting.unlink()
 
 
 def _has_outdated(result: Staged) -> bool:

@@ -19,7 +19,8 @@ from sampoll.cli.logs import set_up_logging
 from sampoll.cli.sam_image.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
-from sampoll.core.events import Event, InputScanned, JobDeferred, JobDone, JobFailed, JobStarted
+from sampoll.core.events import Event, InputScanned, JobDeferred, JobDone, JobFailed, JobStarted, PassedOver
+from sampoll.core.names import printable
 from sampoll.formats.opex import Opex
 from sampoll.formats.opex_record import read_record
 from sampoll.formats.png import PngMask
@@ -163,6 +164,8 @@ class Messages:
             case InputScanned(backlog):
                 if backlog.ready and not self._arguments.use_watchdog:
                     self._info(f"# files located: {backlog.ready}")
+            case PassedOver(path, error):
+                _say(f"Passed over: {self._input_path(printable(path))}\n{error}")
             case JobStarted(submission):
                 path = self._input_path(submission.image_name)
                 self._begun[submission.id] = path, time.monotonic()

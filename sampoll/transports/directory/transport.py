@@ -22,6 +22,7 @@ from sampoll.core.events import (
     JobSkipped,
     JobStarted,
     Listener,
+    PassedOver,
     WatchChecked,
     WatchOverflowed,
 )
@@ -37,7 +38,7 @@ from sampoll.spool.probe import check_room
 from sampoll.spool.recovery import Step
 from sampoll.spool.results import VERSIONED, Naming, first_version
 from sampoll.spool.scan import Scan
-from sampoll.spool.spool import Deferral, Spool, opened
+from sampoll.spool.spool import HELD_UP_SECONDS, Deferral, HeldUp, Spool, opened
 from sampoll.transports.directory.pair_files import CommonPrompt, read_submission
 
 log = logging.getLogger(__name__)
@@ -125,11 +126,17 @@ class DirectoryTransport:
         contents = {d.submission.id: [(a.suffix, a.content) for a in d.artifacts] for d in deliveries}
         began = time.perf_counter()
         with translated_os_errors("publish results in", self._layout.output):
-            self._spool.publish(contents)
+            troubles = self._spool.publish(contents)
         share_seconds = (time.perf_counter() - began) / len(deliveries)
         for delivery in deliveries:
             submission, summary = delivery.submission, delivery.summary.published_in(share_seconds)
-            self._emit(JobDone(submission.name, submission.id, paths[submission.id], summary))
+            match troubles.get(submission.id):
+                case None:
+                    self._emit(JobDone(submission.name, submission.id, paths[submission.id], summary))
+                case HeldUp() as held_up:
+                    self._note_held_up(held_up)
+                case error:
+                    self._fail(submission.name, submission.id, error)
         self._changed.set()
 
     def reject(self, submission: Submission, error: JobError) -> None:
@@ -188,8 +195,25 @@ class DirectoryTransport:
             self._recovered += self._spool.recover()
             deferrals = self._spool.deferrals()
         waiting = len(scan.ready), scan.settling, scan.half, len(deferrals), scan.oldest_ready_seconds
-        self._emit(InputScanned(Backlog(*waiting)))
+        self._report_obstacles()
+        self._emit(InputScanned(Backlog(*waiting, passed_over=self._spool.obstacles)))
         return scan, deferrals
+
+    def _report_obstacles(self) -> None:
+        for obstacle in self._spool.new_obstacles():
+            self._emit(PassedOver(obstacle.path, obstacle.error))
+
+    @contextmanager
+    def _reporting_held_up(self) -> Iterator[None]:
+        """A job that cannot be ended is only reported."""
+        try:
+            yield
+        except HeldUp as held_up:
+            self._note_held_up(held_up)
+
+    def _note_held_up(self, held_up: HeldUp) -> None:
+        if held_up.is_new:
+            self._emit(JobDeferred(held_up.path, held_up.job_id, held_up.error, HELD_UP_SECONDS))
 
     def _claims(
         self, scan: Scan, deferrals: Sequence[Deferral], recovered: Sequence[Claim], stop: Event
@@ -207,20 +231,21 @@ class DirectoryTransport:
         for group in scan.ready:
             if self._should_stop(stop):
                 return
-            if self._spool.must_wait(group):
+            if self._spool.is_passed_over(group.stem) or self._spool.must_wait(group):
                 continue
             if self._spool.is_being_written(group):
                 log.debug("%s is still open for writing", printable(group.stem))
                 continue
             with translated_os_errors("claim from", self._layout.input):
                 fresh = self._spool.take(group)
+            self._report_obstacles()
             if fresh.is_sound or self._goes_on(fresh):
                 yield fresh
 
     def _goes_on(self, claim: Claim) -> bool:
         """Whether a claimed job is to be tried; if not, it is ended or given back here."""
         state = claim.state
-        with translated_os_errors("clear up", claim.directory):
+        with translated_os_errors("clear up", claim.directory), self._reporting_held_up():
             match self._spool.next_step(claim):
                 case Step.TRY:
                     return True
@@ -264,19 +289,22 @@ class DirectoryTransport:
         if found is None:
             return False
         result, summary = found
-        with translated_os_errors("clear up", claim.directory):
+        with translated_os_errors("clear up", claim.directory), self._reporting_held_up():
             self._spool.finish(claim)
-        self._emit(JobSkipped(submission.name, submission.id, result, summary))
+            self._emit(JobSkipped(submission.name, submission.id, result, summary))
         self._changed.set()
         return True
 
     def _fail(self, name: str, job_id: str, error: JobError) -> None:
-        with translated_os_errors("move a failed pair to", self._layout.failed):
+        with (
+            translated_os_errors("move a failed pair to", self._layout.failed),
+            self._reporting_held_up(),
+        ):
             delay = self._spool.fail(job_id, error)
-        if delay is None:
-            self._emit(JobFailed(name, job_id, error))
-        else:
-            self._emit(JobDeferred(name, job_id, error, delay))
+            if delay is None:
+                self._emit(JobFailed(name, job_id, error))
+            else:
+                self._emit(JobDeferred(name, job_id, error, delay))
 
     # When to scan again
 
