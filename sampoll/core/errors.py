@@ -176,6 +176,20 @@ _NOT_OF_ONE_PATH = frozenset(
 )
 
 
+_REFUSALS = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EPERM", "EACCES", "ENAMETOOLONG", "ENOTDIR", "EISDIR", "EEXIST", "ELOOP"),
+        *("EXDEV", "EBUSY", "EINVAL", "EILSEQ"),
+    )
+)
+
+
+def is_refusal(error: OSError) -> bool:
+    """Whether the system refuses what was asked for, and would refuse it again; an I/O error may pass."""
+    return error.errno in _REFUSALS
+
+
 def concerns_one_path(error: OSError) -> bool:
     """Whether an error may concern only the path that an act was about. For some, such as EACCES or EIO, it
     may be the whole storage as well: then a probe of the storage fails too."""

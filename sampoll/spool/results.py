@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
-from sampoll.core.errors import OutputExists, concerns_one_path
+from sampoll.core.errors import OutputExists, is_refusal
 from sampoll.core.filenames import versioned
 from sampoll.core.names import RECORD_SUFFIX, printable
 from sampoll.core.results import ResultSummary
@@ -172,7 +172,7 @@ def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> dict[st
             try:
                 changed += act(layout, result)
             except OSError as error:
-                if not concerns_one_path(error):
+                if not is_refusal(error):
                     raise
                 refused[result.state.job_id] = error
                 _withdraw(layout, result)

@@ -20,6 +20,7 @@ from sampoll.core.errors import (
     SampollError,
     TransientJobError,
     UnmovableInput,
+    is_refusal,
 )
 from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_prompt, split_name
@@ -261,6 +262,8 @@ class Spool:
 
     def _output_failed(self, error: OSError) -> OutputFailed:
         """The error of a job whose files cannot be published; raises that of storage that fails itself."""
+        if not is_refusal(error):
+            raise error
         self._storage.raise_unless_of_one_path(error)
         return OutputFailed(f"cannot be published: {_path_of(error)}: {error.strerror}")
 

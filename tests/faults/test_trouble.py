@@ -221,7 +221,8 @@ def test_an_error_of_any_call_loses_nothing(strace: str, folders: Folders, call:
         [*command, *arguments], env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
 
-    assert run.returncode in (0, 74), run.stderr
+    # 1: an I/O error of one rename alone is taken for that of the file, which is passed over.
+    assert run.returncode in ((0, 1, 74) if error == "EIO" else (0, 74)), run.stderr
     dropped.assert_nothing_is_lost_or_torn()
     assert sampoll("run", *folders.flags, *BOXES).returncode == 0
     dropped.assert_everything_ended_once()
