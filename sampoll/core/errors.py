@@ -7,7 +7,7 @@
     ├── InputUnavailable           66  no input directory
     ├── ModelUnavailable           69  model, checkpoint or device
     ├── ServerUnavailable          69  Redis cannot be reached
-    ├── OutputUnavailable          73  the output cannot be created
+    ├── OutputUnavailable          73  the output cannot be created, or has gone
     ├── StorageTrouble             74  reading or writing failed: disk full, read-only, I/O error
     ├── Interrupted                   75  stopped before everything was done; run it again
     │   └── Fenced                     another process took over the jobs of this one

@@ -17,6 +17,7 @@ from sampoll.core.filenames import PRIVATE
 from sampoll.files.files import create_file
 from sampoll.files.space import free_bytes
 from sampoll.spool.layout import Layout
+from sampoll.spool.places import Places
 
 PROBE_BYTES = 64 * 1024
 SPARE_INODES = 16
@@ -45,8 +46,9 @@ def probe(layout: Layout, min_free_bytes: int) -> None:
 class StorageCheck:
     """Tells errors of one path from those of the storage as a whole, by a probe of the storage."""
 
-    def __init__(self, layout: Layout, min_free_bytes: int) -> None:
+    def __init__(self, layout: Layout, places: Places, min_free_bytes: int) -> None:
         self._layout = layout
+        self._places = places
         self._min_free_bytes = min_free_bytes
         self._usable_until = 0.0
 
@@ -54,6 +56,7 @@ class StorageCheck:
         """Raises `error`, or what the probe finds, unless the storage can be used otherwise."""
         if not concerns_one_path(error):
             raise error
+        self._places.raise_if_lost()
         if time.monotonic() >= self._usable_until:
             probe(self._layout, self._min_free_bytes)
             self._usable_until = time.monotonic() + PROBED_SECONDS

@@ -110,7 +110,7 @@ def _replaceable(layout: Layout, state: JobState, suffixes: Sequence[str], namin
 def _token(layout: Layout, state: JobState) -> Iterator[Path]:
     """A file that contains the job's id. Reservations are links to it, so each contains the id of its owner
     from the first moment."""
-    ensure_directory(layout.names)
+    # The directory is not made here: it is missing if a mount has gone, and names below it reserve nothing.
     token = layout.names / f".{state.job_id}"
     create_anew(token, state.job_id.encode("ascii"), sync=False)
     try:

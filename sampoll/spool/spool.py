@@ -26,7 +26,7 @@ from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_prompt, split_name
 from sampoll.core.names import folder_of, printable
 from sampoll.core.results import NO_SUMMARY, ResultSummary
-from sampoll.files.files import identity_of, subdirectories, sync_filesystem
+from sampoll.files.files import remove_tree, subdirectories, sync_filesystem
 from sampoll.files.open_files import is_being_written
 from sampoll.files.presence import Describe, Machine, no_details
 from sampoll.spool import claims, finish, recovery, results
@@ -35,6 +35,7 @@ from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
 from sampoll.spool.nodes import HeartbeatMonitor, Node, joined
 from sampoll.spool.obstacles import Obstacle, Obstacles
+from sampoll.spool.places import Places
 from sampoll.spool.probe import StorageCheck
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.results import VERSIONED, Naming, OnExist
@@ -65,12 +66,12 @@ class Spool:
         settings: SpoolSettings,
         naming: Naming,
         *,
-        input_identity: tuple[int, int] | None,
+        places: Places,
         former_nodes: frozenset[str],
     ) -> None:
         self._layout = layout
         self._node = node
-        self._input_identity = input_identity
+        self._places = places
         self._durability = settings.durability
         self._naming = naming
         self._readiness = Readiness.of(settings)
@@ -78,7 +79,7 @@ class Spool:
         self._machine = Machine.this()
         self._former_nodes = former_nodes
         self._heartbeats = HeartbeatMonitor(layout, settings.lease_seconds)
-        self._storage = StorageCheck(layout, settings.min_free_bytes)
+        self._storage = StorageCheck(layout, places, settings.min_free_bytes)
         self._obstacles = Obstacles(retries=settings.continuous)
         self._held_up: set[str] = set()
         self._sightings: dict[str, Sighting] = {}
@@ -95,10 +96,10 @@ class Spool:
         """Whether another process has taken our jobs: then nothing that we hold can be published any more."""
         return not self._node.stage.is_dir()
 
-    @property
-    def has_lost_its_input(self) -> bool:
-        """Whether the input is gone, or another directory has replaced it since the spool was opened."""
-        return identity_of(self._layout.input) != self._input_identity
+    def raise_if_lost(self) -> None:
+        """InputUnavailable or OutputUnavailable if a directory is gone, or another one has replaced it since
+        the spool was opened."""
+        self._places.raise_if_lost()
 
     @property
     def obstacles(self) -> int:
@@ -306,6 +307,7 @@ class Spool:
 
     def finish(self, claim: Claim) -> None:
         """Ends a job whose results are published; HeldUp if its inputs cannot be moved."""
+        self._places.raise_if_lost()
         with self._closing(claim):
             finish.finish(self._layout, claim)
 
@@ -323,6 +325,7 @@ class Spool:
 
     def move_to_failed(self, claim: Claim) -> None:
         """Ends a job that was refused; HeldUp if its inputs cannot be moved."""
+        self._places.raise_if_lost()
         with self._closing(claim):
             finish.move_to_failed(self._layout, claim)
 
@@ -441,18 +444,20 @@ def opened(
     The node's heartbeats contain what `describe` returns. Jobs that the `former_nodes` of this process left
     in flight are not counted as crashed; the new node is added to them.
     """
-    input_identity = identity_of(layout.input)
+    places = Places(layout)
     directories = [layout.nodes, layout.work, layout.deferred, layout.stage, layout.names]
     for directory in (*directories, *([layout.done] if layout.done else [])):
         directory.mkdir(parents=True, exist_ok=True)
     with joined(layout, settings, describe) as node:
         former_nodes = set() if former_nodes is None else former_nodes
+        for name in former_nodes:  # one that lost its output could not remove its files there
+            remove_tree(layout.stage / name)
         former_nodes.add(node.name)
         yield Spool(
             layout,
             node,
             settings,
             naming,
-            input_identity=input_identity,
+            places=places,
             former_nodes=frozenset(former_nodes),
         )

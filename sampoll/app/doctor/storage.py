@@ -13,8 +13,9 @@ from sampoll.core.errors import PermissionRefused, SampollError, translated_os_e
 from sampoll.core.filenames import is_searched
 from sampoll.core.names import printable
 from sampoll.files.files import walk
+from sampoll.files.mounts import filesystem_of
 from sampoll.files.space import free_bytes
-from sampoll.files.watch import NETWORK_FILESYSTEMS, Watch, filesystem_of, watches_natively
+from sampoll.files.watch import NETWORK_FILESYSTEMS, Watch, watches_natively
 from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
 from sampoll.spool.obstacles import Obstacles

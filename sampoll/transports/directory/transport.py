@@ -87,7 +87,8 @@ class DirectoryTransport:
                 stack.callback(watch.close)
                 stack.enter_context(Overflows(self._note_overflow).listening())
             retries_end: float | None = None
-            while not (self._should_stop(stop) or self.has_lost_its_input()):
+            while not self._should_stop(stop):
+                self._spool.raise_if_lost()
                 if self._spool.is_fenced:
                     raise Fenced(
                         "this process was silent for longer than --lease, and another one has taken its jobs"
@@ -158,10 +159,10 @@ class DirectoryTransport:
         """Whether another process has taken the jobs of this transport: a new one is needed."""
         return self._spool.is_fenced
 
-    def has_lost_its_input(self) -> bool:
-        """Whether the input is gone, or another directory has replaced it: a mount that came or went. Then
-        `submissions` ends, and a new transport is needed once there is an input again."""
-        return self._spool.has_lost_its_input
+    def raise_if_lost(self) -> None:
+        """InputUnavailable or OutputUnavailable if a directory is gone, or another one has replaced it: a
+        mount that came or went. A new transport is needed once it is there again."""
+        self._spool.raise_if_lost()
 
     # What is there
 
