@@ -272,12 +272,11 @@ class Spool:
         """The path that was reserved for this job's results."""
         return self._open[job_id].state.published_path
 
-    def publish(
-        self, contents: Mapping[str, Sequence[tuple[str, bytes]]]
-    ) -> dict[str, "OutputFailed | HeldUp"]:
+    def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> dict[str, Exception]:
         """Publishes (suffix, content) pairs by job id, the last of each being its record; ends the jobs.
 
-        Returns by job id why a job could not be published, and remains to be failed, or could not be ended.
+        Returns by job id what is in the way of the others: OutputFailed if a job could not be published, and
+        remains to be failed; HeldUp, or an error of the storage, if it is published and could not be ended.
         """
         finished = [self._open[job_id] for job_id in contents]
         sync = self._durability == "file"
@@ -288,7 +287,7 @@ class Spool:
             sync_filesystem(self._layout.work)  # the names that were reserved
             sync_filesystem(self._layout.stage)
         refused = results.publish(self._layout, staged, sync=self._durability != "off")
-        troubles: dict[str, OutputFailed | HeldUp] = {}
+        troubles: dict[str, Exception] = {}
         for claim in finished:
             job_id = claim.state.job_id
             if job_id in refused:
@@ -296,8 +295,8 @@ class Spool:
                 continue
             try:
                 self.finish(claim)
-            except HeldUp as held_up:
-                troubles[job_id] = held_up
+            except (HeldUp, OSError, SampollError) as error:
+                troubles[job_id] = error
         return troubles
 
     def summary_of(self, claim: Claim) -> ResultSummary:

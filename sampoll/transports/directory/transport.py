@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,14 @@ from threading import Event
 from typing import TypeAlias
 
 from sampoll.config.settings import LimitSettings, SpoolSettings
-from sampoll.core.errors import Fenced, InputUnavailable, JobError, StorageTrouble, translated_os_errors
+from sampoll.core.errors import (
+    Fenced,
+    InputUnavailable,
+    JobError,
+    OutputFailed,
+    StorageTrouble,
+    translated_os_errors,
+)
 from sampoll.core.events import (
     Backlog,
     InputScanned,
@@ -128,7 +135,18 @@ class DirectoryTransport:
         began = time.perf_counter()
         with translated_os_errors("publish results in", self._layout.output):
             troubles = self._spool.publish(contents)
-        share_seconds = (time.perf_counter() - began) / len(deliveries)
+            self._report(deliveries, paths, troubles, time.perf_counter() - began)
+        self._changed.set()
+
+    def _report(
+        self,
+        deliveries: Sequence[Delivery],
+        paths: Mapping[str, str],
+        troubles: Mapping[str, Exception],
+        seconds: float,
+    ) -> None:
+        """Emits the outcome of each delivery; then raises an error of the storage, if there is one."""
+        share_seconds = seconds / len(deliveries)
         for delivery in deliveries:
             submission, summary = delivery.submission, delivery.summary.published_in(share_seconds)
             match troubles.get(submission.id):
@@ -136,9 +154,11 @@ class DirectoryTransport:
                     self._emit(JobDone(submission.name, submission.id, paths[submission.id], summary))
                 case HeldUp() as held_up:
                     self._note_held_up(held_up)
-                case error:
+                case OutputFailed() as error:
                     self._fail(submission.name, submission.id, error)
-        self._changed.set()
+        for trouble in troubles.values():
+            if not isinstance(trouble, HeldUp | OutputFailed):
+                raise trouble
 
     def reject(self, submission: Submission, error: JobError) -> None:
         self._fail(submission.name, submission.id, error)

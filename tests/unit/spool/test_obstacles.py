@@ -9,6 +9,8 @@ import pytest
 
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import SampollError, UnmovableInput
+from sampoll.spool import finish
+from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
 from sampoll.spool.obstacles import FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS, RETRIES_PER_SCAN, Obstacles
 from sampoll.spool.recovery import Step
@@ -178,3 +180,23 @@ def test_an_error_of_the_input_itself_is_raised(layout: Layout, name: str) -> No
         pytest.raises(OSError, match=os.strerror(number)),
     ):
         spool.sweep()
+
+
+def test_storage_that_fails_between_two_ends_keeps_the_outcome_of_the_first(layout: Layout) -> None:
+    end = finish.finish
+    calls: list[Claim] = []
+
+    def failing(layout: Layout, claim: Claim) -> None:
+        calls.append(claim)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        end(layout, claim)
+
+    with opened(layout, SETTINGS) as spool:
+        first, second, _ = (spool.take(group).state.job_id for group in spool.sweep().ready)
+        for job_id in (first, second):
+            spool.reserve(job_id, [".json"])
+        with mock.patch("sampoll.spool.finish.finish", failing):
+            troubles = spool.publish({job_id: [(".json", job_id.encode())] for job_id in (first, second)})
+
+    assert list(troubles) == [second]
