@@ -163,6 +163,8 @@ class _Application:
                         raise Fenced("another process has taken the jobs of this one") from error
                     raise
             transport.raise_if_lost()
+            if not self._settings.spool.continuous:
+                transport.log_halves()
             if session_stop.is_set():  # the stop file asked for it
                 self._stop.set()
 

@@ -128,12 +128,17 @@ class Spool:
             self._sightings,
             now,
         )
-        movable = {
+        return scan(self._movable(), now, self._readiness)
+
+    def _movable(self) -> Mapping[str, Sighting]:
+        """The files that are not passed over."""
+        if not self._obstacles:
+            return self._sightings
+        return {
             name: sighting
             for name, sighting in self._sightings.items()
             if not self.is_passed_over(split_name(name)[0])
         }
-        return scan(movable, now, self._readiness)
 
     def is_passed_over(self, stem: str) -> bool:
         """Whether the pair of this path without extensions could not be moved, and is not to be tried now."""

@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 GROUP_SIZE = 16
 GROUP_BYTES = 64 * 2**20
 """A group of submissions that are begun together is closed at so many submissions or image bytes."""
+MAX_SHOWN_HALVES = 10
 MIN_PAUSE_SECONDS = 0.05
 """The shortest pause between two scans of the input, however many events there are."""
 
@@ -84,6 +85,7 @@ class DirectoryTransport:
         self._changed = Event()
         self._recovered: list[Claim] = []
         self._find_done: FindDone | None = None
+        self._last_scan: Scan | None = None
 
     # Transport
 
@@ -184,6 +186,20 @@ class DirectoryTransport:
         mount that came or went. A new transport is needed once it is there again."""
         self._spool.raise_if_lost()
 
+    def log_halves(self) -> None:
+        """Names the first files that still lack their other half."""
+        if (scan := self._last_scan) is None or not scan.halves:
+            return
+        shown = [printable(name) for name in sorted(scan.halves)[:MAX_SHOWN_HALVES]]
+        more = len(scan.halves) - len(shown)
+        log.warning("no pair yet: %s%s", ", ".join(shown), f" and {more} more" if more else "")
+        for names in scan.lookalikes()[:MAX_SHOWN_HALVES]:
+            log.warning(
+                "%s: these names look alike, and are written with different Unicode characters (NFC and "
+                "NFD): rename one, so that they are a pair",
+                ", ".join(map(printable, names)),
+            )
+
     # What is there
 
     def _watch(self) -> Watch | None:
@@ -215,6 +231,7 @@ class DirectoryTransport:
         with translated_os_errors("look through", self._layout.work):
             self._recovered += self._spool.recover()
             deferrals = self._spool.deferrals()
+        self._last_scan = scan
         waiting = len(scan.ready), scan.settling, scan.half, len(deferrals), scan.oldest_ready_seconds
         self._report_obstacles()
         self._emit(InputScanned(Backlog(*waiting, passed_over=self._spool.obstacles)))
