@@ -35,13 +35,17 @@ def dry_run(plan: Plan) -> Iterator[str]:
         find_done = plan.done_index(load_model(plan.settings.model).segmenter.info).find
     found = survey(plan.layout.input, plan.settings.spool, plan.layout.suffixes)
     counts: Counter[PlannedAction] = Counter()
-    for group in found.ready:
+    for obstacle in found.obstacles:
+        yield f"{obstacle.path}: would be passed over: {obstacle.error}"
+    for group in found.scan.ready:
         fate, line = _planned_action(plan, group, find_done)
         counts[fate] += 1
         yield f"{group.stem}: {line}"
     parts = [f"{counts[fate]} {fate.value}" for fate in PlannedAction]
-    if found.half:
-        parts.append(f"{found.half} half pair{'s' * (found.half > 1)}")
+    if found.scan.half:
+        parts.append(f"{found.scan.half} half pair{'s' * (found.scan.half > 1)}")
+    if found.obstacles:
+        parts.append(f"{len(found.obstacles)} passed over")
     yield ", ".join(parts)
 
 

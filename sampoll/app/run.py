@@ -17,6 +17,7 @@ from sampoll.core.errors import (
     InputUnavailable,
     Interrupted,
     JobError,
+    OutputUnavailable,
     PermissionRefused,
     SampollError,
     StorageTrouble,
@@ -29,11 +30,14 @@ from sampoll.monitoring.console import Tally, progress_bar
 from sampoll.monitoring.job_log import job_log
 from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
 from sampoll.spool.failed import count_reports
+from sampoll.spool.places import missing_mount, mount_points
 from sampoll.spool.probe import probe
 from sampoll.transports.directory.transport import DirectoryTransport, directory_transport
 
 log = logging.getLogger(__name__)
 
+OUTAGES = (Fenced, InputUnavailable, OutputUnavailable, PermissionRefused, StorageTrouble)
+"""What pauses a service until its directories can be used again."""
 MAX_PAUSE_SECONDS = 30.0
 """Longest wait between two checks of unusable directories; a longer session resets the wait."""
 
@@ -77,6 +81,7 @@ class _Application:
         self._stop = Event()
         self._session: tuple[DirectoryTransport, Event] | None = None
         self._former_nodes: set[str] = set()
+        self._mount_points = mount_points(plan.layout)
         self._model: LoadedModel | None = None
 
     @property
@@ -94,14 +99,13 @@ class _Application:
             transport.note_stopping()
 
     def run(self) -> None:
-        is_mount = self._layout.input.is_mount()
         first_pause_seconds = pause_seconds = self._settings.spool.rescan_seconds
         while True:
             began = time.monotonic()
             try:
                 self._serve()
                 return
-            except (Fenced, InputUnavailable, PermissionRefused, StorageTrouble) as trouble:
+            except OUTAGES as trouble:
                 # An error before the first session, after a stop, or in a one-shot run ends the command.
                 if self._session is None or self._stop.is_set() or not self._settings.spool.continuous:
                     raise
@@ -111,24 +115,28 @@ class _Application:
                 is_new = pause_seconds == first_pause_seconds
                 log.log(logging.ERROR if is_new else logging.DEBUG, "paused: %s", trouble)
                 self._emit(Paused(trouble))
-            if not self._wait_until_usable(pause_seconds, is_mount=is_mount):
+            if not self._wait_until_usable(pause_seconds):
                 return
             pause_seconds = min(2 * pause_seconds, MAX_PAUSE_SECONDS)
             log.info("trying again with %s", self._layout.input)
 
-    def _wait_until_usable(self, pause_seconds: float, *, is_mount: bool) -> bool:
+    def _wait_until_usable(self, pause_seconds: float) -> bool:
         """False if a stop was requested meanwhile."""
         while not self._stop.wait(pause_seconds):
-            # After an unmount, the path is an empty directory, which is not the input.
-            if is_mount and not self._layout.input.is_mount():
-                continue
             try:
+                self._raise_if_unmounted()
                 probe(self._layout, self._settings.spool.min_free_bytes)
             except SampollError as error:
                 log.debug("still paused: %s", error)
             else:
                 return True
         return False
+
+    def _raise_if_unmounted(self) -> None:
+        """OutputUnavailable if a mount of the earlier sessions is gone: the path is then an empty directory,
+        which is neither the input nor the output."""
+        if (gone := missing_mount(self._mount_points)) is not None:
+            raise OutputUnavailable(f"nothing is mounted at {gone} any more: mount it again")
 
     def _serve(self) -> None:
         """Runs one session; raises the error that ends it early."""
@@ -144,15 +152,19 @@ class _Application:
             self._session = transport, session_stop
             if self._stop.is_set():
                 return
+            self._raise_if_unmounted()
+            self._mount_points |= mount_points(self._layout)
             if self._settings.spool.continuous or transport.has_work(session_stop):
                 try:
                     self._service(transport).run(session_stop)
-                except StorageTrouble as error:
+                except (PermissionRefused, StorageTrouble) as error:
+                    transport.raise_if_lost()
                     if transport.is_fenced():
                         raise Fenced("another process has taken the jobs of this one") from error
                     raise
-            if transport.has_lost_its_input():
-                raise InputUnavailable(f"the input {self._layout.input} has gone or was replaced")
+            transport.raise_if_lost()
+            if not self._settings.spool.continuous:
+                transport.log_halves()
             if session_stop.is_set():  # the stop file asked for it
                 self._stop.set()
 
@@ -181,7 +193,7 @@ def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
         return 0
     if stopped or tally.last_backlog.deferred:
         return Interrupted.exit_code
-    return JobError.exit_code if tally.failures else 0
+    return JobError.exit_code if tally.failures or tally.last_backlog.passed_over else 0
 
 
 def _service_info(plan: Plan) -> ServiceInfo:

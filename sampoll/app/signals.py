@@ -1,4 +1,5 @@
-"""SIGTERM and SIGINT: the first signal requests an orderly stop, the second one ends the process at once."""
+"""Every signal that would end the process requests an orderly stop instead; a second SIGINT, SIGTERM or
+SIGQUIT ends the process at once."""
 
 import os
 import signal
@@ -15,10 +16,29 @@ STOPPING = "stopping: the running batch is finished first; a second signal stops
 ONE_REQUEST_SECONDS = 0.1
 """Signals within this time count as one: `timeout` and terminals signal a process and its group."""
 
+_BY_PEOPLE = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGQUIT})
+"""A second one of these ends the process at once. The others may be repeated without such an intention:
+shells send SIGHUP again, and the kernel sends SIGXCPU every second."""
+_ALWAYS_HANDLED = frozenset({signal.SIGINT, signal.SIGTERM})
+"""Handled even if they are ignored, as SIGINT is in the background jobs of a shell script."""
+_LEFT_ALONE = frozenset(
+    getattr(signal, name)
+    for name in (
+        # They cannot be handled, or stop and continue a process, or change nothing by default.
+        *("SIGKILL", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGCONT"),
+        *("SIGCHLD", "SIGURG", "SIGWINCH", "SIGINFO"),
+        # A fault of the process itself: it is a crash.
+        *("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGTRAP", "SIGSYS", "SIGEMT"),
+    )
+    if hasattr(signal, name)
+)
+
 
 @contextmanager
 def stopping_on_signals(on_first: Callable[[], None]) -> Iterator[None]:
-    """Calls `on_first` at the first signal; at the second the process ends with 128 + its number."""
+    """Calls `on_first` at the first signal that would end the process, such as SIGTERM, or SIGHUP when a
+    terminal is closed. At a second SIGINT, SIGTERM or SIGQUIT the process ends with 128 + its number. Signals
+    that are ignored, as SIGHUP is by nohup, stay ignored."""
     asked_at: float | None = None
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -26,16 +46,25 @@ def stopping_on_signals(on_first: Callable[[], None]) -> Iterator[None]:
         if asked_at is None:
             asked_at = time.monotonic()
             on_first()
-        elif time.monotonic() - asked_at > ONE_REQUEST_SECONDS:
+        elif number in _BY_PEOPLE and time.monotonic() - asked_at > ONE_REQUEST_SECONDS:
             # No clean-up on purpose: the spool is safe at any point, and the user wants it to end now.
             os._exit(128 + number)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, handle) for number in sorted(_ending_signals())}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ending_signals() -> set[int]:
+    """The signals that would end the process as it is now."""
+    return {
+        number
+        for number in signal.valid_signals() - _LEFT_ALONE
+        if number in _ALWAYS_HANDLED or signal.getsignal(number) is signal.SIG_DFL
+    }
 
 
 def outside_the_main_thread(work: Callable[[], None]) -> None:

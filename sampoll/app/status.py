@@ -32,13 +32,15 @@ class Verdict(IntEnum):
 @dataclass(frozen=True)
 class Waiting:
     """The contents of an input, with all files counted as settled: complete pairs, half pairs, jobs claimed
-    by live or dead processes, jobs that wait for a retry, and failed pairs."""
+    by live or dead processes, jobs that wait for a retry, failed pairs, and why files or folders cannot be
+    read, by their paths."""
 
     pairs: int
     halves: int
     claimed: int
     deferred: int
     failed: int
+    unreadable: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Status:
         """For people."""
         if self.waiting is not None:
             yield f"{self.input}: {_waiting_line(self.waiting)}"
+            for path, reason in self.waiting.unreadable.items():
+                yield f"{path} {reason}; it is passed over"
         for service in self.services:
             yield _service_line(service)
         for name in self.dead:
@@ -107,11 +111,12 @@ def _id_of(presence: Presence) -> str:
 def _waiting(settings: SpoolSettings, layout: InputLayout) -> Waiting:
     found = survey(layout.input, settings, suffixes_of(settings))
     return Waiting(
-        len(found.ready),
-        found.half,
+        len(found.scan.ready),
+        found.scan.half,
         sum(len(subdirectories(node)) for node in subdirectories(layout.work)),
         len(subdirectories(layout.deferred)),
         count_reports(layout),
+        {printable(obstacle.path): str(obstacle.error) for obstacle in found.obstacles},
     )
 
 
@@ -145,6 +150,8 @@ def _service_line(details: Mapping[str, Any]) -> str:
     parts.append(", ".join(f"{details.get(key, '?')} {key.replace('_', ' ')}" for key in COUNTS))
     if isinstance(last := details.get("last_failure"), dict):
         parts.append(f"last failure {last.get('name')}: {last.get('message')}")
+    if isinstance(passed_over := details.get("passed_over"), dict):
+        parts += [f"passed over {path}: {reason}" for path, reason in passed_over.items()]
     return "; ".join(parts)
 
 

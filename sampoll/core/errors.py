@@ -7,7 +7,7 @@
     ├── InputUnavailable           66  no input directory
     ├── ModelUnavailable           69  model, checkpoint or device
     ├── ServerUnavailable          69  Redis cannot be reached
-    ├── OutputUnavailable          73  the output cannot be created
+    ├── OutputUnavailable          73  the output cannot be created, or has gone
     ├── StorageTrouble             74  reading or writing failed: disk full, read-only, I/O error
     ├── Interrupted                   75  stopped before everything was done; run it again
     │   └── Fenced                     another process took over the jobs of this one
@@ -28,6 +28,7 @@
         └── TransientJobError          the job is retried later
             ├── OutOfMemory
             ├── OutputTaken
+            ├── UnmovableInput
             └── UnreadableInput
 
 The codes are those of BSD's sysexits.h where it has one. Each message tells the user what to change.
@@ -165,6 +166,41 @@ class OutputTaken(TransientJobError):
 
 class UnreadableInput(TransientJobError):
     code = "unreadable-input"
+
+
+class UnmovableInput(TransientJobError):
+    code = "unmovable-input"
+
+
+_NOT_OF_ONE_PATH = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EROFS", "EFBIG"),  # a disk, or a limit on the process
+        *("EMFILE", "ENFILE", "ENOMEM"),  # the process or the machine
+        "ENOENT",  # another process was faster, or a mount is gone
+    )
+    if hasattr(errno, name)
+)
+
+
+_REFUSALS = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EPERM", "EACCES", "ENAMETOOLONG", "ENOTDIR", "EISDIR", "EEXIST", "ELOOP"),
+        *("EXDEV", "EBUSY", "EINVAL", "EILSEQ"),
+    )
+)
+
+
+def is_refusal(error: OSError) -> bool:
+    """Whether the system refuses what was asked for, and would refuse it again; an I/O error may pass."""
+    return error.errno in _REFUSALS
+
+
+def concerns_one_path(error: OSError) -> bool:
+    """Whether an error may concern only the path that an act was about. For some, such as EACCES or EIO, it
+    may be the whole storage as well: then a probe of the storage fails too."""
+    return error.errno not in _NOT_OF_ONE_PATH
 
 
 @contextmanager

@@ -15,13 +15,15 @@ from sampoll.core.results import NO_SUMMARY, ModelInfo, ResultSummary
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The number of waiting jobs by the reason why they wait, and the age of the oldest ready job."""
+    """The number of waiting jobs by the reason why they wait, the age of the oldest ready job, and the number
+    of paths that are passed over."""
 
     ready: int = 0
     settling: int = 0
     half: int = 0
     deferred: int = 0
     oldest_ready_seconds: float = 0.0
+    passed_over: int = 0
 
 
 # Events of the service
@@ -68,6 +70,15 @@ class InputScanned:
     """The input was scanned."""
 
     backlog: Backlog
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A part of the input cannot be read or moved, and is passed over; `path` is that of a pair, of a file,
+    of a folder with a slash at its end, or of all pairs in a folder: "sub/*"."""
+
+    path: str
+    error: JobError
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +147,15 @@ class JobLost:
 
 
 ServiceEvent: TypeAlias = (
-    ModelLoaded | Paused | Resumed | StopRequested | WatchChecked | WatchOverflowed | InputScanned | BatchDone
+    ModelLoaded
+    | Paused
+    | Resumed
+    | StopRequested
+    | WatchChecked
+    | WatchOverflowed
+    | InputScanned
+    | PassedOver
+    | BatchDone
 )
 JobEvent: TypeAlias = JobStarted | JobDone | JobSkipped | JobFailed | JobDeferred | JobLost
 Event: TypeAlias = ServiceEvent | JobEvent

@@ -28,15 +28,22 @@ def identity_of(directory: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def _ignore_error(folder: str, error: OSError) -> None:
+    pass
+
+
 def walk(
-    directory: Path, *, enters: Callable[[str], bool] = lambda folder: True, is_strict: bool = False
+    directory: Path,
+    *,
+    enters: Callable[[str], bool] = lambda folder: True,
+    on_error: Callable[[str, OSError], None] = _ignore_error,
 ) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
     """Yields `directory`, and the folders below it for which `enters` is true: the path relative to
     `directory` ("" for itself), and all entries except folders. Folders are sorted by name; links to folders
     are not followed.
 
-    Unreadable folders are skipped; if `is_strict`, only a folder that was deleted meanwhile is skipped, and
-    other failures raise OSError.
+    A folder that cannot be read is skipped, after a call of `on_error` with its path, unless it was deleted
+    meanwhile.
     """
     pending = [""]
     while pending:
@@ -50,8 +57,8 @@ def walk(
                     elif enters(path := f"{folder}/{entry.name}" if folder else entry.name):
                         below.append(path)
         except OSError as error:
-            if is_strict and not (folder and isinstance(error, FileNotFoundError)):
-                raise
+            if not folder or not isinstance(error, FileNotFoundError):
+                on_error(folder, error)
             continue
         pending += sorted(below, reverse=True)
         yield folder, files

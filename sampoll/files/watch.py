@@ -18,6 +18,8 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
+from sampoll.files.mounts import filesystem_of, mountinfo
+
 log = logging.getLogger(__name__)
 
 WatchMode: TypeAlias = Literal["auto", "native", "polling"]
@@ -136,28 +138,8 @@ def watches_natively(directory: Path, mode: WatchMode) -> bool:
     """Whether to use events of the operating system for `directory`."""
     if mode != "auto":
         return mode == "native"
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return True
-    kind = filesystem_of(os.fspath(directory), mounts)
+    kind = filesystem_of(os.fspath(directory), mountinfo())
     if kind in NETWORK_FILESYSTEMS:
         log.info("%s is on %s: new files are found by scans, not by events", directory, kind)
         return False
     return True
-
-
-def filesystem_of(directory: str, mountinfo: str) -> str:
-    """The filesystem type of an absolute path, according to the text of /proc/self/mountinfo; "" if unknown.
-
-    The format: https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
-    """
-    best, kind = "", ""
-    for line in mountinfo.splitlines():
-        place, _, source = line.partition(" - ")
-        # Spaces and such are written as octal escapes.
-        mount_point = place.split(" ")[4].encode("latin-1", "replace").decode("unicode_escape")
-        inside = directory == mount_point or directory.startswith(mount_point.rstrip("/") + "/")
-        if inside and len(mount_point) >= len(best):  # of two mounts at one path, the later one is used
-            best, kind = mount_point, source.split(" ")[0]
-    return kind

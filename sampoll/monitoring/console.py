@@ -10,14 +10,23 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from sampoll.core.events import Backlog, Event, InputScanned, JobDeferred, JobDone, JobFailed, JobSkipped
+from sampoll.core.events import (
+    Backlog,
+    Event,
+    InputScanned,
+    JobDeferred,
+    JobDone,
+    JobFailed,
+    JobSkipped,
+    PassedOver,
+)
 from sampoll.core.names import printable
 
 log = logging.getLogger("sampoll.jobs")
 
 
 def log_jobs(event: Event) -> None:
-    """A listener: one line a job."""
+    """A listener: one line for each job, and for each path that is passed over."""
     match event:
         case JobDone(name, job_id, result):
             more = _about("done", name, job_id, result=result)
@@ -32,6 +41,9 @@ def log_jobs(event: Event) -> None:
             more = _about("deferred", name, job_id, code=error.code)
             message = "%s: %s; trying again in %.1f s [%s]"
             log.warning(message, printable(name), error, delay_seconds, job_id, extra=more)
+        case PassedOver(path, error):
+            fields = {"event": "passed-over", "pair": printable(path), "code": error.code}
+            log.error("%s: passed over: %s", printable(path), error, extra=fields)
 
 
 class Tally:
@@ -65,6 +77,8 @@ class Tally:
             parts.insert(1, f"{self.skips} done before")
         if backlog.deferred:
             parts.append(f"{backlog.deferred} to be tried again")
+        if backlog.passed_over:
+            parts.append(f"{backlog.passed_over} passed over")
         if backlog.half:
             parts.append(f"{backlog.half} half pair{'s' * (backlog.half > 1)} left")
         return f"{', '.join(parts)} in {time.monotonic() - self._started:.1f} s"

@@ -24,6 +24,7 @@ from sampoll.core.events import (
     JobSkipped,
     JobStarted,
     ModelLoaded,
+    PassedOver,
     Paused,
     Resumed,
     StopRequested,
@@ -70,6 +71,7 @@ class Health:
         self._in_flight: dict[str, str] = {}
         self._done = self._skipped = self._failed = self._retries = 0
         self._failures: deque[Mapping[str, str]] = deque(maxlen=KEPT_FAILURES)
+        self._passed_over: deque[tuple[str, str]] = deque(maxlen=KEPT_FAILURES)
         self._started_at = self._outcome_at = self._looked_at = time.monotonic()
 
     def __call__(self, event: Event) -> None:
@@ -86,7 +88,11 @@ class Health:
                     self._enter(State.STOPPING)
                 case InputScanned(backlog):
                     self._backlog = backlog
+                    if not backlog.passed_over:
+                        self._passed_over.clear()
                     self._looked_at = time.monotonic()
+                case PassedOver(path, error):
+                    self._passed_over.append((printable(path), printable(str(error))))
                 case JobStarted(submission):
                     self._looked_at = time.monotonic()
                     if not self._in_flight:
@@ -183,6 +189,7 @@ class Health:
                 "failed": self._failed,
                 "retries": self._retries,
                 "last_failure": self._failures[0] if self._failures else None,
+                "passed_over": dict(self._passed_over),
             }
 
     def _current_state(self) -> State:

@@ -1,4 +1,4 @@
-"""--report FILE.jsonl: one line of JSON for each outcome of a job."""
+"""--report FILE.jsonl: one line of JSON for each outcome of a job, and for each path that is passed over."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ from typing import IO, Any
 
 import orjson
 
-from sampoll.core.errors import translated_os_errors
-from sampoll.core.events import Event, JobDeferred, JobDone, JobFailed, JobSkipped
+from sampoll.core.errors import JobError, translated_os_errors
+from sampoll.core.events import Event, JobDeferred, JobDone, JobFailed, JobSkipped, PassedOver
 from sampoll.core.names import RECORD_SUFFIX, printable, result_path
 from sampoll.core.results import RECORDED_STAGES, ResultSummary
 
@@ -25,27 +25,27 @@ class JobLog:
     def __call__(self, event: Event) -> None:
         match event:
             case JobDone(name, job_id, result, summary):
-                self._write("done", name, job_id, **_about(result, summary))
+                self._write("done", name, job_id=job_id, **_about(result, summary))
             case JobSkipped(name, job_id, result, summary):
-                self._write("skipped", name, job_id, **_about(result, summary))
+                self._write("skipped", name, job_id=job_id, **_about(result, summary))
             case JobFailed(name, job_id, error):
-                self._write("failed", name, job_id, code=error.code, error=printable(str(error)))
+                self._write("failed", name, job_id=job_id, **_about_error(error))
+            case PassedOver(path, error):
+                self._write("passed-over", path, **_about_error(error))
             case JobDeferred(name, job_id, error, delay_seconds):
-                self._write(
-                    "deferred",
-                    name,
-                    job_id,
-                    code=error.code,
-                    error=printable(str(error)),
-                    delay_seconds=round(delay_seconds, 3),
-                )
+                delay = round(delay_seconds, 3)
+                self._write("deferred", name, job_id=job_id, **_about_error(error), delay_seconds=delay)
 
-    def _write(self, outcome: str, name: str, job_id: str, **more: Any) -> None:
+    def _write(self, outcome: str, name: str, **more: Any) -> None:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = {"at": at, "outcome": outcome, "name": printable(name), "job_id": job_id, **more}
+        line = {"at": at, "outcome": outcome, "name": printable(name), **more}
         with self._lock, translated_os_errors("write the report", self._file.name):
             self._file.write(orjson.dumps(line) + b"\n")
             self._file.flush()
+
+
+def _about_error(error: JobError) -> dict[str, str]:
+    return {"code": error.code, "error": printable(str(error))}
 
 
 def _about(result: str, summary: ResultSummary) -> dict[str, Any]:

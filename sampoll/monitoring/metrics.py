@@ -90,6 +90,11 @@ class Metrics:
             "Age of the oldest ready pair at the last scan.",
             registry=registry,
         )
+        self._passed_over = Gauge(
+            "sampoll_passed_over",
+            "Pairs, files and folders of the input that cannot be read or moved.",
+            registry=registry,
+        )
         self._watcher_up = Gauge(
             "sampoll_watcher_up",
             "1 if the system announces new files, 0 if only scans find them.",
@@ -176,6 +181,7 @@ class Metrics:
                 for state in ("ready", "settling", "half", "deferred"):
                     self._pairs.labels(state).set(getattr(backlog, state))
                 self._oldest_ready.set(backlog.oldest_ready_seconds)
+                self._passed_over.set(backlog.passed_over)
                 self._look_at_disks()
             case BatchDone(images, known):
                 self._batches.observe(images)

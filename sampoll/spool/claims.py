@@ -2,18 +2,17 @@
 
 import errno
 import hashlib
-import logging
 import os
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 from sampoll.core.filenames import is_image, publishable, split_name
-from sampoll.core.names import base_name, folder_of, printable
+from sampoll.core.names import base_name, folder_of
 from sampoll.files.files import (
-    NO_FILE_OF_OURS,
     append_line,
     move_unless_taken,
     opened_regular,
@@ -26,7 +25,8 @@ from sampoll.spool.nodes import Node
 from sampoll.spool.scan import Group, Signature
 from sampoll.spool.state import JobState, is_job_id
 
-log = logging.getLogger(__name__)
+OnError: TypeAlias = Callable[[Path, OSError], None]
+"""Called with the path that could not be used; raises the error of storage that fails as a whole."""
 
 MAX_DIGESTED_BYTES = 2**30
 MAX_STATE_BYTES = 16 * 2**20
@@ -37,14 +37,16 @@ class Claim:
     """A job directory that is ours, and its state as it was last saved.
 
     `is_sound` is False if a file was missing or had changed when it was claimed, or if the state was lost and
-    has been guessed from the files inside. `replaceable` are the suffixes of the names in the output that the
-    job may replace when it publishes: those of its own earlier attempts, and of the result that it replaces.
+    has been guessed from the files inside; also if a file could not be moved, for the reason `refusal`.
+    `replaceable` are the suffixes of the names in the output that the job may replace when it publishes:
+    those of its own earlier attempts, and of the result that it replaces.
     """
 
     directory: Path
     state: JobState
     is_sound: bool = True
     replaceable: frozenset[str] = frozenset()
+    refusal: OSError | None = None
 
     def saved(self, state: JobState, *, sync: bool) -> "Claim":
         """Writes a new state, and returns the claim with it."""
@@ -61,7 +63,8 @@ class Claim:
 
 
 def take(layout: Layout, node: Node, group: Group) -> Claim:
-    """Claims a group; the claim is not sound if another process was faster or a file has changed."""
+    """Claims a group; the claim is not sound if another process was faster, a file has changed, or a file
+    cannot be moved."""
     directory = node.work / uuid.uuid4().hex
     directory.mkdir()
     # Prompts first, in every process: the process that renames the first file gets them all.
@@ -74,6 +77,8 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
             (layout.input / folder / name).rename(directory / name)
         except FileNotFoundError:
             return replace(claim, is_sound=False)
+        except OSError as error:
+            return replace(claim, is_sound=False, refusal=error)
     signatures = {base_name(name): signature for name, signature in group.signatures.items()}
     is_sound = all(_is_unchanged(directory / name, signatures[name]) for name in names)
     return replace(claim, is_sound=is_sound)
@@ -109,9 +114,9 @@ def load(directory: Path) -> Claim:
     return Claim(directory, state)
 
 
-def load_all(parent: Path) -> list[Claim]:
-    """The claims of the job directories in `parent`. A directory whose state cannot have been written by
-    sampoll stays where it is, and a warning names it."""
+def load_each(parent: Path, on_error: OnError) -> list[Claim]:
+    """The claims of the job directories in `parent`, except those whose state cannot be read: `on_error` is
+    called for each of these."""
     claims = []
     for directory in subdirectories(parent):
         if not is_job_id(directory.name):
@@ -121,16 +126,8 @@ def load_all(parent: Path) -> list[Claim]:
         except FileNotFoundError:  # another process takes it just now
             continue
         except OSError as error:
-            if error.errno not in NO_FILE_OF_OURS:
-                raise
-            warn_once(directory, f"its {STATE} cannot be used: {error.strerror}")
+            on_error(directory, error)
     return claims
-
-
-@lru_cache(1000)
-def warn_once(directory: Path, reason: str) -> None:
-    """Warns that what `directory` holds stays there, once in the life of this process."""
-    log.warning("%s stays where it is: %s", printable(os.fspath(directory)), reason)
 
 
 def is_name_taken(layout: Layout, claim: Claim) -> bool:

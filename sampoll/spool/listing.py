@@ -5,9 +5,11 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from sampoll.core.errors import UnreadableInput, concerns_one_path
 from sampoll.core.filenames import is_searched, takes_part
 from sampoll.core.names import base_name
 from sampoll.files.files import walk
+from sampoll.spool.obstacles import Obstacles
 from sampoll.spool.scan import Signature
 
 
@@ -16,20 +18,53 @@ def signature_of(status: os.stat_result) -> Signature:
 
 
 def listing(
-    directory: Path, *, recursive: bool, suffixes: Collection[str], ready_suffix: str | None
+    directory: Path,
+    *,
+    recursive: bool,
+    suffixes: Collection[str],
+    ready_suffix: str | None,
+    obstacles: Obstacles,
+    now: float,
 ) -> Iterator[tuple[str, Signature]]:
     """The regular files that can belong to pairs, by their path inside `directory`. Links, pipes and devices
-    are ignored, and so are folders whose names look like those of such files."""
+    are ignored, and so are folders whose names look like those of such files.
+
+    Folders and files that cannot be read become `obstacles`. Raises OSError only if `directory` itself cannot
+    be read, or for lack of memory or open files.
+    """
 
     def enters(folder: str) -> bool:
-        return recursive and is_searched(folder) and not takes_part(base_name(folder), suffixes, ready_suffix)
+        return (
+            recursive
+            and is_searched(folder)
+            and not takes_part(base_name(folder), suffixes, ready_suffix)
+            and not obstacles.blocks(f"{folder}/")
+        )
 
-    for folder, entries in walk(directory, enters=enters, is_strict=True):
+    def pass_over(folder: str, error: OSError) -> None:
+        if not folder or not concerns_one_path(error):
+            raise error
+        obstacles.note(f"{folder}/", UnreadableInput(f"cannot be listed: {error.strerror}"), now)
+
+    for folder, entries in walk(directory, enters=enters, on_error=pass_over):
         for entry in entries:
-            if takes_part(entry.name, suffixes, ready_suffix):
+            if not takes_part(entry.name, suffixes, ready_suffix):
+                continue
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if obstacles.blocks(path):
+                continue
+            try:
                 signature = _signature_of_regular(entry)
-                if signature is not None:
-                    yield (f"{folder}/{entry.name}" if folder else entry.name), signature
+            except OSError as error:
+                if not concerns_one_path(error):
+                    raise
+                if folder and not os.access(directory / folder, os.X_OK):  # it can be listed, and not entered
+                    pass_over(folder, error)
+                    break
+                obstacles.note(path, UnreadableInput(f"cannot be read: {error.strerror}"), now)
+                continue
+            if signature is not None:
+                yield path, signature
 
 
 def _signature_of_regular(entry: "os.DirEntry[str]") -> Signature | None:

@@ -2,18 +2,28 @@
 
 import errno
 import os
+import time
 import uuid
 from pathlib import Path
 
-from sampoll.core.errors import ConfigurationError, InputUnavailable, StorageTrouble, translated_os_errors
+from sampoll.core.errors import (
+    ConfigurationError,
+    InputUnavailable,
+    StorageTrouble,
+    concerns_one_path,
+    translated_os_errors,
+)
 from sampoll.core.filenames import PRIVATE
 from sampoll.files.files import create_file, ensure_below
 from sampoll.files.space import free_bytes
 from sampoll.spool.layout import Layout
+from sampoll.spool.places import Places
 
 PROBE_BYTES = 64 * 1024
 SPARE_INODES = 16
 """A few files of our own for one job."""
+PROBED_SECONDS = 5.0
+"""A probe is not repeated for so long."""
 
 
 def probe(layout: Layout, min_free_bytes: int) -> None:
@@ -31,6 +41,25 @@ def probe(layout: Layout, min_free_bytes: int) -> None:
     with translated_os_errors("use the output", layout.output):
         ensure_below(layout.output, layout.stage)
         _try(layout.stage / name, layout.output / name)
+
+
+class StorageCheck:
+    """Tells errors of one path from those of the storage as a whole, by a probe of the storage."""
+
+    def __init__(self, layout: Layout, places: Places, min_free_bytes: int) -> None:
+        self._layout = layout
+        self._places = places
+        self._min_free_bytes = min_free_bytes
+        self._usable_until = 0.0
+
+    def raise_unless_of_one_path(self, error: OSError) -> None:
+        """Raises `error`, or what the probe finds, unless the storage can be used otherwise."""
+        if not concerns_one_path(error):
+            raise error
+        self._places.raise_if_lost()
+        if time.monotonic() >= self._usable_until:
+            probe(self._layout, self._min_free_bytes)
+            self._usable_until = time.monotonic() + PROBED_SECONDS
 
 
 def check_room(layout: Layout, min_free_bytes: int) -> None:

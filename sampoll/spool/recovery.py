@@ -6,7 +6,7 @@ from enum import Enum, auto
 
 from sampoll.files.files import subdirectories
 from sampoll.files.presence import Machine, is_name, is_presence, locked_if_dead
-from sampoll.spool.claims import Claim, load_all, warn_once
+from sampoll.spool.claims import Claim, OnError, load_each
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import HeartbeatMonitor, Node, leave, was_stopping
 from sampoll.spool.results import free_abandoned_names, remove_stage
@@ -47,23 +47,25 @@ def recover_dead_nodes(
     former_nodes: frozenset[str],
     monotonic: float,
     wall: float,
+    on_error: OnError,
 ) -> list[Claim]:
     """Claims the jobs of dead nodes, and counts their crashes: at once if a lock on this machine shows that
     the node is dead, otherwise once it has sent no heartbeat for a lease.
 
-    No crash is counted for a node that was stopping, or that was an earlier node of this process.
+    No crash is counted for a node that was stopping, or that was an earlier node of this process. A node or a
+    job of another user that cannot be taken over is left, after a call of `on_error`.
     """
     claims: list[Claim] = []
     for name in _other_nodes(layout, node):
-        with locked_if_dead(layout.nodes / name, machine) as dead:
-            if dead or heartbeats.has_expired(name, monotonic):
-                try:
+        try:
+            with locked_if_dead(layout.nodes / name, machine) as dead:
+                if dead or heartbeats.has_expired(name, monotonic):
                     _fence(layout, node, name)
                     blameless = name in former_nodes or was_stopping(layout, name)
-                    claims += _take_over(layout, node, name, wall, blameless=blameless)
-                except PermissionError as error:  # a process of another user, who keeps all others out
-                    warn_once(layout.work / name, error.strerror)
-                leave(layout, name)
+                    claims += _take_over(layout, node, name, wall, blameless=blameless, on_error=on_error)
+                    leave(layout, name)
+        except OSError as error:
+            on_error(layout.nodes / name, error)
     return claims
 
 
@@ -84,8 +86,10 @@ def _fence(layout: Layout, node: Node, name: str) -> None:
     remove_stage(fenced, leftovers=layout.stage / f"left-{name}")
 
 
-def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: bool) -> list[Claim]:
-    found = load_all(layout.work / name)
+def _take_over(
+    layout: Layout, node: Node, name: str, now: float, *, blameless: bool, on_error: OnError
+) -> list[Claim]:
+    found = load_each(layout.work / name, on_error)
     states = [claim.state for claim in found]
     claims = []
     # In the order in which they were begun, and each is counted before it is moved: if this process dies here
@@ -99,8 +103,8 @@ def _take_over(layout: Layout, node: Node, name: str, now: float, *, blameless: 
             counted.directory.rename(directory)
         except (FileNotFoundError, FileExistsError):  # another process takes it over, and is faster
             continue
-        except PermissionError as error:
-            warn_once(claim.directory, error.strerror)
+        except OSError as error:
+            on_error(claim.directory, error)
             continue
         claims.append(replace(counted, directory=directory))
     if claims:

@@ -1,5 +1,6 @@
 """Reserves names for results, and publishes them: all masks first, the record that commits them last."""
 
+import errno
 import glob
 import itertools
 import os
@@ -11,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
-from sampoll.core.errors import OutputExists
+from sampoll.core.errors import OutputExists, is_refusal
 from sampoll.core.filenames import versioned
 from sampoll.core.names import RECORD_SUFFIX, printable
 from sampoll.core.results import ResultSummary
@@ -119,7 +120,7 @@ def _replaceable(layout: Layout, state: JobState, suffixes: Sequence[str], namin
 def _token(layout: Layout, state: JobState) -> Iterator[Path]:
     """A file that contains the job's id. Reservations are links to it, so each contains the id of its owner
     from the first moment."""
-    ensure_directory(layout.names)
+    # The directory is not made here: it is missing if a mount has gone, and names below it reserve nothing.
     token = layout.names / f".{state.job_id}"
     create_anew(token, state.job_id.encode("ascii"), sync=False)
     try:
@@ -152,6 +153,16 @@ class Staged:
     stage: Path
     replaceable: frozenset[str] = frozenset()
 
+    @property
+    def new_masks(self) -> list[str]:
+        """The suffixes of the files, except the record, that may replace nothing."""
+        return [suffix for suffix in self.suffixes[:-1] if suffix not in self.replaceable]
+
+    @property
+    def replacing_masks(self) -> list[str]:
+        """The suffixes of the files, except the record, that may replace earlier ones."""
+        return [suffix for suffix in self.suffixes[:-1] if suffix in self.replaceable]
+
     def waiting(self, suffix: str) -> Path:
         """Where the file of this suffix waits to be published."""
         return self.stage / f"{self.state.job_id}{suffix.replace('/', '')}"
@@ -166,59 +177,74 @@ def stage(node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]], *, sy
     return staged
 
 
-def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> dict[str, str]:
+class NameTaken(FileExistsError):
+    """Another program has taken a name in the output since it was reserved; `filename` is relative to it."""
+
+
+def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> dict[str, OSError]:
     """Publishes the staged files of several jobs: every mask, and then the last file of each, its record.
 
-    Returns the jobs that could not be published, with the name that another program has taken since it was
-    reserved; nothing of these is in the output. A node whose stage was taken away cannot publish: its renames
-    find no source.
+    Returns by job id the errors of those that cannot be published because of a path of their own: NameTaken,
+    or the system's refusal, such as for a folder that may not be written. Nothing of these stays in the
+    output. A node whose stage was taken away cannot publish: its renames find no source.
     """
-    for folder in {path.parent for result in results for path in _targets(layout, result)}:
+    refused: dict[str, OSError] = {}
+
+    def each(act: Callable[[Layout, Staged], list[Path]]) -> None:
+        changed = []
+        for result in (r for r in results if r.state.job_id not in refused):
+            try:
+                changed += act(layout, result)
+            except OSError as error:
+                if not is_refusal(error):
+                    raise
+                refused[result.state.job_id] = error
+                _withdraw(layout, result)
+        _sync_folders_of(changed, sync=sync)
+
+    each(_prepare)
+    # What replaces nothing comes first: until then, the earlier result is whole.
+    each(lambda layout, result: _publish(layout, result, result.new_masks))
+    each(lambda layout, result: _retract(layout, result) if _has_outdated(result) else [])
+    each(lambda layout, result: _publish(layout, result, result.replacing_masks))
+    each(lambda layout, result: _publish(layout, result, result.suffixes[-1:]))
+    return refused
+
+
+def _prepare(layout: Layout, result: Staged) -> list[Path]:
+    """Makes the folders of a result, and checks that they can be written."""
+    for folder in {(layout.output / result.state.result(suffix)).parent for suffix in result.suffixes}:
         ensure_directory(folder)
-    taken: dict[str, str] = {}
-    # What replaces nothing comes first: as long as nothing was replaced, the whole result can be withdrawn.
-    for result in results:
-        new = [suffix for suffix in result.suffixes[:-1] if suffix not in result.replaceable]
-        _publish_new(layout, result, new, taken)
-    masks = [result for result in results if result.state.job_id not in taken]
-    retracted = [path for result in masks if _has_outdated(result) for path in _retract(layout, result)]
-    _sync_folders_of(retracted, sync=sync)
-    for result in masks:
-        for suffix in result.replaceable.intersection(result.suffixes[:-1]):
-            result.waiting(suffix).rename(layout.output / result.state.result(suffix))
-    _sync_folders_of((path for result in masks for path in _targets(layout, result)[:-1]), sync=sync)
-    for result in masks:
-        record = result.suffixes[-1]
-        if record in result.replaceable:
-            result.waiting(record).rename(layout.output / result.state.result(record))
-        else:
-            _publish_new(layout, result, [record], taken)
-    records = [result for result in masks if result.state.job_id not in taken]
-    _sync_folders_of((_targets(layout, result)[-1] for result in records), sync=sync)
-    return taken
+        # It has to be readable too in order to be synced.
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
+    return []
 
 
-def _targets(layout: Layout, result: Staged) -> list[Path]:
-    return [layout.output / result.state.result(suffix) for suffix in result.suffixes]
-
-
-def _publish_new(layout: Layout, result: Staged, suffixes: Sequence[str], taken: dict[str, str]) -> None:
-    """Publishes files under new names; if one of these exists, removes what was published and staged of this
-    result, and adds it to `taken`."""
+def _publish(layout: Layout, result: Staged, suffixes: Iterable[str]) -> list[Path]:
+    """Moves the staged files of these suffixes into the output; returns their paths there. NameTaken for a
+    file that is there already and may not be replaced."""
+    paths = []
     for suffix in suffixes:
-        if not move_unless_taken(result.waiting(suffix), layout.output / result.state.result(suffix)):
-            taken[result.state.job_id] = result.state.result(suffix)
-            _withdraw(layout, result)
-            return
+        name = result.state.result(suffix)
+        source, path = result.waiting(suffix), layout.output / name
+        if suffix in result.replaceable:
+            source.rename(path)
+        elif not move_unless_taken(source, path):
+            raise NameTaken(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        paths.append(path)
+    return paths
 
 
 def _withdraw(layout: Layout, result: Staged) -> None:
-    """Removes the files of a result that replace nothing, wherever they are."""
+    """Removes the files of a result; those that are published are first moved back to the stage, as in
+    `_retract`."""
     for suffix in result.suffixes:
         waiting = result.waiting(suffix)
-        if suffix not in result.replaceable and not os.path.lexists(waiting):
-            (layout.output / result.state.result(suffix)).rename(waiting)
-        waiting.unlink(missing_ok=True)
+        with suppress(OSError):
+            if not os.path.lexists(waiting):
+                (layout.output / result.state.result(suffix)).rename(waiting)
+            waiting.unlink()
 
 
 def _has_outdated(result: Staged) -> bool:

@@ -1,5 +1,6 @@
 """Finds in a listing of the input which pairs are ready, settling or incomplete (halves). Pure."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -38,13 +39,25 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Scan:
     """`ready` is in first-seen order. `next_ready_in` is in seconds; None if no group is settling.
-    `oldest_ready_seconds` is how long ago the first ready group was first seen complete."""
+    `oldest_ready_seconds` is how long ago the first ready group was first seen complete. `halves` are the
+    files of the incomplete groups."""
 
     ready: tuple[Group, ...]
     settling: int
     half: int
     next_ready_in: float | None
     oldest_ready_seconds: float = 0.0
+    halves: tuple[str, ...] = ()
+
+    def lookalikes(self) -> list[tuple[str, ...]]:
+        """The halves that would be one pair if their names were written with the same Unicode characters: a
+        letter with an accent is one character (NFC) or two (NFD)."""
+        by_stem: dict[str, list[str]] = {}
+        for name in sorted(self.halves):
+            by_stem.setdefault(unicodedata.normalize("NFC", split_name(name)[0]), []).append(name)
+        return [
+            tuple(names) for names in by_stem.values() if len({split_name(name)[0] for name in names}) > 1
+        ]
 
 
 def observe(
@@ -100,6 +113,7 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
     ready: list[tuple[float, str, Group]] = []
     waits: list[float] = []
     half = 0
+    halves: list[str] = []
     for stem, names in by_stem.items():
         files = {name: sightings[name] for name in sorted(names)}
         if _is_whole(names, readiness):
@@ -109,12 +123,14 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
                 continue
         elif not _has_timed_out(files.values(), now, readiness.pair_timeout_seconds):
             half += 1
+            halves += names
             continue
         group = Group(stem, {name: s.signature for name, s in files.items()})
         ready.append((max(s.first_seen for s in files.values()), stem, group))
     ready.sort(key=lambda entry: entry[:2])
     oldest = now - ready[0][0] if ready else 0.0
-    return Scan(tuple(group for *_, group in ready), len(waits), half, min(waits, default=None), oldest)
+    groups = tuple(group for *_, group in ready)
+    return Scan(groups, len(waits), half, min(waits, default=None), oldest, tuple(halves))
 
 
 def _is_whole(names: Sequence[str], readiness: Readiness) -> bool:

@@ -1,6 +1,8 @@
 """The spool of one process: the claims that it holds, how it gets them and how it ends them."""
 
+import errno
 import logging
+import os
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +12,22 @@ from pathlib import Path
 from threading import Lock
 
 from sampoll.config.settings import SpoolSettings
-from sampoll.core.errors import AmbiguousPair, CrashedRepeatedly, JobError, TransientJobError
+from sampoll.core.errors import (
+    AmbiguousPair,
+    CrashedRepeatedly,
+    JobError,
+    OutputFailed,
+    OutputTaken,
+    SampollError,
+    TransientJobError,
+    UnmovableInput,
+    is_refusal,
+)
 from sampoll.core.failures import Failure
-from sampoll.core.filenames import is_prompt
-from sampoll.core.names import printable
+from sampoll.core.filenames import is_prompt, split_name
+from sampoll.core.names import folder_of, printable
 from sampoll.core.results import NO_SUMMARY, ResultSummary
-from sampoll.files.files import ensure_below, identity_of, sync_filesystem
+from sampoll.files.files import ensure_below, sync_filesystem
 from sampoll.files.open_files import is_being_written
 from sampoll.files.presence import Describe, Machine, no_details
 from sampoll.spool import claims, finish, recovery, results
@@ -23,12 +35,18 @@ from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
 from sampoll.spool.nodes import HeartbeatMonitor, Node, joined
+from sampoll.spool.obstacles import Obstacle, Obstacles
+from sampoll.spool.places import Places
+from sampoll.spool.probe import StorageCheck
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.results import VERSIONED, Naming, OnExist
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
 from sampoll.spool.state import retry_delay_seconds
 
 log = logging.getLogger(__name__)
+
+HELD_UP_SECONDS = 120.0
+"""How long a job waits whose files could not be moved to where they belong."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +67,12 @@ class Spool:
         settings: SpoolSettings,
         naming: Naming,
         *,
-        input_identity: tuple[int, int] | None,
+        places: Places,
         former_nodes: frozenset[str],
     ) -> None:
         self._layout = layout
         self._node = node
-        self._input_identity = input_identity
+        self._places = places
         self._durability = settings.durability
         self._naming = naming
         self._readiness = Readiness.of(settings)
@@ -62,6 +80,9 @@ class Spool:
         self._machine = Machine.this()
         self._former_nodes = former_nodes
         self._heartbeats = HeartbeatMonitor(layout, settings.lease_seconds)
+        self._storage = StorageCheck(layout, places, settings.min_free_bytes)
+        self._obstacles = Obstacles(retries=settings.continuous)
+        self._held_up: set[str] = set()
         self._sightings: dict[str, Sighting] = {}
         self._open: dict[str, Claim] = {}
         self._lock = Lock()
@@ -76,34 +97,72 @@ class Spool:
         """Whether another process has taken our jobs: then nothing that we hold can be published any more."""
         return not self._node.stage.is_dir()
 
+    def raise_if_lost(self) -> None:
+        """InputUnavailable or OutputUnavailable if a directory is gone, or another one has replaced it since
+        the spool was opened."""
+        self._places.raise_if_lost()
+
     @property
-    def has_lost_its_input(self) -> bool:
-        """Whether the input is gone, or another directory has replaced it since the spool was opened."""
-        return identity_of(self._layout.input) != self._input_identity
+    def obstacles(self) -> int:
+        """How many paths of the input are passed over."""
+        return len(self._obstacles)
+
+    def new_obstacles(self) -> list[Obstacle]:
+        """The obstacles that were found since the last call."""
+        return self._obstacles.unreported()
 
     # Ways in
 
     def sweep(self) -> Scan:
-        """Scans the input once."""
+        """Scans the input once; pairs that are passed over are left out."""
         now = time.monotonic()
+        self._obstacles.begin_scan(now)
         self._sightings = observe(
             listing(
                 self._layout.input,
                 recursive=self._layout.recursive,
                 suffixes=self._layout.suffixes,
                 ready_suffix=self._readiness.ready_suffix,
+                obstacles=self._obstacles,
+                now=now,
             ),
             self._sightings,
             now,
         )
-        return scan(self._sightings, now, self._readiness)
+        return scan(self._movable(), now, self._readiness)
+
+    def _movable(self) -> Mapping[str, Sighting]:
+        """The files that are not passed over."""
+        if not self._obstacles:
+            return self._sightings
+        return {
+            name: sighting
+            for name, sighting in self._sightings.items()
+            if not self.is_passed_over(split_name(name)[0])
+        }
+
+    def is_passed_over(self, stem: str) -> bool:
+        """Whether the pair of this path without extensions could not be moved, and is not to be tried now."""
+        return self._obstacles.blocks_any((stem, f"{folder_of(stem)}/*"))
+
+    def _pass_over(self, path: str, error: OSError, refusal: JobError) -> None:
+        """Notes an obstacle; raises the error of storage that fails as a whole."""
+        self._storage.raise_unless_of_one_path(error)
+        self._obstacles.note(path, refusal, time.monotonic())
+
+    def _pass_over_own(self, path: Path, error: OSError) -> None:
+        """Notes an obstacle inside the spool, such as a job that another user has left."""
+        place = str(path.relative_to(self._layout.input))
+        if not self._obstacles.blocks(place):
+            refusal = UnmovableInput(f"cannot be taken over: {error.strerror}")
+            self._pass_over(place, error, refusal)
 
     def deferrals(self) -> list[Deferral]:
         """The jobs that wait for their next try, the next one first."""
         now = time.time()
         waiting = [
             Deferral(claim.directory, claim.state.due_in(now))
-            for claim in claims.load_all(self._layout.deferred)
+            for claim in claims.load_each(self._layout.deferred, self._pass_over_own)
         ]
         return sorted(waiting, key=lambda deferral: deferral.seconds)
 
@@ -124,13 +183,27 @@ class Spool:
             return any(claim.state.path == group.stem for claim in self._open.values())
 
     def take(self, group: Group) -> Claim:
-        """Claims a ready group. If it has changed, or another process was faster, the next step is to give
-        the claimed files back."""
-        return self._opened(claims.take(self._layout, self._node, group))
+        """Claims a ready group. If it has changed, another process was faster, or a file cannot be moved, the
+        next step is to give the claimed files back; in the last case, the pair is passed over from now on."""
+        claim = self._opened(claims.take(self._layout, self._node, group))
+        if (error := claim.refusal) is not None:
+            folder = folder_of(group.stem)
+            directory = self._layout.input / folder
+            if folder and (error.errno == errno.EXDEV or not os.access(directory, os.W_OK | os.X_OK)):
+                refusal = UnmovableInput(f"its files cannot be moved: {error.strerror}")
+                self._pass_over(f"{folder}/*", error, refusal)
+            else:
+                refusal = UnmovableInput(f"cannot be moved: {error.strerror}", file=_file_of(error))
+                self._pass_over(group.stem, error, refusal)
+        return claim
 
     def take_deferred(self, deferral: Deferral) -> Claim | None:
-        """Claims a deferred job; None if another process was faster."""
-        claim = claims.take_deferred(self._node, deferral.directory)
+        """Claims a deferred job; None if another process was faster, or if it cannot be moved."""
+        try:
+            claim = claims.take_deferred(self._node, deferral.directory)
+        except OSError as error:
+            self._pass_over_own(deferral.directory, error)
+            return None
         return None if claim is None else self._opened(claim)
 
     def recover(self) -> list[Claim]:
@@ -143,17 +216,20 @@ class Spool:
             former_nodes=self._former_nodes,
             monotonic=time.monotonic(),
             wall=time.time(),
+            on_error=self._pass_over_own,
         )
         for claim in found:
             self._opened(claim)
         return found
 
     def next_step(self, claim: Claim) -> Step:
-        """What a recovered or deferred job needs next."""
+        """What a recovered or deferred job needs next; HeldUp if that cannot be found out."""
+        with self._holding_up(claim):
+            is_committed = results.is_committed(self._layout, claim)
         return next_step(
             claim.state,
             is_complete=claim.is_complete and self._has_what_it_needs(claim),
-            is_committed=results.is_committed(self._layout, claim),
+            is_committed=is_committed,
             max_attempts=self._max_attempts,
         )
 
@@ -177,21 +253,33 @@ class Spool:
     # Ways out
 
     def reserve(self, job_id: str, suffixes: Sequence[str]) -> str:
-        """The path under which this job, and no other, publishes files of these suffixes; or OutputExists."""
+        """The path under which this job, and no other, publishes files of these suffixes; OutputExists, or
+        OutputFailed if a path of its own in the output cannot be used."""
         sync = self._durability == "file"
-        claim = results.reserve(self._layout, self._open[job_id], suffixes, self._naming, sync=sync)
+        try:
+            claim = results.reserve(self._layout, self._open[job_id], suffixes, self._naming, sync=sync)
+        except OSError as error:
+            raise self._output_failed(error) from error
         self._opened(claim)
         return claim.state.published_path
+
+    def _output_failed(self, error: OSError) -> OutputFailed:
+        """The error of a job whose files cannot be published; raises that of storage that fails itself."""
+        if not is_refusal(error):
+            raise error
+        self._storage.raise_unless_of_one_path(error)
+        return OutputFailed(f"cannot be published: {_path_of(error)}: {error.strerror}")
 
     def published_path(self, job_id: str) -> str:
         """The path that was reserved for this job's results."""
         return self._open[job_id].state.published_path
 
-    def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> dict[str, str]:
+    def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> dict[str, Exception]:
         """Publishes (suffix, content) pairs by job id, the last of each being its record; ends the jobs.
 
-        Returns the jobs that could not be published, with the name of the output that another program has
-        taken: these have no names any more.
+        Returns by job id what is in the way of the others: OutputFailed or OutputTaken if a job could not be
+        published, and remains to be failed; HeldUp, or an error of the storage, if it is published and could
+        not be ended.
         """
         finished = [self._open[job_id] for job_id in contents]
         sync = self._durability == "file"
@@ -201,14 +289,26 @@ class Spool:
         if self._durability == "batch":
             sync_filesystem(self._layout.work)  # the names that were reserved
             sync_filesystem(self._layout.stage)
-        taken = results.publish(self._layout, staged, sync=self._durability != "off")
+        refused = results.publish(self._layout, staged, sync=self._durability != "off")
+        troubles: dict[str, Exception] = {}
         for claim in finished:
-            if claim.state.job_id in taken:
-                self._opened(claim.saved(claim.state.unnamed(), sync=False))
-                results.free_names(self._layout, claim.state)
-            else:
+            job_id = claim.state.job_id
+            if job_id in refused:
+                troubles[job_id] = self._not_published(claim, refused[job_id])
+                continue
+            try:
                 self.finish(claim)
-        return taken
+            except (HeldUp, OSError, SampollError) as error:
+                troubles[job_id] = error
+        return troubles
+
+    def _not_published(self, claim: Claim, error: OSError) -> JobError:
+        if not isinstance(error, results.NameTaken):
+            return self._output_failed(error)
+        self._opened(claim.saved(claim.state.unnamed(), sync=False))
+        results.free_names(self._layout, claim.state)
+        path = printable(error.filename)
+        return OutputTaken(f"{path} came into the output from elsewhere while the job was done")
 
     def summary_of(self, claim: Claim) -> ResultSummary:
         """The summary in the published record of a job; NO_SUMMARY if that cannot be read."""
@@ -216,7 +316,8 @@ class Spool:
         return self._naming.read_record(content, claim.state.published_path) or NO_SUMMARY
 
     def finish(self, claim: Claim) -> None:
-        """Ends a job whose results are published."""
+        """Ends a job whose results are published; HeldUp if its inputs cannot be moved."""
+        self._places.raise_if_lost()
         with self._closing(claim):
             finish.finish(self._layout, claim)
 
@@ -233,19 +334,23 @@ class Spool:
         return None
 
     def move_to_failed(self, claim: Claim) -> None:
-        """Ends a job that was refused."""
+        """Ends a job that was refused; HeldUp if its inputs cannot be moved."""
+        self._places.raise_if_lost()
         with self._closing(claim):
             finish.move_to_failed(self._layout, claim)
 
     def give_back(self, claim: Claim) -> JobError | None:
         """Undoes a claim. A complete job that has a history, or whose name is taken in the input by now, is
-        deferred; of an incomplete one, files that cannot be moved back fail, with the returned error."""
+        deferred; of an incomplete one, files whose names are taken fail, with the returned error. HeldUp if
+        files cannot be moved back."""
         if claim.is_complete and (claim.state.has_history or claims.is_name_taken(self._layout, claim)):
             self._park(self._opened(claim.saved(claim.state.stopped(), sync=False)))
             return None
-        if claims.give_back(self._layout, claim):
-            with self._closing(claim):
-                return None
+        with self._holding_up(claim):
+            is_given_back = claims.give_back(self._layout, claim)
+        if is_given_back:
+            self._closed(claim)
+            return None
         error = AmbiguousPair("a newer file of this name came while the pair was being claimed")
         self.fail(claim.state.job_id, error)
         return error
@@ -268,7 +373,7 @@ class Spool:
             try:
                 if self.next_step(claim) in (Step.TRY, Step.GIVE_BACK):
                     self.give_back(claim)
-            except OSError as error:
+            except (OSError, SampollError, HeldUp) as error:
                 # The job stays where it is; the next process finds it there, and gives it back.
                 log.warning("%s stays in the spool: %s", printable(claim.state.path), error)
 
@@ -282,15 +387,56 @@ class Spool:
             self._open[claim.state.job_id] = claim
         return claim
 
-    @contextmanager
-    def _closing(self, claim: Claim) -> Iterator[None]:
-        yield
+    def _closed(self, claim: Claim) -> None:
         with self._lock:
             self._open.pop(claim.state.job_id, None)
 
+    @contextmanager
+    def _closing(self, claim: Claim) -> Iterator[None]:
+        with self._holding_up(claim):
+            yield
+        self._closed(claim)
+
+    @contextmanager
+    def _holding_up(self, claim: Claim) -> Iterator[None]:
+        """Defers the job, and raises HeldUp, if a path of its own cannot be used."""
+        try:
+            yield
+        except OSError as error:
+            self._storage.raise_unless_of_one_path(error)
+            claim = claims.load(claim.directory)  # names may have been chosen meanwhile
+            until = time.time() + HELD_UP_SECONDS
+            self._park(claim.saved(claim.state.held_up(until), sync=self._syncs))
+            is_new = claim.state.job_id not in self._held_up
+            self._held_up.add(claim.state.job_id)
+            reason = UnmovableInput(f"cannot be moved out of the spool: {_path_of(error)}: {error.strerror}")
+            raise HeldUp(claim.state.path, claim.state.job_id, reason, is_new=is_new) from error
+
     def _park(self, claim: Claim) -> None:
-        with self._closing(claim):
-            claims.park(self._layout, claim)
+        claims.park(self._layout, claim)
+        self._closed(claim)
+
+
+class HeldUp(Exception):
+    """A job cannot be ended, because a path of its own cannot be used; it waits in deferred/, without a
+    strike. `is_new`: it did not before."""
+
+    def __init__(self, path: str, job_id: str, error: UnmovableInput, *, is_new: bool) -> None:
+        super().__init__(str(error))
+        self.path = path
+        self.job_id = job_id
+        self.error = error
+        self.is_new = is_new
+
+
+def _path_of(error: OSError) -> str:
+    """The path that an error is about, the target of a move."""
+    path = error.filename2 or error.filename
+    return "" if path is None else printable(os.fsdecode(path))
+
+
+def _file_of(error: OSError) -> str | None:
+    return None if error.filename is None else Path(os.fsdecode(error.filename)).name
 
 
 @contextmanager
@@ -308,7 +454,7 @@ def opened(
     The node's heartbeats contain what `describe` returns. Jobs that the `former_nodes` of this process left
     in flight are not counted as crashed; the new node is added to them.
     """
-    input_identity = identity_of(layout.input)
+    places = Places(layout)
     for directory in (layout.nodes, layout.work, layout.deferred):
         ensure_below(layout.input, directory)
     for directory in (layout.stage, layout.names):
@@ -317,12 +463,14 @@ def opened(
         layout.ensure_kept(layout.done)
     with joined(layout, settings, describe) as node:
         former_nodes = set() if former_nodes is None else former_nodes
+        for name in former_nodes:  # one that lost its output could not remove its files there
+            results.remove_stage(layout.stage / name, leftovers=layout.stage / f"left-{name}")
         former_nodes.add(node.name)
         yield Spool(
             layout,
             node,
             settings,
             naming,
-            input_identity=input_identity,
+            places=places,
             former_nodes=frozenset(former_nodes),
         )

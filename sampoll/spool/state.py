@@ -93,6 +93,10 @@ class JobState:
             not_before=failure.at + delay_seconds,
         )
 
+    def held_up(self, until: float) -> Self:
+        """Nothing of it can be moved to where it belongs before this wall time."""
+        return replace(self, in_flight=0, not_before=until)
+
     def refused(self, failure: Failure) -> Self:
         """A final failure: the job goes to failed/."""
         return replace(self._with(failure), in_flight=0, rejected=True)

@@ -1,25 +1,38 @@
 """Scans an input without opening a spool, for commands that only read."""
 
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import InputUnavailable
 from sampoll.spool.listing import listing
+from sampoll.spool.obstacles import Obstacle, Obstacles
 from sampoll.spool.scan import Readiness, Scan, observe, scan
 
 
-def survey(directory: Path, settings: SpoolSettings, suffixes: Collection[str]) -> Scan:
-    """The pairs and halves there, all treated as settled; InputUnavailable if the input cannot be read."""
+@dataclass(frozen=True)
+class Survey:
+    """The pairs and halves of an input, all treated as settled, and what of it cannot be read."""
+
+    scan: Scan
+    obstacles: Sequence[Obstacle]
+
+
+def survey(directory: Path, settings: SpoolSettings, suffixes: Collection[str]) -> Survey:
+    """What is there; InputUnavailable if the input itself cannot be read."""
     readiness = replace(Readiness.of(settings), settle_seconds=0.0)
+    obstacles = Obstacles(retries=False)
     try:
         files = listing(
             directory,
             recursive=settings.recursive,
             suffixes=suffixes,
             ready_suffix=settings.ready_suffix,
+            obstacles=obstacles,
+            now=0.0,
         )
-        return scan(observe(files, {}, 0.0), 0.0, readiness)
+        found = scan(observe(files, {}, 0.0), 0.0, readiness)
     except OSError as error:
         raise InputUnavailable(f"the input {directory}: {error.strerror}") from error
+    return Survey(found, obstacles.unreported())

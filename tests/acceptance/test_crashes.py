@@ -1,13 +1,15 @@
 """A process that is killed, from outside or by one of its jobs, and the next process, which continues."""
 
 import json
+import os
+import pty
 import signal
 from pathlib import Path
 
 import pytest
 from support.folders import Folders, drop_pair
 from support.images import image_of, read_mask
-from support.process import running_sampoll, sampoll, until
+from support.process import SAMPOLL, environment, running_sampoll, sampoll, until
 
 POINT = {"points": [{"x": 1, "y": 1, "label": 1}]}
 KILLING = ("--model", "support.fakes:killing")
@@ -80,3 +82,47 @@ def test_a_device_that_is_lost_ends_the_process_with_69_and_every_pair_waits(
     assert "the CUDA device failed: an illegal memory access was encountered" in run.stderr
     assert folders.waiting == ["a.jpg", "a.json", "b.jpg", "b.json"]
     assert (folders.failed, folders.done, folders.results) == ([], [], [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGXCPU])
+def test_a_signal_stops_in_order_and_charges_no_pair(
+    folders: Folders, gate: tuple[Path, Path], number: signal.Signals
+) -> None:
+    started, go = gate
+    poison(folders, "a")
+    with running_sampoll(
+        "run", *folders.flags, "--model", "support.fakes:waiting", "--max-attempts", 1
+    ) as process:
+        until(started.exists, "the batch")
+        process.send_signal(number)
+        go.touch()
+        code = process.wait(60)
+
+    assert code == 75
+    assert (
+        sampoll("run", *folders.flags, "--model", "support.fakes:boxes", "--max-attempts", 1).returncode == 0
+    )
+    assert folders.failed == []
+    assert folders.done == ["a.jpg", "a.json"]
+
+
+def test_a_closed_terminal_charges_no_pair(folders: Folders, gate: tuple[Path, Path]) -> None:
+    started, go = gate
+    for name in ("a", "b"):
+        poison(folders, name)
+    command = [str(SAMPOLL), "run", *map(str, folders.flags), "--model", "support.fakes:waiting"]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(command[0], [*command, "--batch-size", "1"], environment())
+    until(started.exists, "the batch")
+
+    os.close(terminal)
+    go.touch()
+    _, status = os.waitpid(child, 0)
+
+    assert os.WIFEXITED(status)  # in order, and not by the signal
+    assert (
+        sampoll("run", *folders.flags, "--model", "support.fakes:boxes", "--max-attempts", 1).returncode == 0
+    )
+    assert folders.failed == []
+    assert folders.done == ["a.jpg", "a.json", "b.jpg", "b.json"]

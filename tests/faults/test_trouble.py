@@ -140,6 +140,49 @@ def test_an_output_that_loses_its_write_permission_pauses_the_service(folders: F
     )
 
 
+MOUNTED_AGAIN = {
+    "tmpfs": "mount -t tmpfs -o size=20m tmpfs",
+    "a bind mount of the same filesystem": 'mkdir -p "$PAIRS/../disk"; mount --bind "$PAIRS/../disk"',
+}
+
+
+@pytest.mark.parametrize("gone", ["OUT", "DONE", "PARENT"])
+@pytest.mark.parametrize("mounting", MOUNTED_AGAIN.values(), ids=MOUNTED_AGAIN)
+def test_a_mount_of_results_or_inputs_that_goes_away_pauses_and_nothing_is_written_below_it(
+    folders: Folders, tmp_path: Path, mounting: str, gone: str
+) -> None:
+    """PARENT: the output is a folder of the mount, and not the mount itself."""
+    mount = tmp_path / "mount"
+    place = {"OUT": folders.output, "DONE": mount, "PARENT": mount}[gone]
+    output = mount / "out" if gone == "PARENT" else folders.output
+    done = mount / "archive" if gone == "DONE" else folders.input / "done"
+    mount.mkdir()
+    (mount / "out").mkdir()  # below the mount
+    script = f"""
+    {mounting} "{place}"; mkdir -p "{output}" "{done}"
+    "$@" --done "{done if gone == "DONE" else "keep"}" 2> "$LOG" &
+    pid=$!
+    trap 'kill -KILL $pid 2> /dev/null || true' EXIT
+    cp "$PAIRS"/a.* "$IN"; await '[ -e "{done}/a.json" ]'
+    umount -l "{place}"
+    cp "$PAIRS"/b.* "$IN"
+    await 'grep -q paused "$LOG"'
+    sleep 2
+    [ -z "$(find "{place}" -type f)" ] || {{ find "{place}" >&2; exit 21; }}
+    {mounting} "{place}"; mkdir -p "{output}"
+    await '[ -e "{done}/b.json" ]'
+    [ -e "{output}/b.json" ] || exit 22
+    kill -TERM $pid; wait $pid
+    [ ! -e "$IN/failed" ] || exit 23
+    """
+    flags = [*SERVICE, "-o", output]
+
+    log = in_namespace(script, folders, *flags)
+
+    assert len(re.findall("paused: the (output|filesystem of) .* has gone or was replaced", log)) == 1, log
+    assert "another process" not in log
+
+
 def test_nothing_is_taken_while_less_than_min_free_is_free(folders: Folders) -> None:
     script = outage(
         before='mount -t tmpfs -o size=64m tmpfs "$OUT"',
@@ -227,7 +270,8 @@ def test_an_error_of_any_call_loses_nothing(strace: str, folders: Folders, call:
         [*command, *arguments], env=environment(), capture_output=True, text=True, timeout=120, check=False
     )
 
-    assert run.returncode in (0, 74), run.stderr
+    # 1: an I/O error of one rename alone is taken for that of the file, which is passed over.
+    assert run.returncode in ((0, 1, 74) if error == "EIO" else (0, 74)), run.stderr
     dropped.assert_nothing_is_lost_or_torn()
     assert sampoll("run", *folders.flags, *BOXES).returncode == 0
     dropped.assert_everything_ended_once()

@@ -20,10 +20,10 @@ from sampoll.spool.spool import Spool
 def record_before_masks() -> AbstractContextManager[object]:
     real = results.publish
 
-    def publish(layout: Any, staged: Sequence[results.Staged], *, sync: bool) -> dict[str, str]:
+    def publish(layout: Any, staged: Sequence[results.Staged], *, sync: bool) -> Any:
         # The last file of each result is published as its record, after all others.
-        reordered = [replace(s, suffixes=(s.suffixes[-1], *s.suffixes[:-1])) for s in staged]
-        return real(layout, reordered, sync=sync)
+        record_first = [replace(s, suffixes=(s.suffixes[-1], *s.suffixes[:-1])) for s in staged]
+        return real(layout, record_first, sync=sync)
 
     return mock.patch.object(results, "publish", publish)
 

@@ -33,7 +33,10 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 # Root may write anywhere unless these are taken away; setpriv is part of every Debian and Ubuntu.
 _WITHOUT_PRIVILEGES = (
-    ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
+    (
+        "setpriv",
+        *(f"--{kind}=-dac_override,-dac_read_search,-fowner" for kind in ("bounding-set", "inh-caps")),
+    )
     if os.geteuid() == 0
     else ()
 )
@@ -59,10 +62,18 @@ def sampoll(
 
 @contextmanager
 def running_sampoll(
-    *arguments: object, log: IO[bytes] | None = None, env: Mapping[str, str] | None = None
+    *arguments: object,
+    log: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    unprivileged: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The real command in the background; killed at the end if it still runs."""
-    process = subprocess.Popen([SAMPOLL, *map(str, arguments)], env=environment(env), stderr=log, stdout=log)
+    command: list[str | Path] = [
+        *(_WITHOUT_PRIVILEGES if unprivileged else ()),
+        SAMPOLL,
+        *map(str, arguments),
+    ]
+    process = subprocess.Popen(command, env=environment(env), stderr=log, stdout=log)
     try:
         yield process
     finally:

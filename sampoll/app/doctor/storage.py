@@ -11,16 +11,20 @@ from sampoll.app.doctor.findings import Finding, error_of, in_units, ok, warning
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import PermissionRefused, SampollError, translated_os_errors
 from sampoll.core.filenames import is_searched
+from sampoll.core.names import printable
 from sampoll.files.files import walk
+from sampoll.files.mounts import filesystem_of
 from sampoll.files.space import free_bytes
-from sampoll.files.watch import NETWORK_FILESYSTEMS, Watch, filesystem_of, watches_natively
+from sampoll.files.watch import NETWORK_FILESYSTEMS, Watch, watches_natively
 from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
+from sampoll.spool.obstacles import Obstacles
 from sampoll.spool.probe import probe
 
 LOW_SPACE_BYTES = 2**30
 """A disk with less free space than this gives a warning, whatever the value of --min-free."""
 MAX_CHECKED_FILES = 10_000
+MAX_SHOWN_OBSTACLES = 5
 EVENT_SECONDS = 2.0
 """How long to wait for the event of a new file."""
 INOTIFY = Path("/proc/sys/fs/inotify")
@@ -90,13 +94,21 @@ def _mounts(layout: Layout) -> Iterator[Finding]:
 
 
 def _files(layout: Layout) -> Iterator[Finding]:
-    """Checks whether the files that wait in the input can be read and moved."""
+    """Checks whether the files and folders that wait in the input can be read and moved."""
     unreadable, foreign = [], []
     is_sticky = bool(layout.input.stat().st_mode & stat.S_ISVTX) and os.geteuid() not in (
         0,
         layout.input.stat().st_uid,
     )
-    found = listing(layout.input, recursive=layout.recursive, suffixes=layout.suffixes, ready_suffix=None)
+    obstacles = Obstacles(retries=False)
+    found = listing(
+        layout.input,
+        recursive=layout.recursive,
+        suffixes=layout.suffixes,
+        ready_suffix=None,
+        obstacles=obstacles,
+        now=0.0,
+    )
     for count, (name, _) in enumerate(found):
         if count == MAX_CHECKED_FILES:
             break
@@ -105,6 +117,12 @@ def _files(layout: Layout) -> Iterator[Finding]:
             unreadable.append(name)
         if is_sticky and path.lstat().st_uid != os.geteuid():
             foreign.append(name)
+    for obstacle in obstacles.unreported()[:MAX_SHOWN_OBSTACLES]:
+        yield warning(
+            "permissions",
+            f"{printable(obstacle.path)} in {layout.input} would be passed over: {obstacle.error}",
+            "make it readable for this user, or move it out of the input",
+        )
     if unreadable:
         yield warning(
             "permissions",
@@ -119,7 +137,7 @@ def _files(layout: Layout) -> Iterator[Finding]:
             "bit forbids to move them",
             f"chmod -t {layout.input}, or run as its owner",
         )
-    if not unreadable and not foreign:
+    if not unreadable and not foreign and not obstacles:
         yield ok("permissions", f"user {os.geteuid()} may read and move what is in {layout.input}")
 
 

@@ -19,7 +19,7 @@ from sampoll.cli.sam_image.output import complain, say, say_now
 from sampoll.cli.sam_image.parser import Parser
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
-from sampoll.core.events import Event, InputScanned, JobDeferred, JobDone, JobFailed, JobStarted
+from sampoll.core.events import Event, InputScanned, JobDeferred, JobDone, JobFailed, JobStarted, PassedOver
 from sampoll.formats.opex import Opex
 from sampoll.formats.opex_record import read_record
 from sampoll.formats.png import PngMask
@@ -163,6 +163,8 @@ class Messages:
             case InputScanned(backlog):
                 if backlog.ready and not self._arguments.use_watchdog:
                     self._info(f"# files located: {backlog.ready}")
+            case PassedOver(path, error):
+                say_now(f"Passed over: {self._input_path(path)}", str(error))
             case JobStarted(submission):
                 path = self._input_path(submission.image_name)
                 self._begun[submission.id] = path, time.monotonic()

@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +16,7 @@ from sampoll.core.errors import (
     Fenced,
     InputUnavailable,
     JobError,
+    OutputFailed,
     OutputTaken,
     StorageTrouble,
     translated_os_errors,
@@ -29,6 +30,7 @@ from sampoll.core.events import (
     JobSkipped,
     JobStarted,
     Listener,
+    PassedOver,
     WatchChecked,
     WatchOverflowed,
 )
@@ -44,7 +46,7 @@ from sampoll.spool.probe import check_room
 from sampoll.spool.recovery import Step
 from sampoll.spool.results import VERSIONED, Naming, first_version
 from sampoll.spool.scan import Scan
-from sampoll.spool.spool import Deferral, Spool, opened
+from sampoll.spool.spool import HELD_UP_SECONDS, Deferral, HeldUp, Spool, opened
 from sampoll.transports.directory.pair_files import CommonPrompt, read_submission
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ log = logging.getLogger(__name__)
 GROUP_SIZE = 16
 GROUP_BYTES = 64 * 2**20
 """A group of submissions that are begun together is closed at so many submissions or image bytes."""
+MAX_SHOWN_HALVES = 10
 MIN_PAUSE_SECONDS = 0.05
 """The shortest pause between two scans of the input, however many events there are."""
 
@@ -83,6 +86,7 @@ class DirectoryTransport:
         self._changed = Event()
         self._recovered: list[Claim] = []
         self._find_done: FindDone | None = None
+        self._last_scan: Scan | None = None
 
     # Transport
 
@@ -93,7 +97,8 @@ class DirectoryTransport:
                 stack.callback(watch.close)
                 stack.enter_context(Overflows(self._note_overflow).listening())
             retries_end: float | None = None
-            while not (self._should_stop(stop) or self.has_lost_its_input()):
+            while not self._should_stop(stop):
+                self._spool.raise_if_lost()
                 if self._spool.is_fenced:
                     raise Fenced(
                         "this process sent no heartbeat for longer than --lease, and others took its jobs"
@@ -132,17 +137,31 @@ class DirectoryTransport:
         contents = {d.submission.id: [(a.suffix, a.content) for a in d.artifacts] for d in deliveries}
         began = time.perf_counter()
         with translated_os_errors("publish results in", self._layout.output):
-            taken = self._spool.publish(contents)
-        share_seconds = (time.perf_counter() - began) / len(deliveries)
+            troubles = self._spool.publish(contents)
+            self._report(deliveries, paths, troubles, time.perf_counter() - began)
+        self._changed.set()
+
+    def _report(
+        self,
+        deliveries: Sequence[Delivery],
+        paths: Mapping[str, str],
+        troubles: Mapping[str, Exception],
+        seconds: float,
+    ) -> None:
+        """Emits the outcome of each delivery; then raises an error of the storage, if there is one."""
+        share_seconds = seconds / len(deliveries)
         for delivery in deliveries:
             submission, summary = delivery.submission, delivery.summary.published_in(share_seconds)
-            if submission.id in taken:
-                path = printable(taken[submission.id])
-                error = OutputTaken(f"{path} came into the output from elsewhere while the job was done")
-                self._fail(submission.name, submission.id, error)
-                continue
-            self._emit(JobDone(submission.name, submission.id, paths[submission.id], summary))
-        self._changed.set()
+            match troubles.get(submission.id):
+                case None:
+                    self._emit(JobDone(submission.name, submission.id, paths[submission.id], summary))
+                case HeldUp() as held_up:
+                    self._note_held_up(held_up)
+                case OutputFailed() | OutputTaken() as error:
+                    self._fail(submission.name, submission.id, error)
+        for trouble in troubles.values():
+            if not isinstance(trouble, HeldUp | OutputFailed | OutputTaken):
+                raise trouble
 
     def reject(self, submission: Submission, error: JobError) -> None:
         self._fail(submission.name, submission.id, error)
@@ -163,10 +182,24 @@ class DirectoryTransport:
         """Whether another process has taken the jobs of this transport: a new one is needed."""
         return self._spool.is_fenced
 
-    def has_lost_its_input(self) -> bool:
-        """Whether the input is gone, or another directory has replaced it: a mount that came or went. Then
-        `submissions` ends, and a new transport is needed once there is an input again."""
-        return self._spool.has_lost_its_input
+    def raise_if_lost(self) -> None:
+        """InputUnavailable or OutputUnavailable if a directory is gone, or another one has replaced it: a
+        mount that came or went. A new transport is needed once it is there again."""
+        self._spool.raise_if_lost()
+
+    def log_halves(self) -> None:
+        """Names the first files that still lack their other half."""
+        if (scan := self._last_scan) is None or not scan.halves:
+            return
+        shown = [printable(name) for name in sorted(scan.halves)[:MAX_SHOWN_HALVES]]
+        more = len(scan.halves) - len(shown)
+        log.warning("no pair yet: %s%s", ", ".join(shown), f" and {more} more" if more else "")
+        for names in scan.lookalikes()[:MAX_SHOWN_HALVES]:
+            log.warning(
+                "%s: these names look alike, and are written with different Unicode characters (NFC and "
+                "NFD): rename one, so that they are a pair",
+                ", ".join(map(printable, names)),
+            )
 
     # What is there
 
@@ -199,9 +232,27 @@ class DirectoryTransport:
         with translated_os_errors("look through", self._layout.work):
             self._recovered += self._spool.recover()
             deferrals = self._spool.deferrals()
+        self._last_scan = scan
         waiting = len(scan.ready), scan.settling, scan.half, len(deferrals), scan.oldest_ready_seconds
-        self._emit(InputScanned(Backlog(*waiting)))
+        self._report_obstacles()
+        self._emit(InputScanned(Backlog(*waiting, passed_over=self._spool.obstacles)))
         return scan, deferrals
+
+    def _report_obstacles(self) -> None:
+        for obstacle in self._spool.new_obstacles():
+            self._emit(PassedOver(obstacle.path, obstacle.error))
+
+    @contextmanager
+    def _reporting_held_up(self) -> Iterator[None]:
+        """A job that cannot be ended is only reported."""
+        try:
+            yield
+        except HeldUp as held_up:
+            self._note_held_up(held_up)
+
+    def _note_held_up(self, held_up: HeldUp) -> None:
+        if held_up.is_new:
+            self._emit(JobDeferred(held_up.path, held_up.job_id, held_up.error, HELD_UP_SECONDS))
 
     def _claims(
         self, scan: Scan, deferrals: Sequence[Deferral], recovered: Sequence[Claim], stop: Event
@@ -219,20 +270,21 @@ class DirectoryTransport:
         for group in scan.ready:
             if self._should_stop(stop):
                 return
-            if self._spool.must_wait(group):
+            if self._spool.is_passed_over(group.stem) or self._spool.must_wait(group):
                 continue
             if self._spool.is_being_written(group):
                 log.debug("%s is still open for writing", printable(group.stem))
                 continue
             with translated_os_errors("claim from", self._layout.input):
                 fresh = self._spool.take(group)
+            self._report_obstacles()
             if fresh.is_sound or self._goes_on(fresh):
                 yield fresh
 
     def _goes_on(self, claim: Claim) -> bool:
         """Whether a claimed job is to be tried; if not, it is ended or given back here."""
         state = claim.state
-        with translated_os_errors("clear up", claim.directory):
+        with translated_os_errors("clear up", claim.directory), self._reporting_held_up():
             match self._spool.next_step(claim):
                 case Step.TRY:
                     return True
@@ -276,19 +328,22 @@ class DirectoryTransport:
         if found is None:
             return False
         result, summary = found
-        with translated_os_errors("clear up", claim.directory):
+        with translated_os_errors("clear up", claim.directory), self._reporting_held_up():
             self._spool.finish(claim)
-        self._emit(JobSkipped(submission.name, submission.id, result, summary))
+            self._emit(JobSkipped(submission.name, submission.id, result, summary))
         self._changed.set()
         return True
 
     def _fail(self, name: str, job_id: str, error: JobError) -> None:
-        with translated_os_errors("move a failed pair to", self._layout.failed):
+        with (
+            translated_os_errors("move a failed pair to", self._layout.failed),
+            self._reporting_held_up(),
+        ):
             delay = self._spool.fail(job_id, error)
-        if delay is None:
-            self._emit(JobFailed(name, job_id, error))
-        else:
-            self._emit(JobDeferred(name, job_id, error, delay))
+            if delay is None:
+                self._emit(JobFailed(name, job_id, error))
+            else:
+                self._emit(JobDeferred(name, job_id, error, delay))
 
     # When to scan again
 

@@ -48,8 +48,9 @@ def embedded_server(port: int) -> Iterator[None]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """A process started inside does not receive Ctrl-C: the service ends first, and then its server."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """A process started inside gets no signal of a terminal: the service ends first, and then its server."""
+    of_terminals = {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, of_terminals)
     try:
         yield
     finally:

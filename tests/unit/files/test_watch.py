@@ -5,7 +5,8 @@ from threading import Event
 import pytest
 from watchdog.observers.api import BaseObserver
 
-from sampoll.files.watch import Overflows, Watch, filesystem_of, watches_natively
+from sampoll.files.mounts import filesystem_of
+from sampoll.files.watch import Overflows, Watch, watches_natively
 
 DEADLINE = 20
 

@@ -191,7 +191,7 @@ OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
 @pytest.mark.parametrize(
     ("lie", "message"),
     [
-        (lambda h, start: h.send(200, OTHER), "of the right size and with another sha256: it was deleted"),
+        (lambda h, start: h.send(200, OTHER), "of the right size with another sha256: it was deleted"),
         (lambda h, start: h.send(200, CONTENT[:99]), "has another file: 99 bytes, not 3000000"),
         (
             lambda h, start: h.send(206, CONTENT[:9], "bytes 0-8/9"),

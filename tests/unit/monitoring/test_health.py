@@ -1,9 +1,10 @@
 from collections.abc import Callable
+from dataclasses import asdict
 
 import pytest
 from support.images import encoded, image_of
 
-from sampoll.core.errors import BadImage, OutOfMemory, StorageTrouble
+from sampoll.core.errors import BadImage, OutOfMemory, StorageTrouble, UnreadableInput
 from sampoll.core.events import (
     Backlog,
     InputScanned,
@@ -13,6 +14,7 @@ from sampoll.core.events import (
     JobSkipped,
     JobStarted,
     ModelLoaded,
+    PassedOver,
     Paused,
     Resumed,
     StopRequested,
@@ -74,8 +76,7 @@ def test_outcomes_are_counted_and_the_last_failure_is_kept() -> None:
     document = service.document()
     counts = {key: document[key] for key in ("in_flight", "done", "skipped", "retries", "failed")}
     assert counts == {"in_flight": 0, "done": 1, "skipped": 1, "retries": 1, "failed": 1}
-    waiting = {"ready": 3, "settling": 0, "half": 1, "deferred": 0, "oldest_ready_seconds": 0.0}
-    assert document["waiting"] == waiting
+    assert document["waiting"] == asdict(Backlog(ready=3, half=1))
     assert (document["model"], document["device"], document["precision"]) == ("vit_b", "cuda:0", "bf16")
     failure = document["last_failure"]
     assert (failure["name"], failure["code"], failure["message"]) == ("d\\n", "bad-image", "cut off")
@@ -133,3 +134,14 @@ def test_a_service_that_starts_or_pauses_for_long_is_healthy(pass_seconds: Calla
     assert service.is_healthy
     service(ModelLoaded(MODEL))
     assert service.document()["in_flight"] == 0
+
+
+def test_what_is_passed_over_is_told_until_nothing_is() -> None:
+    service = health()
+    service(PassedOver("sub/", UnreadableInput("cannot be listed: Permission denied")))
+    service(InputScanned(Backlog(passed_over=1)))
+    assert service.document()["passed_over"] == {"sub/": "cannot be listed: Permission denied"}
+
+    service(InputScanned(Backlog()))
+
+    assert service.document()["passed_over"] == {}
