@@ -1,7 +1,7 @@
 """`sampoll status`: the services on an input, or on this machine, and the work that waits for them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from sampoll.monitoring.health import State
 from sampoll.monitoring.local_services import services
 from sampoll.spool.failed import count_reports
 from sampoll.spool.layout import InputLayout
+from sampoll.spool.scan import Scan
 from sampoll.spool.survey import survey
 
 COUNTS = ("done", "failed", "in_flight")
@@ -32,26 +33,26 @@ class Verdict(IntEnum):
 @dataclass(frozen=True)
 class Waiting:
     """The contents of an input, with all files counted as settled: complete pairs, half pairs, jobs claimed
-    by live or dead processes, jobs that wait for a retry, failed pairs, and why files or folders cannot be
-    read, by their paths."""
+    by live or dead processes, jobs that wait for a retry, and failed pairs."""
 
     pairs: int
     halves: int
     claimed: int
     deferred: int
     failed: int
-    unreadable: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Status:
     """`services` are alive; `dead` are the nodes of processes that ended without releasing their jobs, which
-    another process has to take over."""
+    another process has to take over. `unreadable`: why files and folders of the input cannot be read, by
+    their paths."""
 
     services: Sequence[Mapping[str, Any]]
     dead: Sequence[str] = ()
     input: Path | None = None
     waiting: Waiting | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -67,6 +68,7 @@ class Status:
             "verdict": self.verdict.name.lower(),
             "input": None if self.input is None else printable(str(self.input)),
             "waiting": waiting,
+            "unreadable": dict(self.unreadable),
             "services": list(self.services),
             "dead": list(self.dead),
         }
@@ -75,8 +77,8 @@ class Status:
         """For people."""
         if self.waiting is not None:
             yield f"{self.input}: {_waiting_line(self.waiting)}"
-            for path, reason in self.waiting.unreadable.items():
-                yield f"{path} {reason}; it is passed over"
+        for path, reason in self.unreadable.items():
+            yield f"{path} {reason}; it is passed over"
         for service in self.services:
             yield _service_line(service)
         for name in self.dead:
@@ -88,15 +90,17 @@ class Status:
 def status_of_input(settings: SpoolSettings, directory: Path) -> Status:
     """The services on an input, on any machine, and its contents; InputUnavailable if it cannot be read."""
     layout = InputLayout(directory.resolve())
-    waiting = _waiting(settings, layout)
+    found = survey(layout.input, settings, suffixes_of(settings))
+    unreadable = {printable(obstacle.path): str(obstacle.error) for obstacle in found.obstacles}
     seen = with_liveness(presences(layout.nodes))
-    found = {_id_of(presence): presence.details for presence in seen if presence.is_alive}
+    services_by_id = {_id_of(presence): presence.details for presence in seen if presence.is_alive}
     # A paused service has left the spool, whose disk may be the problem; the local registry has it.
     for presence in services():
         if presence.details.get("input") == str(layout.input):
-            found[_id_of(presence)] = presence.details
+            services_by_id[_id_of(presence)] = presence.details
     dead = [presence.name for presence in seen if not presence.is_alive]
-    return Status(list(found.values()), dead, layout.input, waiting)
+    waiting = _waiting(found.scan, layout)
+    return Status(list(services_by_id.values()), dead, layout.input, waiting, unreadable)
 
 
 def status_of_machine() -> Status:
@@ -108,15 +112,13 @@ def _id_of(presence: Presence) -> str:
     return str(presence.details.get("id", presence.name))
 
 
-def _waiting(settings: SpoolSettings, layout: InputLayout) -> Waiting:
-    found = survey(layout.input, settings, suffixes_of(settings))
+def _waiting(scan: Scan, layout: InputLayout) -> Waiting:
     return Waiting(
-        len(found.scan.ready),
-        found.scan.half,
+        len(scan.ready),
+        scan.half,
         sum(len(subdirectories(node)) for node in subdirectories(layout.work)),
         len(subdirectories(layout.deferred)),
         count_reports(layout),
-        {printable(obstacle.path): str(obstacle.error) for obstacle in found.obstacles},
     )
 
 

@@ -138,3 +138,17 @@ def test_names_are_escaped_on_a_terminal(tmp_path: Path) -> None:
     assert status.returncode == 3
     assert "\x1b" not in status.stdout
     assert "in\\x1b[31m" in status.stdout
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_the_rest_is_counted(folders: Folders) -> None:
+    drop_pair(folders.input, "a")
+    (folders.input / "sub").mkdir()
+    (folders.input / "sub").chmod(0o000)
+
+    env = {"SAMPOLL_RECURSIVE": "true"}
+    lines = sampoll("status", "-i", folders.input, env=env, unprivileged=True).stdout
+    document = json.loads(sampoll("status", "-i", folders.input, "--json", env=env, unprivileged=True).stdout)
+
+    assert "1 pair waits" in lines
+    assert "sub/ cannot be listed: Permission denied; it is passed over" in lines
+    assert document["unreadable"] == {"sub/": "cannot be listed: Permission denied"}

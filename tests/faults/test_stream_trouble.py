@@ -49,7 +49,7 @@ def test_after_a_flush_the_worker_creates_the_group_again_without_a_hot_loop(
         assert process.wait(30) == 0
 
     assert_each_is_done_once(client, ["after"])
-    assert 1 <= log.read_text().count("the group sampoll is gone") < 5
+    assert 1 <= log.read_text().count("the group sampoll was deleted") < 5
 
 
 def fill(client: "redis.Redis") -> None:
