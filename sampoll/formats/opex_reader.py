@@ -41,7 +41,7 @@ def _segmentation(meta: dict[str, str], name: str) -> Segmentation:
         name=name,
         prompts=tuple(parse_prompts(prompts, name, UNLIMITED).values()),
         masks=tuple(
-            tuple(mask_of(rle, score) for rle, score in zip(rles, scores, strict=True))
+            tuple(mask_of(rle, score).compressed() for rle, score in zip(rles, scores, strict=True))
             for rles, scores in encoded
         ),
         model=ModelInfo(meta["model"], meta["device"], meta["checkpoint_sha256"] or None),
