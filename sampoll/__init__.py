@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         Format,
         Results,
         Segmenter,
+        StreamingSegmenter,
+        TakeMasks,
         Transport,
     )
     from sampoll.core.results import (
@@ -83,7 +85,9 @@ __all__ = [
     "SampollError",
     "Segmentation",
     "Segmenter",
+    "StreamingSegmenter",
     "Submission",
+    "TakeMasks",
     "TransientJobError",
     "Transport",
     "ignore_events",
@@ -126,6 +130,8 @@ _HOMES = {
         "Format",
         "Results",
         "Segmenter",
+        "StreamingSegmenter",
+        "TakeMasks",
         "Transport",
     ),
     "sampoll.core.results": (

@@ -29,6 +29,8 @@ LOOPBACK = "127.0.0.1"
 Durability: TypeAlias = Literal["batch", "file", "off"]
 """What is synced to disk: the whole filesystem after the files of a group are written, each file by itself,
 or nothing. This matters only if the power fails: a killed process loses nothing in any case."""
+MASK_BYTES = 512 * 2**20
+"""What the masks of a batch may take in memory."""
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 
 
@@ -369,6 +371,9 @@ class LimitSettings(_Section):
     )
     max_prompts: Annotated[int, Field(ge=1)] = _setting(
         10_000, "max-prompts", "Refuse prompt files with more prompts.", metavar="N"
+    )
+    max_mask_bytes: Annotated[int, Field(ge=1)] = _setting(
+        MASK_BYTES, "max-mask-bytes", "Refuse pairs whose masks take more memory, compressed.", metavar="N"
     )
 
 

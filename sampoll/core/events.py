@@ -78,6 +78,12 @@ class BatchDone:
     known: int
 
 
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """Work on the jobs in flight goes on, though none of them is finished yet: a part of their masks was made
+    or rendered."""
+
+
 # Events of a job. `name` is the name that its sender gave it.
 
 
@@ -128,7 +134,15 @@ class JobDeferred:
 
 
 ServiceEvent: TypeAlias = (
-    ModelLoaded | Paused | Resumed | StopRequested | WatchChecked | WatchOverflowed | InputScanned | BatchDone
+    ModelLoaded
+    | Paused
+    | Resumed
+    | StopRequested
+    | WatchChecked
+    | WatchOverflowed
+    | InputScanned
+    | BatchDone
+    | Progressed
 )
 JobEvent: TypeAlias = JobStarted | JobDone | JobSkipped | JobFailed | JobDeferred
 Event: TypeAlias = ServiceEvent | JobEvent

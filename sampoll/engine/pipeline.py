@@ -20,6 +20,7 @@ from functools import partial
 from threading import Condition, Event, Thread
 from typing import Any, TypeAlias
 
+from sampoll.config.settings import MASK_BYTES
 from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError
 from sampoll.core.events import Listener, ignore_events
@@ -29,6 +30,7 @@ from sampoll.core.protocols import Format, Segmenter, Transport
 from sampoll.core.results import Delivery, ResultSummary, Segmentation
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor, Outcome
+from sampoll.engine.progress import Progress
 from sampoll.engine.render import Clean, rendered, unchanged
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,8 @@ COMPRESSION = 10
 MAX_IO_THREADS = 8
 OUTCOMES = 64
 """Limit for the number of outcomes that wait for the writer."""
+OUTCOME_BYTES = 128 * 2**20
+"""Limit for the masks of the outcomes that wait for the writer; those of one job are always allowed."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Service:
     io_threads: int = 1
     executors: int = 1
     embeddings: EmbeddingCache[Any] | None = None
+    max_mask_bytes: int = MASK_BYTES
+    """What the masks of a batch may take in memory; a job whose masks take more fails."""
     emit: Listener = ignore_events
     queues: Queues = field(default_factory=dict)
     """The channels between the stages, by name; set by `run`."""
@@ -102,8 +108,9 @@ class _Run:
         self._stop = stop
         self._loading: Channel[tuple[Submission, Future[Job]]] = Channel(LOADING_BYTES)
         self._decoded: Channel[tuple[Submission, Job]] = Channel(DECODED_BYTES)
-        self._outcomes: Channel[tuple[Submission, Outcome]] = Channel(OUTCOMES)
+        self._outcomes: Channel[tuple[Submission, Outcome]] = Channel(OUTCOME_BYTES)
         service.queues.update(loading=self._loading, decoded=self._decoded, outcomes=self._outcomes)
+        self._progress = Progress(service.emit)
         self._in_flight = _InFlight()
         self._trouble: BaseException | None = None
 
@@ -174,7 +181,7 @@ class _Run:
                 job = future.result()
             except JobError as error:
                 self._decoded.expect(-1)
-                is_open = self._outcomes.put((submission, error))
+                is_open = self._outcomes.put((submission, error), _outcome_cost(error))
             else:
                 cost = KNOWN_IMAGE_BYTES if isinstance(job.image, KnownImage) else job.image.nbytes
                 is_open = self._decoded.put((submission, job), cost)
@@ -184,7 +191,9 @@ class _Run:
 
     def _execute(self) -> None:
         service = self._service
-        executor = Executor(service.segmenter, service.batch_size, service.embeddings, service.emit)
+        executor = Executor(
+            service.segmenter, service.batch_size, service.embeddings, service.emit, service.max_mask_bytes
+        )
         while batch := self._decoded.take(executor.limit, service.max_wait_seconds):
             if self._stop.is_set():
                 self._decoded.close()
@@ -192,7 +201,7 @@ class _Run:
                 return
             outcomes = executor.run([job for _, job in batch])
             for (submission, _), outcome in zip(batch, outcomes, strict=True):
-                self._outcomes.put((submission, outcome))
+                self._outcomes.put((submission, outcome), _outcome_cost(outcome))
 
     def _write(self, renderers: ThreadPoolExecutor) -> None:
         while taken := self._outcomes.take(OUTCOMES):
@@ -216,7 +225,7 @@ class _Run:
 
     def _delivery(self, submission: Submission, segmentation: Segmentation) -> Delivery:
         began = time.perf_counter()
-        artifacts = rendered(self._service.formats, segmentation, self._service.clean)
+        artifacts = rendered(self._service.formats, segmentation, self._service.clean, self._progress)
         seconds = {**segmentation.seconds, "rendering": time.perf_counter() - began}
         scores = tuple(tuple(mask.score for mask in masks) for masks in segmentation.masks)
         suffixes = tuple(artifact.suffix for artifact in artifacts[:-1])
@@ -230,6 +239,12 @@ class _Run:
         name = self._transport.reserve(submission, suffixes)
         image_file = base_name(submission.image_name)
         return replace(outcome, name=name, image_file=image_file, image=submission.image)
+
+
+def _outcome_cost(outcome: Outcome) -> int:
+    """What an outcome counts towards OUTCOME_BYTES: no more than OUTCOMES wait, however small they are."""
+    mask_bytes = 0 if isinstance(outcome, JobError) else outcome.mask_bytes
+    return max(OUTCOME_BYTES // OUTCOMES, mask_bytes)
 
 
 @contextmanager

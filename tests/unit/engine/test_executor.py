@@ -36,7 +36,7 @@ def batch(*heights: int) -> list[Job]:
 def test_a_batch_is_embedded_at_once_and_every_job_gets_its_own_masks() -> None:
     segmenter = BoxSegmenter()
 
-    outcomes = Executor(segmenter, 8).run(batch(20, 30, 40))
+    outcomes = list(Executor(segmenter, 8).run(batch(20, 30, 40)))
 
     assert segmenter.batches == [3]
     for outcome, height in zip(outcomes, (20, 30, 40), strict=True):
@@ -51,7 +51,7 @@ def test_one_bad_member_costs_its_neighbours_nothing(poisoned: int) -> None:
     heights = [20] * 5
     heights[poisoned] = POISON_HEIGHT
 
-    outcomes = Executor(Poisoned(lambda: ArithmeticError("overflow")), 8).run(batch(*heights))
+    outcomes = list(Executor(Poisoned(lambda: ArithmeticError("overflow")), 8).run(batch(*heights)))
 
     kinds = [type(outcome) for outcome in outcomes]
     assert kinds == [SegmentationFailed if i == poisoned else Segmentation for i in range(5)]
@@ -75,7 +75,7 @@ def test_what_a_model_raises_becomes_the_jobs_error(raised: Exception, expected:
 
 def test_a_lost_model_is_no_jobs_fault() -> None:
     with pytest.raises(ModelUnavailable):
-        Executor(Poisoned(lambda: ModelUnavailable("gone")), 8).run(batch(20, POISON_HEIGHT))
+        list(Executor(Poisoned(lambda: ModelUnavailable("gone")), 8).run(batch(20, POISON_HEIGHT)))
 
 
 class Wrong(BoxSegmenter):
@@ -129,7 +129,7 @@ def test_a_batch_that_finds_no_memory_is_halved_and_smaller_ones_come_for_a_whil
 
     segmenter.room = 8
     while executor.limit < 8:
-        executor.run(batch(*range(10, 10 + executor.limit)))
+        list(executor.run(batch(*range(10, 10 + executor.limit))))
     assert len(segmenter.batches) < 7 + 3 * GOOD_BATCHES
 
 
@@ -147,5 +147,5 @@ def test_a_batch_that_found_no_memory_is_not_kept_alive_by_its_error() -> None:
                 seen.append(weakref.ref(tensor))
             return super().embed(images)
 
-    Executor(Tracked(), 8).run(batch(*range(10, 18)))
+    list(Executor(Tracked(), 8).run(batch(*range(10, 18))))
     assert len(seen) == 3

@@ -12,12 +12,15 @@ from support.segmenters import BoxSegmenter
 from sampoll.config.settings import LimitSettings
 from sampoll.core.channel import Channel
 from sampoll.core.errors import BadPrompt, ModelUnavailable, StorageTrouble
+from sampoll.core.events import JobStarted, ModelLoaded
 from sampoll.core.jobs import Job, Prompt, RgbImage, Submission
-from sampoll.core.results import Delivery, Mask
+from sampoll.core.protocols import TakeMasks
+from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
 from sampoll.engine.pipeline import Service
 from sampoll.formats.opex import Opex
 from sampoll.formats.png import PngMask
 from sampoll.inputs.decode import DecodingOptions, decode
+from sampoll.monitoring.health import Health
 from sampoll.transports.memory import MemoryTransport, submission
 
 PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
@@ -274,6 +277,50 @@ def test_two_executors_do_each_submission_once_and_end_together() -> None:
     )
     assert sorted(transport.delivered) == sorted(f"s{number}" for number in range(40))
     assert len(transport._open) == 0
+
+
+@pytest.mark.parametrize("slow", ["model", "cleaning", "format"])
+def test_a_job_with_many_prompts_is_no_stalled_service(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    health = Health({}, stall_seconds=60, looks_around=True)
+    was_healthy: list[bool] = []
+
+    def work() -> None:
+        clock[0] += 50
+        was_healthy.append(health.is_healthy)
+
+    class Slow(BoxSegmenter):
+        def decode_into(self, job: Sequence[tuple[RgbImage, Sequence[Prompt]]], take: TakeMasks) -> None:
+            for number, masks in enumerate(self.decode(job)[0]):
+                if slow == "model":
+                    work()
+                take(0, number, masks)
+
+    def cleaned(segmentation: Segmentation) -> Segmentation:
+        for _ in segmentation.masks if slow == "cleaning" else ():
+            work()
+        return segmentation
+
+    class SlowFormat(PngMask):
+        def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
+            for _ in segmentation.masks if slow == "format" else ():
+                work()
+            return super().render(segmentation, earlier)
+
+    prompts = b'{"prompts": [' + b", ".join([PROMPT] * 10) + b"]}"
+    [only] = [submission("a", encoded(image_of()), prompts)]
+    transport = MemoryTransport([only])
+    service = replace(
+        service_of(transport, Slow()), formats=[SlowFormat(), Opex()], clean=cleaned, emit=health
+    )
+    health(ModelLoaded(ModelInfo("slow")))
+    health(JobStarted(only))
+
+    service.run(Event())
+
+    assert was_healthy == [True] * 10
+    assert len(transport.delivered["a"]) == 11
 
 
 @pytest.mark.parametrize("executors", [1, 2])

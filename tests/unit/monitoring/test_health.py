@@ -14,6 +14,7 @@ from sampoll.core.events import (
     JobStarted,
     ModelLoaded,
     Paused,
+    Progressed,
     Resumed,
     StopRequested,
 )
@@ -120,6 +121,20 @@ def test_one_that_only_waits_for_requests_is_stalled_by_a_job_alone(
     service(JobDone("a", JOB.id, "a"))
     pass_seconds(1000)
     assert service.is_healthy
+
+
+def test_a_long_job_whose_parts_are_done_one_by_one_is_not_stalled(
+    pass_seconds: Callable[[float], None],
+) -> None:
+    service = health()
+    service(ModelLoaded(MODEL))
+    service(JobStarted(JOB))
+    for _ in range(20):
+        pass_seconds(50)
+        assert service.is_healthy
+        service(Progressed())
+    pass_seconds(61)
+    assert not service.is_healthy
 
 
 def test_one_that_starts_or_pauses_for_long_is_healthy(pass_seconds: Callable[[float], None]) -> None:
