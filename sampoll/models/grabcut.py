@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Prompt, RgbImage
+from sampoll.core.protocols import TakeMasks
 from sampoll.core.results import BoolMask, Mask, ModelInfo
+from sampoll.models.shared.gathering import gathered
 
 MAX_SIDE = 320
 """Crops are scaled down to at most this many pixels a side, so that no cut takes a second."""
@@ -52,9 +54,14 @@ class GrabCutSegmenter:
         return list(images)
 
     def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        return gathered(self.decode_into, work)
+
+    def decode_into(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]], take: TakeMasks) -> None:
         if not all(prompt.is_plain for _, prompts in work for prompt in prompts):
             raise BadPrompt('grabcut takes points and boxes; "mask", "refine" and "everything" need SAM')
-        return [[[segment(image, prompt)] for prompt in prompts] for image, prompts in work]
+        for index, (image, prompts) in enumerate(work):
+            for number, prompt in enumerate(prompts):
+                take(index, number, [segment(image, prompt)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from sampoll.core.jobs import LowResLogits, Prompt
 
 PADDING, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 2, 3
 """Kinds of tokens, besides the labels of points, 0 and 1."""
+TOKENS_AT_ONCE = 2**14
+"""Limit for the tokens of a batch: each takes about 16 KiB in the decoder."""
 
 
 def prompt_tokens(prompt: Prompt) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -41,8 +43,9 @@ class Task:
 
 
 def batches(prompts: Sequence[Sequence[Prompt]], at_most: int) -> Iterator[list[Task]]:
-    """Batches of at most `at_most` prompts of all images, except "everything" prompts. In a batch, all have
-    the same number of tokens and of refinements, and all or none have a mask."""
+    """Batches of at most `at_most` prompts of all images, except "everything" prompts; of fewer if they have
+    very many tokens. In a batch, all have the same number of tokens and of refinements, and all or none have
+    a mask."""
     buckets: dict[tuple[int, bool, int], list[Task]] = {}
     for image, own in enumerate(prompts):
         for number, prompt in enumerate(own):
@@ -51,6 +54,7 @@ def batches(prompts: Sequence[Sequence[Prompt]], at_most: int) -> Iterator[list[
                 mask = None if prompt.mask is None else prompt.mask.logits
                 task = Task(image, number, places, kinds, mask, prompt.refine)
                 buckets.setdefault((len(kinds), mask is None, prompt.refine), []).append(task)
-    for tasks in buckets.values():
-        for start in range(0, len(tasks), at_most):
-            yield tasks[start : start + at_most]
+    for (tokens, _, _), tasks in buckets.items():
+        together = max(1, min(at_most, TOKENS_AT_ONCE // max(1, tokens)))
+        for start in range(0, len(tasks), together):
+            yield tasks[start : start + together]
