@@ -5,6 +5,7 @@ of a field holds its allowed values and its description, for validation and for 
 """
 
 import math
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -73,14 +74,21 @@ pads images: the image is at the top left, and the padding below it or to the ri
 class LowResMask:
     """A mask as a prompt: `content` is the file in which it came, and makes masks equal.
 
-    No dataclass, so that no document is taken for one.
+    The logits are kept compressed, because a small file of prompts may hold thousands of masks. No dataclass,
+    so that no document is taken for one.
     """
 
-    __slots__ = ("content", "logits")
+    __slots__ = ("_compressed", "content")
 
     def __init__(self, content: bytes, logits: LowResLogits) -> None:
         self.content = content
-        self.logits = logits
+        self._compressed = zlib.compress(logits.astype(np.float32).tobytes(), level=1)
+
+    @property
+    def logits(self) -> LowResLogits:
+        """The mask as the model takes it, made anew by each call; read-only."""
+        logits = np.frombuffer(zlib.decompress(self._compressed), np.float32)
+        return logits.reshape(LOW_RES_SIDE, LOW_RES_SIDE)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LowResMask) and self.content == other.content

@@ -10,7 +10,7 @@ from sampoll.core.results import Segmentation
 
 T = TypeVar("T")
 
-MIN_INTERVAL_SECONDS = 1.0
+MIN_INTERVAL_SECONDS = 0.25
 
 Advance: TypeAlias = Callable[[], None]
 """Called after each part of a long piece of work."""
@@ -21,7 +21,7 @@ def no_progress() -> None:
 
 
 class Progress:
-    """An Advance that emits Progressed, at most once a second. Threads may share it."""
+    """An Advance that emits Progressed, at most four times a second. Threads may share it."""
 
     def __init__(self, emit: Listener) -> None:
         self._emit = emit

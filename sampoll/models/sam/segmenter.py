@@ -289,7 +289,7 @@ class SamSegmenter:
 
     def _mask_inputs(self, tasks: Sequence[Task]) -> Tensor | None:
         """The masks of the prompts as the decoder takes them, (P, 4 S, 4 S); None if they have none."""
-        masks = [task.mask for task in tasks if task.mask is not None]
+        masks = [task.mask.logits for task in tasks if task.mask is not None]
         if not masks:
             return None
         logits = torch.tensor(np.stack(masks), device=self._device)

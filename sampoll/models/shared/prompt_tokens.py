@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.core.jobs import LowResLogits, Prompt
+from sampoll.core.jobs import LowResMask, Prompt
 
 PADDING, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 2, 3
 """Kinds of tokens, besides the labels of points, 0 and 1."""
@@ -38,7 +38,7 @@ class Task:
     prompt: int
     places: NDArray[np.float64] = field(repr=False)  # (T, 2), in image pixels
     kinds: NDArray[np.int64] = field(repr=False)  # (T,)
-    mask: LowResLogits | None = field(repr=False)
+    mask: LowResMask | None = field(repr=False)
     refine: int
 
 
@@ -51,9 +51,8 @@ def batches(prompts: Sequence[Sequence[Prompt]], at_most: int) -> Iterator[list[
         for number, prompt in enumerate(own):
             if prompt.everything is None:
                 places, kinds = prompt_tokens(prompt)
-                mask = None if prompt.mask is None else prompt.mask.logits
-                task = Task(image, number, places, kinds, mask, prompt.refine)
-                buckets.setdefault((len(kinds), mask is None, prompt.refine), []).append(task)
+                task = Task(image, number, places, kinds, prompt.mask, prompt.refine)
+                buckets.setdefault((len(kinds), prompt.mask is None, prompt.refine), []).append(task)
     for (tokens, _, _), tasks in buckets.items():
         together = max(1, min(at_most, TOKENS_AT_ONCE // max(1, tokens)))
         for start in range(0, len(tasks), together):

@@ -1,10 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from sampoll.core.jobs import Box, Point, Prompt
+from sampoll.core.jobs import LOW_RES_SIDE, Box, LowResMask, Point, Prompt
 from sampoll.core.names import printable
 from sampoll.core.results import BoolMask, Mask, PixelBox
 
@@ -65,6 +67,19 @@ def test_a_mask_that_is_changed_stays_compressed_if_it_was() -> None:
         assert np.array_equal(after.pixels(), pixels)
         assert after.score == 0.5
         assert isinstance(after.bits, bytes) == isinstance(before.bits, bytes)
+
+
+def test_a_mask_prompt_gives_its_logits_back_and_takes_little_memory() -> None:
+    logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -10, np.float32)
+    logits[50:90, 60:200] = 10
+    tracemalloc.start()
+
+    prompts = [LowResMask(b"", logits) for _ in range(20)]
+
+    taken_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all(np.array_equal(prompt.logits, logits) for prompt in prompts)
+    assert taken_bytes < logits.nbytes
 
 
 def test_a_single_pixel_has_a_box_of_itself() -> None:

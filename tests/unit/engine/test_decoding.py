@@ -194,4 +194,4 @@ def test_a_long_decode_shows_that_it_goes_on(segmenter: Counting, monkeypatch: p
 
 
 def test_a_short_decode_says_nothing_about_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert progress_of(Streaming(), 0.001, monkeypatch) == []
+    assert progress_of(Streaming(), 0.0005, monkeypatch) == []
