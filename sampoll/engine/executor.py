@@ -49,22 +49,29 @@ class Executor:
         self._good_batches = 0
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """One outcome per job, in order; those of a half are handed on before the other half is run, and not
-        kept. Raises only errors that no job has caused (ModelUnavailable)."""
+        """One outcome per job, in order. Raises only errors that no job has caused (ModelUnavailable).
+
+        The outcomes of a half are handed on before the other half is run. No reference is kept to jobs that
+        are done.
+        """
         outcomes = self._tried(jobs)
         if not isinstance(outcomes, JobError):
             self._grow()
+            del jobs
             yield from outcomes
             return
         if len(jobs) == 1:
+            del jobs
             yield outcomes
             return
         half = len(jobs) // 2
         if isinstance(outcomes, OutOfMemory):
             self.limit, self._good_batches = min(self.limit, half), 0
             log.warning("not enough memory for %d images at once; going on with %d", len(jobs), self.limit)
-        yield from self.run(jobs[:half])
-        yield from self.run(jobs[half:])
+        halves = [self.run(jobs[:half]), self.run(jobs[half:])]
+        del jobs
+        for outcomes_of_half in halves:
+            yield from outcomes_of_half
 
     def _tried(self, jobs: Sequence[Job]) -> list[Outcome] | JobError:
         """The outcomes, or the error of the batch."""

@@ -199,8 +199,9 @@ class _Run:
                 self._decoded.close()
                 self._in_flight.abandon()
                 return
-            outcomes = executor.run([job for _, job in batch])
-            for (submission, _), outcome in zip(batch, outcomes, strict=True):
+            submissions, outcomes = [s for s, _ in batch], executor.run([job for _, job in batch])
+            batch.clear()  # so that images are not kept until all outcomes are taken
+            for submission, outcome in zip(submissions, outcomes, strict=True):
                 self._outcomes.put((submission, outcome), _outcome_cost(outcome))
 
     def _write(self, renderers: ThreadPoolExecutor) -> None:

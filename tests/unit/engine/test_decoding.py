@@ -1,3 +1,4 @@
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -149,6 +150,17 @@ def test_the_outcomes_of_one_half_are_handed_on_before_the_other_half_is_decoded
     next(outcomes)
 
     assert [len(call) for call in segmenter.calls] == [2, 1]
+
+
+def test_no_image_is_kept_until_the_outcomes_of_others_are_taken() -> None:
+    jobs = [job_of(image_of(*SIZE, seed), *boxes(12), name=str(seed)) for seed in range(4)]
+    images = [weakref.ref(job.image) for job in jobs]
+    outcomes = Executor(Streaming(), 8, max_mask_bytes=30 * MASK_BYTES).run(jobs[:])
+    jobs.clear()
+
+    next(outcomes)
+
+    assert [image() is None for image in images] == [True, True, False, False]
 
 
 def test_a_failed_job_keeps_no_masks_alive() -> None:
