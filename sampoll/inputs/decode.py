@@ -58,7 +58,7 @@ def decode(
     placed = parse_prompts(
         submission.prompt,
         submission.prompt_name,
-        options.limits.max_prompts,
+        options.limits,
         ignores_unknown_keys=options.ignores_unknown_keys,
     )
     started = time.perf_counter()
