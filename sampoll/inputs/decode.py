@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.core.jobs import Exif, Job, KnownImage, Prompt, RgbImage, Submission
-from sampoll.inputs.image_files import BadStructure, checked
+from sampoll.inputs.image_files import BadStructure, checked, header_of
 from sampoll.inputs.prompt_file import parse_prompts
 
 # The other formats of Pillow are refused: EPS, for example, would run Ghostscript.
@@ -100,13 +100,17 @@ def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply
     pages, except the extra pictures in a phone's JPEG.
     """
     try:
-        source = checked(content)
+        header, source = header_of(content), checked(content)
+        if header is None:
+            raise UnidentifiedImageError
         with Image.open(io.BytesIO(source.content), formats=_FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise BadImage(
                     f"is {width}x{height}, more than {max_pixels} pixels (--max-pixels)", file=file
                 )
+            if width * height > header.pixels:
+                raise BadStructure(f"is damaged: it is {width}x{height}, or {header.width}x{header.height}")
             pages = source.pages or getattr(image, "n_frames", 1)
             # The extra pictures in a phone's JPEG are previews of the first one, or similar.
             if pages > 1 and image.format != "MPO":
@@ -127,6 +131,15 @@ def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply
         raise OutOfMemory("not enough memory to decode it; it is tried again later", file=file) from error
     except Exception as error:
         raise BadImage(f"cannot be decoded: {error}", file=file) from error
+
+
+def decoding_bytes(content: bytes) -> int:
+    """The memory that `decode_image` takes for an image file at most, by its header; 0 if it has none."""
+    try:
+        header = header_of(content)
+    except BadStructure:
+        return 0
+    return 0 if header is None else header.decoding_bytes
 
 
 def image_size(content: bytes, exif: Exif = "apply") -> tuple[int, int] | None:

@@ -30,7 +30,7 @@ and Pillow's own copy, where simplejpeg cannot decode it."""
 def header_of(content: bytes) -> Header:
     """The header of a JPEG; of several frames, the most that any of them says."""
     width = height = per_pixel = 0
-    for marker, start, _ in _segments(content):
+    for marker, start in _segments(content):
         if marker in _FRAMES and start + 8 <= len(content):
             height = max(height, int.from_bytes(content[start + 3 : start + 5]))
             width = max(width, int.from_bytes(content[start + 5 : start + 7]))
@@ -45,32 +45,29 @@ def header_of(content: bytes) -> Header:
 def check(content: bytes) -> None:
     """Refuses more segments or scans than a real encoder writes."""
     exif = 0
-    for number, (marker, start, _) in enumerate(_segments(content)):
+    for marker, start in _segments(content):
         exif += marker == APP1 and content.startswith(_EXIF, start + 2)
-        if number >= MAX_SEGMENTS or exif > MAX_EXIF_SEGMENTS:
-            raise BadStructure(f"has more than {MAX_SEGMENTS} segments, or {MAX_EXIF_SEGMENTS} of EXIF")
+        if exif > MAX_EXIF_SEGMENTS:
+            raise BadStructure(f"has more than {MAX_EXIF_SEGMENTS} segments of EXIF: save it again")
         if marker == START_OF_SCAN:
             break
     # In image data, these two bytes do not occur; so there are at most as many scans. Counting them is fast.
-    if content.count(bytes((0xFF, START_OF_SCAN))) > MAX_SCANS:
-        _count_scans(content)
+    if content.count(bytes((0xFF, START_OF_SCAN))) > MAX_SCANS and _scans(content) > MAX_SCANS:
+        raise BadStructure(f"has more than {MAX_SCANS} scans: save it again")
 
 
-def _count_scans(content: bytes) -> None:
-    scans = 0
-    for number, (marker, _, _) in enumerate(_segments(content)):
-        scans += marker == START_OF_SCAN
-        if scans > MAX_SCANS or number >= MAX_SEGMENTS:
-            raise BadStructure(f"has more than {MAX_SCANS} scans, or {MAX_SEGMENTS} segments: save it again")
+def _scans(content: bytes) -> int:
+    return sum(marker == START_OF_SCAN for marker, _ in _segments(content))
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
-    """The marker, start and end of each segment up to the end of the image, as libjpeg finds them. A segment
+def _segments(content: bytes) -> Iterator[tuple[int, int]]:
+    """The marker and the start of each segment up to the end of the image, as libjpeg finds them. A segment
     starts with its length; the image data after a scan's segment belongs to none."""
     position = 2
-    while found := _MARKER.search(content, position):
-        marker, start = found[1][0], found.end()
-        if marker == END:
+    for _ in range(MAX_SEGMENTS):
+        found = _MARKER.search(content, position)
+        if found is None or found[1][0] == END:
             return
-        position = start + max(2, int.from_bytes(content[start : start + 2]))
-        yield marker, start, position
+        position = found.end() + max(2, int.from_bytes(content[found.end() : found.end() + 2]))
+        yield found[1][0], found.end()
+    raise BadStructure(f"has more than {MAX_SEGMENTS} segments: save it again")

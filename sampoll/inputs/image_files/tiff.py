@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from sampoll.inputs.image_files.header import BadStructure, Header
 from sampoll.inputs.image_files.jpeg import MAX_SCANS
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")
+"""The last two are wrong, and Pillow reads them."""
 _BIG = b"+"
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES = 256, 257, 258, 259, 277
 STRIP_OFFSETS, STRIP_COUNTS, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 273, 279, 322, 323, 324, 325
 _JPEG = (6, 7)
-_FORMATS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q"}
 """Of the types of whole numbers, as struct has them."""
 _BYTES = (1, 2, 6, 7)
 """The types of single bytes, which Pillow leaves as they are; of all others it makes a tuple."""

@@ -160,11 +160,12 @@ def test_a_progressive_jpeg_has_as_many_scans_as_real_encoders_write(mode: str) 
 
 BIG_TIFF = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**40) + bytes(10**6)
 TILES = [(322, 4, 1, 30000), (323, 4, 1, 30000), (324, 4, 1, 8), (325, 4, 1, 9), (259, 3, 1, 8)]
+EXIF = segment(0xE1, b"Exif\0\0" + bytes(60_000))
 EXPENSIVE = {
     "scans": (with_scans(PROGRESSIVE, 100), "has more than 24 scans"),
     "scans before a thumbnail": (with_segments(with_scans(PROGRESSIVE, 20), THUMBNAIL), "more than 24 scans"),
     "segments": (with_segments(BASELINE, segment(0xFE, b"") * 10**6), "has more than 10000 segments"),
-    "exif": (with_segments(BASELINE, *[segment(0xE1, b"Exif\0\0" + bytes(60_000))] * 500), "or 16 of EXIF"),
+    "exif": (with_segments(BASELINE, *[EXIF] * 500), "has more than 16 segments of EXIF"),
     "chunks": (with_chunks(PNG, chunk(b"teSt") * 10**6), "has more than 200000 chunks"),
     "pages": (chained_tiff(100_000), "has more than 1000 pages: save each as an image of its own"),
     "a loop of pages": (chained_tiff(3, is_loop=True), "is damaged: its pages form a loop"),
