@@ -78,14 +78,20 @@ class _Invalid(Exception):
         self.field = field
 
 
-def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any]:
+def excess_of_values(content: bytes, limits: LimitSettings) -> str:
+    """Why JSON holds more values than prompts within the limits need; "" if it does not. It is not parsed."""
     structure = sum(map(content.count, _STRUCTURE))
-    if structure > POINT_STRUCTURE * limits.max_points + PROMPT_STRUCTURE * limits.max_prompts:
-        raise BadPrompt(
-            f"has {structure} commas and opening brackets, more than {limits.max_prompts} prompts "
-            f"(--max-prompts) with {limits.max_points} points (--max-points) need",
-            file=file,
-        )
+    if structure <= POINT_STRUCTURE * limits.max_points + PROMPT_STRUCTURE * limits.max_prompts:
+        return ""
+    return (
+        f"has {structure} commas and opening brackets, more than {limits.max_prompts} prompts "
+        f"(--max-prompts) with {limits.max_points} points (--max-points) need"
+    )
+
+
+def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any]:
+    if excess := excess_of_values(content, limits):
+        raise BadPrompt(excess, file=file)
     try:
         document = orjson.loads(content.removeprefix(_UTF8_BOM))
     except orjson.JSONDecodeError as error:
