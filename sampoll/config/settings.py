@@ -372,6 +372,12 @@ class LimitSettings(_Section):
     max_prompts: Annotated[int, Field(ge=1)] = _setting(
         10_000, "max-prompts", "Refuse prompt files with more prompts.", metavar="N"
     )
+    max_points: Annotated[int, Field(ge=1)] = _setting(
+        100_000, "max-points", "Refuse prompt files with more points in all.", metavar="N"
+    )
+    max_points_per_prompt: Annotated[int, Field(ge=1)] = _setting(
+        1000, "max-points-per-prompt", "Refuse prompts with more points.", metavar="N"
+    )
     max_mask_bytes: Annotated[int, Field(ge=1)] = _setting(
         MASK_BYTES, "max-mask-bytes", "Refuse pairs whose masks take more memory, compressed.", metavar="N"
     )

@@ -19,6 +19,8 @@ Exif: TypeAlias = Literal["apply", "ignore"]
 """Whether the EXIF orientation of an image is applied before all other processing."""
 
 DEFAULT_LABEL = "object"
+MAX_NAME_CHARACTERS = 1000
+"""Limit for labels and ids: every object of a result repeats them."""
 
 _CLOSED = {"extra": "forbid", "arbitrary_types_allowed": True}
 """Unknown keys are refused when a document is validated against one of these classes."""
@@ -128,7 +130,7 @@ class Prompt:
     __pydantic_config__: ClassVar[Any] = _CLOSED
 
     points: tuple[Point, ...] = field(
-        default=(), metadata={"description": "Points on the object, and beside it."}
+        default=(), metadata={"description": "Points on the object, and beside it.", "fail_fast": True}
     )
     box: Box | None = field(default=None, metadata={"description": "A box around the object."})
     mask: LowResMask | None = field(default=None, metadata={"description": "A first guess at the mask."})
@@ -147,10 +149,20 @@ class Prompt:
     )
     label: str = field(
         default=DEFAULT_LABEL,
-        metadata={"description": "What the object is called.", "min_length": 1, "strict": True},
+        metadata={
+            "description": "What the object is called.",
+            "min_length": 1,
+            "max_length": MAX_NAME_CHARACTERS,
+            "strict": True,
+        },
     )
     id: str | None = field(
-        default=None, metadata={"description": "The sender's own name for this prompt.", "strict": True}
+        default=None,
+        metadata={
+            "description": "The sender's own name for this prompt.",
+            "max_length": MAX_NAME_CHARACTERS,
+            "strict": True,
+        },
     )
 
     def __post_init__(self) -> None:
@@ -161,6 +173,8 @@ class Prompt:
             raise ValueError('needs "points" (at least one), a "box", a "mask", or "everything"')
         if not self.label:
             raise ValueError("label must not be empty")
+        if max(len(self.label), len(self.id or "")) > MAX_NAME_CHARACTERS:
+            raise ValueError(f"label and id must not have more than {MAX_NAME_CHARACTERS} characters")
 
     @property
     def is_plain(self) -> bool:

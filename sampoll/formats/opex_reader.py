@@ -4,13 +4,15 @@ from typing import Any
 
 import orjson
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import DEFAULT_LABEL
 from sampoll.core.results import ModelInfo, Segmentation
 from sampoll.formats.geometry.rle import mask_of
 from sampoll.inputs.prompt_file import parse_prompts
 
-UNLIMITED = 2**31
+UNLIMITED = LimitSettings(max_prompts=2**31, max_points=2**31, max_points_per_prompt=2**31)
+"""What was segmented was within the limits of its run."""
 
 
 def segmentation_of(record: bytes, name: str) -> Segmentation:

@@ -9,8 +9,10 @@ from typing import Any
 
 import orjson
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadRequest, JobError
 from sampoll.core.results import Artifact
+from sampoll.inputs.prompt_file import excess_of_values
 
 MAX_ID_CHARACTERS = 1000
 MAX_CHANNEL_CHARACTERS = 500
@@ -53,9 +55,11 @@ def wire_answer(artifacts: Sequence[Artifact]) -> Answer:
     return Answer(contours, mask, files[RECORD], files)
 
 
-def parse_request(message: bytes, max_image_bytes: int) -> Request:
+def parse_request(message: bytes, limits: LimitSettings) -> Request:
     """The request in a message: JSON with an "image" in base64 and a "prompt". Unknown keys are
-    ignored, as they have always been."""
+    ignored, as they have always been. A message with more values than its prompts can need is not parsed."""
+    if excess := excess_of_values(message, limits):
+        return Request(error=BadRequest(f"the request {excess}"))
     try:
         document = orjson.loads(message)
     except orjson.JSONDecodeError as error:
@@ -68,7 +72,7 @@ def parse_request(message: bytes, max_image_bytes: int) -> Request:
         request = replace(request, reply_to=_reply_to(document))
         request = replace(request, id=_id(document))
         request = replace(request, prompt=_prompt(document))
-        return replace(request, image=_image(document, max_image_bytes))
+        return replace(request, image=_image(document, limits.max_image_bytes))
     except JobError as error:
         return replace(request, error=error)
 

@@ -178,7 +178,7 @@ class PubSubTransport:
         self._outbox.offer(self._error(request, error, partial(self._emit, JobFailed(name, name, error))))
 
     def _parsed(self, message: bytes) -> Request:
-        return parse_request(message, self._options.limits.max_image_bytes)
+        return parse_request(message, self._options.limits)
 
     def _submission(self, message: bytes) -> Submission | None:
         """The submission that a message makes; None if it is refused."""

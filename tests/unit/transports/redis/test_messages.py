@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.images import encoded, image_of
 
-from sampoll.core.errors import BadPrompt
+from sampoll.config.settings import LimitSettings
+from sampoll.core.errors import BadPrompt, BadRequest
 from sampoll.transports.redis.messages import (
     Answer,
     Request,
@@ -21,7 +23,7 @@ from sampoll.transports.redis.messages import (
 )
 
 IMAGE = encoded(image_of(), "JPEG")
-LIMIT = 10**6
+LIMIT = LimitSettings(max_image_bytes=10_000)
 
 JSON = st.recursive(
     st.none()
@@ -77,7 +79,7 @@ def nested(depth: int) -> list[Any]:
         ({"image": "AAAA"}, "prompt: is missing"),
         ({"image": "A", "prompt": 1}, "image: is not base64: "),
         ({"image": "é", "prompt": 1}, "image: is not base64: "),
-        ({"image": "A" * 2000, "prompt": 1}, r"has 1500 bytes, more than 1000 \(--max-image-bytes\)"),
+        ({"image": "A" * 20_000, "prompt": 1}, r"has 15000 bytes, more than 10000 \(--max-image-bytes\)"),
         (
             {"image": "", "prompt": 1, "id": 1.5},
             "id: must be a string of 1 to 1000 characters, or an integer",
@@ -88,11 +90,25 @@ def nested(depth: int) -> list[Any]:
     ],
 )
 def test_what_is_wrong_with_a_request_is_said_by_field(document: dict[str, Any], message: str) -> None:
-    error = parse_request(json.dumps(document).encode(), 1000).error
+    error = parse_request(json.dumps(document).encode(), LIMIT).error
 
     assert error is not None
     with pytest.raises(type(error), match=message):
         raise error
+
+
+@pytest.mark.parametrize("values", [b"[1,1],", b"1,", b"{},", b'{"a":'])
+def test_a_request_of_millions_of_values_is_not_parsed(values: bytes) -> None:
+    message = b'{"prompt": [' + values * 2**20 + b"1]}"
+    tracemalloc.start()
+
+    error = parse_request(message, LIMIT).error
+
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(error, BadRequest)
+    assert "commas and opening brackets, more than 10000 prompts" in str(error)
+    assert most < 2**20
 
 
 def test_a_bad_request_with_an_address_is_answered_there() -> None:
