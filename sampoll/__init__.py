@@ -37,6 +37,8 @@ if TYPE_CHECKING:
         Format,
         Results,
         Segmenter,
+        StreamingSegmenter,
+        TakeMasks,
         Transport,
     )
     from sampoll.core.results import (
@@ -85,7 +87,9 @@ __all__ = [
     "SampollError",
     "Segmentation",
     "Segmenter",
+    "StreamingSegmenter",
     "Submission",
+    "TakeMasks",
     "TransientJobError",
     "Transport",
     "ignore_events",
@@ -129,6 +133,8 @@ _HOMES = {
         "Format",
         "Results",
         "Segmenter",
+        "StreamingSegmenter",
+        "TakeMasks",
         "Transport",
     ),
     "sampoll.core.results": (

@@ -95,6 +95,7 @@ def service_of(
         clean=partial(clean, settings=settings.masks),
         formats=formats,
         batch_size=settings.model.batch_size_on(device),
+        max_mask_bytes=settings.limits.max_mask_bytes,
         max_wait_seconds=settings.model.max_wait_seconds,
         io_threads=settings.operations.io_threads or default_io_threads(),
         executors=executors_on(device),

@@ -37,7 +37,7 @@ class Plan:
     def done_index(self, model: ModelInfo) -> DoneIndex:
         """The index of results of earlier runs with the same settings and this model."""
         settings = format_options(self.settings).settings
-        return DoneIndex(self.layout.output, settings, self.settings.limits.max_prompts, model)
+        return DoneIndex(self.layout.output, settings, self.settings.limits, model)
 
 
 def plan_of(settings: Settings, layout: Layout) -> Plan:
@@ -61,7 +61,7 @@ def _common_prompt(settings: Settings) -> CommonPrompt | None:
         return None
     try:
         content = path.read_bytes()
-        parse_prompts(content, str(path), limits.max_prompts)
+        parse_prompts(content, str(path), limits)
     except OSError as error:
         raise ConfigurationError(f"--prompt {path} cannot be read: {error.strerror}") from error
     except BadPrompt as error:

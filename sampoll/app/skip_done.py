@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Submission
 from sampoll.core.names import result_path
@@ -27,7 +28,7 @@ class DoneIndex:
 
     output: Path
     settings: Mapping[str, Any]
-    max_prompts: int
+    limits: LimitSettings
     model: ModelInfo
 
     def find(self, submission: Submission, record: bytes, name: str) -> ResultSummary | None:
@@ -54,7 +55,7 @@ class DoneIndex:
         return set(written).issuperset(wanted.pop(FORMATS)) and settings == wanted
 
     def _prompts_of(self, submission: Submission) -> list[dict[str, Any]]:
-        placed = parse_prompts(submission.prompt, submission.prompt_name, self.max_prompts)
+        placed = parse_prompts(submission.prompt, submission.prompt_name, self.limits)
         return prompts_document(list(placed.values()))
 
 

@@ -89,6 +89,6 @@ def check(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of prompt files."""
-    from sampoll.inputs.prompt_file import prompt_file_schema
+    from sampoll.inputs.prompt_schema import prompt_file_schema
 
     show_json(prompt_file_schema())

@@ -32,6 +32,8 @@ LOOPBACK = "127.0.0.1"
 Durability: TypeAlias = Literal["batch", "file", "off"]
 """What is synced to disk: the whole filesystem after the files of a group are written, each file by itself,
 or nothing. This matters only if the power fails: a killed process loses nothing in any case."""
+MASK_BYTES = 512 * 2**20
+"""What the masks of a batch may take in memory."""
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 
 
@@ -420,6 +422,15 @@ class LimitSettings(_Section):
     )
     max_prompts: Annotated[int, Field(ge=1)] = _setting(
         10_000, "max-prompts", "Refuse prompt files with more prompts.", metavar="N"
+    )
+    max_points: Annotated[int, Field(ge=1)] = _setting(
+        100_000, "max-points", "Refuse prompt files with more points in all.", metavar="N"
+    )
+    max_points_per_prompt: Annotated[int, Field(ge=1)] = _setting(
+        1000, "max-points-per-prompt", "Refuse prompts with more points.", metavar="N"
+    )
+    max_mask_bytes: Annotated[int, Field(ge=1)] = _setting(
+        MASK_BYTES, "max-mask-bytes", "Refuse pairs whose masks take more memory, compressed.", metavar="N"
     )
 
 

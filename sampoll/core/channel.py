@@ -1,5 +1,6 @@
-"""A queue between threads, bounded by cost, that either side can close."""
+"""A queue between threads, bounded by cost and number, that either side can close."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -18,14 +19,16 @@ class _Entry(Generic[T]):
 
 
 class Channel(Generic[T]):
-    """A FIFO queue. `put` waits while the queued items cost `capacity` or more; an empty queue accepts any.
+    """A FIFO queue. `put` waits while the queued items cost `capacity` or more, or are `max_items`; an empty
+    queue accepts any.
 
     A producer announces upcoming items with `expect`; a consumer that asks for several items waits for them.
     `close` wakes all waiting threads: queued items can still be taken, but no more can be put.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int = sys.maxsize, max_items: int = sys.maxsize) -> None:
         self._capacity = capacity
+        self._max_items = max_items
         self._entries: deque[_Entry[T]] = deque()
         self._cost = 0
         self._expected = 0
@@ -41,7 +44,7 @@ class Channel(Generic[T]):
     def put(self, item: T, cost: int = 1) -> bool:
         """Adds an item. Returns True once it is in the queue, False if the channel is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._cost < self._capacity)
+            self._changed.wait_for(lambda: self._closed or not self._is_full())
             if self._closed:
                 return False
             self._entries.append(_Entry(item, cost, time.monotonic()))
@@ -85,8 +88,10 @@ class Channel(Generic[T]):
 
     def _is_worth_taking(self, at_most: int) -> bool:
         inside = len(self._entries)
-        is_full = self._cost >= self._capacity
-        return inside >= at_most or is_full or self._closed or self._expected <= inside
+        return inside >= at_most or self._is_full() or self._closed or self._expected <= inside
+
+    def _is_full(self) -> bool:
+        return self._cost >= self._capacity or len(self._entries) >= self._max_items
 
     def drain(self) -> Iterator[T]:
         """Takes items one by one until the channel is closed and empty."""

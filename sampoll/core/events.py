@@ -89,6 +89,12 @@ class BatchDone:
     known: int
 
 
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """Work on the jobs in flight goes on, though none of them is finished yet: a part of their masks was made
+    or rendered."""
+
+
 # Events of a job. `name` is the name that its sender gave it.
 
 
@@ -156,6 +162,7 @@ ServiceEvent: TypeAlias = (
     | InputScanned
     | PassedOver
     | BatchDone
+    | Progressed
 )
 JobEvent: TypeAlias = JobStarted | JobDone | JobSkipped | JobFailed | JobDeferred | JobLost
 Event: TypeAlias = ServiceEvent | JobEvent

@@ -5,6 +5,7 @@ of a field holds its allowed values and its description, for validation and for 
 """
 
 import math
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -18,6 +19,8 @@ Exif: TypeAlias = Literal["apply", "ignore"]
 """Whether the EXIF orientation of an image is applied before all other processing."""
 
 DEFAULT_LABEL = "object"
+MAX_NAME_CHARACTERS = 1000
+"""Limit for labels and ids: every object of a result repeats them."""
 
 _CLOSED = {"extra": "forbid", "arbitrary_types_allowed": True}
 """Unknown keys are refused when a document is validated against one of these classes."""
@@ -73,14 +76,21 @@ pads images: the image is at the top left, and the padding below it or to the ri
 class LowResMask:
     """A mask as a prompt: `content` is the file in which it came, and makes masks equal.
 
-    No dataclass, so that no document is taken for one.
+    The logits are kept compressed, because a small file of prompts may hold thousands of masks. No dataclass,
+    so that no document is taken for one.
     """
 
-    __slots__ = ("content", "logits")
+    __slots__ = ("_compressed", "content")
 
     def __init__(self, content: bytes, logits: LowResLogits) -> None:
         self.content = content
-        self.logits = logits
+        self._compressed = zlib.compress(logits.astype(np.float32).tobytes(), level=1)
+
+    @property
+    def logits(self) -> LowResLogits:
+        """The mask as the model takes it, made anew by each call; read-only."""
+        logits = np.frombuffer(zlib.decompress(self._compressed), np.float32)
+        return logits.reshape(LOW_RES_SIDE, LOW_RES_SIDE)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LowResMask) and self.content == other.content
@@ -125,7 +135,10 @@ class Prompt:
 
     points: tuple[Point, ...] = field(
         default=(),
-        metadata={"description": "Points on the object (label 1) and on the background (label 0)."},
+        metadata={
+            "description": "Points on the object (label 1) and on the background (label 0).",
+            "fail_fast": True,
+        },
     )
     box: Box | None = field(default=None, metadata={"description": "A box around the object."})
     mask: LowResMask | None = field(default=None, metadata={"description": "A first estimate of the mask."})
@@ -144,10 +157,20 @@ class Prompt:
     )
     label: str = field(
         default=DEFAULT_LABEL,
-        metadata={"description": "What the object is called.", "min_length": 1, "strict": True},
+        metadata={
+            "description": "What the object is called.",
+            "min_length": 1,
+            "max_length": MAX_NAME_CHARACTERS,
+            "strict": True,
+        },
     )
     id: str | None = field(
-        default=None, metadata={"description": "The sender's own name for this prompt.", "strict": True}
+        default=None,
+        metadata={
+            "description": "The sender's own name for this prompt.",
+            "max_length": MAX_NAME_CHARACTERS,
+            "strict": True,
+        },
     )
 
     def __post_init__(self) -> None:
@@ -158,6 +181,8 @@ class Prompt:
             raise ValueError('needs "points" (at least one), a "box", a "mask", or "everything"')
         if not self.label:
             raise ValueError("label must not be empty")
+        if max(len(self.label), len(self.id or "")) > MAX_NAME_CHARACTERS:
+            raise ValueError(f"label and id must not have more than {MAX_NAME_CHARACTERS} characters")
 
     @property
     def kinds(self) -> tuple[str, ...]:

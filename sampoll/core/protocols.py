@@ -1,9 +1,9 @@
 """Protocols: what each segmenter, transport and format must guarantee. The contract tests check it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -34,7 +34,25 @@ class Segmenter(Protocol[E]):
 
     def decode(self, work: Sequence[tuple[E, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
         """The masks of each prompt of each image, all of the image's size; an empty mask is valid. Raises
-        BadPrompt for a kind of prompt that this model does not support."""
+        BadPrompt for a kind of prompt that this model does not support.
+
+        Many prompts come in several calls, so that their masks do not fill the memory: no mask may depend on
+        other prompts than its own."""
+
+
+TakeMasks: TypeAlias = Callable[[int, int, Sequence[Mask]], None]
+"""Takes further masks of a prompt: the index of its image, its own among the prompts of that image, and the
+masks. May raise; the error must reach the caller of `decode_into`."""
+
+
+@runtime_checkable
+class StreamingSegmenter(Segmenter[E], Protocol[E]):
+    """A segmenter that hands on masks as it makes them, and so gets all prompts at once."""
+
+    def decode_into(self, work: Sequence[tuple[E, Sequence[Prompt]]], take: TakeMasks) -> None:
+        """Hands the masks that `decode` would return to `take`, in any order, at least once for each prompt.
+
+        Each call shows that the work goes on, even one without masks: there must be one every few seconds."""
 
 
 @runtime_checkable

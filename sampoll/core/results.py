@@ -1,6 +1,7 @@
 """Outputs: masks, the segmentation that they belong to, and finished files as bytes."""
 
 import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self, TypeAlias
@@ -27,26 +28,29 @@ class PixelBox:
     bottom: int
 
 
+FAST = 1
+"""zlib's level 1: on masks, higher ones save little more space."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """The pixels of one object, eight per byte.
+    """The pixels of one object, eight per byte, or compressed.
 
     `size` is (H, W); `box` is None for an empty mask. `score` is the model's own estimate of quality: for
     SAM the predicted IoU, which can lie a little outside 0..1.
     """
 
-    packed: PackedMask = field(repr=False)
+    bits: PackedMask | bytes = field(repr=False)
+    """Packed bits of the whole image, or what `compressed` makes of them."""
     size: tuple[int, int]
     box: PixelBox | None
     score: float
 
     def __post_init__(self) -> None:
         height, width = self.size
-        if self.packed.dtype != np.uint8 or self.packed.shape != (height, (width + 7) // 8):
-            raise ValueError(
-                f"packed must be uint8 of shape {(height, (width + 7) // 8)}, "
-                f"got {self.packed.dtype} of shape {self.packed.shape}"
-            )
+        shape, bits = (height, (width + 7) // 8), self.bits
+        if not isinstance(bits, bytes) and (bits.dtype != np.uint8 or bits.shape != shape):
+            raise ValueError(f"packed must be uint8 of shape {shape}, got {bits.dtype} of shape {bits.shape}")
         if not np.isfinite(self.score):
             raise ValueError(f"score must be finite, got {self.score}")
 
@@ -64,6 +68,35 @@ class Mask:
         return cls(packed, size, _box_around_bits(packed), float(score))
 
     @property
+    def packed(self) -> PackedMask:
+        """The bits of the whole image; those of a compressed mask are made anew by each call."""
+        if not isinstance(self.bits, bytes):
+            return self.bits
+        height, width = self.size
+        whole = np.zeros((height, (width + 7) // 8), np.uint8)
+        if self.box is not None:
+            part = whole[_bytes_in(self.box)]
+            part[:] = np.frombuffer(zlib.decompress(self.bits), np.uint8).reshape(part.shape)
+        return whole
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the pixels take."""
+        return len(self.bits) if isinstance(self.bits, bytes) else self.bits.nbytes
+
+    def compressed(self) -> Self:
+        """The same mask in less memory: usually a hundredth of it, and about as much at worst."""
+        if isinstance(self.bits, bytes):
+            return self
+        part = b"" if self.box is None else self.bits[_bytes_in(self.box)].tobytes()
+        return replace(self, bits=zlib.compress(part, FAST))
+
+    def with_pixels(self, pixels: BoolMask) -> Self:
+        """A mask of `pixels` with this one's score, compressed if this one is."""
+        mask = self.from_array(pixels, self.score)
+        return mask.compressed() if isinstance(self.bits, bytes) else mask
+
+    @property
     def area(self) -> int:
         """The number of pixels on the object."""
         return int(np.count_nonzero(np.unpackbits(self.packed)))
@@ -74,10 +107,15 @@ class Mask:
 
     def pixels_in(self, box: PixelBox) -> BoolMask:
         """The part of the mask inside `box`, unpacked."""
-        some = self.packed[box.top : box.bottom + 1, box.left // 8 : box.right // 8 + 1]
+        some = self.packed[_bytes_in(box)]
         unneeded = box.left % 8
         bits = np.unpackbits(some, axis=1)[:, unneeded : unneeded + box.right - box.left + 1]
         return np.ascontiguousarray(bits).view(np.bool_)
+
+
+def _bytes_in(box: PixelBox) -> tuple[slice, slice]:
+    """The rows and columns of packed bits that hold the pixels inside `box`."""
+    return slice(box.top, box.bottom + 1), slice(box.left // 8, box.right // 8 + 1)
 
 
 def _box_around_bits(packed: PackedMask) -> PixelBox | None:
@@ -120,6 +158,11 @@ class Segmentation:
     exif: Exif = "apply"
     image_file: str = ""
     image: bytes = field(default=b"", repr=False)
+
+    @property
+    def mask_bytes(self) -> int:
+        """The memory that the masks take."""
+        return sum(mask.nbytes for masks in self.masks for mask in masks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,18 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
+from sampoll.config.settings import MASK_BYTES
 from sampoll.core.errors import JobError, OutOfMemory, SampollError, SegmentationFailed
 from sampoll.core.events import BatchDone, Listener, ignore_events
 from sampoll.core.jobs import Job, KnownImage
 from sampoll.core.protocols import Segmenter
 from sampoll.core.results import Mask, Segmentation
+from sampoll.engine.decoding import decoded
 from sampoll.engine.embedding_cache import EmbeddingCache
+from sampoll.engine.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -33,27 +36,42 @@ class Executor:
         batch_size: int,
         embeddings: EmbeddingCache[Any] | None = None,
         emit: Listener = ignore_events,
+        max_mask_bytes: int = MASK_BYTES,
     ) -> None:
-        """`embeddings` is a cache that is searched before an image is embedded, and filled afterwards."""
+        """`embeddings` is a cache that is searched before an image is embedded, and filled afterwards. The
+        masks of a batch may take `max_mask_bytes`."""
         self.segmenter = segmenter
         self._emit = emit
         self._embeddings = embeddings
+        self._max_mask_bytes = max_mask_bytes
+        self._progress = Progress(emit)
         self.limit = self._batch_size = batch_size
         self._good_batches = 0
 
-    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """One outcome per job, in order. Raises only errors that no job has caused (ModelUnavailable)."""
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """One outcome per job, in order. Raises only errors that no job has caused (ModelUnavailable).
+
+        The outcomes of a half are handed on before the other half is run. No reference is kept to jobs that
+        are done.
+        """
         outcomes = self._tried(jobs)
         if not isinstance(outcomes, JobError):
             self._grow()
-            return outcomes
+            del jobs
+            yield from outcomes
+            return
         if len(jobs) == 1:
-            return [outcomes]
+            del jobs
+            yield outcomes
+            return
         half = len(jobs) // 2
         if isinstance(outcomes, OutOfMemory):
             self.limit, self._good_batches = min(self.limit, half), 0
             log.warning("not enough memory for %d images at once; continuing with %d", len(jobs), self.limit)
-        return self.run(jobs[:half]) + self.run(jobs[half:])
+        halves = [self.run(jobs[:half]), self.run(jobs[half:])]
+        del jobs
+        for outcomes_of_half in halves:
+            yield from outcomes_of_half
 
     def _tried(self, jobs: Sequence[Job]) -> list[Outcome] | JobError:
         """The outcomes, or the error of the batch."""
@@ -71,9 +89,8 @@ class Executor:
             failure.__cause__ = error
         if len(jobs) == 1:
             log.debug("%s: %s", jobs[0].name, failure, exc_info=failure.__cause__)
-        else:
-            # Tracebacks keep references to the failed batch's tensors, whose memory its halves need.
-            failure.__traceback__ = failure.__cause__ = failure.__context__ = None
+        # Tracebacks keep references to the failed batch's tensors and masks, whose memory others need.
+        failure.__traceback__ = failure.__cause__ = failure.__context__ = None
         return failure
 
     def _grow(self) -> None:
@@ -94,15 +111,21 @@ class Executor:
         new = dict(zip(unknown, self.segmenter.embed(list(unknown.values())), strict=True)) if unknown else {}
         embeddings = {**known, **new}
         embedded = time.perf_counter()
-        answers = self.segmenter.decode([(embeddings[job.image_sha256], job.prompts) for job in jobs])
-        decoded = time.perf_counter()
+        answers = decoded(
+            self.segmenter,
+            [(embeddings[job.image_sha256], job.prompts) for job in jobs],
+            [job.size for job in jobs],
+            self._max_mask_bytes,
+            self._progress,
+        )
+        ended = time.perf_counter()
         self._emit(BatchDone(len(jobs), sum(job.image_sha256 in known for job in jobs)))
         if self._embeddings is not None:
             for image_sha256, embedding in new.items():
                 self._embeddings.put(image_sha256, embedding)
         seconds = {
             "embedding": (embedded - started) / len(jobs),
-            "mask_decoding": (decoded - embedded) / len(jobs),
+            "mask_decoding": (ended - embedded) / len(jobs),
         }
         return [self._segmentation(job, answer, seconds) for job, answer in zip(jobs, answers, strict=True)]
 
@@ -123,11 +146,6 @@ class Executor:
         self, job: Job, answer: Sequence[Sequence[Mask]], seconds: dict[str, float]
     ) -> Segmentation:
         size = job.size
-        if len(answer) != len(job.prompts):
-            raise SegmentationFailed(
-                f"the model answered {len(answer)} of {len(job.prompts)} prompts: decode must return one "
-                "list of masks a prompt"
-            )
         for masks in answer:
             for mask in masks:
                 if mask.size != size:

@@ -5,11 +5,18 @@ The reader takes submissions and passes them to a pool of loaders, which decode 
 jobs on, in order. Executors, the first in the caller's thread, run batches. The writer has a pool render the
 results, and delivers them.
 
+One budget of bytes bounds the images of all stages. The reader reserves, in their order, what images take
+while they are decoded; a loader gives back what the pixels do not need, and the executor the rest. Rendering
+reserves anew. No stages block each other: what the reader waits for is held by images that it has passed on,
+and by renderings. Such an image goes on to its end without reserving anything but its rendering, and a
+rendering waits only for other renderings.
+
 An exception in one stage closes all channels, so that the other stages end, and is raised again from `run`;
 the transport's `close` then returns the submissions in flight to their source.
 """
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,16 +27,21 @@ from functools import partial
 from threading import Condition, Event, Thread
 from typing import Any, TypeAlias
 
+from sampoll.config.settings import MASK_BYTES
+from sampoll.core.budget import Budget, Reservation
 from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError
 from sampoll.core.events import Listener, ignore_events
-from sampoll.core.jobs import Job, KnownImage, Submission
+from sampoll.core.jobs import LOW_RES_SIDE, Job, KnownImage, Submission
 from sampoll.core.names import base_name
 from sampoll.core.protocols import Format, Segmenter, Transport
 from sampoll.core.results import Delivery, ResultSummary, Segmentation
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor, Outcome
+from sampoll.engine.progress import Progress
 from sampoll.engine.render import Clean, rendered, unchanged
+from sampoll.formats.registry import needs_image
+from sampoll.inputs.decode import decoding_bytes
 
 log = logging.getLogger(__name__)
 
@@ -38,19 +50,28 @@ Decode: TypeAlias = Callable[[Submission], Job]
 
 Queues: TypeAlias = dict[str, Channel[Any]]
 
-DECODED_BYTES = 512 * 2**20
-"""Limit for the decoded images that wait for the executor; one image of any size is always allowed."""
+MEMORY_BYTES = 1536 * 2**20
+"""Limit for the images in all stages together; one image of any size is always allowed in a stage."""
 KNOWN_IMAGE_BYTES = 4 * 2**20
-"""What an image with a cached embedding counts towards DECODED_BYTES: about the size of the embedding."""
-LOADING_BYTES = 256 * 2**20
-"""Limit for the images at the loaders, by their estimated size after decoding."""
+"""What an image with a cached embedding counts towards MEMORY_BYTES: about the size of the embedding."""
+LEAST_BYTES = 64 * 2**10
+"""What each job counts at least, so that very small ones do not pile up."""
+PROMPT_BYTES_PER_BYTE = 8
+"""What prompts take in memory, divided by the size of their file, at most."""
+MASK_KEY = b'"mask"'
+PROMPT_MASK_BYTES = 4 * LOW_RES_SIDE**2
+RENDERING_BYTES_PER_PIXEL = 7
+"""Measured: cleaning a mask, which takes more than to find its outlines."""
+LOADING, RENDERING = "loading", "rendering"
+"""The stages that reserve memory; images keep that for loading until they are segmented."""
+SHARES = {LOADING: 1024 * 2**20, RENDERING: MEMORY_BYTES}
 LOADS_PER_THREAD = 2
 """Limit for the number of images at the loaders, per loader thread."""
-COMPRESSION = 10
-"""The size of a decoded photograph divided by that of its file, approximately."""
 MAX_IO_THREADS = 8
 OUTCOMES = 64
 """Limit for the number of outcomes that wait for the writer."""
+OUTCOME_BYTES = 128 * 2**20
+"""Limit for the masks of the outcomes that wait for the writer; those of one job are always allowed."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +93,8 @@ class Service:
     io_threads: int = 1
     executors: int = 1
     embeddings: EmbeddingCache[Any] | None = None
+    max_mask_bytes: int = MASK_BYTES
+    """What the masks of a batch may take in memory; a job whose masks take more fails."""
     emit: Listener = ignore_events
     queues: Queues = field(default_factory=dict)
     """The channels between the stages, by name; set by `run`."""
@@ -100,10 +123,12 @@ class _Run:
         self._service = service
         self._transport = service.transport
         self._stop = stop
-        self._loading: Channel[tuple[Submission, Future[Job]]] = Channel(LOADING_BYTES)
-        self._decoded: Channel[tuple[Submission, Job]] = Channel(DECODED_BYTES)
-        self._outcomes: Channel[tuple[Submission, Outcome]] = Channel(OUTCOMES)
+        self._memory = Budget(MEMORY_BYTES, SHARES)
+        self._loading: Channel[_Loading] = Channel(max_items=LOADS_PER_THREAD * service.io_threads)
+        self._decoded: Channel[_Decoded] = Channel()
+        self._outcomes: Channel[tuple[Submission, Outcome]] = Channel(OUTCOME_BYTES, max_items=OUTCOMES)
         service.queues.update(loading=self._loading, decoded=self._decoded, outcomes=self._outcomes)
+        self._progress = Progress(service.emit)
         self._in_flight = _InFlight()
         self._trouble: BaseException | None = None
 
@@ -141,9 +166,8 @@ class _Run:
             if self._trouble is None:
                 self._trouble = error
             self._stop.set()
-            for channel in (self._loading, self._decoded, self._outcomes):
-                channel.close()
-            self._in_flight.abandon()
+            self._take_no_more()
+            self._outcomes.close()
         finally:
             if downstream is not None:
                 downstream.close()
@@ -156,43 +180,87 @@ class _Run:
             self._in_flight.enter(len(group))
             self._transport.begin(group)
             self._decoded.expect(len(group))
-            for submission in group:
-                future = loaders.submit(self._service.decode, submission)
-                if not self._loading.put((submission, future), self._loading_cost(submission)):
+            for number, submission in enumerate(group):
+                memory = self._memory_to_load(submission, len(group) - number)
+                if memory is None:
+                    return
+                future = loaders.submit(self._load, submission, memory)
+                if not self._loading.put(_Loading(submission, memory, future), memory.amount):
                     return
             if alone:
                 self._in_flight.wait_until_none()
 
-    def _loading_cost(self, submission: Submission) -> int:
-        share = LOADING_BYTES // (LOADS_PER_THREAD * self._service.io_threads)
-        return max(share, COMPRESSION * len(submission.image))
+    def _memory_to_load(self, submission: Submission, expected: int) -> Reservation | None:
+        """A reservation for decoding the submission; None if the run is ending. While it waits for one, no
+        batch waits for this submission and the others of its group that are still `expected`."""
+        least = LEAST_BYTES if self._service.embeddings is None else KNOWN_IMAGE_BYTES
+        amount = max(least, decoding_bytes(submission.image)) + _bytes_as_received(submission)
+        memory = self._memory.reserve(LOADING, amount, waits=False)
+        if memory is None:
+            self._decoded.expect(-expected)
+            memory = self._memory.reserve(LOADING, amount)
+            self._decoded.expect(expected)
+        return memory
+
+    def _load(self, submission: Submission, memory: Reservation) -> Job:
+        try:
+            job = self._service.decode(submission)
+        except BaseException:
+            memory.release()
+            raise
+        image = job.image
+        pixels = KNOWN_IMAGE_BYTES if isinstance(image, KnownImage) else max(LEAST_BYTES, image.nbytes)
+        memory.shrink(pixels + _bytes_as_received(submission))
+        return job
 
     def _collect(self) -> None:
         while loading := self._loading.take():
-            [(submission, future)] = loading
-            try:
-                job = future.result()
-            except JobError as error:
-                self._decoded.expect(-1)
-                is_open = self._outcomes.put((submission, error))
-            else:
-                cost = KNOWN_IMAGE_BYTES if isinstance(job.image, KnownImage) else job.image.nbytes
-                is_open = self._decoded.put((submission, job), cost)
-            if not is_open:
+            if not self._collected(loading.pop()):
                 self._loading.close()
                 return
 
+    def _collected(self, loading: "_Loading") -> bool:
+        """Passes a job on once it is decoded; False if the run is ending."""
+        try:
+            job = loading.job.result()
+        except JobError as error:
+            self._decoded.expect(-1)
+            return self._outcomes.put((loading.submission, error))
+        memory = loading.memory
+        return self._decoded.put(_Decoded(loading.submission, memory, job), memory.amount)
+
     def _execute(self) -> None:
         service = self._service
-        executor = Executor(service.segmenter, service.batch_size, service.embeddings, service.emit)
-        while batch := self._decoded.take(executor.limit, service.max_wait_seconds):
-            if self._stop.is_set():
-                self._decoded.close()
-                self._in_flight.abandon()
-                return
-            outcomes = executor.run([job for _, job in batch])
-            for (submission, _), outcome in zip(batch, outcomes, strict=True):
-                self._outcomes.put((submission, outcome))
+        executor = Executor(
+            service.segmenter, service.batch_size, service.embeddings, service.emit, service.max_mask_bytes
+        )
+        while self._execute_batch(executor):
+            pass
+
+    def _execute_batch(self, executor: Executor) -> bool:
+        """Runs the next batch; False if there is none. No reference to its images is left."""
+        batch = self._decoded.take(executor.limit, self._service.max_wait_seconds)
+        if self._stop.is_set():
+            self._take_no_more()
+            return False
+        if not batch:
+            return False
+        submissions = [decoded.submission for decoded in batch]
+        memory = [decoded.memory for decoded in batch]
+        # The executor alone has the jobs, and gives them up when they are done.
+        outcomes = executor.run([decoded.job for decoded in batch])
+        batch.clear()
+        for submission, reservation, outcome in zip(submissions, memory, outcomes, strict=True):
+            reservation.release()
+            self._outcomes.put((submission, outcome), _mask_bytes(outcome))
+        return True
+
+    def _take_no_more(self) -> None:
+        """Ends the stages before the executors."""
+        self._loading.close()
+        self._decoded.close()
+        self._memory.close(LOADING)
+        self._in_flight.abandon()
 
     def _write(self, renderers: ThreadPoolExecutor) -> None:
         while taken := self._outcomes.take(OUTCOMES):
@@ -215,8 +283,21 @@ class _Run:
             self._in_flight.leave(len(taken))
 
     def _delivery(self, submission: Submission, segmentation: Segmentation) -> Delivery:
+        memory = self._memory.reserve(RENDERING, self._rendering_bytes(segmentation))
+        try:
+            return self._rendered(submission, segmentation)
+        finally:
+            if memory is not None:
+                memory.release()
+
+    def _rendering_bytes(self, segmentation: Segmentation) -> int:
+        opens_image = any(map(needs_image, self._service.formats))
+        decoding = decoding_bytes(segmentation.image) if opens_image else 0
+        return RENDERING_BYTES_PER_PIXEL * math.prod(segmentation.size) + decoding
+
+    def _rendered(self, submission: Submission, segmentation: Segmentation) -> Delivery:
         began = time.perf_counter()
-        artifacts = rendered(self._service.formats, segmentation, self._service.clean)
+        artifacts = rendered(self._service.formats, segmentation, self._service.clean, self._progress)
         seconds = {**segmentation.seconds, "rendering": time.perf_counter() - began}
         scores = tuple(tuple(mask.score for mask in masks) for masks in segmentation.masks)
         suffixes = tuple(artifact.suffix for artifact in artifacts[:-1])
@@ -230,6 +311,35 @@ class _Run:
         name = self._transport.reserve(submission, suffixes)
         image_file = base_name(submission.image_name)
         return replace(outcome, name=name, image_file=image_file, image=submission.image)
+
+
+def _mask_bytes(outcome: Outcome) -> int:
+    """What an outcome counts towards OUTCOME_BYTES."""
+    return 0 if isinstance(outcome, JobError) else outcome.mask_bytes
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """A submission at the loaders, and the memory that decoding it may take."""
+
+    submission: Submission
+    memory: Reservation
+    job: Future[Job]
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A job that waits for the executor, and the memory that it takes."""
+
+    submission: Submission
+    memory: Reservation
+    job: Job
+
+
+def _bytes_as_received(submission: Submission) -> int:
+    """The memory of the file and of its prompts, in which each mask has its full size."""
+    masks = submission.prompt.count(MASK_KEY)
+    return len(submission.image) + PROMPT_BYTES_PER_BYTE * len(submission.prompt) + masks * PROMPT_MASK_BYTES
 
 
 @contextmanager

@@ -93,4 +93,4 @@ def _placed(pixels: BoolMask, box: PixelBox, mask: Mask) -> Mask:
     """`mask` with its pixels inside `box`, its own box, replaced by `pixels`."""
     whole = np.zeros(mask.size, np.bool_)
     whole[box.top : box.bottom + 1, box.left : box.right + 1] = pixels
-    return Mask.from_array(whole, mask.score)
+    return mask.with_pixels(whole)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from sampoll.core.errors import OutputFailed
 from sampoll.core.protocols import Format
 from sampoll.core.results import Artifact, Segmentation
+from sampoll.engine.progress import Advance, no_progress, watched
 
 Clean: TypeAlias = Callable[[Segmentation], Segmentation]
 """Cleans masks before they are rendered; the number of masks must not change."""
@@ -16,12 +17,16 @@ def unchanged(segmentation: Segmentation) -> Segmentation:
 
 
 def rendered(
-    formats: Sequence[Format], segmentation: Segmentation, clean: Clean = unchanged
+    formats: Sequence[Format],
+    segmentation: Segmentation,
+    clean: Clean = unchanged,
+    advance: Advance = no_progress,
 ) -> tuple[Artifact, ...]:
-    """The files of every format, in order; OutputFailed if one cannot be made."""
+    """The files of every format, in order; calls `advance` for each mask that is cleaned or rendered.
+    OutputFailed if a file cannot be made."""
     artifacts: list[Artifact] = []
     try:
-        segmentation = clean(segmentation)
+        segmentation = watched(clean(watched(segmentation, advance)), advance)
         for form in formats:
             artifacts.extend(form.render(segmentation, tuple(artifacts)))
     except Exception as error:

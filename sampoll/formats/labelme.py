@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
-import orjson
-
 from sampoll.core.names import folder_of, kept_image, printable
 from sampoll.core.results import Artifact, Mask, Segmentation
 from sampoll.formats.geometry.contours import at_least_three, rings_of_parts
 from sampoll.formats.geometry.rings import joined
 from sampoll.formats.geometry.simplify import simplified
+from sampoll.formats.json_document import json_document
 from sampoll.formats.options import FormatOptions
 
 LABELME_VERSION = "5.5.0"
@@ -45,8 +44,7 @@ class LabelMe:
             "imageHeight": height,
             "imageWidth": width,
         }
-        options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-        return [Artifact("labelme/.json", orjson.dumps(document, option=options))]
+        return [Artifact("labelme/.json", json_document(document, len(document["shapes"])))]
 
     def _image_path(self, segmentation: Segmentation) -> str:
         image = kept_image(segmentation.name, segmentation.image_file)

@@ -16,6 +16,7 @@ from sampoll.core.names import printable, result_path
 from sampoll.core.results import Artifact, Mask, Segmentation
 from sampoll.formats.geometry.contours import outer_contours
 from sampoll.formats.geometry.rle import rle_of
+from sampoll.formats.json_document import json_document
 from sampoll.formats.options import FormatOptions
 from sampoll.inputs.prompt_file import prompts_document
 
@@ -51,8 +52,7 @@ class Opex:
             },
         )
         # Polygons are arrays, which the library's own to_json_string does not take.
-        options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-        return [Artifact(".json", orjson.dumps(predictions.to_dict(), option=options))]
+        return [Artifact(".json", json_document(predictions.to_dict(), len(predictions.objects)))]
 
 
 def _objects(segmentation: Segmentation, simplify_pixels: float) -> Iterator[ObjectPrediction]:

@@ -4,13 +4,15 @@ from typing import Any
 
 import orjson
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import DEFAULT_LABEL
 from sampoll.core.results import ModelInfo, Segmentation
 from sampoll.formats.geometry.rle import mask_of
 from sampoll.inputs.prompt_file import parse_prompts
 
-UNLIMITED = 2**31
+UNLIMITED = LimitSettings(max_prompts=2**31, max_points=2**31, max_points_per_prompt=2**31)
+"""What was segmented was within the limits of its run."""
 
 
 def segmentation_of(record: bytes, name: str) -> Segmentation:
@@ -41,7 +43,7 @@ def _segmentation(meta: dict[str, str], name: str) -> Segmentation:
         name=name,
         prompts=tuple(parse_prompts(prompts, name, UNLIMITED).values()),
         masks=tuple(
-            tuple(mask_of(rle, score) for rle, score in zip(rles, scores, strict=True))
+            tuple(mask_of(rle, score).compressed() for rle, score in zip(rles, scores, strict=True))
             for rles, scores in encoded
         ),
         model=ModelInfo(meta["model"], meta["device"], meta["checkpoint_sha256"] or None),

@@ -28,6 +28,10 @@ MAX_CAPTION_CHARACTERS = 40
 UNLIMITED_PIXELS = 2**62
 """An image that was segmented is not too large to be shown."""
 
+POINT_RADIUS, FRAME_WIDTH = 5, 2
+OUTSIDE_PIXELS = POINT_RADIUS + FRAME_WIDTH + 1
+"""What is so far outside the picture does not show, and is drawn no farther away."""
+
 FOREGROUND, BACKGROUND, FRAME = (64, 220, 96), (240, 64, 64), (255, 255, 255)
 
 
@@ -101,13 +105,24 @@ def _tint(pixels: RgbImage, mask: Mask, scale: float, colour: tuple[int, int, in
 def _draw_prompt(draw: ImageDraw.ImageDraw, prompt: Prompt, scale: float) -> None:
     if prompt.box is not None:
         box = prompt.box
-        draw.rectangle(
-            [box.x0 * scale, box.y0 * scale, box.x1 * scale, box.y1 * scale], outline=FRAME, width=2
-        )
+        corners = [*_clipped(draw, box.x0 * scale, box.y0 * scale)]
+        corners += _clipped(draw, box.x1 * scale, box.y1 * scale)
+        draw.rectangle(corners, outline=FRAME, width=FRAME_WIDTH)
     for point in prompt.points:
-        x, y = point.x * scale, point.y * scale
+        x, y = _clipped(draw, point.x * scale, point.y * scale)
         fill = FOREGROUND if point.label == 1 else BACKGROUND
-        draw.ellipse([x - 5, y - 5, x + 5, y + 5], fill=fill, outline=FRAME, width=1)
+        around = [x - POINT_RADIUS, y - POINT_RADIUS, x + POINT_RADIUS, y + POINT_RADIUS]
+        draw.ellipse(around, fill=fill, outline=FRAME, width=1)
+
+
+def _clipped(draw: ImageDraw.ImageDraw, x: float, y: float) -> tuple[float, float]:
+    """The place, or the nearest one from which nothing shows: Pillow visits every pixel of a line, even those
+    outside the picture."""
+    width, height = draw.im.size
+    return (
+        min(max(x, -OUTSIDE_PIXELS), width - 1 + OUTSIDE_PIXELS),
+        min(max(y, -OUTSIDE_PIXELS), height - 1 + OUTSIDE_PIXELS),
+    )
 
 
 def _draw_caption(

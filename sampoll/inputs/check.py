@@ -49,7 +49,7 @@ def check_pair(
 ) -> int:
     """The number of prompts. Raises the JobError that a run would raise, as far as it can be detected without
     decoding the image, which may be missing."""
-    placed = parse_prompts(prompt, prompt_file, options.limits.max_prompts)
+    placed = parse_prompts(prompt, prompt_file, options.limits)
     check_kinds(placed, options, prompt_file)
     if image is None:
         return len(placed)

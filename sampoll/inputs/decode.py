@@ -2,18 +2,20 @@
 
 import io
 import math
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.core.jobs import PROMPT_KINDS, Exif, Job, KnownImage, Prompt, RgbImage, Submission
+from sampoll.inputs.image_files import BadStructure, checked, header_of
 from sampoll.inputs.prompt_file import parse_prompts
 
 # The other formats of Pillow are refused: EPS, for example, would run Ghostscript.
@@ -30,9 +32,17 @@ _TURNED: Mapping[int, Callable[[RgbImage], RgbImage]] = {
     8: lambda pixels: np.rot90(pixels),
 }
 """The transformation for each EXIF orientation; all other values need none."""
+_OPPOSITE: Mapping[int, int] = {6: 8, 8: 6}
+"""The orientation that turns an image back; every other one does so itself."""
 UPRIGHT = 1
 _TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+BAND_PIXELS = 2**20
+"""So many pixels are converted at once: a second copy of the whole image would cost more memory than time."""
+_DAMAGE = re.compile(r"(?i)premature end|bad (?:huffman|arithmetic) code|found marker|(\d+) extraneous bytes")
+"""What libjpeg says about image data that it had to make up. Its other warnings do not concern the pixels."""
+SPARE_BYTES = 1024
+"""Some cameras fill up image data with a few bytes that nothing needs; more than this is a damaged image."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ def decode(
     placed = parse_prompts(
         submission.prompt,
         submission.prompt_name,
-        options.limits.max_prompts,
+        options.limits,
         ignores_unknown_keys=options.ignores_unknown_keys,
     )
     check_kinds(placed, options, submission.prompt_name)
@@ -90,25 +100,35 @@ def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply
     problem.
 
     Alpha is dropped, 16-bit values are reduced to their upper 8 bits, palettes and CMYK are converted.
-    Truncated files are refused, and files with several pages, except the extra pictures in a phone's JPEG.
+    Truncated files are refused, and damaged ones as far as their format shows it; and files with several
+    pages, except the extra pictures in a phone's JPEG.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        header, source = header_of(content), checked(content)
+        if header is None:
+            raise UnidentifiedImageError
+        with Image.open(io.BytesIO(source.content), formats=_FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise BadImage(
                     f"is {width}x{height}, more than {max_pixels} pixels (--max-pixels)", file=file
                 )
-            pages = getattr(image, "n_frames", 1)
+            if width * height > header.pixels:
+                raise BadStructure(f"is damaged: it is {width}x{height}, or {header.width}x{header.height}")
+            pages = source.pages or getattr(image, "n_frames", 1)
             # The extra pictures in a phone's JPEG are previews of the first one, or similar.
             if pages > 1 and image.format != "MPO":
                 raise BadImage(f"has {pages} pages: save each as an image of its own", file=file)
             if image.mode in ("I", "F"):
                 raise BadImage("has 32 bits a pixel: convert it to 8 or 16 bits first", file=file)
-            orientation = _orientation(image) if exif == "apply" else UPRIGHT
-            return np.ascontiguousarray(_rgb(image, content, orientation))
+            turned = _TURNED.get(_turning(image, exif))
+            pixels = _rgb(image, source.content)
+        # Only now: the image that Pillow has decoded takes no more memory.
+        return np.ascontiguousarray(turned(pixels) if turned else pixels)
     except BadImage:
         raise
+    except BadStructure as error:
+        raise BadImage(str(error), file=file) from error
     except UnidentifiedImageError as error:
         raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=file) from error
     except MemoryError as error:
@@ -117,35 +137,71 @@ def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply
         raise BadImage(f"cannot be decoded: {error}", file=file) from error
 
 
-def image_size(content: bytes, exif: Exif = "apply") -> tuple[int, int] | None:
-    """The (H, W) of an image file as it would be decoded, from its first bytes; None if it is no image."""
+def decoding_bytes(content: bytes) -> int:
+    """The memory that `decode_image` takes for an image file at most, by its header; 0 if it has none."""
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        header = header_of(content)
+    except BadStructure:
+        return 0
+    return 0 if header is None else header.decoding_bytes
+
+
+def image_size(content: bytes, exif: Exif = "apply") -> tuple[int, int] | None:
+    """The (H, W) of an image file as it would be decoded, without decoding it; None if it is no image."""
+    try:
+        with Image.open(io.BytesIO(checked(content).content), formats=_FORMATS) as image:
             width, height = image.size
-            lies = exif == "apply" and _orientation(image) in _TRANSPOSED_ORIENTATIONS
+            lies = _turning(image, exif) in _TRANSPOSED_ORIENTATIONS
     except Exception:  # noqa: BLE001  Pillow may raise anything for an invalid file
         return None
     return (width, height) if lies else (height, width)
 
 
-def _orientation(image: Image.Image) -> int:
-    return int(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
+def _turning(image: Image.Image, exif: Exif) -> int:
+    """The orientation that remains to be applied. To TIFF, and to its size, Pillow applies its own."""
+    orientation = int(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
+    if image.format == "TIFF":
+        return UPRIGHT if exif == "apply" else _OPPOSITE.get(orientation, orientation)
+    return orientation if exif == "apply" else UPRIGHT
 
 
-def _rgb(image: Image.Image, content: bytes, orientation: int) -> RgbImage:
-    turned = _TURNED.get(orientation)
+def _rgb(image: Image.Image, content: bytes) -> RgbImage:
     if image.format == "JPEG" and image.mode in ("RGB", "L"):
-        # If simplejpeg refuses a file, Pillow decides below.
-        with suppress(ValueError):
-            pixels = simplejpeg.decode_jpeg(content, "RGB")
-            return turned(pixels) if turned else pixels
-    if turned:
-        image = ImageOps.exif_transpose(image)
-    if image.mode in _SIXTEEN_BIT_MODES:
+        pixels = _decoded_jpeg(content, "RGB")
+        if pixels is not None:
+            return pixels
+    if image.format == "JPEG" and image.mode == "CMYK":
+        inks = _decoded_jpeg(content, "CMYK")
+        if inks is not None:
+            # Stored as Adobe does, inverted.
+            image = Image.frombuffer("CMYK", image.size, np.invert(inks, out=inks), "raw", "CMYK", 0, 1)
+    image.load()
+    width, height = image.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    rows = max(1, BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        band = image if rows >= height else image.crop((0, top, width, min(height, top + rows)))
+        rgb[top : top + rows] = _rgb_of_band(band)
+    return rgb
+
+
+def _decoded_jpeg(content: bytes, colours: str) -> RgbImage | None:
+    """The pixels of a JPEG that is in order; None if Pillow has to decide; BadStructure if it is damaged."""
+    try:
+        pixels: RgbImage = simplejpeg.decode_jpeg(content, colours)
+    except ValueError as error:
+        damage = _DAMAGE.search(str(error))
+        if damage and int(damage[1] or SPARE_BYTES + 1) > SPARE_BYTES:
+            raise BadStructure(f"is truncated, or damaged: {error}") from error
+        return None
+    return pixels
+
+
+def _rgb_of_band(band: Image.Image) -> Any:
+    if band.mode in _SIXTEEN_BIT_MODES:
         # Pillow would clip these at 255 instead.
-        gray = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(gray[:, :, np.newaxis], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
+        return (np.asarray(band).astype(np.uint16) >> 8)[:, :, np.newaxis]
+    return np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
 
 
 def check_kinds(placed: Mapping[str, Prompt], options: DecodingOptions, file: str) -> None:

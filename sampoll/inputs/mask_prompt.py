@@ -9,6 +9,9 @@ from PIL import Image
 
 from sampoll.core.jobs import LOW_RES_SIDE, LowResMask
 
+MAX_TEXT_CHARACTERS = 2_000_000
+"""Limit for the base64 of a mask; that of an array of 128-bit floats has 1.4 million characters."""
+WHITESPACE = b" \t\n\r\v\f"
 PNG_SIGNATURE, NPY_SIGNATURE = b"\x89PNG", b"\x93NUMPY"
 LOGIT_OF_WHITE = 10.0
 """Black has the negative of this value, and gray lies in between, as when SAM 2 makes logits of a mask."""
@@ -17,8 +20,10 @@ _SHAPES = ((LOW_RES_SIDE, LOW_RES_SIDE), (1, LOW_RES_SIDE, LOW_RES_SIDE))
 
 def decode_mask_prompt(text: str) -> LowResMask:
     """The mask prompt in `text`; ValueError says what is wrong with it."""
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise ValueError(f"has {len(text)} characters of base64, more than any mask needs")
     try:
-        content = base64.b64decode("".join(text.split()), validate=True)
+        content = base64.b64decode(text.encode().translate(None, WHITESPACE), validate=True)
     except ValueError as error:
         raise ValueError(f"is not base64: {error}") from error
     if content.startswith(PNG_SIGNATURE):

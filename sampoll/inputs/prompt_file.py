@@ -9,11 +9,10 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import core_schema
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
-from sampoll.core.jobs import Everything, LowResMask, Point, Prompt
+from sampoll.core.jobs import MAX_NAME_CHARACTERS, Box, Everything, LowResMask, Point, Prompt
 from sampoll.inputs.mask_prompt import decode_mask_prompt, encode_mask_prompt
 
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -28,109 +27,180 @@ class Prompts:
     prompts: list[Prompt] = field(metadata={"min_length": 1})
 
 
-_ONE, _MANY = TypeAdapter(Prompt), TypeAdapter(Prompts)
+_ONE = TypeAdapter(Prompt)
+_KEYS: dict[type, frozenset[str]] = {
+    kind: frozenset(each.name for each in fields(kind)) for kind in (Prompt, Prompts, Point, Box, Everything)
+}
 _WHOLE_NUMBERS: dict[type, list[str]] = {
     kind: [each.name for each in fields(kind) if each.type is int] for kind in (Prompt, Point, Everything)
 }
+_STRUCTURE = (b"{", b"[", b",")
+GRID_SIDE = Everything().points_per_side
+POINT_STRUCTURE, PROMPT_STRUCTURE = 4, 16
+"""How many of `_STRUCTURE` a point, and a prompt without its points, have at most, with some to spare."""
+MAX_MASKS = 256
+"""Mask prompts of one file, at most: each takes 256 KB of memory, however small it is in the file."""
+MAX_KEY_CHARACTERS = 80
+"""Longer keys are cut in messages."""
 
 
 def parse_prompts(
-    content: bytes, file: str, at_most: int, *, ignores_unknown_keys: bool = False
+    content: bytes, file: str, limits: LimitSettings, *, ignores_unknown_keys: bool = False
 ) -> dict[str, Prompt]:
     """The prompts of a prompt file, in its order, by their place in it: "" if the file is a single prompt,
-    otherwise "prompts[0]." and so on. BadPrompt names `file` and the invalid field.
+    otherwise "prompts[0]." and so on. BadPrompt names `file` and the first invalid field.
 
-    A file is one prompt, or `{"prompts": [...]}` with 1..at_most of them. A UTF-8 byte order mark is skipped.
-    NaN, infinities and, unless `ignores_unknown_keys`, unknown keys are refused.
+    A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them. A UTF-8 byte order mark is
+    skipped. NaN, infinities and, unless `ignores_unknown_keys`, unknown keys are refused.
+
+    Any content is parsed or refused within a time and memory that `limits` determine. What could be expensive
+    is counted before it is done, and no single step holds the interpreter lock for long, so that the
+    heartbeats of the process go on.
     """
-    extra: Literal["ignore", "forbid"] = "ignore" if ignores_unknown_keys else "forbid"
+    document = _document(content, file, limits)
+    try:
+        placed = _placed(document, ignores_unknown_keys=ignores_unknown_keys)
+        _check_counts(placed, limits)
+        return {
+            place: _prompt(place, prompt, ignores_unknown_keys=ignores_unknown_keys)
+            for place, prompt in placed.items()
+        }
+    except _Invalid as error:
+        raise BadPrompt(error.message, file=file, field=error.field or None) from error
+
+
+class _Invalid(Exception):
+    """What is wrong with a prompt file, and the path of the field."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+def excess_of_values(content: bytes, limits: LimitSettings) -> str:
+    """Why JSON holds more values than prompts within the limits need; "" if it does not. It is not parsed."""
+    structure = sum(map(content.count, _STRUCTURE))
+    if structure <= POINT_STRUCTURE * limits.max_points + PROMPT_STRUCTURE * limits.max_prompts:
+        return ""
+    return (
+        f"has {structure} commas and opening brackets, more than {limits.max_prompts} prompts "
+        f"(--max-prompts) with {limits.max_points} points (--max-points) need"
+    )
+
+
+def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any]:
+    if excess := excess_of_values(content, limits):
+        raise BadPrompt(excess, file=file)
     try:
         document = orjson.loads(content.removeprefix(_UTF8_BOM))
     except orjson.JSONDecodeError as error:
         raise BadPrompt(f"is not JSON in UTF-8: {error}", file=file) from error
     if not isinstance(document, dict):
         raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
-    broken_masks = {}
-    for place, prompt in _placed(document):
-        _make_whole_numbers(prompt)
-        try:
-            _decode_mask(prompt)
-        except ValueError as error:  # reported below, in order with the other errors
-            broken_masks[f"{place}mask"] = str(error)
-    try:
-        if "prompts" not in document:
-            return {"": _ONE.validate_python(document, extra=extra)}
-        prompts = _MANY.validate_python(document, extra=extra).prompts
-    except ValidationError as error:
-        raise _first_of(error, file, broken_masks) from error
-    if len(prompts) > at_most:
-        raise BadPrompt(
-            f"has {len(prompts)} prompts, at most {at_most} are allowed", file=file, field="prompts"
-        )
+    return document
+
+
+def _placed(document: dict[str, Any], *, ignores_unknown_keys: bool) -> dict[str, Any]:
+    """The values at the places of prompts, each by its place."""
+    if "prompts" not in document:
+        return {"": document}
+    if not ignores_unknown_keys:
+        _refuse_unknown_keys(document, Prompts, "")
+    prompts = document["prompts"]
+    if not isinstance(prompts, list):
+        raise _Invalid(_MESSAGES["list_type"], "prompts")
+    if not prompts:
+        raise _Invalid(_MESSAGES["too_short"], "prompts")
     return {f"prompts[{index}].": prompt for index, prompt in enumerate(prompts)}
 
 
-def _make_whole_numbers(prompt: dict[str, Any]) -> None:
-    """Replaces 1.0 by 1 where an integer is required: some senders write every number as a double."""
+def _check_counts(placed: Mapping[str, Any], limits: LimitSettings) -> None:
+    """Refuses more prompts, points or masks than are allowed; a grid of "everything" counts as its points."""
+    if len(placed) > limits.max_prompts:
+        raise _Invalid(
+            f"has {len(placed)} prompts, at most {limits.max_prompts} are allowed (--max-prompts)", "prompts"
+        )
+    points_of_file = masks = 0
+    for place, prompt in placed.items():
+        if not isinstance(prompt, dict):
+            continue
+        points, everything = prompt.get("points"), prompt.get("everything")
+        masks += "mask" in prompt
+        if isinstance(points, list):
+            points_of_file += len(points)
+            if len(points) > limits.max_points_per_prompt:
+                raise _Invalid(
+                    f"has {len(points)} points, at most {limits.max_points_per_prompt} are allowed in a "
+                    "prompt (--max-points-per-prompt)",
+                    f"{place}points",
+                )
+        if isinstance(everything, dict):
+            side = everything.get("points_per_side", GRID_SIDE)
+            points_of_file += int(side**2) if isinstance(side, int | float) and abs(side) < 2**16 else 0
+    if points_of_file > limits.max_points:
+        raise _Invalid(
+            f"has {points_of_file} points, at most {limits.max_points} are allowed in a file (--max-points); "
+            'the grid of "everything" counts too',
+            "",
+        )
+    if masks > MAX_MASKS:
+        raise _Invalid(f"has {masks} masks, at most {MAX_MASKS} are allowed in a file", "")
+
+
+def _prompt(place: str, value: Any, *, ignores_unknown_keys: bool) -> Prompt:
+    """The validated prompt of a JSON value."""
+    if isinstance(value, dict):
+        objects = list(_objects(value, place))
+        if not ignores_unknown_keys:
+            for kind, inner, where in objects:
+                _refuse_unknown_keys(inner, kind, where)
+        for kind, inner, _ in objects:
+            _make_whole_numbers(inner, kind)
+        if isinstance(text := value.get("mask"), str):
+            value["mask"] = _mask(text, place)
+    try:
+        extra: Literal["ignore", "forbid"] = "ignore" if ignores_unknown_keys else "forbid"
+        return _ONE.validate_python(value, extra=extra)
+    except ValidationError as error:
+        raise _first_of(error, place) from error
+
+
+def _mask(text: str, place: str) -> LowResMask:
+    try:
+        return decode_mask_prompt(text)
+    except ValueError as error:
+        raise _Invalid(str(error), f"{place}mask") from error
+
+
+def _objects(prompt: dict[str, Any], place: str) -> Iterator[tuple[type, dict[str, Any], str]]:
+    """The JSON objects of a prompt with their kinds and places, itself among them."""
     points = prompt.get("points")
-    placed: list[tuple[type, Any]] = [(Prompt, prompt), (Everything, prompt.get("everything"))]
-    placed += [(Point, point) for point in (points if isinstance(points, list) else ())]
-    for kind, value in placed:
-        for name in _WHOLE_NUMBERS[kind] if isinstance(value, dict) else ():
-            if isinstance(number := value.get(name), float) and number.is_integer():
-                value[name] = int(number)
+    yield Prompt, prompt, place
+    for key, kind in (("box", Box), ("everything", Everything)):
+        if isinstance(value := prompt.get(key), dict):
+            yield kind, value, f"{place}{key}."
+    for index, point in enumerate(points if isinstance(points, list) else ()):
+        if isinstance(point, dict):
+            yield Point, point, f"{place}points[{index}]."
 
 
-def _placed(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The JSON objects at the places of prompts, each with its place."""
-    prompts = document.get("prompts")
-    if "prompts" not in document:
-        yield "", document
-    elif isinstance(prompts, list):
-        for index, prompt in enumerate(prompts):
-            if isinstance(prompt, dict):
-                yield f"prompts[{index}].", prompt
+def _refuse_unknown_keys(value: dict[str, Any], kind: type, place: str) -> None:
+    """Stops at the first one; pydantic would make an error of each."""
+    if not _KEYS[kind].issuperset(value):
+        key = next(key for key in value if key not in _KEYS[kind])
+        raise _Invalid("is not a known key", place + _cut(key))
 
 
-def _decode_mask(prompt: dict[str, Any]) -> None:
-    """Replaces the base64 text of a mask by the decoded mask; ValueError if it is invalid."""
-    if isinstance(text := prompt.get("mask"), str):
-        prompt["mask"] = decode_mask_prompt(text)
+def _cut(key: str) -> str:
+    return key if len(key) <= MAX_KEY_CHARACTERS else f"{key[:MAX_KEY_CHARACTERS]}..."
 
 
-class _Schema(GenerateJsonSchema):
-    def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> dict[str, Any]:
-        """The schema of mask prompts, the only kind of value that is not plain JSON."""
-        return {
-            "type": "string",
-            "contentEncoding": "base64",
-            "description": "A grayscale PNG of 256x256 pixels, or an .npy file of logits of that shape.",
-        }
-
-
-_HAS_TARGET = {
-    "anyOf": [
-        {"required": ["points"], "properties": {"points": {"minItems": 1}}},
-        {"required": ["box"]},
-        {"required": ["mask"]},
-        {"required": ["everything"]},
-    ],
-    "if": {"required": ["everything"]},
-    "then": {"properties": {"points": False, "box": False, "mask": False, "refine": False}},
-}
-
-
-def prompt_file_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a prompt file. It cannot express the order of a box's corners, nor the
-    content of a mask."""
-    either: TypeAdapter[Prompt | Prompts] = TypeAdapter(Prompt | Prompts)
-    schema = either.json_schema(ref_template="#/$defs/{model}", schema_generator=_Schema)
-    schema["$defs"]["Prompt"].update(_HAS_TARGET)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Prompt file of sampoll",
-        **schema,
-    }
+def _make_whole_numbers(value: dict[str, Any], kind: type) -> None:
+    """Replaces 1.0 by 1 where an integer is required: some senders write every number as a double."""
+    for name in _WHOLE_NUMBERS.get(kind, ()):
+        if isinstance(number := value.get(name), float) and number.is_integer():
+            value[name] = int(number)
 
 
 def prompts_document(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
@@ -163,22 +233,16 @@ def field_path(location: Sequence[str | int]) -> str:
     return path
 
 
-def _first_of(error: ValidationError, file: str, broken_masks: Mapping[str, str]) -> BadPrompt:
-    errors = error.errors(include_url=False)
-    first = errors[0]
-    place = first["loc"]
+def _first_of(error: ValidationError, place: str) -> _Invalid:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = first["loc"]
     message = _MESSAGES.get(first["type"], first["msg"]).removeprefix("Value error, ")
-    if place[-3::2] == ("points", "label") and first["type"] not in ("missing", _UNKNOWN_KEY):
+    if where[-3::2] == ("points", "label") and first["type"] != "missing":
         message = "must be 0 (background) or 1 (foreground)"
-    message = broken_masks.get(field_path(place), message)
-    if len(errors) > 1:
-        message += f" (and {len(errors) - 1} more)"
-    return BadPrompt(message, file=file, field=field_path(place) or None)
+    return _Invalid(message, (place + field_path(where)).removesuffix("."))
 
 
-_UNKNOWN_KEY = "unexpected_keyword_argument"
 _MESSAGES = {
-    _UNKNOWN_KEY: "is not a known key",
     "missing": "is missing",
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
@@ -189,5 +253,6 @@ _MESSAGES = {
     "string_type": "must be a string",
     "is_instance_of": "must be a string",
     "string_too_short": "must not be empty",
+    "string_too_long": f"has more than {MAX_NAME_CHARACTERS} characters",
     "too_short": "must not be empty",
 }

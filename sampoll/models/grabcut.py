@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from sampoll.config.settings import ModelSettings
 from sampoll.core.jobs import Box, Prompt, RgbImage
+from sampoll.core.protocols import TakeMasks
 from sampoll.core.results import BoolMask, Mask, ModelInfo
+from sampoll.models.shared.gathering import gathered
 
 MAX_SIDE = 320
 """Crops are scaled down to at most this many pixels a side, so that no cut takes a second."""
@@ -60,7 +62,12 @@ class GrabCutSegmenter:
         return list(images)
 
     def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        return [[[segment(image, prompt)] for prompt in prompts] for image, prompts in work]
+        return gathered(self.decode_into, work)
+
+    def decode_into(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]], take: TakeMasks) -> None:
+        for index, (image, prompts) in enumerate(work):
+            for number, prompt in enumerate(prompts):
+                take(index, number, [segment(image, prompt)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from sampoll.core.events import (
     ModelLoaded,
     PassedOver,
     Paused,
+    Progressed,
     Resumed,
     StopRequested,
 )
@@ -98,6 +99,8 @@ class Health:
                     if not self._in_flight:
                         self._outcome_at = self._looked_at
                     self._in_flight[submission.id] = printable(submission.name)
+                case Progressed():
+                    self._outcome_at = self._looked_at = time.monotonic()
                 case JobDone() | JobSkipped() | JobFailed() | JobDeferred() | JobLost():
                     self._note_outcome(event)
 
@@ -198,10 +201,11 @@ class Health:
         return self._state
 
     def _still_seconds(self) -> float:
-        """Seconds since the last expected progress: a scan, or an outcome while jobs are in flight."""
+        """Seconds since the last expected progress: a scan, or an outcome, or a part of one, while jobs are
+        in flight."""
         now = time.monotonic()
         without_outcome = now - self._outcome_at if self._in_flight else 0.0
-        # While the queues are full, the input is not scanned; but then there are outcomes.
+        # While the queues are full, the input is not scanned; but then there are outcomes, or parts of them.
         without_look = now - self._looked_at if self._looks_around else 0.0
         return max(without_outcome, without_look)
 

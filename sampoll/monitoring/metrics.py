@@ -39,8 +39,6 @@ from sampoll.monitoring.health import Health
 
 STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64)
-IN_BYTES = ("loading", "decoded")
-"""The queues whose cost is in bytes; the cost of other queues is a number of jobs."""
 NO_ERROR = "none"
 DISK_SECONDS = 10.0
 """Interval of checks of free space and of failed/, which may contain very many pairs."""
@@ -142,7 +140,6 @@ class Metrics:
         )
         for queue in ("loading", "decoded", "outcomes"):
             depth.labels(queue).set_function(partial(_jobs_in, queues, queue))
-        for queue in IN_BYTES:
             size.labels(queue).set_function(partial(_bytes_in, queues, queue))
 
     def _look_at_disks(self, every_seconds: float = DISK_SECONDS) -> None:

@@ -34,6 +34,8 @@ class Thumbnail:
 class Thumbnails:
     """A format that writes no files: it receives each result, and draws at most one a second."""
 
+    needs_image = True
+
     def __init__(self) -> None:
         self._lock = Lock()
         self._kept: deque[Thumbnail] = deque(maxlen=KEPT)

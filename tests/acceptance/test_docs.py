@@ -24,8 +24,10 @@ import sampoll as sampoll_package
 from sampoll.app.demo import demo_pairs, write_demo
 from sampoll.cli.main import app
 from sampoll.config.resolve import resolve
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import JobError, SampollError
-from sampoll.inputs.prompt_file import parse_prompts, prompt_file_schema
+from sampoll.inputs.prompt_file import parse_prompts
+from sampoll.inputs.prompt_schema import prompt_file_schema
 from sampoll.models.checkpoints import official_checkpoints
 
 DOCS = REPOSITORY / "docs"
@@ -60,7 +62,7 @@ def test_the_segmenter_that_is_shown_works(folders: Folders, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("prompt", blocks(DOCS / "prompts.md", "json"))
 def test_the_prompts_that_are_shown_are_prompts(prompt: str) -> None:
-    assert parse_prompts(prompt.encode(), "shown.json", 10)
+    assert parse_prompts(prompt.encode(), "shown.json", LimitSettings())
 
 
 def test_the_schema_that_is_shown_is_the_one_that_is_printed() -> None:

@@ -13,6 +13,7 @@ from support.folders import BOX, Folders, drop_pair, files_below, read_opex
 from support.images import encoded, image_of, read_mask
 from support.process import sampoll
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Prompt
 from sampoll.inputs.importers.base import AnnotatedImage
@@ -425,7 +426,7 @@ def test_the_schema_and_the_reader_agree(document: Any, is_valid: bool) -> None:
 
     assert jsonschema.Draft202012Validator(schema).is_valid(document) is is_valid
     try:
-        parse_prompts(json.dumps(document).encode(), "a.json", 99)
+        parse_prompts(json.dumps(document).encode(), "a.json", LimitSettings())
         is_read = True
     except BadPrompt:
         is_read = False

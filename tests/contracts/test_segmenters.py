@@ -1,6 +1,6 @@
 """The contract of every segmenter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from support.images import image_of
 from support.segmenters import BoxSegmenter, KeptBoxes
 from support.tiny import tiny_sam
 
+from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Point, Prompt
-from sampoll.core.protocols import CacheableSegmenter, Segmenter
+from sampoll.core.protocols import CacheableSegmenter, Segmenter, StreamingSegmenter
 from sampoll.core.results import Mask
 from sampoll.models.grabcut import GrabCutSegmenter
 from sampoll.models.sam.segmenter import SamSegmenter
@@ -96,6 +97,41 @@ def test_a_mask_has_a_finite_score_and_the_model_a_name(segmenter: Segmenter[Any
     assert np.isfinite(mask.score)
     assert segmenter.info.name
     assert segmenter.info.device
+
+
+@pytest.mark.parametrize("name", ["sam", "grabcut"])
+def test_masks_that_are_handed_on_as_they_are_made_are_those_of_decode(name: str) -> None:
+    segmenter = MAKERS[name]()
+    assert isinstance(segmenter, StreamingSegmenter)
+    embeddings = segmenter.embed([image_of(30, 41), image_of(24, 32)])
+    work = [(embeddings[0], PROMPTS), (embeddings[1], PROMPTS[1:])]
+    handed_on: dict[tuple[int, int], list[Mask]] = {}
+
+    def take(image: int, prompt: int, masks: Sequence[Mask]) -> None:
+        handed_on.setdefault((image, prompt), []).extend(masks)
+
+    segmenter.decode_into(work, take)
+
+    answers = segmenter.decode(work)
+    expected = {(i, n): masks for i, own in enumerate(answers) for n, masks in enumerate(own)}
+    assert handed_on.keys() == expected.keys()
+    for place, masks in expected.items():
+        for ours, theirs in zip(handed_on[place], masks, strict=True):
+            assert ours.score == theirs.score
+            assert np.array_equal(ours.packed, theirs.packed)
+
+
+@pytest.mark.parametrize("name", ["sam", "grabcut"])
+def test_what_stops_the_taking_of_masks_reaches_the_caller(name: str) -> None:
+    segmenter = MAKERS[name]()
+    assert isinstance(segmenter, StreamingSegmenter)
+    [embedding] = segmenter.embed([image_of(30, 41)])
+
+    def take(image: int, prompt: int, masks: Sequence[Mask]) -> None:
+        raise BadPrompt("enough")
+
+    with pytest.raises(BadPrompt, match="enough"):
+        segmenter.decode_into([(embedding, PROMPTS)], take)
 
 
 @pytest.mark.parametrize("name", ["sam", "kept"])

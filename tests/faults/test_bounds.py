@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.fakes import POISON_HEIGHT
 from support.folders import BOX, Folders, drop_pair
-from support.images import encoded, image_of
+from support.images import blank_image, encoded, image_of
 from support.process import running_sampoll, sampoll, until
 
 from sampoll.core.filenames import PAIR_SUFFIXES
@@ -97,6 +97,31 @@ def test_memory_and_open_files_stay_flat_however_many_pairs_wait(folders: Folder
     assert len(folders.done) == 2 * count
     assert max(files) <= OPEN_FILES
     assert max(memory) - memory[0] <= GROWTH_BYTES
+
+
+def test_the_masks_of_one_image_take_little_memory_however_many_its_prompts_are(folders: Folders) -> None:
+    height, width, count = 3000, 4000, 500
+    boxes = [{"x0": n, "y0": n, "x1": width - n, "y1": height - n} for n in range(count)]
+    drop_pair(
+        folders.input, "a", {"prompts": [{"box": box} for box in boxes]}, image=blank_image(height, width)
+    )
+
+    with running_sampoll("run", *folders.flags, "--model", "support.fakes:boxes") as process:
+        most_bytes = max(resident for resident, _ in watched(process))
+        assert process.wait() == 0
+
+    assert len(list(folders.output.glob("a.*.png"))) == count
+    assert most_bytes < count * height * width / 8 * 0.75  # uncompressed, the masks alone take a third more
+
+
+def test_an_image_whose_masks_take_more_memory_than_allowed_is_refused(folders: Folders) -> None:
+    drop_pair(folders.input, "a")
+    drop_pair(folders.input, "b", {"prompts": [BOX] * 10})
+
+    run = sampoll("run", *folders.flags, "--model", "support.fakes:boxes", "--max-mask-bytes", 200)
+
+    assert "prompts: their masks take more than 200 bytes: split the file" in run.stderr
+    assert folders.results == ["a.json", "a.png"]
 
 
 def done_in(log_file: Path) -> list[str]:

@@ -17,6 +17,11 @@ def image_of(height: int = 24, width: int = 32, seed: int = 0) -> RgbImage:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def blank_image(height: int, width: int) -> RgbImage:
+    """A gray image, of which even a large one is a small file."""
+    return np.full((height, width, 3), 128, np.uint8)
+
+
 def encoded(image: NDArray[Any], kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, kind, **options)

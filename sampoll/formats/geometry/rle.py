@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from sampoll.core.results import Mask
+from sampoll.core.results import Mask, PackedMask
 
 
 class Rle(TypedDict):
@@ -22,21 +22,21 @@ class Rle(TypedDict):
 
 def rle_of(mask: Mask) -> Rle:
     height, width = mask.size
-    runs = np.diff(_changes(mask), prepend=0, append=height * width).tolist()
+    packed = mask.packed
+    runs = np.diff(_changes(packed, width), prepend=0, append=height * width).tolist()
     # The first run is always background, and may have length 0.
-    starts_on_object = mask.packed[0, 0] & 0x80
+    starts_on_object = packed[0, 0] & 0x80
     counts = [0, *runs] if starts_on_object else runs
     compressed = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}
 
 
-def _changes(mask: Mask) -> NDArray[np.int64]:
+def _changes(packed: PackedMask, width: int) -> NDArray[np.int64]:
     """Where, counted down the columns, pixels differ from the one before; sorted.
 
     Eight pixels at a time: a row differs from the one above in few bytes.
     """
-    height, width = mask.size
-    packed = mask.packed
+    height = len(packed)
     differences = (packed[1:] ^ packed[:-1]).ravel()
     where = np.flatnonzero(differences != 0)
     bits = np.flatnonzero(np.unpackbits(differences[where]).view(np.bool_))

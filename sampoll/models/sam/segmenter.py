@@ -19,11 +19,19 @@ from torch import Tensor
 
 from sampoll.core.errors import ModelUnavailable, OutOfMemory
 from sampoll.core.jobs import Everything, Prompt, RgbImage
+from sampoll.core.protocols import TakeMasks
 from sampoll.core.results import Mask, ModelInfo
 from sampoll.models.sam.decoder import Decoder, ImageSide
 from sampoll.models.sam.encoder import Encoder
-from sampoll.models.shared.automatic_masks import chosen_masks, grid_prompts, is_good, stable_masks
+from sampoll.models.shared.automatic_masks import (
+    Candidates,
+    chosen_masks,
+    grid_prompts,
+    is_good,
+    stable_masks,
+)
 from sampoll.models.shared.device import PRECISIONS
+from sampoll.models.shared.gathering import gathered
 from sampoll.models.shared.packed_bits import packed_bits
 from sampoll.models.shared.prompt_tokens import Task, batches
 
@@ -38,7 +46,9 @@ CANDIDATES: dict[MaskPolicy, slice] = {"best": slice(1, 4), "first": slice(1, 2)
 PREPROCESSING = 1
 """Increased when the same image, weights and precision give another embedding than before."""
 UPSAMPLED_BYTES = 2**28
-"""Memory limit of logits upsampled to the size of the image."""
+"""Memory limit of logits upsampled to the size of the image, or to the model's if that is larger."""
+QUEUED_BYTES = 2**28
+"""Memory limit of the masks that a CUDA device makes before the first of them are waited for."""
 
 
 class ImageEncoder(Protocol):
@@ -141,38 +151,53 @@ class SamSegmenter:
         normalised: Tensor = self._sam.preprocess(self._resized(image))
         return normalised
 
-    @_on_device
     def decode(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        embeddings = [embedding for embedding, _ in work]
-        answers: list[list[list[Mask]]] = [[[] for _ in prompts] for _, prompts in work]
-        if not any(answers):
-            return answers
-        on_host = []
-        with _translated_torch_errors():
-            images = self._image_side(embeddings)
-            # All batches are queued on the device before the first result is waited for.
-            for tasks in batches([prompts for _, prompts in work], self._prompt_batch):
-                scores, packed = self._packed_masks(embeddings, images, tasks)
-                on_host.append((tasks, _to_host(scores), [_to_host(bits) for bits in packed]))
-            if self._device.type == "cuda":
-                torch.cuda.current_stream().synchronize()
-        for image, (embedding, prompts) in enumerate(work):
-            for number, prompt in enumerate(prompts):
-                if prompt.everything is not None:
-                    with _translated_torch_errors():
-                        answers[image][number] = self._everything(embedding, prompt.everything)
-        for tasks, scores, packed in on_host:
-            rows = (bits for several in packed for bits in several.numpy())
-            for task, score, bits in zip(tasks, scores.tolist(), rows, strict=True):
-                size = embeddings[task.image].original_size
-                answers[task.image][task.prompt].append(Mask.from_packed(bits, size, score))
-        return answers
+        return gathered(self.decode_into, work)
 
-    def _everything(self, embedding: SamEmbedding, everything: Everything) -> list[Mask]:
-        """The masks of all objects that a grid of points finds."""
+    @_on_device
+    def decode_into(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]], take: TakeMasks) -> None:
+        if not any(prompts for _, prompts in work):
+            return
+        with _translated_torch_errors():
+            self._decode_tasks(work, take)
+            for image, (embedding, prompts) in enumerate(work):
+                for number, prompt in enumerate(prompts):
+                    if prompt.everything is not None:
+                        advance = functools.partial(take, image, number, ())
+                        take(image, number, self._everything(embedding, prompt.everything, advance))
+
+    def _decode_tasks(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]], take: TakeMasks) -> None:
+        """Hands on the masks of all prompts, except those of "everything"."""
+        embeddings = [embedding for embedding, _ in work]
+        images = self._image_side(embeddings)
+        queued: list[_Queued] = []
+        for tasks in batches([prompts for _, prompts in work], self._prompt_batch):
+            scores, packed = self._packed_masks(embeddings, images, tasks)
+            queued.append(_Queued(tasks, _to_host(scores), [_to_host(bits) for bits in packed]))
+            # A CUDA device goes on with further batches before the first result is waited for.
+            is_enough = sum(batch.nbytes for batch in queued) > QUEUED_BYTES
+            if is_enough or self._device.type == "cpu":
+                self._hand_on(queued, embeddings, take)
+        self._hand_on(queued, embeddings, take)
+
+    def _hand_on(self, queued: list["_Queued"], embeddings: Sequence[SamEmbedding], take: TakeMasks) -> None:
+        """Hands on the masks of all batches in `queued`, and empties it."""
+        if self._device.type == "cuda":
+            torch.cuda.current_stream().synchronize()
+        for batch in queued:
+            rows = (bits for several in batch.packed for bits in several.numpy())
+            for task, score, bits in zip(batch.tasks, batch.scores.tolist(), rows, strict=True):
+                mask = Mask.from_packed(bits, embeddings[task.image].original_size, score)
+                take(task.image, task.prompt, [mask])
+        queued.clear()
+
+    def _everything(
+        self, embedding: SamEmbedding, everything: Everything, advance: Callable[[], None]
+    ) -> list[Mask]:
+        """The masks of all objects that a grid of points finds; calls `advance` for each part of the work."""
         size, threshold = embedding.original_size, self._sam.mask_threshold
         images = self._image_side([embedding])
-        found: list[tuple[NDArray[np.uint8], float]] = []
+        candidates = Candidates(everything, size)
         for tasks in batches([grid_prompts(everything, size)], self._prompt_batch):
             tokens = self._tokens([embedding], tasks)
             logits, scores = self._decoder.every_candidate(images, *tokens, CANDIDATES["best"])
@@ -180,9 +205,9 @@ class SamSegmenter:
             good = is_good(scores, everything)
             logits, scores = logits[good], scores[good]
             for some, rows in self._upsampled(logits, embedding):
-                stable = stable_masks(some, scores[rows], everything, threshold)
-                found += zip(stable.bits.cpu().numpy(), stable.scores.tolist(), strict=True)
-        return chosen_masks(found, everything, size)
+                candidates.add(stable_masks(some, scores[rows], everything, threshold))
+                advance()
+        return chosen_masks(candidates.masks(), everything, advance)
 
     @property
     def embedding_key(self) -> str:
@@ -264,7 +289,7 @@ class SamSegmenter:
 
     def _mask_inputs(self, tasks: Sequence[Task]) -> Tensor | None:
         """The masks of the prompts as the decoder takes them, (P, 4 S, 4 S); None if they have none."""
-        masks = [task.mask for task in tasks if task.mask is not None]
+        masks = [task.mask.logits for task in tasks if task.mask is not None]
         if not masks:
             return None
         logits = torch.tensor(np.stack(masks), device=self._device)
@@ -289,8 +314,8 @@ class SamSegmenter:
     def _upsampled(self, logits: Tensor, embedding: SamEmbedding) -> Iterator[tuple[Tensor, slice]]:
         """Low-res logits (K, 256, 256) at the size of the image, (some, H, W), and which of them: no more
         than fit into UPSAMPLED_BYTES at a time."""
-        height, width = embedding.original_size
-        at_once = max(1, UPSAMPLED_BYTES // (4 * height * width))
+        pixels = max(math.prod(embedding.original_size), self._encoder.img_size**2)
+        at_once = max(1, UPSAMPLED_BYTES // (4 * pixels))
         for start in range(0, len(logits), at_once):
             rows = slice(start, start + at_once)
             full = self._sam.postprocess_masks(
@@ -361,6 +386,19 @@ class SamSegmenter:
         planes = pixels.permute(2, 0, 1)[None]
         resized = F.interpolate(planes, size, mode="bilinear", antialias=True)
         return resized[0].round() if resized.is_floating_point() else resized[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Queued:
+    """One batch of prompts with its results in host memory: predicted IoUs (P,), and bits in parts."""
+
+    tasks: Sequence[Task]
+    scores: Tensor
+    packed: Sequence[Tensor]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(bits.nbytes for bits in self.packed)
 
 
 def _to_host(tensor: Tensor) -> Tensor:

@@ -3,18 +3,19 @@
 The same steps as in segment_anything's SamAutomaticMaskGenerator for a single crop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from segment_anything.utils.amg import build_point_grid, calculate_stability_score, remove_small_regions
 from torch import Tensor
 from torchvision.ops import nms
 
+from sampoll.config.settings import MASK_BYTES
+from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Everything, Point, Prompt
-from sampoll.core.results import Mask
+from sampoll.core.results import Mask, PixelBox
 from sampoll.models.shared.packed_bits import packed_bits
 
 NO_BOX = (0, 0, 0, 0)
@@ -51,15 +52,63 @@ def is_good(scores: Tensor, everything: Everything) -> Tensor:
     return scores > everything.pred_iou_thresh
 
 
-def chosen_masks(
-    found: list[tuple[NDArray[np.uint8], float]], everything: Everything, size: tuple[int, int]
-) -> list[Mask]:
-    """Masks from packed bits and scores, the best first, without near-duplicates of better masks."""
-    masks = [Mask.from_packed(bits, size, score) for bits, score in found]
-    masks = _without_overlaps(masks, [mask.score for mask in masks], everything.box_nms_thresh)
+class Candidates:
+    """The masks that were found so far in an image of `size` (H, W), compressed.
+
+    Of those with the same box only the best one is kept, because no other can be chosen.
+    """
+
+    def __init__(self, everything: Everything, size: tuple[int, int]) -> None:
+        self._size = size
+        self._same_boxes_overlap = everything.box_nms_thresh < 1
+        self._found: dict[int, Mask] = {}
+        self._number_of: dict[PixelBox, int] = {}
+        self._numbers = count()
+        self._bytes = 0
+
+    def add(self, stable: Stable) -> None:
+        """BadPrompt if the candidates take more than MASK_BYTES."""
+        for bits, score in zip(stable.bits.cpu().numpy(), stable.scores.tolist(), strict=True):
+            self._add(Mask.from_packed(bits, self._size, score))
+
+    def _add(self, mask: Mask) -> None:
+        number = next(self._numbers)
+        if self._same_boxes_overlap and mask.box is not None and _has_area(mask.box):
+            rival = self._number_of.get(mask.box)
+            if rival is not None and self._found[rival].score >= mask.score:
+                return
+            if rival is not None:
+                self._bytes -= self._found.pop(rival).nbytes
+            self._number_of[mask.box] = number
+        compressed = self._found[number] = mask.compressed()
+        self._bytes += compressed.nbytes
+        if self._bytes > MASK_BYTES:
+            raise BadPrompt(
+                f"its candidates take more than {MASK_BYTES} bytes: lower points_per_side, or raise "
+                "pred_iou_thresh or stability_score_thresh",
+                field="everything",
+            )
+
+    def masks(self) -> list[Mask]:
+        """In the order in which they were found."""
+        return list(self._found.values())
+
+
+def _has_area(box: PixelBox) -> bool:
+    """Whether NMS, which takes the inclusive corners for those of an area, sees any overlap of this box."""
+    return box.left < box.right and box.top < box.bottom
+
+
+def chosen_masks(found: list[Mask], everything: Everything, advance: Callable[[], None]) -> list[Mask]:
+    """Masks of `found`, the best first, without near-duplicates of better masks; calls `advance` for each one
+    that is cleaned."""
+    masks = _without_overlaps(found, [mask.score for mask in found], everything.box_nms_thresh)
     if everything.min_mask_region_area == 0:
         return masks
-    cleaned = [_without_small_regions(mask, everything.min_mask_region_area) for mask in masks]
+    cleaned = []
+    for mask in masks:
+        cleaned.append(_without_small_regions(mask, everything.min_mask_region_area))
+        advance()
     # Masks that needed no cleaning are preferred.
     unchanged = [float(clean is mask) for clean, mask in zip(cleaned, masks, strict=True)]
     return _without_overlaps(cleaned, unchanged, everything.box_nms_thresh)
@@ -84,4 +133,4 @@ def _without_small_regions(mask: Mask, area: int) -> Mask:
     """The mask without small holes and islands; the same object if it has none."""
     pixels, had_holes = remove_small_regions(mask.pixels(), area, "holes")
     pixels, had_islands = remove_small_regions(pixels, area, "islands")
-    return Mask.from_array(pixels, mask.score) if had_holes or had_islands else mask
+    return mask.with_pixels(pixels) if had_holes or had_islands else mask

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.core.jobs import LowResLogits, Prompt
+from sampoll.core.jobs import LowResMask, Prompt
 
 PADDING, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 2, 3
 """Kinds of tokens, besides the labels of points, 0 and 1."""
+TOKENS_AT_ONCE = 2**14
+"""Limit for the tokens of a batch: each takes about 16 KiB in the decoder."""
 
 
 def prompt_tokens(prompt: Prompt) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -36,21 +38,22 @@ class Task:
     prompt: int
     places: NDArray[np.float64] = field(repr=False)  # (T, 2), in image pixels
     kinds: NDArray[np.int64] = field(repr=False)  # (T,)
-    mask: LowResLogits | None = field(repr=False)
+    mask: LowResMask | None = field(repr=False)
     refine: int
 
 
 def batches(prompts: Sequence[Sequence[Prompt]], at_most: int) -> Iterator[list[Task]]:
-    """Batches of at most `at_most` prompts of all images, except "everything" prompts. In a batch, all have
-    the same number of tokens and of refinements, and all or none have a mask."""
+    """Batches of at most `at_most` prompts of all images, except "everything" prompts; of fewer if they have
+    very many tokens. In a batch, all have the same number of tokens and of refinements, and all or none have
+    a mask."""
     buckets: dict[tuple[int, bool, int], list[Task]] = {}
     for image, own in enumerate(prompts):
         for number, prompt in enumerate(own):
             if prompt.everything is None:
                 places, kinds = prompt_tokens(prompt)
-                mask = None if prompt.mask is None else prompt.mask.logits
-                task = Task(image, number, places, kinds, mask, prompt.refine)
-                buckets.setdefault((len(kinds), mask is None, prompt.refine), []).append(task)
-    for tasks in buckets.values():
-        for start in range(0, len(tasks), at_most):
-            yield tasks[start : start + at_most]
+                task = Task(image, number, places, kinds, prompt.mask, prompt.refine)
+                buckets.setdefault((len(kinds), prompt.mask is None, prompt.refine), []).append(task)
+    for (tokens, _, _), tasks in buckets.items():
+        together = max(1, min(at_most, TOKENS_AT_ONCE // max(1, tokens)))
+        for start in range(0, len(tasks), together):
+            yield tasks[start : start + together]

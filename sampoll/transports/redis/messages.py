@@ -12,6 +12,7 @@ import orjson
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, BadRequest, JobError, OutputFailed
 from sampoll.core.results import Artifact
+from sampoll.inputs.prompt_file import excess_of_values
 
 MAX_VALUE_BYTES = 500 * 2**20
 """Servers close the connection on a value of more than 512 MiB (proto-max-bulk-len)."""
@@ -19,8 +20,6 @@ MAX_ID_CHARACTERS = 1000
 MAX_CHANNEL_CHARACTERS = 500
 ENVELOPE_BYTES = 64 * 1024
 """What a request has besides its image and its prompt, at most."""
-BYTES_PER_BRACKET = 4
-"""A prompt has at least so many bytes for each comma and opening bracket: {"x":1,"y":2,"label":1}, has 24."""
 MAX_ECHO_BYTES = 2**20
 """An error reply holds the prompt up to this size: what is longer may be made to be expensive to parse."""
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -102,15 +101,8 @@ def _check_cost(message: bytes, limits: LimitSettings) -> None:
             f"the request has {len(message)} bytes, more than an image (--max-image-bytes) and a prompt "
             "(--max-prompt-bytes) have together"
         )
-    max_brackets = (limits.max_prompt_bytes + ENVELOPE_BYTES) // BYTES_PER_BRACKET
-    if len(message) <= max_brackets:
-        return
-    brackets = sum(map(message.count, (b",", b"[", b"{")))
-    if brackets > max_brackets:
-        raise BadRequest(
-            f"the request has {brackets} commas and opening brackets, more than a prompt of "
-            f"{limits.max_prompt_bytes} bytes (--max-prompt-bytes)"
-        )
+    if excess := excess_of_values(message, limits):
+        raise BadRequest(f"the request {excess}")
 
 
 def _unparsed(message: bytes, error: JobError) -> Request:

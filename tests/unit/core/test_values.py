@@ -1,10 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from sampoll.core.jobs import Box, Point, Prompt
+from sampoll.core.jobs import LOW_RES_SIDE, Box, LowResMask, Point, Prompt
 from sampoll.core.names import printable
 from sampoll.core.results import BoolMask, Mask, PixelBox
 
@@ -29,6 +31,55 @@ def test_the_box_of_a_mask_holds_all_its_pixels_and_no_more(pixels: BoolMask) ->
     assert inside[-1].any()
     assert inside[:, 0].any()
     assert inside[:, -1].any()
+
+
+@given(masks, st.data())
+def test_a_compressed_mask_is_the_same_mask(pixels: BoolMask, data: st.DataObject) -> None:
+    mask = Mask.from_array(pixels, 0.5)
+    compressed = mask.compressed()
+
+    assert (compressed.size, compressed.box, compressed.score) == (mask.size, mask.box, mask.score)
+    assert np.array_equal(compressed.packed, mask.packed)
+    assert np.array_equal(compressed.pixels(), pixels)
+    assert compressed.area == mask.area
+    left, right = sorted(data.draw(st.tuples(*[st.integers(0, pixels.shape[1] - 1)] * 2)))
+    top, bottom = sorted(data.draw(st.tuples(*[st.integers(0, pixels.shape[0] - 1)] * 2)))
+    box = PixelBox(left, top, right, bottom)
+    assert np.array_equal(compressed.pixels_in(box), pixels[top : bottom + 1, left : right + 1])
+    assert compressed.compressed() is compressed
+
+
+def test_a_large_smooth_mask_takes_a_thirtieth_of_its_memory_once_compressed() -> None:
+    rows, columns = np.ogrid[-750:750, -1000:1000]
+    mask = Mask.from_array((rows / 700) ** 2 + (columns / 900) ** 2 < 1, 0.5)
+
+    assert mask.nbytes == 1500 * 250
+    assert 30 * mask.compressed().nbytes < mask.nbytes
+
+
+def test_a_mask_that_is_changed_stays_compressed_if_it_was() -> None:
+    pixels = np.zeros((50, 90), np.bool_)
+    pixels[3:40, 5:80] = True
+    mask = Mask.from_array(~pixels, 0.5)
+
+    for before in (mask, mask.compressed()):
+        after = before.with_pixels(pixels)
+        assert np.array_equal(after.pixels(), pixels)
+        assert after.score == 0.5
+        assert isinstance(after.bits, bytes) == isinstance(before.bits, bytes)
+
+
+def test_a_mask_prompt_gives_its_logits_back_and_takes_little_memory() -> None:
+    logits = np.full((LOW_RES_SIDE, LOW_RES_SIDE), -10, np.float32)
+    logits[50:90, 60:200] = 10
+    tracemalloc.start()
+
+    prompts = [LowResMask(b"", logits) for _ in range(20)]
+
+    taken_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all(np.array_equal(prompt.logits, logits) for prompt in prompts)
+    assert taken_bytes < logits.nbytes
 
 
 def test_a_single_pixel_has_a_box_of_itself() -> None:

@@ -141,8 +141,8 @@ def test_a_batch_embeds_each_image_once() -> None:
         job_of(image_of(30, 40), Prompt(box=Box(2, 2, 9, 9))),
     )
 
-    outcomes = executor.run([a, b, a])
-    again = executor.run([b, a])
+    outcomes = list(executor.run([a, b, a]))
+    again = list(executor.run([b, a]))
 
     assert segmenter.batches == [2]
     masks = [outcome.masks[0][0] for outcome in outcomes + again if isinstance(outcome, Segmentation)]

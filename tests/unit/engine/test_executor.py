@@ -36,7 +36,7 @@ def batch(*heights: int) -> list[Job]:
 def test_a_batch_is_embedded_at_once_and_every_job_gets_its_own_masks() -> None:
     segmenter = BoxSegmenter()
 
-    outcomes = Executor(segmenter, 8).run(batch(20, 30, 40))
+    outcomes = list(Executor(segmenter, 8).run(batch(20, 30, 40)))
 
     assert segmenter.batches == [3]
     for outcome, height in zip(outcomes, (20, 30, 40), strict=True):
@@ -51,7 +51,7 @@ def test_one_bad_image_in_a_batch_fails_alone(poisoned: int) -> None:
     heights = [20] * 5
     heights[poisoned] = POISON_HEIGHT
 
-    outcomes = Executor(Poisoned(lambda: ArithmeticError("overflow")), 8).run(batch(*heights))
+    outcomes = list(Executor(Poisoned(lambda: ArithmeticError("overflow")), 8).run(batch(*heights)))
 
     kinds = [type(outcome) for outcome in outcomes]
     assert kinds == [SegmentationFailed if i == poisoned else Segmentation for i in range(5)]
@@ -77,7 +77,7 @@ def test_an_exception_of_the_model_becomes_the_error_of_the_job(
 
 def test_a_lost_model_counts_against_no_job() -> None:
     with pytest.raises(ModelUnavailable):
-        Executor(Poisoned(lambda: ModelUnavailable("gone")), 8).run(batch(20, POISON_HEIGHT))
+        list(Executor(Poisoned(lambda: ModelUnavailable("gone")), 8).run(batch(20, POISON_HEIGHT)))
 
 
 class Wrong(BoxSegmenter):
@@ -131,7 +131,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller_for_a_wh
 
     segmenter.room = 8
     while executor.limit < 8:
-        executor.run(batch(*range(10, 10 + executor.limit)))
+        list(executor.run(batch(*range(10, 10 + executor.limit))))
     assert len(segmenter.batches) < 7 + 3 * GOOD_BATCHES
 
 
@@ -149,5 +149,5 @@ def test_the_error_of_a_batch_that_did_not_fit_does_not_keep_its_memory() -> Non
                 seen.append(weakref.ref(tensor))
             return super().embed(images)
 
-    Executor(Tracked(), 8).run(batch(*range(10, 18)))
+    list(Executor(Tracked(), 8).run(batch(*range(10, 18))))
     assert len(seen) == 3

@@ -2,7 +2,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import pytest
@@ -12,12 +12,16 @@ from support.segmenters import BoxSegmenter
 from sampoll.config.settings import LimitSettings
 from sampoll.core.channel import Channel
 from sampoll.core.errors import BadPrompt, ModelUnavailable, StorageTrouble
+from sampoll.core.events import JobStarted, ModelLoaded
 from sampoll.core.jobs import Job, Prompt, RgbImage, Submission
-from sampoll.core.results import Delivery, Mask
+from sampoll.core.protocols import TakeMasks
+from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
+from sampoll.engine import pipeline
 from sampoll.engine.pipeline import Service
 from sampoll.formats.opex import Opex
 from sampoll.formats.png import PngMask
 from sampoll.inputs.decode import DecodingOptions, decode
+from sampoll.monitoring.health import Health
 from sampoll.transports.memory import MemoryTransport, submission
 
 PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
@@ -143,6 +147,94 @@ def test_after_stop_the_running_batch_is_delivered_and_the_rest_handed_back() ->
     assert len(transport.delivered) + len(transport.waiting) == 8
 
 
+# The memory that all stages share
+
+
+@pytest.fixture
+def one_image_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "MEMORY_BYTES", 1)
+    monkeypatch.setattr(pipeline, "SHARES", {pipeline.LOADING: 1, pipeline.RENDERING: 1})
+
+
+class Counting(BoxSegmenter):
+    """Counts the images that are between the start of their decoding and the end of their segmentation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock, self.images, self.most = Lock(), 0, 0
+
+    def loading(self, submission: Submission, options: DecodingOptions) -> Job:
+        with self.lock:
+            self.images += 1
+            self.most = max(self.most, self.images)
+        return decode(submission, options)
+
+    def decode(self, work: Sequence[tuple[RgbImage, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+        with self.lock:
+            self.images -= len(work)
+        return super().decode(work)
+
+
+def counted_service(transport: MemoryTransport, segmenter: Counting, **more: Any) -> Service:
+    options = DecodingOptions(LimitSettings(max_pixels=10**6, max_prompts=10))
+    return replace(
+        service_of(transport, segmenter),
+        decode=partial(segmenter.loading, options=options),
+        io_threads=8,
+        **more,
+    )
+
+
+@pytest.mark.usefixtures("one_image_at_a_time")
+def test_images_that_do_not_fit_into_the_memory_together_go_one_by_one() -> None:
+    transport, segmenter = waiting(*"abcdefgh"), Counting()
+
+    # No batch may wait for images that wait themselves for its memory.
+    counted_service(transport, segmenter, max_wait_seconds=600.0).run(Event())
+
+    assert sorted(transport.delivered) == list("abcdefgh")
+    assert segmenter.most == 1
+    assert set(segmenter.batches) == {1}
+
+
+def test_images_that_fit_are_loaded_together() -> None:
+    transport, segmenter = waiting(*"abcdefgh"), Counting()
+
+    counted_service(transport, segmenter, max_wait_seconds=600.0).run(Event())
+
+    assert segmenter.batches == [4, 4]
+
+
+@pytest.mark.usefixtures("one_image_at_a_time")
+def test_what_is_refused_gives_its_memory_back() -> None:
+    transport, segmenter = waiting("a", "b"), Counting()
+    transport.waiting.insert(1, submission("bad", encoded(image_of()), b"{}"))
+    transport.waiting.insert(2, submission("worse", b"no image", PROMPT))
+
+    service_of(transport, segmenter).run(Event())
+
+    assert sorted(transport.delivered) == ["a", "b"]
+    assert sorted(transport.rejected) == ["bad", "worse"]
+
+
+@pytest.mark.usefixtures("one_image_at_a_time")
+def test_a_stop_ends_the_wait_for_memory() -> None:
+    stop, transport = Event(), waiting(*"abcdefgh")
+
+    service_of(transport, StopsAfterFirst(stop), batch_size=2).run(stop)
+    transport.close()
+
+    assert len(transport.delivered) == 1
+    assert len(transport.delivered) + len(transport.waiting) == 8
+
+
+@pytest.mark.usefixtures("one_image_at_a_time")
+@pytest.mark.parametrize("kind", [FullDisk, DeadSource])
+def test_trouble_ends_the_wait_for_memory(kind: type[MemoryTransport]) -> None:
+    with pytest.raises(StorageTrouble):
+        service_of(kind(submissions(*"abcdefgh")), batch_size=1).run(Event())
+
+
 # The channel between two stages
 
 
@@ -153,6 +245,19 @@ def test_items_come_out_in_order_and_all_that_are_present_at_once() -> None:
 
     assert channel.take(3) == [0, 1, 2]
     assert channel.take(3) == [3, 4]
+
+
+def test_a_channel_can_be_bounded_by_number() -> None:
+    channel: Channel[str] = Channel(max_items=2)
+    channel.put("a", cost=10**9)
+    channel.put("b", cost=10**9)
+    third = Thread(target=channel.put, args=("c",))
+
+    third.start()
+    assert channel.take() == ["a"]
+    third.join(10)
+
+    assert channel.take(2) == ["b", "c"]
 
 
 def test_a_full_channel_makes_the_sender_wait_until_something_is_taken() -> None:
@@ -274,6 +379,50 @@ def test_two_executors_do_each_submission_once_and_end_together() -> None:
     )
     assert sorted(transport.delivered) == sorted(f"s{number}" for number in range(40))
     assert len(transport._open) == 0
+
+
+@pytest.mark.parametrize("slow", ["model", "cleaning", "format"])
+def test_a_job_with_many_prompts_is_no_stalled_service(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    health = Health({}, stall_seconds=60, looks_around=True)
+    was_healthy: list[bool] = []
+
+    def work() -> None:
+        clock[0] += 50
+        was_healthy.append(health.is_healthy)
+
+    class Slow(BoxSegmenter):
+        def decode_into(self, job: Sequence[tuple[RgbImage, Sequence[Prompt]]], take: TakeMasks) -> None:
+            for number, masks in enumerate(self.decode(job)[0]):
+                if slow == "model":
+                    work()
+                take(0, number, masks)
+
+    def cleaned(segmentation: Segmentation) -> Segmentation:
+        for _ in segmentation.masks if slow == "cleaning" else ():
+            work()
+        return segmentation
+
+    class SlowFormat(PngMask):
+        def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
+            for _ in segmentation.masks if slow == "format" else ():
+                work()
+            return super().render(segmentation, earlier)
+
+    prompts = b'{"prompts": [' + b", ".join([PROMPT] * 10) + b"]}"
+    [only] = [submission("a", encoded(image_of()), prompts)]
+    transport = MemoryTransport([only])
+    service = replace(
+        service_of(transport, Slow()), formats=[SlowFormat(), Opex()], clean=cleaned, emit=health
+    )
+    health(ModelLoaded(ModelInfo("slow")))
+    health(JobStarted(only))
+
+    service.run(Event())
+
+    assert was_healthy == [True] * 10
+    assert len(transport.delivered["a"]) == 11
 
 
 @pytest.mark.parametrize("executors", [1, 2])

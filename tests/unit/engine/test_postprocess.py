@@ -35,6 +35,16 @@ TWO_PARTS = drawn(
 )
 
 
+@given(masks)
+def test_compressed_masks_are_cleaned_alike_and_stay_compressed(pixels: BoolMask) -> None:
+    settings = MaskSettings(fill_holes_area=3, largest_only=True)
+
+    mask = clean_mask(Mask.from_array(pixels, 0.25).compressed(), settings)
+
+    assert isinstance(mask.bits, bytes)
+    assert np.array_equal(mask.pixels(), cleaned(pixels, settings))
+
+
 @given(masks, st.integers(1, 30))
 def test_holes_are_filled_as_scikit_image_fills_them_but_nothing_at_the_edge(
     pixels: BoolMask, area: int

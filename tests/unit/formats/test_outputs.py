@@ -5,12 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
+import pytest
 from opex import ObjectPredictions
 from PIL import Image
 from pycocotools import mask as coco
 
 from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.core.results import Artifact, Mask, ModelInfo, Segmentation
+from sampoll.formats import json_document
 from sampoll.formats.indexed import build as build_indexed
 from sampoll.formats.opex import Opex
 from sampoll.formats.options import FormatOptions
@@ -47,6 +49,16 @@ def test_a_png_is_one_bit_grayscale_of_the_images_size_as_another_library_reads_
         assert (image.format, image.mode, image.size) == ("PNG", "1", (21, 17))
         assert np.array_equal(np.asarray(image), DISK)
     assert artifact.content[24:26] == b"\x01\x00"  # bit depth 1, grayscale
+
+
+def test_a_record_of_very_many_outlines_is_not_indented(monkeypatch: pytest.MonkeyPatch) -> None:
+    [few] = Opex().render(segmentation(0.5, 0.6), [])
+    monkeypatch.setattr(json_document, "MAX_INDENTED", 1)
+    [many] = Opex().render(segmentation(0.5, 0.6), [])
+
+    assert b"\n  " in few.content
+    assert b"\n" not in many.content
+    assert json.loads(many.content)["objects"] == json.loads(few.content)["objects"]
 
 
 def test_one_mask_is_name_png_and_several_are_numbered() -> None:

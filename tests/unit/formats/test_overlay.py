@@ -1,6 +1,7 @@
 """Overlays are small, and everything in them is where it is in the image."""
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -45,6 +46,24 @@ def mask_of(height: int, width: int, top: int, left: int, bottom: int, right: in
 
 def is_tinted(pixel: np.ndarray) -> bool:
     return bool(np.ptp(pixel) > 40)
+
+
+@pytest.mark.parametrize("far", [30, 1e9])
+def test_a_box_is_drawn_where_it_crosses_the_picture_however_far_it_reaches(far: float) -> None:
+    everywhere, across = (
+        Prompt(box=Box(-far, -far, 100 + far, 100 + far)),
+        Prompt(box=Box(-far, 20, 60, 100 + far)),
+    )
+    started = time.process_time()
+
+    surrounded, crossed = (drawn(100, 100, (prompt, [])) for prompt in (everywhere, across))
+
+    assert time.process_time() - started < 2
+    assert np.abs(surrounded - GRAY).max() < 8
+    assert crossed[20, 30].min() > 200  # its upper side
+    assert crossed[60, 60].min() > 200  # its right side
+    assert np.abs(crossed[30:, :50] - GRAY).max() < 16
+    assert np.abs(crossed[:, 70:] - GRAY).max() < 16
 
 
 def test_only_the_pixels_of_a_mask_are_tinted() -> None:

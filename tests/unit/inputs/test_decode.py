@@ -116,10 +116,10 @@ def test_32_bits_a_pixel_are_refused_instead_of_clipped(pixels: np.ndarray) -> N
 
 
 def test_too_little_memory_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_memory(_: Image.Image) -> int:
+    def no_memory(*_: object) -> int:
         raise MemoryError
 
-    monkeypatch.setattr("sampoll.inputs.decode._orientation", no_memory)
+    monkeypatch.setattr("sampoll.inputs.decode._turning", no_memory)
 
     with pytest.raises(OutOfMemory, match=r"a\.png: not enough memory to decode it"):
         decode_image(encoded(image_of()), "a.png", 10_000)
@@ -141,8 +141,8 @@ def test_cmyk_becomes_rgb() -> None:
         (b"", "cat.jpg: is no image that can be read"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "cat.jpg: is no image that can be read"),
         (encoded(image_of(), "GIF"), "cat.jpg: is no image that can be read"),
-        (encoded(image_of(64, 64), "JPEG")[:-400], "cat.jpg: cannot be decoded: "),
-        (encoded(image_of(64, 64), "PNG")[:-400], "cat.jpg: cannot be decoded: "),
+        (encoded(image_of(64, 64), "JPEG")[:-400], "cat.jpg: is truncated, or damaged: "),
+        (encoded(image_of(64, 64), "PNG")[:-400], "cat.jpg: is truncated"),
         (encoded(image_of(101, 100), "PNG"), "cat.jpg: is 100x101, more than 10000 pixels (--max-pixels)"),
     ],
     ids=["empty", "postscript", "gif", "truncated jpeg", "truncated png", "too large"],

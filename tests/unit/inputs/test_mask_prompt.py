@@ -10,6 +10,7 @@ import orjson
 import pytest
 from PIL import Image
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.inputs.mask_prompt import decode_mask_prompt, encode_mask_prompt
 from sampoll.inputs.prompt_file import parse_prompts, prompts_document
@@ -93,11 +94,11 @@ def test_a_refusal_names_the_file_and_the_field() -> None:
     content = orjson.dumps({"prompts": [{"mask": in_base64(png(GRAY))}, {"mask": "%"}]})
 
     with pytest.raises(BadPrompt, match=r"cat\.json: prompts\[1\]\.mask: is not base64"):
-        parse_prompts(content, "cat.json", 9)
+        parse_prompts(content, "cat.json", LimitSettings())
 
 
 def test_the_record_has_the_mask_prompt_unchanged() -> None:
     sent = {"mask": in_base64(npy(LOGITS)), "refine": 2, "box": {"x0": 0.0, "y0": 0.0, "x1": 9.0, "y1": 9.0}}
-    prompts = parse_prompts(orjson.dumps(sent), "a.json", 9)
+    prompts = parse_prompts(orjson.dumps(sent), "a.json", LimitSettings())
 
     assert prompts_document(list(prompts.values())) == [sent]

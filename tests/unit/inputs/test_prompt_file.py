@@ -1,18 +1,24 @@
 import json
 import re
+import time
+import tracemalloc
+from threading import Event, Thread
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Everything, Point, Prompt
-from sampoll.inputs.prompt_file import parse_prompts, prompts_document
+from sampoll.inputs.prompt_file import MAX_MASKS, parse_prompts, prompts_document
+
+LIMITS = LimitSettings(max_prompts=100, max_points=100, max_points_per_prompt=20)
 
 
-def parse(document: object, at_most: int = 100) -> tuple[Prompt, ...]:
+def parse(document: object, limits: LimitSettings = LIMITS) -> tuple[Prompt, ...]:
     content = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return tuple(parse_prompts(content, "cat.json", at_most).values())
+    return tuple(parse_prompts(content, "cat.json", limits).values())
 
 
 POINT = {"x": 1, "y": 2.5, "label": 1}
@@ -56,7 +62,7 @@ def test_a_byte_order_mark_is_skipped() -> None:
         (b"\xff\xfe{\x00}\x00", "cat.json: is not JSON in UTF-8"),
         (b'{"points": [{"x": NaN, "y": 1, "label": 1}]}', "cat.json: is not JSON"),
         (b'{"box": {"x0": 1e999, "y0": 0, "x1": 1, "y1": 1}}', "cat.json: is not JSON"),
-        (b"[" * 5000 + b"]" * 5000, "cat.json: is not JSON"),
+        (b"[" * 2000 + b"]" * 2000, "cat.json: is not JSON"),
         ([POINT], "cat.json: must be a JSON object such as"),
         ({}, 'cat.json: needs "points" (at least one), a "box", a "mask", or'),
         ({"points": []}, 'cat.json: needs "points"'),
@@ -77,11 +83,11 @@ def test_a_byte_order_mark_is_skipped() -> None:
         ({"box": {**BOX, "x1": 0}}, "cat.json: box: x0 must be less than x1, got 0.0 and 0.0"),
         ({"box": {**BOX, "y0": 30}}, "cat.json: box: y0 must be less than y1"),
         ({"box": BOX, "label": ""}, "cat.json: label: must not be empty"),
-        ({"points": [{}, {}]}, "cat.json: points[0].x: is missing (and 5 more)"),
+        ({"points": [{}, {}]}, "cat.json: points[0].x: is missing"),
         ({"mask": "="}, "cat.json: mask: "),
-        ({"mask": "=", "box": [], "id": 1}, "cat.json: box: must be a JSON object (and 2 more)"),
-        ({"prompts": [{"box": {}}, {"mask": "="}]}, "cat.json: prompts[0].box.x0: is missing (and 4 more)"),
-        ({"id": 1, "refine": {}, "box": BOX}, "cat.json: refine: must be a whole number (and 1 more)"),
+        ({"mask": "", "box": [], "id": 1}, "cat.json: mask: must be a PNG or an .npy file in base64"),
+        ({"prompts": [{"box": {}}, {"mask": "="}]}, "cat.json: prompts[0].box.x0: is missing"),
+        ({"id": 1, "refine": {}, "box": BOX}, "cat.json: refine: must be a whole number"),
     ],
 )
 def test_a_refusal_names_the_file_and_the_field(document: object, message: str) -> None:
@@ -91,7 +97,105 @@ def test_a_refusal_names_the_file_and_the_field(document: object, message: str) 
 
 def test_more_prompts_than_allowed_are_refused() -> None:
     with pytest.raises(BadPrompt, match="has 3 prompts, at most 2"):
-        parse({"prompts": [{"box": BOX}] * 3}, at_most=2)
+        parse({"prompts": [{"box": BOX}] * 3}, LimitSettings(max_prompts=2))
+
+
+def many(item: bytes, count: int, before: bytes = b"[", after: bytes = b"]") -> bytes:
+    return before + b",".join([item] * count) + after
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (many(b"[1,1]", 2**20, b'{"points":[', b"]}"), "commas and opening brackets, more than"),
+        (many(b"1", 2**20, b'{"points":[', b"]}"), "commas and opening brackets, more than"),
+        (many(b"{}", 2**20, b'{"prompts":[', b"]}"), "commas and opening brackets, more than"),
+        (b'{"a":' * 2**20, "commas and opening brackets, more than"),
+        (b'{"box":{"x0":' + b"9" * 2**20 + b"}}", "is not JSON in UTF-8: number is infinity"),
+        (b'{"' + b"k" * 2**20 + b'": 1}', ": " + "k" * 80 + "...: is not a known key"),
+        (b'{"mask": "' + b"A " * 2**20 + b'"}', "mask: has 2097152 characters of base64"),
+        (b'{"label": "' + b"a" * 2**20 + b'"}', "label: has more than 1000 characters"),
+        (b'{"id": "' + b"a" * 1001 + b'", "box": {}}', "box.x0: is missing"),
+    ],
+    ids=["pairs", "numbers", "objects", "nesting", "digits", "key", "mask", "label", "id"],
+)
+def test_what_would_be_expensive_is_refused_with_one_short_message(content: bytes, message: str) -> None:
+    tracemalloc.start()
+    started = time.process_time()
+    with pytest.raises(BadPrompt, match=re.escape(message)) as caught:
+        parse(content)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(str(caught.value)) < 300
+    assert most < 16 * len(content) + 2**16
+    assert time.process_time() - started < 2
+
+
+def test_values_within_the_limits_are_refused_at_the_first_error() -> None:
+    content = many(b"{}", 100_000, b'{"points":[', b"]}")
+    tracemalloc.start()
+    with pytest.raises(BadPrompt, match=r"cat\.json: points\[0\]\.x: is missing$"):
+        parse(content, LimitSettings(max_points_per_prompt=100_000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 20 * 2**20
+
+
+def test_other_threads_go_on_while_the_largest_prompt_file_is_parsed() -> None:
+    points = many(b'{"x":1.5,"y":2.5,"label":1}', 1000, b'{"points":[', b"]}")
+    content = many(points, 100, b'{"prompts":[', b"]}")
+    pauses, done = [0.0], Event()
+
+    def beat() -> None:
+        last = time.monotonic()
+        while not done.wait(0.001):
+            pauses.append(time.monotonic() - last)
+            last += pauses[-1]
+
+    heartbeats = Thread(target=beat)
+    heartbeats.start()
+    try:
+        assert len(parse(content, LimitSettings())) == 100
+    finally:
+        done.set()
+        heartbeats.join()
+
+    assert max(pauses) < 1
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"points": [POINT] * 21}, "points: has 21 points, at most 20 are allowed in a prompt"),
+        ({"prompts": [{"points": [POINT] * 20}] * 6}, "cat.json: has 120 points, at most 100 are allowed"),
+        ({"everything": {"points_per_side": 11}}, "cat.json: has 121 points, at most 100 are allowed"),
+        ({"everything": {}}, "cat.json: has 1024 points, at most 100 are allowed"),
+    ],
+)
+def test_more_points_than_allowed_are_refused(document: object, message: str) -> None:
+    with pytest.raises(BadPrompt, match=re.escape(message)):
+        parse(document)
+
+
+def test_each_mask_takes_memory_so_their_number_is_limited() -> None:
+    document = {"prompts": [{"mask": ""}] * (MAX_MASKS + 1)}
+
+    with pytest.raises(BadPrompt, match=f"cat.json: has {MAX_MASKS + 1} masks, at most {MAX_MASKS}"):
+        parse(document, LimitSettings())
+
+
+@pytest.mark.parametrize("ignores_unknown_keys", [False, True])
+def test_unknown_keys_are_not_collected(ignores_unknown_keys: bool) -> None:
+    keys = {f"key {number}": number for number in range(50_000)}
+    content = json.dumps({"points": [{**POINT, **keys}, keys], **keys}).encode()
+    started = time.process_time()
+
+    with pytest.raises(BadPrompt, match=r"points\[1\]\.x: is missing|: key 0: is not a known key"):
+        parse_prompts(content, "a.json", LimitSettings(), ignores_unknown_keys=ignores_unknown_keys)
+
+    assert time.process_time() - started < 2
 
 
 @given(
@@ -100,7 +204,7 @@ def test_more_prompts_than_allowed_are_refused() -> None:
 )
 def test_any_bytes_are_prompts_or_a_refusal(content: bytes) -> None:
     try:
-        assert parse_prompts(content, "any.json", 10)
+        assert parse_prompts(content, "any.json", LIMITS)
     except BadPrompt as error:
         assert str(error).startswith("any.json: ")  # noqa: PT017  either outcome is right
 

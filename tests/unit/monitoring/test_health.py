@@ -16,6 +16,7 @@ from sampoll.core.events import (
     ModelLoaded,
     PassedOver,
     Paused,
+    Progressed,
     Resumed,
     StopRequested,
 )
@@ -121,6 +122,20 @@ def test_a_service_without_requests_is_healthy_and_a_job_that_hangs_makes_it_sta
     service(JobDone("a", JOB.id, "a"))
     pass_seconds(1000)
     assert service.is_healthy
+
+
+def test_a_long_job_whose_parts_are_done_one_by_one_is_not_stalled(
+    pass_seconds: Callable[[float], None],
+) -> None:
+    service = health()
+    service(ModelLoaded(MODEL))
+    service(JobStarted(JOB))
+    for _ in range(20):
+        pass_seconds(50)
+        assert service.is_healthy
+        service(Progressed())
+    pass_seconds(61)
+    assert not service.is_healthy
 
 
 def test_a_service_that_starts_or_pauses_for_long_is_healthy(pass_seconds: Callable[[float], None]) -> None:

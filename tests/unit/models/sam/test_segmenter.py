@@ -465,6 +465,40 @@ def test_each_thread_has_a_stream_of_its_own_on_the_models_device(monkeypatch: p
     assert made == [torch.device("cuda:1")] * 2
 
 
+@pytest.mark.parametrize(
+    ("queued_bytes", "expected"), [(0, "bwtbwtbwtbwt"), (2 * 40 * 8, "bbbwtttbwt"), (2**28, "bbbbwtttt")]
+)
+def test_a_device_makes_a_bounded_number_of_masks_before_they_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch, queued_bytes: int, expected: str
+) -> None:
+    """b: a batch is begun; w: the device is waited for; t: a mask is taken."""
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    [embedding] = segmenter.embed([image_of(40, 57)])
+    done: list[str] = []
+    original = segmenter._packed_masks
+
+    def packed_masks(*given: Any) -> Any:
+        done.append("b")
+        segmenter._device = CPU
+        made = original(*given)
+        segmenter._device = torch.device("cuda")
+        return made
+
+    class Stream:
+        def synchronize(self) -> None:
+            done.append("w")
+
+    monkeypatch.setattr(segmenter, "_packed_masks", packed_masks)
+    monkeypatch.setattr(segmenter, "_device", torch.device("cuda"))
+    monkeypatch.setattr("torch.cuda.current_stream", Stream)
+    monkeypatch.setattr("sampoll.models.sam.segmenter.QUEUED_BYTES", queued_bytes)
+
+    segmenter._decode_tasks([(embedding, [PROMPTS["box"]] * 4)], lambda *_: done.append("t"))
+
+    assert "".join(done).startswith(expected)
+    assert done.count("t") == 4
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -86,7 +86,7 @@ def nested(depth: int) -> list[Any]:
         ({"image": "AAAA"}, "prompt: is missing"),
         ({"image": "A", "prompt": 1}, "image: is not base64: "),
         ({"image": "é", "prompt": 1}, "image: is not base64: "),
-        ({"image": "A" * 2000, "prompt": 1}, r"has 1500 bytes, more than 1000 \(--max-image-bytes\)"),
+        ({"image": "A" * 20_000, "prompt": 1}, r"has 15000 bytes, more than 10000 \(--max-image-bytes\)"),
         (
             {"image": "", "prompt": 1, "id": 1.5},
             "id: must be a string of 1 to 1000 characters, or an integer",
@@ -97,7 +97,7 @@ def nested(depth: int) -> list[Any]:
     ],
 )
 def test_the_error_of_a_bad_request_names_the_field(document: dict[str, Any], message: str) -> None:
-    error = parsed(json.dumps(document).encode(), LimitSettings(max_image_bytes=1000)).error
+    error = parsed(json.dumps(document).encode(), LimitSettings(max_image_bytes=10_000)).error
 
     assert error is not None
     with pytest.raises(type(error), match=message):

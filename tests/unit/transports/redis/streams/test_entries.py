@@ -54,13 +54,13 @@ def test_the_sender_names_the_job_and_else_its_entry_does() -> None:
         ({b"prompt": PROMPT, b"path": b"a" * 300}, "cannot be read: File name too long"),
         ({b"prompt": PROMPT, b"path": b"circle"}, "circle: cannot be read"),
         ({b"prompt": PROMPT, b"path": b"file/below"}, "file/below: cannot be read: Not a directory"),
-        ({b"prompt": PROMPT, b"path": b"."}, "cannot be read: Is a directory"),
+        ({b"prompt": PROMPT, b"path": b"."}, "cannot be read: is not a regular file"),
         ({b"prompt": PROMPT, b"path": b"pipe"}, "pipe: cannot be read: is not a regular file"),
         ({b"prompt": PROMPT, b"path": b"\xfe"}, r"\xfe: is not there"),
-        ({b"prompt": PROMPT, b"path": b"../\xff"}, r"../\xff leads out of --root"),
+        ({b"prompt": PROMPT, b"path": b"../\xff"}, r"../\xff is outside --root"),
     ],
 )
-def test_what_is_wrong_with_an_entry_is_said_by_field(fields: Fields, said: str, tmp_path: Path) -> None:
+def test_the_error_of_a_bad_entry_names_the_field(fields: Fields, said: str, tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")

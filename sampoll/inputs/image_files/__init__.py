@@ -1,0 +1,47 @@
+"""Looks at the structure of image files before a decoder does: what decoding will cost is known before it is
+spent, and damage is found that decoders pass over."""
+
+from dataclasses import dataclass
+
+from sampoll.inputs.image_files import bmp, jpeg, png, tiff, webp
+from sampoll.inputs.image_files.header import BadStructure, Header
+
+__all__ = ["BadStructure", "Checked", "Header", "checked", "header_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A file that a decoder may see, and its number of pages; 0 if its decoder has to say it."""
+
+    content: bytes
+    pages: int = 0
+
+
+def header_of(content: bytes) -> Header | None:
+    """The header of an image file, from few of its bytes; None if it has none of the known formats. Raises
+    BadStructure only for a header that cannot be true."""
+    if content.startswith(jpeg.SIGNATURE):
+        return jpeg.header_of(content)
+    if content.startswith(png.SIGNATURE):
+        return png.header_of(content)
+    if content.startswith(tiff.SIGNATURES):
+        return tiff.header_of(content)
+    if webp.is_webp(content):
+        return webp.header_of(content)
+    if content.startswith(bmp.SIGNATURE):
+        return bmp.header_of(content)
+    return None
+
+
+def checked(content: bytes) -> Checked:
+    """The file, once its structure was found to be whole and within bounds; raises BadStructure."""
+    if content.startswith(jpeg.SIGNATURE):
+        jpeg.check(content)
+    elif content.startswith(png.SIGNATURE):
+        return Checked(png.checked(content))
+    elif content.startswith(tiff.SIGNATURES):
+        tiff.header_of(content)
+        return Checked(content, tiff.check(content))
+    elif content.startswith(bmp.SIGNATURE):
+        bmp.check(content)
+    return Checked(content)

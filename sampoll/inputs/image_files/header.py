@@ -1,0 +1,25 @@
+"""What an image file says about itself, and the error of a file that no decoder should see."""
+
+from dataclasses import dataclass
+
+
+class BadStructure(ValueError):
+    """The file is damaged, or so made that decoding it would cost far more than its pixels are worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Width and height in pixels as stored, and the memory that `decode_image` takes for each pixel at most,
+    the finished ones included."""
+
+    width: int
+    height: int
+    bytes_per_pixel: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def decoding_bytes(self) -> int:
+        return self.pixels * self.bytes_per_pixel

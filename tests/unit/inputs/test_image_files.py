@@ -1,0 +1,256 @@
+"""Files that are damaged, or that would cost far more than their pixels: refused soon, with a reason."""
+
+import io
+import struct
+import time
+import tracemalloc
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from support.images import encoded, image_of
+
+from sampoll.core.errors import BadImage
+from sampoll.inputs.decode import decode_image, image_size
+from sampoll.inputs.image_files import BadStructure, checked, header_of
+from sampoll.inputs.image_files.jpeg import MAX_SCANS
+
+PHOTOGRAPH = cv2.GaussianBlur(image_of(80, 64), (0, 0), 2)
+
+
+def jpeg(mode: str = "RGB", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTOGRAPH).convert(mode).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def segment(marker: int, payload: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(payload) + 2) + payload
+
+
+def with_segments(content: bytes, *segments: bytes) -> bytes:
+    return content[:2] + b"".join(segments) + content[2:]
+
+
+def of_height(content: bytes, height: int) -> bytes:
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + struct.pack(">H", height) + content[at + 2 :]
+
+
+def with_scans(content: bytes, number: int) -> bytes:
+    """The last scan of a progressive JPEG again and again."""
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + last * number + content[-2:]
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def with_chunks(png: bytes, *chunks: bytes) -> bytes:
+    return png[:33] + b"".join(chunks) + png[33:]  # behind IHDR
+
+
+PNG = encoded(PHOTOGRAPH, "PNG")
+BASELINE, PROGRESSIVE = jpeg(), jpeg(progressive=True)
+
+
+def directory(entries: list[tuple[int, int, int, int]], following: int = 0) -> bytes:
+    """A directory of a TIFF; entries are tag, type, count, and value or place."""
+    body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
+
+
+def gray_tiff(
+    *more: tuple[int, int, int, int], width: int = 2, height: int = 2, behind: bytes = b""
+) -> bytes:
+    """A gray TIFF whose only strip begins in `behind`."""
+    tags = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1)}
+    tags |= {277: (3, 1, 1), 278: (4, 1, height), 279: (4, 1, width * height)}
+    tags |= {tag: rest for tag, *rest in more}  # type: ignore[misc]
+    place = 8 + 2 + 12 * (len(tags) + (273 not in tags)) + 4
+    tags = {273: (4, 1, place), **tags}
+    entries = [(tag, *rest) for tag, rest in sorted(tags.items())]
+    return b"II*\0\x08\0\0\0" + directory(entries) + (behind or bytes(width * height))
+
+
+def chained_tiff(pages: int, *, is_loop: bool = False) -> bytes:
+    first = gray_tiff()
+    size = len(directory([(256, 4, 1, 1)]))
+    places = [len(first) + size * number for number in range(pages - 1)]
+    rest = [directory([(256, 4, 1, 1)], following) for following in [*places[1:], 8 if is_loop else 0]]
+    at = 8 + struct.unpack_from("<H", first, 8)[0] * 12 + 2
+    return first[:at] + struct.pack("<I", places[0]) + first[at + 4 :] + b"".join(rest)
+
+
+def run_length_bmp(width: int, height: int) -> bytes:
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, 4, 0, 0, 256, 0)
+    data = b"\1\1\0\0"
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + 1024) + head + bytes(1024) + data
+
+
+DAMAGED = {
+    "jpeg of twice the height": of_height(BASELINE, 160),
+    "jpeg of half the height": of_height(jpeg(quality=100), 40),
+    "jpeg cut in the middle": BASELINE[: len(BASELINE) // 2],
+    "jpeg without its end": BASELINE[:-2],
+    "jpeg whose tail is zeros": BASELINE[:-300] + bytes(300),
+    "jpeg with zeros inside": BASELINE[:-600] + bytes(100) + BASELINE[-500:],
+    "jpeg with thousands of spare bytes": BASELINE[:-2] + bytes(5000) + BASELINE[-2:],
+    "progressive jpeg whose tail is zeros": PROGRESSIVE[:-300] + bytes(300),
+    "cmyk jpeg without its end": jpeg("CMYK")[:-2],
+    "cmyk jpeg of twice the height": of_height(jpeg("CMYK"), 160),
+    "png whose tail is zeros": PNG[:-200] + bytes(200),
+    "png without its end": PNG[:-12],
+    "png with another bit": PNG[:2000] + bytes([PNG[2000] ^ 1]) + PNG[2001:],
+    "png with another size": PNG[:19] + b"\x41" + PNG[20:],
+    "png cut in the middle": PNG[: len(PNG) // 2],
+    "tiff cut in the middle": encoded(PHOTOGRAPH, "TIFF")[:2000],
+    "webp cut in the middle": encoded(PHOTOGRAPH, "WEBP")[:500],
+    "bmp cut in the middle": encoded(PHOTOGRAPH, "BMP")[:2000],
+    "tiff whose directory is behind its end": b"II*\0\xff\xff\0\0" + bytes(100),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+def test_a_damaged_image_is_refused(content: bytes) -> None:
+    with pytest.raises(BadImage, match=r"a: (is truncated|is damaged|cannot be decoded: )"):
+        decode_image(content, "a", 10**9)
+
+
+THUMBNAIL = segment(0xE1, b"Exif\0\0" + b"\xff\xda" * 100)
+HARMLESS = {
+    "bytes behind the end of a jpeg": BASELINE + bytes(5000),
+    "another jpeg behind the end": BASELINE + with_scans(PROGRESSIVE, 40),
+    "spare bytes before the end of a jpeg": BASELINE[:-2] + bytes(20) + BASELINE[-2:],
+    "scans in a thumbnail": with_segments(BASELINE, THUMBNAIL),
+    "a jpeg without jfif": BASELINE[:2] + BASELINE[20:],
+    "many segments": with_segments(BASELINE, *[segment(0xE2, bytes(1000))] * 1000),
+    "bytes behind the end of a png": PNG + b"more",
+    "a png with a wrong checksum of a comment": with_chunks(PNG, chunk(b"tEXt", b"a\0b")[:-1] + b"x"),
+    "a png with large text": with_chunks(PNG, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2 * 10**6)))),
+    "a png with a bomb for a profile": with_chunks(
+        PNG, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**7)))
+    ),
+    "a png with many small chunks": with_chunks(PNG, *[chunk(b"teSt")] * 5000),
+}
+
+
+@pytest.mark.parametrize("content", HARMLESS.values(), ids=HARMLESS.keys())
+def test_an_odd_image_whose_pixels_are_whole_is_decoded(content: bytes) -> None:
+    expected = decode_image(PNG if content.startswith(b"\x89PNG") else BASELINE, "a", 10**9)
+
+    assert np.array_equal(decode_image(content, "a", 10**9), expected)
+    assert image_size(content) == (80, 64)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_progressive_jpeg_has_as_many_scans_as_real_encoders_write(mode: str) -> None:
+    content = jpeg(mode, progressive=True)
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.asarray(image.convert("RGB"))
+
+    assert 5 < content.count(b"\xff\xda") < MAX_SCANS
+    assert np.array_equal(decode_image(content, "a", 10**9), expected)
+
+
+BIG_TIFF = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**40) + bytes(10**6)
+TILES = [(322, 4, 1, 30000), (323, 4, 1, 30000), (324, 4, 1, 8), (325, 4, 1, 9), (259, 3, 1, 8)]
+EXIF = segment(0xE1, b"Exif\0\0" + bytes(60_000))
+EXPENSIVE = {
+    "scans": (with_scans(PROGRESSIVE, 100), "has more than 24 scans"),
+    "scans before a thumbnail": (with_segments(with_scans(PROGRESSIVE, 20), THUMBNAIL), "more than 24 scans"),
+    "segments": (with_segments(BASELINE, segment(0xFE, b"") * 10**6), "has more than 10000 segments"),
+    "exif": (with_segments(BASELINE, *[EXIF] * 500), "has more than 16 segments of EXIF"),
+    "chunks": (with_chunks(PNG, chunk(b"teSt") * 10**6), "has more than 200000 chunks"),
+    "pages": (chained_tiff(100_000), "has more than 1000 pages: save each as an image of its own"),
+    "a loop of pages": (chained_tiff(3, is_loop=True), "is damaged: its pages form a loop"),
+    "strips": (gray_tiff((273, 4, 2 * 10**6, 200), behind=bytes(8 * 10**6)), "values of the tag 273"),
+    "strips of bytes": (
+        gray_tiff((273, 1, 2 * 10**6, 200), behind=bytes(2 * 10**6)),
+        "values of the tag 273",
+    ),
+    "samples": (gray_tiff((258, 3, 2 * 10**6, 200), behind=bytes(4 * 10**6)), "values of the tag 258"),
+    "tags": (BIG_TIFF, "tags, more than 4096"),
+    "tiles": (gray_tiff(*TILES), "has tiles of 30000x30000 pixels, more than the image"),
+    "scans in a tiff": (
+        gray_tiff((259, 3, 1, 7), (279, 4, 1, 200), behind=b"\xff\xda" * 100),
+        "has a JPEG of more than 24 scans",
+    ),
+    "run lengths": (run_length_bmp(10**8, 1), "is compressed, and has more than 16777216 pixels"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), EXPENSIVE.values(), ids=EXPENSIVE.keys())
+def test_an_image_that_would_be_expensive_is_refused(content: bytes, message: str) -> None:
+    tracemalloc.start()
+    started = time.process_time()
+    with pytest.raises(BadImage, match=message):
+        decode_image(content, "a", 10**9)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert image_size(content) is None
+    assert time.process_time() - started < 3
+    assert most < 3 * len(content) + 2**20
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_pages_of_an_animation_are_not_decoded(kind: str) -> None:
+    pages = [Image.fromarray(image_of(8, 8, seed)) for seed in range(30)]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, kind, save_all=True, append_images=pages[1:])
+
+    with pytest.raises(BadImage, match="has 30 pages"):
+        decode_image(buffer.getvalue(), "a", 10**9)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_header_tells_the_size_and_at_least_the_memory_of_the_pixels(kind: str, mode: str) -> None:
+    content = encoded(np.asarray(Image.fromarray(image_of(40, 70)).convert(mode)), kind)
+
+    header = header_of(content)
+
+    assert header is not None
+    assert (header.width, header.height) == (70, 40)
+    assert header.decoding_bytes >= 3 * 40 * 70
+
+
+def test_the_header_of_a_turned_or_lossless_image_is_the_one_that_is_stored() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+
+    for content in (
+        encoded(image_of(40, 70), "TIFF", exif=exif),
+        encoded(image_of(40, 70), "WEBP", lossless=True),
+        encoded(image_of(40, 70), "WEBP", exif=exif),
+    ):
+        header = header_of(content)
+        assert header is not None
+        assert (header.width, header.height) == (70, 40)
+
+
+def test_a_progressive_jpeg_needs_memory_for_its_coefficients() -> None:
+    baseline, progressive = header_of(BASELINE), header_of(PROGRESSIVE)
+
+    assert baseline
+    assert progressive
+    assert progressive.decoding_bytes > baseline.decoding_bytes
+
+
+STARTS = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+", b"BM"]
+
+
+@given(st.sampled_from([*STARTS, b"RIFF\0\0\0\0WEBP"]), st.binary(max_size=200))
+def test_any_bytes_have_a_structure_or_are_refused(start: bytes, rest: bytes) -> None:
+    content = start + rest
+    for look in (header_of, checked):
+        try:
+            look(content)
+        except BadStructure as error:
+            assert str(error)  # noqa: PT017  either outcome is right
