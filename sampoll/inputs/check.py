@@ -9,6 +9,7 @@ from sampoll.core.errors import AmbiguousPair, BadImage, BadPrompt, InputUnavail
 from sampoll.core.filenames import is_ignored, is_image, is_prompt, is_searched, split_name
 from sampoll.files.files import files_below
 from sampoll.inputs.decode import DecodingOptions, check_inside, image_size
+from sampoll.inputs.image_files import BadStructure, checked
 from sampoll.inputs.prompt_file import parse_prompts
 
 
@@ -52,6 +53,10 @@ def check_pair(
     placed = parse_prompts(prompt, prompt_file, options.limits)
     if image is None:
         return len(placed)
+    try:
+        checked(image)
+    except BadStructure as error:
+        raise BadImage(str(error), file=image_file) from error
     size = image_size(image, options.exif)
     if size is None:
         raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=image_file)
