@@ -9,6 +9,7 @@ from sampoll.core.errors import AmbiguousPair, BadImage, BadPrompt, InputUnavail
 from sampoll.core.filenames import is_ignored, is_image, is_prompt, is_searched, split_name
 from sampoll.files.files import files_below
 from sampoll.inputs.decode import DecodingOptions, check_inside, check_kinds, image_size
+from sampoll.inputs.image_files import BadStructure, checked
 from sampoll.inputs.prompt_file import parse_prompts
 
 
@@ -53,6 +54,10 @@ def check_pair(
     check_kinds(placed, options, prompt_file)
     if image is None:
         return len(placed)
+    try:
+        checked(image)
+    except BadStructure as error:
+        raise BadImage(str(error), file=image_file) from error
     size = image_size(image, options.exif)
     if size is None:
         raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=image_file)

@@ -312,7 +312,15 @@ def test_a_wrong_line_of_a_table_is_reported(
     assert message is None or message in run.stderr
 
 
-@pytest.mark.parametrize("names", ["names: 5\n", "nc: 2\n", "names: [unclosed\n"])
+BOMB = (
+    "a0: &a0 [x, x]\n"
+    + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+    + "names: [*a39]\n"
+)
+"""A few lines, and terabytes of text."""
+
+
+@pytest.mark.parametrize("names", ["names: 5\n", "nc: 2\n", "names: [unclosed\n", BOMB])
 def test_a_data_yaml_without_names_is_refused(dataset: Path, tmp_path: Path, names: str) -> None:
     write_yolo(dataset)
     (dataset / "data.yaml").write_text(names)
@@ -380,17 +388,20 @@ def test_check_names_file_and_field_of_every_bad_prompt(folders: Folders) -> Non
     (folders.input / "later.prompt").write_text(json.dumps(BOX))
     (folders.input / "bad.jpg").write_bytes(b"no image")
     (folders.input / "bad.json").write_text(json.dumps(BOX))
+    (folders.input / "cut.png").write_bytes(encoded(image_of())[:-12])
+    (folders.input / "cut.json").write_text(json.dumps(BOX))
     for folder in ("done", "failed", ".hidden"):  # where a run does not look either
         (folders.input / folder).mkdir()
         (folders.input / folder / "old.json").write_text("{")
 
     run = sampoll("prompts", "check", folders.input)
 
-    assert (run.returncode, run.stdout) == (1, "2 valid, 4 invalid; 1 of the valid without an image\n")
+    assert (run.returncode, run.stdout) == (1, "2 valid, 5 invalid; 1 of the valid without an image\n")
     at = str(folders.input)
     assert run.stderr.splitlines() == [
         f"{at}/bad.jpg: is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)",
         f"{at}/broken.json: is not JSON in UTF-8: unexpected end of data: line 1 column 2 (char 1)",
+        f"{at}/cut.png: is truncated, or damaged: it has no IEND chunk",
         f"{at}/outside.json: points[0]: (99, 1) lies outside the image of 32x24 pixels",
         f"{at}/unknown.json: prompts[1].bx: is not a known key",
     ]

@@ -7,6 +7,10 @@ class BadStructure(ValueError):
     """The file is damaged, or so made that decoding it would cost far more than its pixels are worth."""
 
 
+BYTES_PER_ROW = 16
+"""Pillow keeps a pointer to each row, and rounds its length up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """Width and height in pixels as stored, and the memory that `decode_image` takes for each pixel at most,
@@ -22,4 +26,4 @@ class Header:
 
     @property
     def decoding_bytes(self) -> int:
-        return self.pixels * self.bytes_per_pixel
+        return self.pixels * self.bytes_per_pixel + self.height * BYTES_PER_ROW

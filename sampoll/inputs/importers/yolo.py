@@ -71,7 +71,9 @@ def _classes(source: Path, root: Path) -> Mapping[str, str]:
             names = yaml.safe_load(given.read_text("utf-8"))["names"]
         else:
             names = lists[0].read_text("utf-8").splitlines() if lists else []
-        pairs = names.items() if isinstance(names, dict) else enumerate(names)
+        pairs = list(names.items() if isinstance(names, dict) else enumerate(names))
+        if any(isinstance(name, list | dict) for _, name in pairs):  # aliases can make them endless as text
+            raise TypeError("each must be a single value")
         return {str(number): str(name) for number, name in pairs}
     except (yaml.YAMLError, OSError, TypeError, KeyError, UnicodeDecodeError) as error:
         raise InputUnavailable(f'{given} has no "names" of classes: {error}') from error

@@ -10,7 +10,7 @@ from support.images import encoded, image_of
 
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
-from sampoll.inputs.decode import DecodingOptions, decode, decode_image
+from sampoll.inputs.decode import DecodingOptions, decode, decode_image, image_size
 from sampoll.transports.memory import submission
 
 BOXES_ONLY = DecodingOptions(model="boxes", prompt_kinds=("box",))
@@ -67,6 +67,35 @@ def test_a_jpeg_stands_upright_whichever_way_it_was_stored(orientation: int) -> 
 
     assert np.array_equal(decoded, expected)
     assert decoded.flags.c_contiguous
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_once_or_not_at_all(orientation: int) -> None:
+    content = saved(Image.fromarray(PHOTOGRAPH), "TIFF", tiffinfo={ExifTags.Base.Orientation: orientation})
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    png = saved(Image.fromarray(PHOTOGRAPH), "PNG", exif=exif)
+
+    upright, stored = decode_image(content, "a", 10_000), decode_image(content, "a", 10_000, "ignore")
+
+    assert np.array_equal(upright, decode_image(png, "a", 10_000))
+    assert np.array_equal(stored, PHOTOGRAPH)
+    assert image_size(content) == upright.shape[:2]
+    assert image_size(content, "ignore") == stored.shape[:2]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1"])
+def test_large_images_are_converted_in_bands_to_the_same_pixels(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = Image.fromarray(PHOTOGRAPH).convert(mode)
+    content = saved(image, "TIFF")
+    whole = decode_image(content, "a", 10_000)
+
+    monkeypatch.setattr("sampoll.inputs.decode.BAND_PIXELS", 500)
+
+    assert np.array_equal(decode_image(content, "a", 10_000), whole)
+    assert np.array_equal(whole, np.asarray(image.convert("RGB")))
 
 
 def test_pillow_decides_whether_an_odd_jpeg_is_an_image() -> None:

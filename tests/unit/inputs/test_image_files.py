@@ -235,6 +235,14 @@ def test_the_header_of_a_turned_or_lossless_image_is_the_one_that_is_stored() ->
         assert (header.width, header.height) == (70, 40)
 
 
+def test_each_row_counts_however_narrow_the_image_is() -> None:
+    tall, wide = (header_of(encoded(image_of(height, width))) for height, width in ((1000, 1), (1, 1000)))
+
+    assert tall
+    assert wide
+    assert tall.decoding_bytes > wide.decoding_bytes
+
+
 def test_a_progressive_jpeg_needs_memory_for_its_coefficients() -> None:
     baseline, progressive = header_of(BASELINE), header_of(PROGRESSIVE)
 
