@@ -15,13 +15,14 @@ import torch.nn.functional as F  # noqa: N812  as everywhere
 from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
-from torch import Tensor
+from torch import Tensor, nn
 
 from sampoll.core.errors import ModelUnavailable, OutOfMemory
 from sampoll.core.jobs import Everything, Prompt, RgbImage
 from sampoll.core.results import Mask, ModelInfo
 from sampoll.models.sam.decoder import Decoder, ImageSide
 from sampoll.models.sam.encoder import Encoder
+from sampoll.models.sam.weights import copy_weights, digest_of
 from sampoll.models.shared.automatic_masks import chosen_masks, grid_prompts, is_good, stable_masks
 from sampoll.models.shared.device import PRECISIONS
 from sampoll.models.shared.packed_bits import packed_bits
@@ -49,9 +50,21 @@ class ImageEncoder(Protocol):
     def engine(self) -> str: ...
 
     @property
+    def sha256(self) -> str | None:
+        """The digest of weights that are not computed from the checkpoint alone; None if it has none."""
+
+    @property
     def img_size(self) -> int: ...
 
     def __call__(self, images: Tensor) -> Tensor: ...
+
+
+class _NoEncoder(nn.Module):
+    """In the place of an encoder that is not used: Sam asks it for the size of its images."""
+
+    def __init__(self, img_size: int) -> None:
+        super().__init__()
+        self.img_size = img_size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,11 +119,18 @@ class SamSegmenter:
         """
         # For the few convolutions; otherwise float32 would mean TensorFloat-32, with its 10 bits.
         torch.backends.cudnn.allow_tf32 = False
+        self._weights_sha256 = checkpoint_sha256 or digest_of(sam)
         with _translated_torch_errors():
+            if encoder is not None:
+                sam.image_encoder = _NoEncoder(sam.image_encoder.img_size)
             ours = encoder or Encoder(sam.image_encoder, PRECISIONS[precision]).to(device).eval()
             self._encoder: ImageEncoder = ours
             self._sam = sam.to(device).eval()
             self._decoder = Decoder(self._sam).to(device).eval()
+            if encoder is not None or precision != "fp32":
+                # Frees the weights that were converted or are not used.
+                copy_weights(self._sam)
+                copy_weights(self._decoder)
         self._device = device
         self._mask_policy = mask_policy
         self._prompt_batch = prompt_batch
@@ -119,7 +139,8 @@ class SamSegmenter:
         self._streams = threading.local()
         self._ran_out_of_memory = False
         self._resize = ResizeLongestSide(sam.image_encoder.img_size)
-        self._info = ModelInfo(name, str(device), checkpoint_sha256, precision, self._encoder.engine)
+        engine, encoder_sha256 = self._encoder.engine, self._encoder.sha256
+        self._info = ModelInfo(name, str(device), checkpoint_sha256, precision, engine, encoder_sha256)
 
     @property
     def info(self) -> ModelInfo:
@@ -186,8 +207,10 @@ class SamSegmenter:
 
     @property
     def embedding_key(self) -> str:
-        weights = (self._info.checkpoint_sha256 or "unknown")[:16]
-        return f"{self._info.name}-{weights}-{self._info.precision}-{PREPROCESSING}"
+        # Not the engine: what engines of one precision compute is the same up to rounding.
+        info, digests = self._info, [self._weights_sha256, self._info.encoder_sha256]
+        weights = "-".join(sha256[:16] for sha256 in digests if sha256 is not None)
+        return f"{info.name}-{weights}-{info.precision}-{PREPROCESSING}"
 
     @property
     def embedding_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import os
 import pickle
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -294,11 +295,64 @@ def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
 
 @pytest.mark.parametrize("name", ["vit_b.pth", "vit_b.safetensors", "legacy.pth"])
 def test_weights_come_back_exactly_from_any_format(vit_b: Sam, checkpoints: Path, name: str) -> None:
-    loaded = load_sam("vit_b", checkpoints / name).state_dict()
+    sam, sha256 = load_sam("vit_b", checkpoints / name)
 
-    expected = vit_b.state_dict()
+    loaded, expected = sam.state_dict(), vit_b.state_dict()
+    assert sha256 == sha256_of(checkpoints / name)
     assert loaded.keys() == expected.keys()
     assert all(torch.equal(loaded[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("name", ["vit_b.pth", "vit_b.safetensors", "legacy.pth"])
+def test_a_checkpoint_that_is_changed_after_it_was_loaded_changes_nothing(
+    vit_b: Sam, checkpoints: Path, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes((checkpoints / name).read_bytes())
+    sam, _ = load_sam("vit_b", path)
+
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    os.truncate(path, 10)  # reading what is mapped from it would now end the process
+
+    loaded, expected = sam.state_dict(), vit_b.state_dict()
+    assert all(torch.equal(loaded[key], expected[key]) for key in expected)
+    path.unlink()
+
+
+def test_weights_that_were_converted_are_freed_with_the_file(checkpoints: Path) -> None:
+    sam, _ = load_sam("vit_b", checkpoints / "vit_b.pth")
+    assert "memfd:sampoll" in Path("/proc/self/maps").read_text()
+
+    segmenter = SamSegmenter("vit_b", sam, CPU, precision="bf16")
+
+    assert "memfd:sampoll" not in Path("/proc/self/maps").read_text()
+    assert segmenter.info.precision == "bf16"
+
+
+def test_a_file_that_is_too_large_for_a_checkpoint_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.pth"
+    path.touch()
+    os.truncate(path, 2**40)
+
+    with pytest.raises(ModelUnavailable, match=r"huge\.pth has 1099511627776 bytes, more than"):
+        load_sam("vit_b", path)
+
+
+def test_what_is_at_the_place_of_an_official_checkpoint_is_that(checkpoints: Path, tmp_path: Path) -> None:
+    options = ModelSettings.model_validate({"model": "vit_b", "home": tmp_path, "device": "cpu"})
+    place = tmp_path / "checkpoints" / official_checkpoint("vit_b").file
+    place.parent.mkdir()
+    place.symlink_to(checkpoints / "vit_b.pth")
+
+    with pytest.raises(ModelUnavailable, match="is not vit_b as published, but damaged or something else"):
+        loaded(options)
+
+
+def test_a_model_without_a_checkpoint_is_known_by_its_weights() -> None:
+    keys = [SamSegmenter("tiny", tiny_sam(seed), CPU).embedding_key for seed in (0, 1, 0)]
+
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_a_checkpoint_of_another_model_is_named(checkpoints: Path) -> None:
