@@ -43,7 +43,8 @@ class CacheableSegmenter(Segmenter[E], Protocol[E]):
 
     @property
     def embedding_key(self) -> str:
-        """A file name that identifies the weights, precision and preprocessing that embeddings depend on."""
+        """A file name that identifies everything that the embedding of given pixels depends on: the weights,
+        by a digest of all that were loaded, the precision and the preprocessing."""
 
     @property
     def embedding_bytes(self) -> int:
