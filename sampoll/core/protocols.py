@@ -23,7 +23,8 @@ class Segmenter(Protocol[E]):
     E is the type of the model's embeddings, opaque to all other code. A segmenter keeps no state between
     calls, and the same calls give the same masks. A JobError means that a job caused it, ModelUnavailable
     ends the process without losing jobs, and any other exception fails each job that still raises it when
-    run alone. If `info.device` is a CUDA device, two threads call the segmenter at the same time.
+    run alone. If `info.device` is a CUDA device, two threads call the segmenter at the same time, and each
+    may use what a call in the other one returned: its computation on the device is finished.
     """
 
     @property

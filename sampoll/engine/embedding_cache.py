@@ -68,7 +68,7 @@ class EmbeddingCache(Generic[E]):
         return None if embedding is None else KnownImage(self._segmenter.image_size(embedding), embedding)
 
     def put(self, image_sha256: str, embedding: E) -> None:
-        """Adds an embedding, whose computation on the device must be finished."""
+        """Adds an embedding."""
         self._keep(image_sha256, embedding)
         if self._directory is not None:
             self._write(image_sha256, embedding)

@@ -3,9 +3,8 @@
 import functools
 import itertools
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
@@ -27,6 +26,7 @@ from sampoll.models.shared.automatic_masks import chosen_masks, grid_prompts, is
 from sampoll.models.shared.device import PRECISIONS
 from sampoll.models.shared.packed_bits import packed_bits
 from sampoll.models.shared.prompt_tokens import Task, batches
+from sampoll.models.shared.streams import ThreadStreams
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,20 +79,20 @@ class SamEmbedding:
 def _on_device(
     method: Callable[Concatenate["SamSegmenter", P], T],
 ) -> Callable[Concatenate["SamSegmenter", P], T]:
-    """Runs a method on the CUDA stream of the calling thread; after an OutOfMemory, the next call first frees
-    torch's cached device memory."""
+    """Runs a method on the CUDA stream of the calling thread; what it returns is finished. After an
+    OutOfMemory, the next call first frees torch's cached device memory."""
 
     @functools.wraps(method)
     def wrapped(segmenter: "SamSegmenter", /, *arguments: P.args, **options: P.kwargs) -> T:
-        with torch.inference_mode(), segmenter._stream():
-            if segmenter._ran_out_of_memory:
-                torch.cuda.empty_cache()
-                segmenter._ran_out_of_memory = False
-            try:
+        try:
+            with torch.inference_mode(), _translated_torch_errors(), segmenter._streams.own():
+                if segmenter._ran_out_of_memory:
+                    torch.cuda.empty_cache()
+                    segmenter._ran_out_of_memory = False
                 return method(segmenter, *arguments, **options)
-            except OutOfMemory:
-                segmenter._ran_out_of_memory = True
-                raise
+        except OutOfMemory:
+            segmenter._ran_out_of_memory = True
+            raise
 
     return wrapped
 
@@ -136,7 +136,7 @@ class SamSegmenter:
         self._prompt_batch = prompt_batch
         prompts = sam.prompt_encoder
         self._embedding_shape: tuple[int, ...] = (prompts.embed_dim, *prompts.image_embedding_size)
-        self._streams = threading.local()
+        self._streams = ThreadStreams(device)
         self._ran_out_of_memory = False
         self._resize = ResizeLongestSide(sam.image_encoder.img_size)
         engine, encoder_sha256 = self._encoder.engine, self._encoder.sha256
@@ -148,15 +148,15 @@ class SamSegmenter:
 
     @_on_device
     def embed(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
-        with _translated_torch_errors():
-            resized = [self._resized(image) for image in images]  # (3, h, w) each
-            batch = torch.stack([self._sam.preprocess(image) for image in resized])  # (B, 3, 1024, 1024)
-            features = self._encoder(batch)  # (B, 256, 64, 64)
-            return [
-                SamEmbedding(f, (image.shape[0], image.shape[1]), (r.shape[1], r.shape[2]))
-                for f, image, r in zip(features, images, resized, strict=True)
-            ]
+        resized = [self._resized(image) for image in images]  # (3, h, w) each
+        batch = torch.stack([self._sam.preprocess(image) for image in resized])  # (B, 3, 1024, 1024)
+        features = self._encoder(batch)  # (B, 256, 64, 64)
+        return [
+            SamEmbedding(f, (image.shape[0], image.shape[1]), (r.shape[1], r.shape[2]))
+            for f, image, r in zip(features, images, resized, strict=True)
+        ]
 
+    @_on_device
     def preprocessed(self, image: RgbImage) -> Tensor:
         """What the encoder gets for an image: (3, 1024, 1024), normalised and padded."""
         normalised: Tensor = self._sam.preprocess(self._resized(image))
@@ -169,19 +169,16 @@ class SamSegmenter:
         if not any(answers):
             return answers
         on_host = []
-        with _translated_torch_errors():
-            images = self._image_side(embeddings)
-            # All batches are queued on the device before the first result is waited for.
-            for tasks in batches([prompts for _, prompts in work], self._prompt_batch):
-                scores, packed = self._packed_masks(embeddings, images, tasks)
-                on_host.append((tasks, _to_host(scores), [_to_host(bits) for bits in packed]))
-            if self._device.type == "cuda":
-                torch.cuda.current_stream().synchronize()
+        images = self._image_side(embeddings)
+        # All batches are queued on the device before the first result is waited for.
+        for tasks in batches([prompts for _, prompts in work], self._prompt_batch):
+            scores, packed = self._packed_masks(embeddings, images, tasks)
+            on_host.append((tasks, _to_host(scores), [_to_host(bits) for bits in packed]))
+        self._streams.wait()
         for image, (embedding, prompts) in enumerate(work):
             for number, prompt in enumerate(prompts):
                 if prompt.everything is not None:
-                    with _translated_torch_errors():
-                        answers[image][number] = self._everything(embedding, prompt.everything)
+                    answers[image][number] = self._everything(embedding, prompt.everything)
         for tasks, scores, packed in on_host:
             rows = (bits for several in packed for bits in several.numpy())
             for task, score, bits in zip(tasks, scores.tolist(), rows, strict=True):
@@ -219,10 +216,12 @@ class SamSegmenter:
     def image_size(self, embedding: SamEmbedding) -> tuple[int, int]:
         return embedding.original_size
 
+    @_on_device
     def packed(self, embedding: SamEmbedding) -> dict[str, NDArray[Any]]:
         sizes = np.array([embedding.original_size, embedding.input_size], np.int64)
         return {"features": embedding.features.cpu().numpy(), "sizes": sizes}
 
+    @_on_device
     def unpacked(self, arrays: Mapping[str, NDArray[Any]]) -> SamEmbedding:
         features = arrays["features"]
         (height, width), (input_height, input_width) = arrays["sizes"].tolist()
@@ -230,11 +229,10 @@ class SamSegmenter:
             raise ValueError(
                 f"must be float32 of {self._embedding_shape}, and is {features.dtype} of {features.shape}"
             )
-        with _translated_torch_errors():
-            on_device = torch.from_numpy(features).to(self._device)
+        on_device = torch.from_numpy(features).to(self._device)
         return SamEmbedding(on_device, (height, width), (input_height, input_width))
 
-    @torch.inference_mode()
+    @_on_device
     def low_res_logits(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """The chosen mask's logits before upsampling, (256, 256), and its predicted IoU, a scalar."""
         [[task]] = batches([[prompt]], 1)
@@ -242,7 +240,7 @@ class SamSegmenter:
         logits, scores = self._logits([embedding], images, [task], CANDIDATES[self._mask_policy])
         return logits[0], scores[0]
 
-    @torch.inference_mode()
+    @_on_device
     def candidates(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
         """All three masks that SAM gives for a prompt, in host memory: low-res logits (3, 256, 256),
         predicted IoUs (3,), and pixels (3, H, W)."""
@@ -337,28 +335,17 @@ class SamSegmenter:
                 f"{self._info.name} cannot run in fp16 with these weights: use --precision bf16 or fp32"
             )
 
-    @torch.inference_mode()
+    @_on_device
     def compile_for(self, batch_size: int) -> None:
         """Makes batches of this size faster, once and for all; ModelUnavailable where that is impossible."""
         if not isinstance(self._encoder, Encoder) or self._device.type != "cuda":
             raise ModelUnavailable(f"--compile is for CUDA devices, and the model runs on {self._device}")
-        with _translated_torch_errors():
-            try:
-                self._encoder.compile_for(batch_size)
-            except torch._dynamo.exc.TorchDynamoException as error:
-                raise ModelUnavailable(
-                    f"the model cannot be compiled here: run without --compile ({error})"
-                ) from error
-
-    def _stream(self) -> AbstractContextManager[object]:
-        """On CUDA, each thread has a stream of its own: while one batch waits for the host, the next one
-        computes."""
-        if self._device.type != "cuda":
-            return nullcontext()
-        if not hasattr(self._streams, "own"):
-            self._streams.own = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-            self._streams.own.wait_stream(torch.cuda.default_stream(self._device))  # the weights are there
-        return torch.cuda.stream(self._streams.own)
+        try:
+            self._encoder.compile_for(batch_size)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise ModelUnavailable(
+                f"the model cannot be compiled here: run without --compile ({error})"
+            ) from error
 
     def _resized(self, image: RgbImage) -> Tensor:
         """(3, h, w), the longer side 1024."""
@@ -387,7 +374,7 @@ class SamSegmenter:
 
 
 def _to_host(tensor: Tensor) -> Tensor:
-    """A copy in host memory; that of a CUDA tensor is complete only after the stream is synchronized."""
+    """A copy in host memory; that of a CUDA tensor is complete only after `ThreadStreams.wait`."""
     return tensor if tensor.device.type == "cpu" else tensor.to("cpu", non_blocking=True)
 
 

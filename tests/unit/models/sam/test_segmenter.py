@@ -4,10 +4,10 @@ import copy
 import itertools
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_
 from segment_anything.modeling import Sam
 from skimage import data
 from support.images import image_of
+from support.recorded_cuda import RecordedCuda
 from support.segmenters import job_of
 from support.tiny import tiny_sam
 
@@ -25,6 +26,7 @@ from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable, OutOfMemory
 from sampoll.core.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt, RgbImage
 from sampoll.core.results import ModelInfo, Segmentation
+from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor
 from sampoll.files.files import sha256_of
 from sampoll.models.checkpoints import checkpoint_file, official_checkpoint
@@ -33,6 +35,8 @@ from sampoll.models.sam.encoder import Encoder
 from sampoll.models.sam.segmenter import MaskPolicy, SamSegmenter
 from sampoll.models.sam.weights import load_sam
 from sampoll.models.shared.device import PRECISIONS, torch_device
+from sampoll.models.shared.packed_bits import _packed_by_torch
+from sampoll.models.shared.streams import ThreadStreams
 
 CPU = torch.device("cpu")
 PROMPTS = {
@@ -491,30 +495,117 @@ def test_after_a_batch_that_found_no_memory_what_it_held_is_given_back(
     assert emptied == [1]
 
 
-def test_each_thread_has_a_stream_of_its_own_on_the_models_device(monkeypatch: pytest.MonkeyPatch) -> None:
+# The order of what is computed on a device and what crosses between it and the host
+
+
+@pytest.fixture
+def queued(monkeypatch: pytest.MonkeyPatch) -> tuple[SamSegmenter, RecordedCuda]:
+    """A segmenter whose device is recorded, and computes on the CPU."""
+    # The way of bits on CUDA; on a CPU they are packed by numpy.
+    monkeypatch.setattr("sampoll.models.sam.segmenter.packed_bits", _packed_by_torch)
+    monkeypatch.setattr("sampoll.models.shared.automatic_masks.packed_bits", _packed_by_torch)
     segmenter = SamSegmenter("sam", tiny_sam(), CPU)
-    segmenter._device = torch.device("cuda:1")
-    made: list[torch.device] = []
+    recorded = RecordedCuda(monkeypatch)
+    monkeypatch.setattr("sampoll.models.sam.segmenter._to_host", recorded.copied_without_waiting)
+    segmenter._streams = ThreadStreams(torch.device("cuda:1"))
+    return segmenter, recorded
 
-    class Stream:
-        def __init__(self, device: torch.device) -> None:
-            made.append(device)
 
-        def wait_stream(self, other: object) -> None:
-            assert other == "the default of cuda:1"
+KEPT = SamSegmenter("sam", tiny_sam(), CPU)
+[EMBEDDING] = KEPT.embed([image_of(40, 57)])
+PACKED = KEPT.packed(EMBEDDING)
+CALLS: dict[str, Callable[[SamSegmenter], object]] = {
+    "embed": lambda sam: sam.embed([image_of(40, 57), image_of()]),
+    "decode": lambda sam: sam.decode([(EMBEDDING, list(ASKED.values()))]),
+    "decode nothing": lambda sam: sam.decode([(EMBEDDING, [])]),
+    "decode everything": lambda sam: sam.decode([(EMBEDDING, [Prompt(everything=ANYTHING)])]),
+    "packed": lambda sam: sam.packed(EMBEDDING),
+    "unpacked": lambda sam: sam.unpacked(PACKED),
+    "preprocessed": lambda sam: sam.preprocessed(image_of()),
+    "low_res_logits": lambda sam: sam.low_res_logits(EMBEDDING, PROMPTS["box"]),
+    "candidates": lambda sam: sam.candidates(EMBEDDING, PROMPTS["box"]),
+}
 
-    monkeypatch.setattr("torch.cuda.Stream", Stream)
-    monkeypatch.setattr("torch.cuda.default_stream", lambda device: f"the default of {device}")
-    monkeypatch.setattr("torch.cuda.stream", lambda stream: stream)
 
-    mine = segmenter._stream()
-    others: list[object] = []
-    thread = Thread(target=lambda: others.append(segmenter._stream()))
-    thread.start()
-    thread.join()
-    assert segmenter._stream() is mine
-    assert others[0] is not mine
-    assert made == [torch.device("cuda:1")] * 2
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_what_a_call_returns_is_finished_for_the_host_and_for_every_other_thread(
+    queued: tuple[SamSegmenter, RecordedCuda], call: Callable[[SamSegmenter], object]
+) -> None:
+    segmenter, recorded = queued
+
+    with recorded:
+        call(segmenter)
+
+    assert recorded.streams == [torch.device("cuda:1")]
+    assert recorded.on_other_streams == []
+    assert recorded.unfinished == []
+    assert recorded.read_too_early == []
+
+
+def test_the_record_above_notices_a_copy_that_is_not_waited_for(
+    queued: tuple[SamSegmenter, RecordedCuda], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter, recorded = queued
+    monkeypatch.setattr(ThreadStreams, "wait", lambda streams: None)
+
+    with recorded:
+        segmenter.decode([(EMBEDDING, [PROMPTS["box"]])])
+
+    assert recorded.unfinished != []
+    assert recorded.read_too_early != []
+
+
+def test_the_encoder_has_finished_before_an_embedding_without_prompts_is_copied_to_the_host(
+    queued: tuple[SamSegmenter, RecordedCuda], tmp_path: Path
+) -> None:
+    segmenter, recorded = queued
+    cache = EmbeddingCache(segmenter, 0, tmp_path)
+
+    with recorded:
+        [outcome] = Executor(segmenter, 1, cache).run([job_of(image_of(40, 57))])
+
+    assert isinstance(outcome, Segmentation)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    assert recorded.on_other_streams == recorded.read_too_early == []
+
+
+def test_each_thread_has_a_stream_of_its_own_that_begins_after_the_weights_are_there(
+    queued: tuple[SamSegmenter, RecordedCuda],
+) -> None:
+    segmenter, recorded = queued
+    for _ in range(2):
+        segmenter.embed([image_of()])
+        with ThreadPoolExecutor(1) as other:
+            other.submit(segmenter.embed, [image_of()]).result()
+
+    assert recorded.streams == [torch.device("cuda:1")] * 3
+    assert recorded.waited_for_default == 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_what_another_thread_takes_from_a_gpu_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, whole = image_of(40, 57), Encoder.forward
+
+    def slow(encoder: Encoder, images: torch.Tensor) -> torch.Tensor:
+        if images.is_cuda:
+            torch.cuda._sleep(500_000_000)  # cycles: a fraction of a second
+        return whole(encoder, images)
+
+    monkeypatch.setattr(Encoder, "forward", slow)
+    kept, masks = [], []
+    for device in (CPU, torch.device("cuda")):
+        segmenter = SamSegmenter("sam", tiny_sam(), device)
+        segmenter.embed([image_of(40, 57, seed=1)])  # what is freed of it holds other features
+        with ThreadPoolExecutor(1) as other, ThreadPoolExecutor(1) as third:
+            [embedding] = other.submit(segmenter.embed, [image]).result()
+            kept.append(third.submit(segmenter.packed, embedding).result()["features"])
+            again = other.submit(segmenter.unpacked, segmenter.packed(embedding)).result()
+            [[[mask]]] = third.submit(segmenter.decode, [(again, [PROMPTS["box"]])]).result()
+            masks.append(mask.pixels())
+
+    assert np.allclose(kept[0], kept[1], atol=1e-4)
+    assert (masks[0] != masks[1]).mean() < 1e-2
 
 
 @pytest.mark.gpu
