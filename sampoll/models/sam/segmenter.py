@@ -152,7 +152,8 @@ class SamSegmenter:
         batch = torch.stack([self._sam.preprocess(image) for image in resized])  # (B, 3, 1024, 1024)
         features = self._encoder(batch)  # (B, 256, 64, 64)
         return [
-            SamEmbedding(f, (image.shape[0], image.shape[1]), (r.shape[1], r.shape[2]))
+            # A part of the batch's tensor would keep all of it in memory.
+            SamEmbedding(f.clone(), (image.shape[0], image.shape[1]), (r.shape[1], r.shape[2]))
             for f, image, r in zip(features, images, resized, strict=True)
         ]
 

@@ -202,6 +202,19 @@ def test_a_batch_embeds_each_image_once() -> None:
     assert again[0].seconds["embedding"] < 0.1
 
 
+def test_the_seconds_of_the_encoder_are_those_of_the_images_that_it_embedded() -> None:
+    segmenter = KeptBoxes()
+    executor = Executor(segmenter, 8, EmbeddingCache(segmenter, 10_000))
+    prompt = Prompt(box=Box(1, 1, 5, 5))
+    known, new = job_of(image_of(), prompt), job_of(image_of(seed=1), prompt)
+    executor.run([known])
+
+    outcomes = executor.run([known, new])
+
+    seconds = [outcome.seconds["embedding"] for outcome in outcomes if isinstance(outcome, Segmentation)]
+    assert seconds[0] == 0 < seconds[1]
+
+
 def test_a_known_image_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encoded(image_of())
     known = {submission("a", content, PROMPT).image_sha256: KnownImage((24, 32), "its embedding")}

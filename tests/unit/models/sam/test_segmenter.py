@@ -215,6 +215,13 @@ def test_best_is_not_always_first() -> None:
     assert best.score > first.score
 
 
+def test_an_embedding_takes_no_more_memory_than_it_says() -> None:
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+
+    for embedding in segmenter.embed([image_of(), image_of(seed=1)]):
+        assert embedding.features.untyped_storage().nbytes() == segmenter.embedding_bytes
+
+
 def test_the_image_is_encoded_once_however_many_prompts_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     original = Encoder.forward
