@@ -9,7 +9,14 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.app.result_store import CommittedResults
-from sampoll.core.errors import InputUnavailable, JobError, OutputExists, UsageError, translated_os_errors
+from sampoll.core.errors import (
+    InputUnavailable,
+    JobError,
+    OutputExists,
+    OutputUnavailable,
+    UsageError,
+    translated_os_errors,
+)
 from sampoll.core.names import RECORD_SUFFIX, printable, result_path
 from sampoll.core.protocols import DatasetFormat
 from sampoll.core.results import Artifact, Segmentation
@@ -63,9 +70,19 @@ def write_datasets(output: Path, formats: Sequence[DatasetFormat]) -> None:
 
 
 def _write_datasets(output: Path, formats: Sequence[DatasetFormat], results: CommittedResults) -> None:
+    """Writes every data set that can be written; then raises OutputUnavailable for one that cannot."""
+    refused: OutputUnavailable | None = None
     for form in formats:
-        form.write(results, output / form.folder)
+        try:
+            form.write(results, output / form.folder)
+        except OutputUnavailable as error:
+            if refused is not None:
+                log.error("%s", refused)
+            refused = error
+            continue
         log.info("%s has %d results", output / form.folder, len(results) - len(results.unreadable))
+    if refused is not None:
+        raise refused
 
 
 class _Exports:
@@ -91,7 +108,8 @@ class _Exports:
             self._written[name] = artifact.sha256
 
     def close(self) -> None:
-        note_written(self._output, self._written)
+        if self._written:
+            note_written(self._output, self._written)
 
     def _is_ours(self, path: Path, segmentation: Segmentation, artifact: Artifact) -> bool:
         found = sha256_of(path)

@@ -263,6 +263,21 @@ def test_a_data_set_that_somebody_has_changed_is_left_as_it_is(exported: Path, n
     assert after == before
 
 
+def test_one_data_set_that_is_left_costs_the_others_and_the_results_nothing(tmp_path: Path) -> None:
+    made = Folders(tmp_path / "in", tmp_path / "out")
+    made.input.mkdir()
+    drop_pair(made.input, "a")
+    (made.output / "yolo").mkdir(parents=True)
+    (made.output / "yolo/data.yaml").write_text("mine")
+
+    run = sampoll("run", *made.flags, *BOXES, "--format", "yolo", "--format", "coco")
+
+    assert run.returncode == 73
+    assert "yolo/data.yaml was not written by sampoll" in run.stderr
+    assert "1 done, 0 failed" in run.stderr
+    assert files_below(made.output) == ["a.json", "coco/instances.json", "yolo/data.yaml"]
+
+
 def test_an_export_replaces_what_an_export_wrote_and_leaves_what_was_corrected_by_hand(
     exported: Path, folders: Folders
 ) -> None:
