@@ -57,7 +57,7 @@ def _copied(original: IO[bytes], copy: IO[bytes], size: int) -> str:
     return digest.hexdigest()
 
 
-_IN_MEMORY = hasattr(os, "memfd_create")
+_IN_MEMORY = hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
 
 
 def _unnamed_file() -> IO[bytes]:
