@@ -17,7 +17,7 @@ from sampoll.engine.pipeline import Decode, Queues, Service, default_io_threads,
 from sampoll.engine.postprocess import clean
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
-from sampoll.inputs.decode import DecodingOptions, decode
+from sampoll.inputs.decode import DecodingOptions, decode, pixel_rules
 from sampoll.models.registry import Factory, attribute_of, find_factory, load_segmenter
 
 MASKS_DEPEND_ON = ("mask_policy", "exif")
@@ -43,9 +43,8 @@ def load_model(settings: ModelSettings, factory: Factory | None = None) -> Loade
     if not isinstance(segmenter, CacheableSegmenter):
         return LoadedModel(segmenter, None)
     directory = settings.embedding_cache
-    if directory is not None and settings.exif == "ignore":
-        # Without its EXIF rotation, the same file is a different image.
-        directory = directory / "exif-ignored"
+    if directory is not None:
+        directory = directory / pixel_rules(settings.exif)
     return LoadedModel(segmenter, EmbeddingCache(segmenter, settings.embedding_memory_bytes, directory))
 
 

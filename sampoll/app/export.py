@@ -2,18 +2,29 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.app.result_store import CommittedResults
-from sampoll.core.errors import InputUnavailable, JobError, UsageError, translated_os_errors
-from sampoll.core.names import printable, result_path
+from sampoll.core.errors import (
+    InputUnavailable,
+    JobError,
+    OutputExists,
+    OutputUnavailable,
+    UsageError,
+    translated_os_errors,
+)
+from sampoll.core.names import RECORD_SUFFIX, printable, result_path
 from sampoll.core.protocols import DatasetFormat
 from sampoll.core.results import Artifact, Segmentation
 from sampoll.engine.render import rendered
 from sampoll.files.atomic import replace_file
+from sampoll.files.file_set import note_written, written_files
+from sampoll.files.files import read_regular, sha256_of
+from sampoll.formats.opex_record import files_of
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import load_formats, needs_image, result_formats
 
@@ -37,12 +48,14 @@ def export_results(
     failed = 0
     with translated_os_errors("export to", output), logging_redirect_tqdm():
         if formats.of_results:
-            for segmentation in tqdm(results, total=len(results), unit="result", disable=not show_progress):
-                try:
-                    _write(output, segmentation, rendered(formats.of_results, segmentation))
-                except JobError as error:
-                    log.error("%s: %s", printable(segmentation.name), error)
-                    failed += 1
+            bar = tqdm(results, total=len(results), unit="result", disable=not show_progress)
+            with closing(_Exports(output)) as exports:
+                for segmentation in bar:
+                    try:
+                        exports.write(segmentation, rendered(formats.of_results, segmentation))
+                    except JobError as error:
+                        log.error("%s: %s", printable(segmentation.name), error)
+                        failed += 1
         _write_datasets(output, formats.of_datasets, results)
     failed += len(results.unreadable)
     summary = f"{len(results) - failed} exported as {', '.join(names)}, {failed} failed"
@@ -57,13 +70,51 @@ def write_datasets(output: Path, formats: Sequence[DatasetFormat]) -> None:
 
 
 def _write_datasets(output: Path, formats: Sequence[DatasetFormat], results: CommittedResults) -> None:
+    """Writes every data set that can be written; then raises OutputUnavailable for one that cannot."""
+    refused: OutputUnavailable | None = None
     for form in formats:
-        form.write(results, output / form.folder)
+        try:
+            form.write(results, output / form.folder)
+        except OutputUnavailable as error:
+            if refused is not None:
+                log.error("%s", refused)
+            refused = error
+            continue
         log.info("%s has %d results", output / form.folder, len(results) - len(results.unreadable))
+    if refused is not None:
+        raise refused
 
 
-def _write(output: Path, segmentation: Segmentation, artifacts: Sequence[Artifact]) -> None:
-    for artifact in artifacts:
-        path = output / result_path(segmentation.name, artifact.suffix)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, artifact.content)
+class _Exports:
+    """Writes files of results, and replaces those that an export or the run has written; no other ones."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._written = written_files(output)
+
+    def write(self, segmentation: Segmentation, artifacts: Sequence[Artifact]) -> None:
+        """OutputExists, before anything is written, for a file that is not ours, or was changed since."""
+        for artifact in artifacts:
+            path = self._output / result_path(segmentation.name, artifact.suffix)
+            if path.is_file() and not self._is_ours(path, segmentation, artifact):
+                raise OutputExists(
+                    "was not written by sampoll, or was changed since: move it away", file=str(path)
+                )
+        for artifact in artifacts:
+            name = result_path(segmentation.name, artifact.suffix)
+            path = self._output / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, artifact.content)
+            self._written[name] = artifact.sha256
+
+    def close(self) -> None:
+        if self._written:
+            note_written(self._output, self._written)
+
+    def _is_ours(self, path: Path, segmentation: Segmentation, artifact: Artifact) -> bool:
+        found = sha256_of(path)
+        exported = self._written.get(result_path(segmentation.name, artifact.suffix))
+        if found in (artifact.sha256, exported):
+            return True
+        record = read_regular(self._output / (segmentation.name + RECORD_SUFFIX))
+        return files_of(record).get(result_path(printable(segmentation.name), artifact.suffix)) == found

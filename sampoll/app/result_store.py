@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -48,19 +47,32 @@ class CommittedResults:
                 yield segmentation
 
     def records(self) -> Iterator[tuple[str, bytes]]:
-        """The name of each result and the content of its record; skips records deleted in the meantime."""
+        """The name of each result and the content of its record; skips records deleted in the meantime, and
+        those that are `unreadable`."""
         for name in self._names:
-            with suppress(FileNotFoundError):
-                yield name, read_regular(self._output / (name + RECORD_SUFFIX))
+            try:
+                record = read_regular(self._output / (name + RECORD_SUFFIX))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.leave_out(name, error.strerror or str(error))
+                continue
+            yield name, record
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Adds a result to the unreadable ones, and names it once."""
+        if name not in self.unreadable:
+            log.warning("%s is left out: %s", printable(name + RECORD_SUFFIX), reason)
+            self.unreadable.add(name)
 
     def _read(self, reading: Callable[[bytes, str], T]) -> Iterator[T]:
         for name, record in self.records():
             try:
-                yield reading(record, name)
+                result = reading(record, name)
             except ValueError as error:
-                if name not in self.unreadable:
-                    log.warning("%s is left out: %s", printable(name + RECORD_SUFFIX), error)
-                    self.unreadable.add(name)
+                self.leave_out(name, str(error))
+                continue
+            yield result
 
 
 def _names(output: Path) -> Iterator[str]:
@@ -74,5 +86,7 @@ def _begins_like_opex(path: Path) -> bool:
     try:
         with opened_regular(path) as file:
             return b"".join(file.read(FIRST_BYTES).split()).startswith(OPEX_BEGINS_WITH)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True  # may be a record; reading it names the reason

@@ -61,7 +61,11 @@ def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) 
         stack.enter_context(stopping_on_signals(application.stop))
         outside_the_main_thread(application.run)
         if tally.done:
-            outside_the_main_thread(partial(write_datasets, plan.layout.output, plan.datasets))
+            try:
+                outside_the_main_thread(partial(write_datasets, plan.layout.output, plan.datasets))
+            except SampollError:
+                log.info("%s", tally.summary())  # the results are there all the same
+                raise
     return _exit_code(plan.settings, tally, stopped=application.is_stopped), tally.summary()
 
 

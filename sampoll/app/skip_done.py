@@ -59,10 +59,12 @@ class DoneIndex:
         return prompts_document(list(placed.values()))
 
 
-def _model_of(model: ModelInfo) -> tuple[str, str, str, str]:
+def _model_of(model: ModelInfo) -> tuple[str, ...]:
     """Everything about a model except the device, which must not change the results."""
-    return (model.name, model.checkpoint_sha256 or "", model.precision or "", model.engine or "")
+    weights = (model.checkpoint_sha256 or "", model.encoder_sha256 or "")
+    return (model.name, *weights, model.precision or "", model.engine or "")
 
 
-def _model_in(meta: Mapping[str, str]) -> tuple[str, str, str, str]:
-    return (meta["model"], meta["checkpoint_sha256"], meta["precision"], meta["engine"])
+def _model_in(meta: Mapping[str, str]) -> tuple[str, ...]:
+    weights = (meta["checkpoint_sha256"], meta.get("encoder_sha256", ""))
+    return (meta["model"], *weights, meta["precision"], meta["engine"])

@@ -13,7 +13,15 @@ from sampoll.cli.options import ConfigOption, ImagesArgument, path_of, with_sett
 from sampoll.cli.output import show, show_aside, show_path
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ModelUnavailable, translated_os_errors
-from sampoll.models.checkpoints import fetch, is_official, kept_at, official_checkpoint, official_checkpoints
+from sampoll.files.files import sha256_of
+from sampoll.models.checkpoints import (
+    check_official,
+    fetch,
+    is_official,
+    kept_at,
+    official_checkpoint,
+    official_checkpoints,
+)
 
 app = typer.Typer(
     name="models",
@@ -51,7 +59,9 @@ def pull(flags: dict[str, Any], name: NameArgument, config: ConfigOption = None)
     set_up_logging(resolved, show_progress=sys.stderr.isatty())
     settings, checkpoint = resolved.settings.model, official_checkpoint(name)
     path = kept_at(checkpoint, settings.home)
-    if not path.is_file():
+    if path.is_file():
+        check_official(path, sha256_of(path), checkpoint)
+    else:
         fetch(checkpoint, settings.mirror, path)
     show_path(path)
 

@@ -23,7 +23,8 @@ class Segmenter(Protocol[E]):
     E is the type of the model's embeddings, opaque to all other code. A segmenter keeps no state between
     calls, and the same calls give the same masks. A JobError means that a job caused it, ModelUnavailable
     ends the process without losing jobs, and any other exception fails each job that still raises it when
-    run alone. If `info.device` is a CUDA device, two threads call the segmenter at the same time.
+    run alone. If `info.device` is a CUDA device, two threads call the segmenter at the same time, and each
+    may use what a call in the other one returned: its computation on the device is finished.
     """
 
     @property
@@ -61,7 +62,8 @@ class CacheableSegmenter(Segmenter[E], Protocol[E]):
 
     @property
     def embedding_key(self) -> str:
-        """A file name that identifies the weights, precision and preprocessing that embeddings depend on."""
+        """A file name that identifies everything that the embedding of given pixels depends on: the weights,
+        by a digest of all that were loaded, the precision and the preprocessing."""
 
     @property
     def embedding_bytes(self) -> int:

@@ -129,13 +129,15 @@ def _box_around_bits(packed: PackedMask) -> PixelBox | None:
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """The model that made a mask: its name, the device on which it ran, and, if it has weights, their sha256
-    and the precision and the engine of the computation."""
+    and the precision and the engine of the computation. `encoder_sha256` is that of an encoder with weights
+    of its own, such as a quantized one."""
 
     name: str
     device: str = "cpu"
     checkpoint_sha256: str | None = None
     precision: str | None = None
     engine: str | None = None
+    encoder_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,11 +123,18 @@ class Executor:
         if self._embeddings is not None:
             for image_sha256, embedding in new.items():
                 self._embeddings.put(image_sha256, embedding)
+        jobs_embedded = sum(job.image_sha256 in new for job in jobs)
         seconds = {
-            "embedding": (embedded - started) / len(jobs),
-            "mask_decoding": (ended - embedded) / len(jobs),
+            job.image_sha256: {
+                "embedding": (embedded - started) / jobs_embedded if job.image_sha256 in new else 0.0,
+                "mask_decoding": (ended - embedded) / len(jobs),
+            }
+            for job in jobs
         }
-        return [self._segmentation(job, answer, seconds) for job, answer in zip(jobs, answers, strict=True)]
+        return [
+            self._segmentation(job, answer, seconds[job.image_sha256])
+            for job, answer in zip(jobs, answers, strict=True)
+        ]
 
     def _known(self, jobs: Sequence[Job]) -> dict[str, Any]:
         """The embeddings that need not be computed, by the sha256 of the image."""

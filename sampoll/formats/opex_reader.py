@@ -46,9 +46,17 @@ def _segmentation(meta: dict[str, str], name: str) -> Segmentation:
             tuple(mask_of(rle, score).compressed() for rle, score in zip(rles, scores, strict=True))
             for rles, scores in encoded
         ),
-        model=ModelInfo(meta["model"], meta["device"], meta["checkpoint_sha256"] or None),
+        model=ModelInfo(
+            meta["model"],
+            meta["device"],
+            meta["checkpoint_sha256"] or None,
+            meta.get("precision") or None,
+            meta.get("engine") or None,
+            meta.get("encoder_sha256") or None,
+        ),
         size=(size["height"], size["width"]),
         image_sha256=meta["image_sha256"],
         seconds=orjson.loads(meta["seconds"]),
+        exif="ignore" if meta.get("exif") == "ignore" else "apply",
         image_file=meta["image_file"],
     )

@@ -26,6 +26,17 @@ def read_record(record: bytes, name: str) -> ResultSummary | None:
     return ResultSummary(ours, *_measured(meta))
 
 
+def files_of(record: bytes) -> dict[str, str]:
+    """The SHA-256 of each file of a result, by the printable form of its path; empty for anything else."""
+    try:
+        return {
+            str(file): str(sha256)
+            for file, sha256 in orjson.loads(orjson.loads(record)["meta"]["files"]).items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
 def _measured(meta: dict[str, Any]) -> tuple[dict[str, float], tuple[tuple[float, ...], ...]]:
     """The seconds by stage, and the scores by prompt; empty if the record does not contain them."""
     try:

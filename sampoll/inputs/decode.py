@@ -34,6 +34,9 @@ _TURNED: Mapping[int, Callable[[RgbImage], RgbImage]] = {
 """The transformation for each EXIF orientation; all other values need none."""
 _OPPOSITE: Mapping[int, int] = {6: 8, 8: 6}
 """The orientation that turns an image back; every other one does so itself."""
+PIXEL_RULES = 1
+"""Increased when an image file is decoded to other pixels than before, or is refused and was not before:
+embeddings that were kept of it are then no longer used."""
 UPRIGHT = 1
 _TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
@@ -93,6 +96,11 @@ def decode(
     for place, prompt in placed.items():
         check_inside(prompt, job.size, submission.prompt_name, place)
     return job
+
+
+def pixel_rules(exif: Exif) -> str:
+    """A file name that identifies the rules by which an image file becomes pixels."""
+    return f"pixels-{PIXEL_RULES}" if exif == "apply" else f"pixels-{PIXEL_RULES}-exif-{exif}"
 
 
 def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply") -> RgbImage:

@@ -62,6 +62,15 @@ def is_official(path: Path, checkpoint: Checkpoint) -> bool:
     return sha256_of(path) == checkpoint.sha256
 
 
+def check_official(path: Path, sha256: str, official: Checkpoint) -> None:
+    """ModelUnavailable if what was loaded from the place of an official checkpoint is something else."""
+    if sha256 != official.sha256:
+        raise ModelUnavailable(
+            f"{path} is not {official.model} as published, but damaged or something else: delete it and run "
+            f"`sampoll models pull {official.model}`, or name weights of your own with --checkpoint"
+        )
+
+
 def checkpoint_file(official: Checkpoint, options: ModelSettings) -> Path:
     """The file of weights: the one that was named, or the official one, fetched if that was asked for;
     ModelUnavailable if it is not there."""

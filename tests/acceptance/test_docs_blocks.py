@@ -58,7 +58,7 @@ def build(model, options):
     importlib.import_module("sampoll.models.sam.weights").load_sam = load_tiny
     return original(model, options)
 def load_tiny(name, path):
-    return importlib.import_module("support.tiny").tiny_sam()
+    return importlib.import_module("support.tiny").tiny_sam(), sampoll.models.sam.vit_b.checkpoint.sha256
 original, sampoll.models.sam.SamModel.__call__ = sampoll.models.sam.SamModel.__call__, build
 main()
 """

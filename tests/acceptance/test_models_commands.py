@@ -91,7 +91,17 @@ def test_pulled_once_a_checkpoint_is_listed_verified_found_and_used(
     assert read_opex(folders.output / "a.json").meta["model"] == "vit_b"
 
     with kept.open("r+b") as file:
+        file.seek(10**8)  # weights; they would be loaded without a word
         file.write(b"spoilt")
+    spoilt = f"{kept} is not vit_b as published, but damaged or something else: delete it and run"
+    assert mirror.run(home, "pull", "vit_b")[0] == 69
+    again = sampoll("run", *folders.flags, "--device", "cpu", env={**mirror.env, "SAMPOLL_HOME": str(home)})
+    assert again.returncode == 0, again.stderr  # nothing to do
+    drop_pair(folders.input, "b", image=image_of(64, 64))
+    again = sampoll("run", *folders.flags, "--device", "cpu", env={**mirror.env, "SAMPOLL_HOME": str(home)})
+    assert again.returncode == 69
+    assert spoilt in again.stderr
+    assert folders.waiting == ["b.jpg", "b.json"]
     assert mirror.run(home, "verify", "vit_b")[:2] == (
         69,
         f"{kept}: NOT as published: delete it, and pull again\n",

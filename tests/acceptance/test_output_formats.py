@@ -1,6 +1,7 @@
 """Every format, as another program reads it."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -213,6 +214,105 @@ def test_an_export_writes_the_same_files_as_a_run(folders: Folders, tmp_path: Pa
             assert (copied / name).read_bytes() == (folders.output / name).read_bytes(), name
     ours = json.loads((copied / "labelme/sub/dog.json").read_text())
     assert (copied / "labelme/sub" / ours["imagePath"]).resolve() == folders.input / "done/sub/dog.png"
+
+
+@pytest.fixture
+def exported(folders: Folders, tmp_path: Path) -> Path:
+    """The records of the run, exported."""
+    for name in ("cat.json", "sub/dog.json"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_bytes((folders.output / name).read_bytes())
+    run = sampoll("export", *EVERYTHING, tmp_path / "out")
+    assert run.returncode == 0, run.stderr
+    return tmp_path / "out"
+
+
+def test_an_export_has_no_labels_of_results_that_are_gone(exported: Path) -> None:
+    (exported / "cat.json").unlink()
+    (exported / "yolo/images").mkdir()
+    (exported / "yolo/images/cat.jpg").write_text("an image")
+
+    run = sampoll("export", "--format", "yolo", "--format", "coco", exported)
+
+    assert run.returncode == 0, run.stderr
+    assert files_below(exported / "yolo") == ["data.yaml", "images/cat.jpg", "labels/sub/dog.txt"]
+    assert yaml.safe_load((exported / "yolo/data.yaml").read_text())["names"] == {0: "plain"}
+    assert (exported / "yolo/labels/sub/dog.txt").read_text().startswith("0 ")
+    assert len(COCO(str(exported / "coco/instances.json")).dataset["images"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("yolo", "yolo/data.yaml"),
+        ("yolo", "yolo/labels/cat.txt"),
+        ("yolo", "yolo/labels/mine.txt"),
+        ("coco", "coco/instances.json"),
+    ],
+)
+def test_a_data_set_that_somebody_has_changed_is_left_as_it_is(exported: Path, name: str, path: str) -> None:
+    (exported / "sub/dog.json").unlink()
+    (exported / path).write_text("changed by hand")
+    before = {file: (exported / name / file).read_bytes() for file in files_below(exported / name)}
+
+    run = sampoll("export", "--format", name, exported)
+
+    assert run.returncode == 73
+    assert f"{path} was not written by sampoll, or was changed since: move it away" in run.stderr
+    after = {file: (exported / name / file).read_bytes() for file in files_below(exported / name)}
+    assert after == before
+
+
+def test_one_data_set_that_is_left_costs_the_others_and_the_results_nothing(tmp_path: Path) -> None:
+    made = Folders(tmp_path / "in", tmp_path / "out")
+    made.input.mkdir()
+    drop_pair(made.input, "a")
+    (made.output / "yolo").mkdir(parents=True)
+    (made.output / "yolo/data.yaml").write_text("mine")
+
+    run = sampoll("run", *made.flags, *BOXES, "--format", "yolo", "--format", "coco")
+
+    assert run.returncode == 73
+    assert "yolo/data.yaml was not written by sampoll" in run.stderr
+    assert "1 done, 0 failed" in run.stderr
+    assert files_below(made.output) == ["a.json", "coco/instances.json", "yolo/data.yaml"]
+
+
+def test_an_export_replaces_what_an_export_wrote_and_leaves_what_was_corrected_by_hand(
+    exported: Path, folders: Folders
+) -> None:
+    (exported / "labelme/cat.json").write_text("corrected by hand")
+
+    run = sampoll("export", "--format", "labelme", "--images", folders.input / "done", exported)
+
+    assert (run.returncode, run.stdout) == (1, "1 exported as labelme, 1 failed\n")
+    assert "labelme/cat.json: was not written by sampoll, or was changed since: move it away" in run.stderr
+    assert (exported / "labelme/cat.json").read_text() == "corrected by hand"
+    assert "done/sub/dog.png" in (exported / "labelme/sub/dog.json").read_text()
+
+
+def test_an_export_replaces_what_the_run_wrote(folders: Folders, tmp_path: Path) -> None:
+    shutil.copytree(folders.output, tmp_path / "out")
+
+    run = sampoll("export", "--format", "labelme", "--images", tmp_path, tmp_path / "out")
+
+    assert (run.returncode, run.stdout) == (0, "2 exported as labelme, 0 failed\n"), run.stderr
+    assert json.loads((tmp_path / "out/labelme/cat.json").read_text())["imagePath"] == "../../cat.jpg"
+
+
+def test_a_record_that_may_not_be_read_is_named_and_counted(exported: Path) -> None:
+    (exported / "cat.json").unlink()
+    (exported / "cat.json").symlink_to("nowhere")
+    (exported / "elsewhere").write_bytes((exported / "sub/dog.json").read_bytes())
+    (exported / "linked.json").symlink_to("elsewhere")
+
+    run = sampoll("export", "--format", "coco", exported)
+    report = sampoll("report", exported)
+
+    assert (run.returncode, run.stdout) == (1, "1 exported as coco, 1 failed\n"), run.stderr
+    assert "linked.json is left out: " in run.stderr
+    assert report.returncode == 1
+    assert report.stdout == f"{exported}/report.html: 1 results, 1 records that cannot be read\n"
 
 
 def test_a_record_that_cannot_be_read_is_named_and_the_others_are_exported(

@@ -1,7 +1,6 @@
 """The report about an output, as one HTML file that needs no other files except the pictures there."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from sampoll.files.atomic import replace_file
 from sampoll.formats.registry import thumbnail_suffixes
 from sampoll.monitoring.templates import page_template
 
-log = logging.getLogger(__name__)
-
 REPORT = "report.html"
 
 
@@ -26,25 +23,28 @@ def write_report(output: Path, input_directory: Path | None) -> tuple[int, str]:
     if not output.is_dir():
         raise InputUnavailable(f"no output directory {output}")
     failed = [] if input_directory is None else list(failed_in_folder(input_directory).jobs())
-    summaries, unreadable = _summaries(output)
+    results = CommittedResults(output)
+    summaries = list(_summaries(results))
     page = _render(output, summaries, failed, input_directory)
     with translated_os_errors("write the report to", output):
         replace_file(output / REPORT, page.encode("utf-8", "replace"))
-    summary = f"{output / REPORT}: {len(summaries)} results, {len(failed)} failed pairs"
-    if unreadable:
-        return JobError.exit_code, f"{summary}, {unreadable} records that cannot be read"
+    summary = f"{output / REPORT}: {len(summaries)} results"
+    if input_directory is not None:
+        summary += f", {len(failed)} failed pairs"
+    if results.unreadable:
+        return JobError.exit_code, f"{summary}, {len(results.unreadable)} records that cannot be read"
     return 0, summary
 
 
-def _summaries(output: Path) -> tuple[list[Summary], int]:
-    summaries, unreadable, thumbnails = [], 0, thumbnail_suffixes()
-    for name, record in CommittedResults(output).records():
+def _summaries(results: CommittedResults) -> Iterator[Summary]:
+    thumbnails = thumbnail_suffixes()
+    for name, record in results.records():
         try:
-            summaries.append(summary_of(record, name, thumbnails))
+            summary = summary_of(record, name, thumbnails)
         except ValueError as error:
-            log.warning("%s is left out: %s", printable(name), error)
-            unreadable += 1
-    return summaries, unreadable
+            results.leave_out(name, str(error))
+            continue
+        yield summary
 
 
 def _render(

@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 from sampoll.core.names import kept_image, printable
 from sampoll.core.protocols import Results
 from sampoll.core.results import Mask, Segmentation
-from sampoll.files.atomic import replaced_file
+from sampoll.files.file_set import replaced_set
 from sampoll.formats.geometry.rings import edge_polygons
 from sampoll.formats.geometry.rle import rle_of
 from sampoll.formats.options import FormatOptions
@@ -32,8 +32,7 @@ class Coco:
     def write(self, results: Results, directory: Path) -> None:
         categories = {label: number for number, label in enumerate(results.labels, start=1)}
         images: list[dict[str, Any]] = []
-        directory.mkdir(parents=True, exist_ok=True)
-        with replaced_file(directory / "instances.json") as file:
+        with replaced_set(directory) as files, files.open("instances.json") as file:
             info = {"description": "sampoll", "date_created": datetime.now().isoformat(timespec="seconds")}
             file.write(b'{"info":' + orjson.dumps(info) + b',\n"annotations":[')
             number = 0

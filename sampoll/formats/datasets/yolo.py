@@ -8,14 +8,16 @@ from pathlib import Path
 
 import yaml
 
-from sampoll.core.names import printable
+from sampoll.core.errors import OutputFailed
 from sampoll.core.protocols import Results
 from sampoll.core.results import Mask, Segmentation
-from sampoll.files.atomic import replace_file
+from sampoll.files.file_set import replaced_set
 from sampoll.formats.geometry.contours import Polygon, at_least_three, rings_of_parts
 from sampoll.formats.geometry.rings import joined
 from sampoll.formats.geometry.simplify import simplified
 from sampoll.formats.options import FormatOptions
+
+LABELS = "labels"
 
 
 class Yolo:
@@ -31,13 +33,12 @@ class Yolo:
 
     def write(self, results: Results, directory: Path) -> None:
         classes = {label: number for number, label in enumerate(results.labels)}
-        for segmentation in results:
-            lines = "".join(self._lines(segmentation, classes))
-            path = directory / "labels" / f"{printable(segmentation.name)}.txt"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, lines.encode("ascii"))
-        directory.mkdir(parents=True, exist_ok=True)
-        replace_file(directory / "data.yaml", _data_yaml(results.labels))
+        with replaced_set(directory, belongs=_is_label_file) as files:
+            for segmentation in results:
+                lines = "".join(self._lines(segmentation, classes))
+                # Not printable(): readers find the labels of an image by its name.
+                files.write(f"{LABELS}/{segmentation.name}.txt", lines.encode("ascii"))
+            files.write("data.yaml", _data_yaml(results.labels))
 
     def _lines(self, segmentation: Segmentation, classes: dict[str, int]) -> Iterator[str]:
         height, width = segmentation.size
@@ -55,4 +56,14 @@ class Yolo:
 def _data_yaml(labels: Sequence[str]) -> bytes:
     """Images belong into images/, beside labels/."""
     document = {"train": "images", "val": "images", "names": dict(enumerate(labels))}
-    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False).encode()
+    # Unescaped, some characters that no one sees are line breaks in YAML, and readers remove others.
+    is_readable = all(label.isprintable() for label in labels)
+    written = yaml.safe_dump(document, allow_unicode=is_readable, sort_keys=False).encode()
+    if yaml.safe_load(written) != document:
+        raise OutputFailed("the labels cannot be written as YAML", file="data.yaml")
+    return written
+
+
+def _is_label_file(path: str) -> bool:
+    """A reader takes every one for labels of the classes in data.yaml."""
+    return path.startswith(f"{LABELS}/") and path.endswith(".txt")

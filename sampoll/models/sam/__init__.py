@@ -1,7 +1,6 @@
 """The Segment Anything Model in its three official sizes, by Kirillov et al., https://arxiv.org/abs/2304.02643."""
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import StorageTrouble
 from sampoll.core.jobs import RgbImage
-from sampoll.files.files import sha256_of
-from sampoll.models.checkpoints import Checkpoint, checkpoint_file, home_of
+from sampoll.models.checkpoints import Checkpoint, check_official, checkpoint_file, home_of
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -45,7 +43,9 @@ class SamModel:
         device = torch_device(options.device)
         precision = chosen_precision(options.precision, device)
         engine = chosen_engine(options.engine, device, precision)
-        sam, sha256 = load_sam(self.name, checkpoint), sha256_of(checkpoint)
+        sam, sha256 = load_sam(self.name, checkpoint)
+        if options.checkpoint is None:
+            check_official(checkpoint, sha256, self.checkpoint)
         encoder = _openvino_encoder(sam, sha256, precision, options) if engine == "openvino" else None
         segmenter = SamSegmenter(
             self.name,
@@ -69,7 +69,8 @@ class SamModel:
         from sampoll.models.shared.device import torch_device
 
         checkpoint = checkpoint_file(self.checkpoint, options)
-        return load_sam(self.name, checkpoint).to(torch_device(options.device))
+        sam, _ = load_sam(self.name, checkpoint)
+        return sam.to(torch_device(options.device))
 
     def quantize(
         self, options: ModelSettings, images: Sequence[Path], read: Callable[[Path], RgbImage]
@@ -78,19 +79,18 @@ class SamModel:
         kept."""
         from sampoll.models.sam.encoder import exportable
         from sampoll.models.sam.quantize import imported_nncf, quantized
+        from sampoll.models.sam.weights import load_sam
         from sampoll.models.shared.openvino import cached_model, quantized_place, save
 
         imported_nncf()
         segmenter = self(options.model_copy(update={"device": "cpu", "engine": "torch", "precision": "bf16"}))
-        sha256, cache = segmenter.info.checkpoint_sha256 or "", openvino_cache(options)
-        original = self.original(options.model_copy(update={"device": "cpu"})).image_encoder
-        graph = cached_model(partial(exportable, original), sha256, cache)
+        cache = openvino_cache(options)
+        sam, sha256 = load_sam(self.name, checkpoint_file(self.checkpoint, options))
+        graph = cached_model(partial(exportable, sam.image_encoder), sha256, cache)
         model = quantized(graph, images, lambda path: segmenter.preprocessed(read(path))[None].numpy())
         place = quantized_place(sha256, cache)
         try:
-            if place.exists():
-                shutil.rmtree(place)
-            save(model, place)
+            save(model, place, sha256, replaces=True)
         except (OSError, RuntimeError) as error:
             raise StorageTrouble(f"cannot keep the int8 encoder in {place}: {error}") from error
         return place
@@ -133,12 +133,12 @@ def _openvino_encoder(
     from sampoll.models.sam.encoder import exportable
     from sampoll.models.shared.openvino import OpenVinoEncoder, cached_model, quantized_model
 
+    cache, size = openvino_cache(options), sam.image_encoder.img_size
     if precision == "int8":
-        model = quantized_model(checkpoint_sha256, openvino_cache(options))
-    else:
-        encoder = partial(exportable, sam.image_encoder)
-        model = cached_model(encoder, checkpoint_sha256, openvino_cache(options))
-    return OpenVinoEncoder(model, sam.image_encoder.img_size, precision)
+        model, sha256 = quantized_model(checkpoint_sha256, cache)
+        return OpenVinoEncoder(model, size, precision, sha256)
+    model = cached_model(partial(exportable, sam.image_encoder), checkpoint_sha256, cache)
+    return OpenVinoEncoder(model, size, precision)
 
 
 def keep_compiled_code(options: ModelSettings) -> None:

@@ -25,6 +25,7 @@ class Encoder(nn.Module):
     """
 
     engine = "torch"
+    sha256 = None
 
     def __init__(self, original: ImageEncoderViT, dtype: torch.dtype) -> None:
         super().__init__()

@@ -3,9 +3,8 @@
 import functools
 import itertools
 import math
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812  as everywhere
 from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
-from torch import Tensor
+from torch import Tensor, nn
 
 from sampoll.core.errors import ModelUnavailable, OutOfMemory
 from sampoll.core.jobs import Everything, Prompt, RgbImage
@@ -23,6 +22,7 @@ from sampoll.core.protocols import TakeMasks
 from sampoll.core.results import Mask, ModelInfo
 from sampoll.models.sam.decoder import Decoder, ImageSide
 from sampoll.models.sam.encoder import Encoder
+from sampoll.models.sam.weights import copy_weights, digest_of
 from sampoll.models.shared.automatic_masks import (
     Candidates,
     chosen_masks,
@@ -34,6 +34,7 @@ from sampoll.models.shared.device import PRECISIONS
 from sampoll.models.shared.gathering import gathered
 from sampoll.models.shared.packed_bits import packed_bits
 from sampoll.models.shared.prompt_tokens import Task, batches
+from sampoll.models.shared.streams import ThreadStreams
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,9 +60,21 @@ class ImageEncoder(Protocol):
     def engine(self) -> str: ...
 
     @property
+    def sha256(self) -> str | None:
+        """The digest of weights that are not computed from the checkpoint alone; None if it has none."""
+
+    @property
     def img_size(self) -> int: ...
 
     def __call__(self, images: Tensor) -> Tensor: ...
+
+
+class _NoEncoder(nn.Module):
+    """In the place of an encoder that is not used: Sam asks it for the size of its images."""
+
+    def __init__(self, img_size: int) -> None:
+        super().__init__()
+        self.img_size = img_size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,20 +89,20 @@ class SamEmbedding:
 def _on_device(
     method: Callable[Concatenate["SamSegmenter", P], T],
 ) -> Callable[Concatenate["SamSegmenter", P], T]:
-    """Runs a method on the CUDA stream of the calling thread; after an OutOfMemory, the next call first frees
-    torch's cached device memory."""
+    """Runs a method on the CUDA stream of the calling thread; what it returns is finished. After an
+    OutOfMemory, the next call first frees torch's cached device memory."""
 
     @functools.wraps(method)
     def wrapped(segmenter: "SamSegmenter", /, *arguments: P.args, **options: P.kwargs) -> T:
-        with torch.inference_mode(), segmenter._stream():
-            if segmenter._ran_out_of_memory:
-                torch.cuda.empty_cache()
-                segmenter._ran_out_of_memory = False
-            try:
+        try:
+            with torch.inference_mode(), _translated_torch_errors(), segmenter._streams.own():
+                if segmenter._ran_out_of_memory:
+                    torch.cuda.empty_cache()
+                    segmenter._ran_out_of_memory = False
                 return method(segmenter, *arguments, **options)
-            except OutOfMemory:
-                segmenter._ran_out_of_memory = True
-                raise
+        except OutOfMemory:
+            segmenter._ran_out_of_memory = True
+            raise
 
     return wrapped
 
@@ -116,20 +129,28 @@ class SamSegmenter:
         """
         # For the few convolutions; otherwise float32 would mean TensorFloat-32, with its 10 bits.
         torch.backends.cudnn.allow_tf32 = False
+        self._weights_sha256 = checkpoint_sha256 or digest_of(sam)
         with _translated_torch_errors():
+            if encoder is not None:
+                sam.image_encoder = _NoEncoder(sam.image_encoder.img_size)
             ours = encoder or Encoder(sam.image_encoder, PRECISIONS[precision]).to(device).eval()
             self._encoder: ImageEncoder = ours
             self._sam = sam.to(device).eval()
             self._decoder = Decoder(self._sam).to(device).eval()
+            if encoder is not None or precision != "fp32":
+                # Frees the weights that were converted or are not used.
+                copy_weights(self._sam)
+                copy_weights(self._decoder)
         self._device = device
         self._mask_policy = mask_policy
         self._prompt_batch = prompt_batch
         prompts = sam.prompt_encoder
         self._embedding_shape: tuple[int, ...] = (prompts.embed_dim, *prompts.image_embedding_size)
-        self._streams = threading.local()
+        self._streams = ThreadStreams(device)
         self._ran_out_of_memory = False
         self._resize = ResizeLongestSide(sam.image_encoder.img_size)
-        self._info = ModelInfo(name, str(device), checkpoint_sha256, precision, self._encoder.engine)
+        engine, encoder_sha256 = self._encoder.engine, self._encoder.sha256
+        self._info = ModelInfo(name, str(device), checkpoint_sha256, precision, engine, encoder_sha256)
 
     @property
     def info(self) -> ModelInfo:
@@ -137,15 +158,16 @@ class SamSegmenter:
 
     @_on_device
     def embed(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
-        with _translated_torch_errors():
-            resized = [self._resized(image) for image in images]  # (3, h, w) each
-            batch = torch.stack([self._sam.preprocess(image) for image in resized])  # (B, 3, 1024, 1024)
-            features = self._encoder(batch)  # (B, 256, 64, 64)
-            return [
-                SamEmbedding(f, (image.shape[0], image.shape[1]), (r.shape[1], r.shape[2]))
-                for f, image, r in zip(features, images, resized, strict=True)
-            ]
+        resized = [self._resized(image) for image in images]  # (3, h, w) each
+        batch = torch.stack([self._sam.preprocess(image) for image in resized])  # (B, 3, 1024, 1024)
+        features = self._encoder(batch)  # (B, 256, 64, 64)
+        return [
+            # A part of the batch's tensor would keep all of it in memory.
+            SamEmbedding(f.clone(), (image.shape[0], image.shape[1]), (r.shape[1], r.shape[2]))
+            for f, image, r in zip(features, images, resized, strict=True)
+        ]
 
+    @_on_device
     def preprocessed(self, image: RgbImage) -> Tensor:
         """What the encoder gets for an image: (3, 1024, 1024), normalised and padded."""
         normalised: Tensor = self._sam.preprocess(self._resized(image))
@@ -158,13 +180,12 @@ class SamSegmenter:
     def decode_into(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]], take: TakeMasks) -> None:
         if not any(prompts for _, prompts in work):
             return
-        with _translated_torch_errors():
-            self._decode_tasks(work, take)
-            for image, (embedding, prompts) in enumerate(work):
-                for number, prompt in enumerate(prompts):
-                    if prompt.everything is not None:
-                        advance = functools.partial(take, image, number, ())
-                        take(image, number, self._everything(embedding, prompt.everything, advance))
+        self._decode_tasks(work, take)
+        for image, (embedding, prompts) in enumerate(work):
+            for number, prompt in enumerate(prompts):
+                if prompt.everything is not None:
+                    advance = functools.partial(take, image, number, ())
+                    take(image, number, self._everything(embedding, prompt.everything, advance))
 
     def _decode_tasks(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]], take: TakeMasks) -> None:
         """Hands on the masks of all prompts, except those of "everything"."""
@@ -182,8 +203,7 @@ class SamSegmenter:
 
     def _hand_on(self, queued: list["_Queued"], embeddings: Sequence[SamEmbedding], take: TakeMasks) -> None:
         """Hands on the masks of all batches in `queued`, and empties it."""
-        if self._device.type == "cuda":
-            torch.cuda.current_stream().synchronize()
+        self._streams.wait()
         for batch in queued:
             rows = (bits for several in batch.packed for bits in several.numpy())
             for task, score, bits in zip(batch.tasks, batch.scores.tolist(), rows, strict=True):
@@ -211,8 +231,10 @@ class SamSegmenter:
 
     @property
     def embedding_key(self) -> str:
-        weights = (self._info.checkpoint_sha256 or "unknown")[:16]
-        return f"{self._info.name}-{weights}-{self._info.precision}-{PREPROCESSING}"
+        # Not the engine: what engines of one precision compute is the same up to rounding.
+        info, digests = self._info, [self._weights_sha256, self._info.encoder_sha256]
+        weights = "-".join(sha256[:16] for sha256 in digests if sha256 is not None)
+        return f"{info.name}-{weights}-{info.precision}-{PREPROCESSING}"
 
     @property
     def embedding_bytes(self) -> int:
@@ -221,10 +243,12 @@ class SamSegmenter:
     def image_size(self, embedding: SamEmbedding) -> tuple[int, int]:
         return embedding.original_size
 
+    @_on_device
     def packed(self, embedding: SamEmbedding) -> dict[str, NDArray[Any]]:
         sizes = np.array([embedding.original_size, embedding.input_size], np.int64)
         return {"features": embedding.features.cpu().numpy(), "sizes": sizes}
 
+    @_on_device
     def unpacked(self, arrays: Mapping[str, NDArray[Any]]) -> SamEmbedding:
         features = arrays["features"]
         (height, width), (input_height, input_width) = arrays["sizes"].tolist()
@@ -232,11 +256,10 @@ class SamSegmenter:
             raise ValueError(
                 f"must be float32 of {self._embedding_shape}, and is {features.dtype} of {features.shape}"
             )
-        with _translated_torch_errors():
-            on_device = torch.from_numpy(features).to(self._device)
+        on_device = torch.from_numpy(features).to(self._device)
         return SamEmbedding(on_device, (height, width), (input_height, input_width))
 
-    @torch.inference_mode()
+    @_on_device
     def low_res_logits(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """The chosen mask's logits before upsampling, (256, 256), and its predicted IoU, a scalar."""
         [[task]] = batches([[prompt]], 1)
@@ -244,7 +267,7 @@ class SamSegmenter:
         logits, scores = self._logits([embedding], images, [task], CANDIDATES[self._mask_policy])
         return logits[0], scores[0]
 
-    @torch.inference_mode()
+    @_on_device
     def candidates(self, embedding: SamEmbedding, prompt: Prompt) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
         """All three masks that SAM gives for a prompt, in host memory: low-res logits (3, 256, 256),
         predicted IoUs (3,), and pixels (3, H, W)."""
@@ -339,28 +362,17 @@ class SamSegmenter:
                 f"{self._info.name} cannot run in fp16 with these weights: use --precision bf16 or fp32"
             )
 
-    @torch.inference_mode()
+    @_on_device
     def compile_for(self, batch_size: int) -> None:
         """Makes batches of this size faster, once and for all; ModelUnavailable where that is impossible."""
         if not isinstance(self._encoder, Encoder) or self._device.type != "cuda":
             raise ModelUnavailable(f"--compile is for CUDA devices, and the model runs on {self._device}")
-        with _translated_torch_errors():
-            try:
-                self._encoder.compile_for(batch_size)
-            except torch._dynamo.exc.TorchDynamoException as error:
-                raise ModelUnavailable(
-                    f"the model cannot be compiled here: run without --compile ({error})"
-                ) from error
-
-    def _stream(self) -> AbstractContextManager[object]:
-        """On CUDA, each thread has a stream of its own: while one batch waits for the host, the next one
-        computes."""
-        if self._device.type != "cuda":
-            return nullcontext()
-        if not hasattr(self._streams, "own"):
-            self._streams.own = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-            self._streams.own.wait_stream(torch.cuda.default_stream(self._device))  # the weights are there
-        return torch.cuda.stream(self._streams.own)
+        try:
+            self._encoder.compile_for(batch_size)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise ModelUnavailable(
+                f"the model cannot be compiled here: run without --compile ({error})"
+            ) from error
 
     def _resized(self, image: RgbImage) -> Tensor:
         """(3, h, w), the longer side 1024."""
@@ -402,7 +414,7 @@ class _Queued:
 
 
 def _to_host(tensor: Tensor) -> Tensor:
-    """A copy in host memory; that of a CUDA tensor is complete only after the stream is synchronized."""
+    """A copy in host memory; that of a CUDA tensor is complete only after `ThreadStreams.wait`."""
     return tensor if tensor.device.type == "cpu" else tensor.to("cpu", non_blocking=True)
 
 

@@ -3,6 +3,8 @@
 https://docs.openvino.ai
 """
 
+import hashlib
+import json
 import logging
 import shutil
 import sys
@@ -18,16 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from sampoll.core.errors import ModelUnavailable
+from sampoll.files.files import sha256_of
 from sampoll.models.shared.device import BFLOAT16_FLAGS, cpu_flags
+from sampoll.models.shared.private_copy import private_copy
 
 if TYPE_CHECKING:
     import openvino
 
 log = logging.getLogger(__name__)
 
-CONVERSION = 1
-"""Version of the conversion: increased when the same checkpoint is converted to a different graph."""
-MODEL_FILE = "encoder.xml"
+CONVERSION = 2
+"""Version of the conversion: increased when the same checkpoint is converted to a different graph, or other
+files are kept of it."""
+MODEL_FILE, WEIGHTS_FILE, DIGESTS_FILE = "encoder.xml", "encoder.bin", "encoder.sha256.json"
 
 
 class OpenVinoEncoder:
@@ -36,10 +41,13 @@ class OpenVinoEncoder:
 
     engine = "openvino"
 
-    def __init__(self, model: "openvino.Model", img_size: int, precision: str) -> None:
-        """`model` is quantized if `precision` is int8. ModelUnavailable if the processor does not compute in
-        it."""
+    def __init__(
+        self, model: "openvino.Model", img_size: int, precision: str, sha256: str | None = None
+    ) -> None:
+        """`model` is quantized if `precision` is int8, and `sha256` then its digest. ModelUnavailable if the
+        processor does not compute in it."""
         self.img_size = img_size
+        self.sha256 = sha256
         hint = _hint(precision)
         compiled = imported_openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
         self._compiled = compiled
@@ -71,8 +79,8 @@ def cached_model(encoder: Callable[[], nn.Module], checkpoint_sha256: str, cache
     directory = _place(checkpoint_sha256, cache)
     if directory.is_dir():
         try:
-            return imported_openvino().Core().read_model(directory / MODEL_FILE)
-        except RuntimeError as error:
+            return _read(directory, checkpoint_sha256)[0]
+        except (ModelUnavailable, ValueError, RuntimeError) as error:
             log.warning("%s is damaged, and is converted again (%s)", directory, str(error).splitlines()[0])
             shutil.rmtree(directory, ignore_errors=True)
     began = time.monotonic()
@@ -80,7 +88,7 @@ def cached_model(encoder: Callable[[], nn.Module], checkpoint_sha256: str, cache
     model = converted(encoder())
     log.info("converted in %.0f s", time.monotonic() - began)
     try:
-        save(model, directory)
+        save(model, directory, checkpoint_sha256)
     except (OSError, RuntimeError) as error:
         log.warning("cannot keep the converted encoder in %s: %s", directory, error)
     return model
@@ -108,16 +116,43 @@ def quantized_place(checkpoint_sha256: str, cache: Path) -> Path:
     return place.with_name(f"{place.name}-int8")
 
 
-def quantized_model(checkpoint_sha256: str, cache: Path) -> "openvino.Model":
-    """The int8 graph of a checkpoint's encoder; ModelUnavailable if it was not made on this machine."""
+def quantized_model(checkpoint_sha256: str, cache: Path) -> tuple["openvino.Model", str]:
+    """The int8 graph of a checkpoint's encoder, and the SHA-256 of its files; ModelUnavailable if it was not
+    made on this machine, or is damaged."""
     place = quantized_place(checkpoint_sha256, cache)
+    advice = "make one with `sampoll models quantize --checkpoint FILE IMAGES`, or use --precision bf16"
+    if not place.is_dir():
+        raise ModelUnavailable(f"no int8 encoder of this checkpoint in {place}: {advice}")
     try:
-        return imported_openvino().Core().read_model(place / MODEL_FILE)
-    except RuntimeError as error:
-        raise ModelUnavailable(
-            f"no int8 encoder of this checkpoint in {place}: make one with `sampoll models quantize "
-            "--checkpoint FILE IMAGES`, or use --precision bf16"
-        ) from error
+        return _read(place, checkpoint_sha256)
+    except (ModelUnavailable, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelUnavailable(f"the int8 encoder in {place} is damaged ({reason}): {advice}") from error
+
+
+def _read(directory: Path, checkpoint_sha256: str) -> tuple["openvino.Model", str]:
+    """The graph in `directory`, and the SHA-256 of its files; ValueError if they are not those that were
+    written for this checkpoint."""
+    with (
+        private_copy(directory / MODEL_FILE) as graph,
+        private_copy(directory / WEIGHTS_FILE) as weights,
+    ):
+        found = _digests(checkpoint_sha256, graph.sha256, weights.sha256)
+        if _recorded(directory / DIGESTS_FILE) != found:
+            raise ValueError("its files are not those that were written")
+        sha256 = hashlib.sha256(f"{graph.sha256} {weights.sha256}".encode()).hexdigest()
+        return imported_openvino().Core().read_model(graph.path, weights.path), sha256
+
+
+def _digests(checkpoint_sha256: str, graph_sha256: str, weights_sha256: str) -> dict[str, str]:
+    return {"checkpoint": checkpoint_sha256, MODEL_FILE: graph_sha256, WEIGHTS_FILE: weights_sha256}
+
+
+def _recorded(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read: {error.strerror}") from error
 
 
 def _hint(precision: str) -> str:
@@ -132,13 +167,19 @@ def _place(checkpoint_sha256: str, cache: Path) -> Path:
     return cache / f"{checkpoint_sha256[:16]}-{version}-{CONVERSION}"
 
 
-def save(model: "openvino.Model", directory: Path) -> None:
-    """Writes the model as a whole or not at all, also while other processes write the same one."""
+def save(model: "openvino.Model", directory: Path, checkpoint_sha256: str, *, replaces: bool = False) -> None:
+    """Writes the model of a checkpoint as a whole or not at all, also while other processes write the same
+    one. One that is there already is kept, unless this one `replaces` it."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".") as new:
-        imported_openvino().save_model(model, Path(new, "model", MODEL_FILE), compress_to_fp16=False)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".") as temporary:
+        new = Path(temporary, "model")
+        imported_openvino().save_model(model, new / MODEL_FILE, compress_to_fp16=False)
+        files = (sha256_of(new / name) for name in (MODEL_FILE, WEIGHTS_FILE))
+        (new / DIGESTS_FILE).write_text(json.dumps(_digests(checkpoint_sha256, *files), indent=2) + "\n")
+        if replaces and directory.is_dir():
+            directory.rename(Path(temporary, "replaced"))
         try:
-            Path(new, "model").rename(directory)
+            new.rename(directory)
         except OSError:
             if not directory.is_dir():  # otherwise another process was faster
                 raise

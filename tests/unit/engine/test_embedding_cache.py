@@ -8,11 +8,13 @@ from threading import Event
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load, save
 from support.images import encoded, image_of
 from support.segmenters import BoxSegmenter, KeptBoxes, job_of
 from support.tiny import tiny_sam
 
-from sampoll.config.settings import LimitSettings
+from sampoll.app.assembly import load_model
+from sampoll.config.settings import LimitSettings, ModelSettings
 from sampoll.core.errors import BadImage, BadPrompt
 from sampoll.core.jobs import Box, KnownImage, Point, Prompt
 from sampoll.core.protocols import CacheableSegmenter
@@ -24,6 +26,7 @@ from sampoll.inputs import decode as decoding
 from sampoll.inputs.decode import DecodingOptions, decode
 from sampoll.models.grabcut import GrabCutSegmenter
 from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.weights import digest_of
 from sampoll.transports.memory import MemoryTransport, submission
 
 PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
@@ -83,13 +86,34 @@ def test_the_folder_of_an_embedding_names_model_checkpoint_and_precision(tmp_pat
     for precision in ("fp32", "bf16"):
         segmenter = SamSegmenter("tiny", tiny_sam(), torch.device("cpu"), precision=precision)
         EmbeddingCache(segmenter, 0, tmp_path).put("ab" * 32, segmenter.embed([image_of()])[0])
+    weights = digest_of(tiny_sam())[:16]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "tiny-unknown-bf16-1",
-        "tiny-unknown-fp32-1",
+        f"tiny-{weights}-bf16-1",
+        f"tiny-{weights}-fp32-1",
     ]
 
 
-@pytest.mark.parametrize("damage", ["torn", "empty", "flipped", "other"])
+def test_embeddings_depend_on_the_rules_of_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for exif in ("apply", "ignore"):
+        settings = {"model": "support.fakes:kept", "exif": exif, "embedding-cache": tmp_path}
+        for rules in (7, 8):
+            monkeypatch.setattr(decoding, "PIXEL_RULES", rules)
+            embeddings = load_model(ModelSettings.model_validate(settings)).embeddings
+            assert embeddings is not None
+            assert embeddings.get("ab" * 32) is None
+            embeddings.put("ab" * 32, image_of())
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "pixels-7",
+        "pixels-7-exif-ignore",
+        "pixels-8",
+        "pixels-8-exif-ignore",
+    ]
+
+
+DAMAGES = ["torn", "empty", "flipped", "longer", "of another model", "of another image", "without a digest"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_embedding_file_is_logged_and_not_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
@@ -105,15 +129,42 @@ def test_a_damaged_embedding_file_is_logged_and_not_used(
             path.write_bytes(b"")
         case "flipped":
             path.write_bytes(whole[:-10] + bytes([whole[-10] ^ 1]) + whole[-9:])
-        case "other":
-            EmbeddingCache(KeptBoxes(), 0, tmp_path).put("ab" * 32, image_of())
-            path.write_bytes(next(tmp_path.glob("boxes-1/*/*")).read_bytes())
+        case "longer":
+            path.write_bytes(whole + b"x")
+        case "of another model":
+            other = SamSegmenter("tiny", tiny_sam(seed=1), torch.device("cpu"))
+            EmbeddingCache(other, 0, tmp_path).put("ab" * 32, other.embed([image_of()])[0])
+            [theirs] = set(tmp_path.rglob("*.safetensors")) - {path}
+            path.write_bytes(theirs.read_bytes())
+        case "of another image":
+            cache.put("cd" * 32, segmenter.embed([image_of(seed=1)])[0])
+            path.write_bytes(next(tmp_path.glob("*/cd/*")).read_bytes())
+        case "without a digest":
+            path.write_bytes(save(load(whole)))
 
     assert cache.get("ab" * 32) is None
-    assert "cannot be used, its image is embedded again" in caplog.text
+    assert cache.known("ab" * 32) is None
+    assert caplog.text.count("cannot be used, its image is embedded again") == 1
 
     cache.put("ab" * 32, segmenter.embed([image_of()])[0])
+    assert path.read_bytes() == whole
     assert cache.get("ab" * 32) is not None
+
+
+def test_a_folder_in_the_place_of_an_embedding_file_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = EmbeddingCache(KeptBoxes(), 0, tmp_path)
+    cache.put("ab" * 32, image_of())
+    [path] = tmp_path.rglob("*.safetensors")
+    path.unlink()
+    path.mkdir()
+
+    assert cache.get("ab" * 32) is None
+    cache.put("ab" * 32, image_of())
+
+    assert path.is_dir()
+    assert "cannot keep embeddings" in caplog.text
 
 
 def test_a_cache_that_cannot_be_written_is_logged_once(
@@ -149,6 +200,19 @@ def test_a_batch_embeds_each_image_once() -> None:
     assert [mask.size for mask in masks] == [(24, 32), (30, 40), (24, 32), (30, 40), (24, 32)]
     assert isinstance(again[0], Segmentation)
     assert again[0].seconds["embedding"] < 0.1
+
+
+def test_the_seconds_of_the_encoder_are_those_of_the_images_that_it_embedded() -> None:
+    segmenter = KeptBoxes()
+    executor = Executor(segmenter, 8, EmbeddingCache(segmenter, 10_000))
+    prompt = Prompt(box=Box(1, 1, 5, 5))
+    known, new = job_of(image_of(), prompt), job_of(image_of(seed=1), prompt)
+    list(executor.run([known]))
+
+    outcomes = list(executor.run([known, new]))
+
+    seconds = [outcome.seconds["embedding"] for outcome in outcomes if isinstance(outcome, Segmentation)]
+    assert seconds[0] == 0 < seconds[1]
 
 
 def test_a_known_image_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from sampoll.core.results import Artifact, Mask, ModelInfo, Segmentation
 from sampoll.formats import json_document
 from sampoll.formats.indexed import build as build_indexed
 from sampoll.formats.opex import Opex
+from sampoll.formats.opex_reader import segmentation_of
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.png import PngMask
 
@@ -175,3 +176,13 @@ def test_points_are_in_the_meta_unchanged() -> None:
 
 def test_a_name_that_is_no_unicode_is_escaped() -> None:
     assert opex_of(segmentation(0.5, name="caf\udce9")).id == r"caf\xe9"
+
+
+def test_what_a_record_says_about_its_model_comes_back_from_it() -> None:
+    model = ModelInfo("vit_b", "cpu", "ab" * 32, "int8", "openvino", "ef" * 32)
+    made = replace(segmentation(0.5), model=model, exif="ignore")
+    [record] = Opex().render(made, [])
+
+    read = segmentation_of(record.content, "cat")
+
+    assert (read.model, read.exif) == (model, "ignore")

@@ -1,5 +1,6 @@
 """Images of every kind, written byte by byte or by another library, and the pixels that they must become."""
 
+import hashlib
 import io
 import struct
 import zlib
@@ -8,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from sampoll.core.errors import BadImage
-from sampoll.inputs.decode import decode_image
+from sampoll.inputs.decode import PIXEL_RULES, decode_image
 
 GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 
@@ -152,3 +153,22 @@ def test_an_orientation_turns_and_mirrors_as_exif_defines_it(
     orientation: int, expected: list[list[list[int]]]
 ) -> None:
     assert upright(orientation).tolist() == expected
+
+
+WATCHED = ("4 bits", "16 bits", "RGB of 16 bits", "palette with a transparent colour", "alpha of 16 bits")
+DIGEST_BY_RULES = {1: "85dde27c122f96d1"}
+"""The digest of the pixels of these images, by the version of the rules of decoding."""
+
+
+def test_the_version_of_the_rules_is_increased_when_pixels_change() -> None:
+    """Otherwise embeddings that were kept of the old pixels would be used for the new ones."""
+    pixels = [decode_image(GOLDEN[name][0], name, 100) for name in WATCHED]
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    for kind in ("PNG", "TIFF"):
+        buffer = io.BytesIO()
+        Image.fromarray(np.arange(24, dtype=np.uint8).reshape(2, 4, 3)).save(buffer, kind, exif=turned)
+        pixels += [decode_image(buffer.getvalue(), kind, 100, exif) for exif in ("apply", "ignore")]
+
+    digest = hashlib.sha256(repr([image.tolist() for image in pixels]).encode()).hexdigest()
+    assert {PIXEL_RULES: digest[:16]} == DIGEST_BY_RULES

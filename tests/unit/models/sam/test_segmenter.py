@@ -2,11 +2,12 @@
 
 import copy
 import itertools
+import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_
 from segment_anything.modeling import Sam
 from skimage import data
 from support.images import image_of
+from support.recorded_cuda import RecordedCuda
 from support.segmenters import job_of
 from support.tiny import tiny_sam
 
@@ -24,6 +26,7 @@ from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable, OutOfMemory
 from sampoll.core.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt, RgbImage
 from sampoll.core.results import ModelInfo, Segmentation
+from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor
 from sampoll.files.files import sha256_of
 from sampoll.models.checkpoints import checkpoint_file, official_checkpoint
@@ -32,6 +35,8 @@ from sampoll.models.sam.encoder import Encoder
 from sampoll.models.sam.segmenter import MaskPolicy, SamSegmenter
 from sampoll.models.sam.weights import load_sam
 from sampoll.models.shared.device import PRECISIONS, torch_device
+from sampoll.models.shared.packed_bits import _packed_by_torch
+from sampoll.models.shared.streams import ThreadStreams
 
 CPU = torch.device("cpu")
 PROMPTS = {
@@ -210,6 +215,13 @@ def test_best_is_not_always_first() -> None:
     assert best.score > first.score
 
 
+def test_an_embedding_takes_no_more_memory_than_it_says() -> None:
+    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+
+    for embedding in segmenter.embed([image_of(), image_of(seed=1)]):
+        assert embedding.features.untyped_storage().nbytes() == segmenter.embedding_bytes
+
+
 def test_the_image_is_encoded_once_however_many_prompts_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     original = Encoder.forward
@@ -294,11 +306,64 @@ def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
 
 @pytest.mark.parametrize("name", ["vit_b.pth", "vit_b.safetensors", "legacy.pth"])
 def test_weights_come_back_exactly_from_any_format(vit_b: Sam, checkpoints: Path, name: str) -> None:
-    loaded = load_sam("vit_b", checkpoints / name).state_dict()
+    sam, sha256 = load_sam("vit_b", checkpoints / name)
 
-    expected = vit_b.state_dict()
+    loaded, expected = sam.state_dict(), vit_b.state_dict()
+    assert sha256 == sha256_of(checkpoints / name)
     assert loaded.keys() == expected.keys()
     assert all(torch.equal(loaded[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("name", ["vit_b.pth", "vit_b.safetensors", "legacy.pth"])
+def test_a_checkpoint_that_is_changed_after_it_was_loaded_changes_nothing(
+    vit_b: Sam, checkpoints: Path, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes((checkpoints / name).read_bytes())
+    sam, _ = load_sam("vit_b", path)
+
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    os.truncate(path, 10)  # reading what is mapped from it would now end the process
+
+    loaded, expected = sam.state_dict(), vit_b.state_dict()
+    assert all(torch.equal(loaded[key], expected[key]) for key in expected)
+    path.unlink()
+
+
+def test_weights_that_were_converted_are_freed_with_the_file(checkpoints: Path) -> None:
+    sam, _ = load_sam("vit_b", checkpoints / "vit_b.pth")
+    assert "memfd:sampoll" in Path("/proc/self/maps").read_text()
+
+    segmenter = SamSegmenter("vit_b", sam, CPU, precision="bf16")
+
+    assert "memfd:sampoll" not in Path("/proc/self/maps").read_text()
+    assert segmenter.info.precision == "bf16"
+
+
+def test_a_file_that_is_too_large_for_a_checkpoint_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.pth"
+    path.touch()
+    os.truncate(path, 2**40)
+
+    with pytest.raises(ModelUnavailable, match=r"huge\.pth has 1099511627776 bytes, more than"):
+        load_sam("vit_b", path)
+
+
+def test_what_is_at_the_place_of_an_official_checkpoint_is_that(checkpoints: Path, tmp_path: Path) -> None:
+    options = ModelSettings.model_validate({"model": "vit_b", "home": tmp_path, "device": "cpu"})
+    place = tmp_path / "checkpoints" / official_checkpoint("vit_b").file
+    place.parent.mkdir()
+    place.symlink_to(checkpoints / "vit_b.pth")
+
+    with pytest.raises(ModelUnavailable, match="is not vit_b as published, but damaged or something else"):
+        loaded(options)
+
+
+def test_a_model_without_a_checkpoint_is_known_by_its_weights() -> None:
+    keys = [SamSegmenter("tiny", tiny_sam(seed), CPU).embedding_key for seed in (0, 1, 0)]
+
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_a_checkpoint_of_another_model_is_named(checkpoints: Path) -> None:
@@ -439,30 +504,117 @@ def test_the_memory_of_a_batch_that_did_not_fit_is_released(
     assert emptied == [1]
 
 
-def test_each_thread_has_a_stream_of_its_own_on_the_models_device(monkeypatch: pytest.MonkeyPatch) -> None:
+# The order of what is computed on a device and what crosses between it and the host
+
+
+@pytest.fixture
+def queued(monkeypatch: pytest.MonkeyPatch) -> tuple[SamSegmenter, RecordedCuda]:
+    """A segmenter whose device is recorded, and computes on the CPU."""
+    # The way of bits on CUDA; on a CPU they are packed by numpy.
+    monkeypatch.setattr("sampoll.models.sam.segmenter.packed_bits", _packed_by_torch)
+    monkeypatch.setattr("sampoll.models.shared.automatic_masks.packed_bits", _packed_by_torch)
     segmenter = SamSegmenter("sam", tiny_sam(), CPU)
-    segmenter._device = torch.device("cuda:1")
-    made: list[torch.device] = []
+    recorded = RecordedCuda(monkeypatch)
+    monkeypatch.setattr("sampoll.models.sam.segmenter._to_host", recorded.copied_without_waiting)
+    segmenter._streams = ThreadStreams(torch.device("cuda:1"))
+    return segmenter, recorded
 
-    class Stream:
-        def __init__(self, device: torch.device) -> None:
-            made.append(device)
 
-        def wait_stream(self, other: object) -> None:
-            assert other == "the default of cuda:1"
+KEPT = SamSegmenter("sam", tiny_sam(), CPU)
+[EMBEDDING] = KEPT.embed([image_of(40, 57)])
+PACKED = KEPT.packed(EMBEDDING)
+CALLS: dict[str, Callable[[SamSegmenter], object]] = {
+    "embed": lambda sam: sam.embed([image_of(40, 57), image_of()]),
+    "decode": lambda sam: sam.decode([(EMBEDDING, list(ASKED.values()))]),
+    "decode nothing": lambda sam: sam.decode([(EMBEDDING, [])]),
+    "decode everything": lambda sam: sam.decode([(EMBEDDING, [Prompt(everything=ANYTHING)])]),
+    "packed": lambda sam: sam.packed(EMBEDDING),
+    "unpacked": lambda sam: sam.unpacked(PACKED),
+    "preprocessed": lambda sam: sam.preprocessed(image_of()),
+    "low_res_logits": lambda sam: sam.low_res_logits(EMBEDDING, PROMPTS["box"]),
+    "candidates": lambda sam: sam.candidates(EMBEDDING, PROMPTS["box"]),
+}
 
-    monkeypatch.setattr("torch.cuda.Stream", Stream)
-    monkeypatch.setattr("torch.cuda.default_stream", lambda device: f"the default of {device}")
-    monkeypatch.setattr("torch.cuda.stream", lambda stream: stream)
 
-    mine = segmenter._stream()
-    others: list[object] = []
-    thread = Thread(target=lambda: others.append(segmenter._stream()))
-    thread.start()
-    thread.join()
-    assert segmenter._stream() is mine
-    assert others[0] is not mine
-    assert made == [torch.device("cuda:1")] * 2
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_what_a_call_returns_is_finished_for_the_host_and_for_every_other_thread(
+    queued: tuple[SamSegmenter, RecordedCuda], call: Callable[[SamSegmenter], object]
+) -> None:
+    segmenter, recorded = queued
+
+    with recorded:
+        call(segmenter)
+
+    assert recorded.streams == [torch.device("cuda:1")]
+    assert recorded.on_other_streams == []
+    assert recorded.unfinished == []
+    assert recorded.read_too_early == []
+
+
+def test_the_record_above_notices_a_copy_that_is_not_waited_for(
+    queued: tuple[SamSegmenter, RecordedCuda], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter, recorded = queued
+    monkeypatch.setattr(ThreadStreams, "wait", lambda streams: None)
+
+    with recorded:
+        segmenter.decode([(EMBEDDING, [PROMPTS["box"]])])
+
+    assert recorded.unfinished != []
+    assert recorded.read_too_early != []
+
+
+def test_the_encoder_has_finished_before_an_embedding_without_prompts_is_copied_to_the_host(
+    queued: tuple[SamSegmenter, RecordedCuda], tmp_path: Path
+) -> None:
+    segmenter, recorded = queued
+    cache = EmbeddingCache(segmenter, 0, tmp_path)
+
+    with recorded:
+        [outcome] = Executor(segmenter, 1, cache).run([job_of(image_of(40, 57))])
+
+    assert isinstance(outcome, Segmentation)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1
+    assert recorded.on_other_streams == recorded.read_too_early == []
+
+
+def test_each_thread_has_a_stream_of_its_own_that_begins_after_the_weights_are_there(
+    queued: tuple[SamSegmenter, RecordedCuda],
+) -> None:
+    segmenter, recorded = queued
+    for _ in range(2):
+        segmenter.embed([image_of()])
+        with ThreadPoolExecutor(1) as other:
+            other.submit(segmenter.embed, [image_of()]).result()
+
+    assert recorded.streams == [torch.device("cuda:1")] * 3
+    assert recorded.waited_for_default == 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_what_another_thread_takes_from_a_gpu_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, whole = image_of(40, 57), Encoder.forward
+
+    def slow(encoder: Encoder, images: torch.Tensor) -> torch.Tensor:
+        if images.is_cuda:
+            torch.cuda._sleep(500_000_000)  # cycles: a fraction of a second
+        return whole(encoder, images)
+
+    monkeypatch.setattr(Encoder, "forward", slow)
+    kept, masks = [], []
+    for device in (CPU, torch.device("cuda")):
+        segmenter = SamSegmenter("sam", tiny_sam(), device)
+        segmenter.embed([image_of(40, 57, seed=1)])  # what is freed of it holds other features
+        with ThreadPoolExecutor(1) as other, ThreadPoolExecutor(1) as third:
+            [embedding] = other.submit(segmenter.embed, [image]).result()
+            kept.append(third.submit(segmenter.packed, embedding).result()["features"])
+            again = other.submit(segmenter.unpacked, segmenter.packed(embedding)).result()
+            [[[mask]]] = third.submit(segmenter.decode, [(again, [PROMPTS["box"]])]).result()
+            masks.append(mask.pixels())
+
+    assert np.allclose(kept[0], kept[1], atol=1e-4)
+    assert (masks[0] != masks[1]).mean() < 1e-2
 
 
 @pytest.mark.parametrize(
@@ -484,13 +636,9 @@ def test_a_device_makes_a_bounded_number_of_masks_before_they_are_waited_for(
         segmenter._device = torch.device("cuda")
         return made
 
-    class Stream:
-        def synchronize(self) -> None:
-            done.append("w")
-
     monkeypatch.setattr(segmenter, "_packed_masks", packed_masks)
     monkeypatch.setattr(segmenter, "_device", torch.device("cuda"))
-    monkeypatch.setattr("torch.cuda.current_stream", Stream)
+    monkeypatch.setattr(segmenter._streams, "wait", lambda: done.append("w"))
     monkeypatch.setattr("sampoll.models.sam.segmenter.QUEUED_BYTES", queued_bytes)
 
     segmenter._decode_tasks([(embedding, [PROMPTS["box"]] * 4)], lambda *_: done.append("t"))

@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +35,11 @@ from sampoll.models.shared.openvino import (
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 SHA256 = "ab" * 32
+
+
+def int8_encoder(cache: Path) -> OpenVinoEncoder:
+    model, sha256 = quantized_model(SHA256, cache)
+    return OpenVinoEncoder(model, 64, "int8", sha256)
 
 
 @pytest.fixture(scope="module")
@@ -97,19 +103,69 @@ def test_each_checkpoint_has_its_own_folder(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize(("damaged", "length"), [("encoder.bin", 100), ("encoder.xml", 100)])
+def truncated(content: bytes) -> bytes:
+    return content[:100]
+
+
+def changed_at_equal_size(content: bytes) -> bytes:
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("encoder.bin", truncated),
+        ("encoder.bin", changed_at_equal_size),
+        ("encoder.xml", changed_at_equal_size),
+        ("encoder.xml", None),
+        ("encoder.sha256.json", truncated),
+    ],
+)
 def test_a_damaged_conversion_is_made_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str, length: int
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    damage: Callable[[bytes], bytes] | None,
 ) -> None:
     cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
-    [path] = tmp_path.glob(f"*/{damaged}")
+    [path] = tmp_path.glob(f"*/{name}")
     whole = path.read_bytes()
-    path.write_bytes(whole[:length])
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(whole))
 
     OpenVinoEncoder(cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path), 64, "fp32")
 
     assert "is damaged, and is converted again" in caplog.text
-    assert len(path.read_bytes()) == len(whole)
+    caplog.clear()
+    cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
+    assert caplog.text == ""
+
+
+def test_a_conversion_of_another_checkpoint_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = SHA256[:16] + "cd" * 24  # with the same beginning, which names the directory
+    cached_model(partial(exportable, tiny_sam(seed=1).image_encoder), theirs, tmp_path)
+
+    cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
+
+    assert "is damaged, and is converted again" in caplog.text
+
+
+def test_a_conversion_that_is_changed_after_it_was_read_changes_nothing(tmp_path: Path) -> None:
+    encoder = partial(exportable, with_positions(tiny_sam()).image_encoder)
+    batch = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    expected = OpenVinoEncoder(cached_model(encoder, SHA256, tmp_path), 64, "fp32")(batch)
+    model = cached_model(encoder, SHA256, tmp_path)
+    [weights] = tmp_path.glob("*/encoder.bin")
+
+    with weights.open("r+b") as file:
+        file.write(bytes(weights.stat().st_size))
+        file.truncate(10)
+
+    assert torch.equal(OpenVinoEncoder(model, 64, "fp32")(batch), expected)
 
 
 def test_a_model_is_converted_even_if_the_cache_cannot_be_written(
@@ -127,9 +183,9 @@ def test_a_model_is_converted_even_if_the_cache_cannot_be_written(
 
 
 def test_a_second_conversion_keeps_the_files_of_the_first(tmp_path: Path, model: Any) -> None:
-    openvino_encoder.save(model, tmp_path / "a")
+    openvino_encoder.save(model, tmp_path / "a", SHA256)
     before = (tmp_path / "a" / "encoder.bin").stat()
-    openvino_encoder.save(model, tmp_path / "a")
+    openvino_encoder.save(model, tmp_path / "a", SHA256)
     assert (tmp_path / "a" / "encoder.bin").stat() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -244,13 +300,57 @@ def test_an_encoder_in_int8_is_close_and_the_info_names_the_precision(model: Any
     batches = [torch.randn(1, 3, 64, 64, generator=generator) for _ in range(3)]
 
     in_int8 = quantized(model, batches, lambda batch: batch.numpy())
-    openvino_encoder.save(in_int8, quantized_place(SHA256, tmp_path))
-    encoder = OpenVinoEncoder(quantized_model(SHA256, tmp_path), 64, "int8")
+    openvino_encoder.save(in_int8, quantized_place(SHA256, tmp_path), SHA256)
+    encoder = int8_encoder(tmp_path)
 
     expected = with_positions(tiny_sam()).image_encoder(batches[0])
     assert 1e-3 < relative_error(encoder(batches[0]), expected) < 0.2
     segmenter = SamSegmenter("sam", tiny_sam(), CPU, precision="int8", encoder=encoder)
     assert (segmenter.info.precision, segmenter.info.engine) == ("int8", "openvino")
+
+
+@pytest.mark.parametrize("damage", [truncated, changed_at_equal_size])
+def test_a_damaged_int8_encoder_is_one_clear_error(
+    model: Any, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    place = quantized_place(SHA256, tmp_path)
+    openvino_encoder.save(model, place, SHA256)
+    weights = place / "encoder.bin"
+    weights.write_bytes(damage(weights.read_bytes()))
+
+    with pytest.raises(ModelUnavailable, match=r"is damaged \(.*\): make one with `sampoll models quantize"):
+        quantized_model(SHA256, tmp_path)
+
+
+def test_an_int8_encoder_that_is_made_again_is_another_model(model: Any, tmp_path: Path) -> None:
+    infos, keys, place = [], [], quantized_place(SHA256, tmp_path)
+    other = converted(exportable(with_positions(tiny_sam(seed=1)).image_encoder))
+    for graph in (model, other, model):
+        openvino_encoder.save(graph, place, SHA256, replaces=True)
+        segmenter = SamSegmenter(
+            "sam",
+            tiny_sam(),
+            CPU,
+            precision="int8",
+            encoder=int8_encoder(tmp_path),
+            checkpoint_sha256=SHA256,
+        )
+        infos.append(segmenter.info)
+        keys.append(segmenter.embedding_key)
+
+    assert keys[0] == keys[2] != keys[1]
+    assert infos[0] == infos[2] != infos[1]
+    assert infos[0].encoder_sha256 != infos[1].encoder_sha256
+    assert [path.name for path in tmp_path.iterdir()] == [place.name]
+
+
+def test_engines_of_one_precision_share_their_embeddings(model: Any) -> None:
+    by_torch = SamSegmenter("sam", tiny_sam(), CPU, checkpoint_sha256=SHA256)
+    encoder = OpenVinoEncoder(model, 64, "fp32")
+    by_openvino = SamSegmenter("sam", tiny_sam(), CPU, encoder=encoder, checkpoint_sha256=SHA256)
+    in_bf16 = SamSegmenter("sam", tiny_sam(), CPU, precision="bf16", checkpoint_sha256=SHA256)
+
+    assert by_torch.embedding_key == by_openvino.embedding_key != in_bf16.embedding_key
 
 
 def test_int8_is_made_before_it_is_used(tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""Files of weights as they are at one moment: a copy that no other process can change."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from sampoll.core.errors import ModelUnavailable
+
+CHUNK_BYTES = 2**20
+MAX_BYTES = 2**33
+"""Three times the largest official checkpoint; larger files are refused before they fill the memory."""
+
+
+@dataclass(frozen=True)
+class PrivateCopy:
+    """The copy's path, which libraries may map into memory, and the SHA-256 of its content."""
+
+    path: Path
+    sha256: str
+
+
+@contextmanager
+def private_copy(path: Path) -> Iterator[PrivateCopy]:
+    """A copy of `path` in memory (a temporary file where the system has no files in memory).
+
+    What maps the copy keeps its memory, also after the block; a later change of `path` has no effect on it:
+    a file that is mapped itself changes what was loaded if it is overwritten, and ends the process
+    (SIGBUS) if it is truncated. ModelUnavailable if `path` cannot be read.
+    """
+    with _unnamed_file() as copy:
+        try:
+            with path.open("rb", buffering=0) as original:
+                size = os.fstat(original.fileno()).st_size
+                if size > MAX_BYTES:
+                    raise ModelUnavailable(
+                        f"{path} has {size} bytes, more than weights can have: {MAX_BYTES}"
+                    )
+                sha256 = _copied(original, copy, size)
+        except OSError as error:
+            raise ModelUnavailable(f"{path} cannot be read: {error.strerror or error}") from error
+        yield PrivateCopy(Path(f"/proc/self/fd/{copy.fileno()}" if _IN_MEMORY else copy.name), sha256)
+
+
+def _copied(original: IO[bytes], copy: IO[bytes], size: int) -> str:
+    """Copies `size` bytes, or fewer if there are fewer; returns their SHA-256."""
+    digest = hashlib.sha256()
+    while chunk := original.read(min(size, CHUNK_BYTES)):
+        size -= len(chunk)
+        digest.update(chunk)
+        copy.write(chunk)
+    copy.flush()
+    return digest.hexdigest()
+
+
+_IN_MEMORY = hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()
+
+
+def _unnamed_file() -> IO[bytes]:
+    if _IN_MEMORY:
+        return os.fdopen(os.memfd_create("sampoll weights"), "wb")
+    return tempfile.NamedTemporaryFile()
