@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from sampoll.core.errors import OutputUnavailable
-from sampoll.files import file_set
 from sampoll.files.file_set import OURS, replaced_set
 
 
