@@ -234,9 +234,9 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Say how the services on an input are, or without one all of yours on this machine.
+    """Show the state of the services on an input, or, without one, of all your services on this machine.
 
-    Exits with 0 if they are well, 1 if one should be restarted, 3 if none runs.
+    Exits with 0 if they are healthy, 1 if one should be restarted, 3 if none runs.
     """
     settings = resolve(flags, os.environ, config).settings.spool
 
