@@ -9,7 +9,8 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from sampoll.inputs.image_files.png import SIGNATURE
+
 GRAYSCALE = 0
 FAST = 1
 """ISA-L's level 1 compresses masks as well as zlib's level 1, in an eighth of the time."""

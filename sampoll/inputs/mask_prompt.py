@@ -8,11 +8,12 @@ import numpy as np
 from PIL import Image
 
 from sampoll.core.jobs import LOW_RES_SIDE, LowResMask
+from sampoll.inputs.image_files import png
 
 MAX_TEXT_CHARACTERS = 2_000_000
 """Limit for the base64 of a mask; that of an array of 128-bit floats has 1.4 million characters."""
 WHITESPACE = b" \t\n\r\v\f"
-PNG_SIGNATURE, NPY_SIGNATURE = b"\x89PNG", b"\x93NUMPY"
+NPY_SIGNATURE = b"\x93NUMPY"
 LOGIT_OF_WHITE = 10.0
 """Black has the negative of this value, and gray lies in between, as when SAM 2 makes logits of a mask."""
 _SHAPES = ((LOW_RES_SIDE, LOW_RES_SIDE), (1, LOW_RES_SIDE, LOW_RES_SIDE))
@@ -26,7 +27,7 @@ def decode_mask_prompt(text: str) -> LowResMask:
         content = base64.b64decode(text.encode().translate(None, WHITESPACE), validate=True)
     except ValueError as error:
         raise ValueError(f"is not base64: {error}") from error
-    if content.startswith(PNG_SIGNATURE):
+    if content.startswith(png.SIGNATURE):
         return LowResMask(content, _from_png(content))
     if content.startswith(NPY_SIGNATURE):
         return LowResMask(content, _from_npy(content))

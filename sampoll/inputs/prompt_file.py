@@ -15,7 +15,7 @@ from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import MAX_NAME_CHARACTERS, Box, Everything, LowResMask, Point, Prompt
 from sampoll.inputs.mask_prompt import decode_mask_prompt, encode_mask_prompt
 
-_UTF8_BOM = b"\xef\xbb\xbf"
+UTF8_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any
     if excess := excess_of_values(content, limits):
         raise BadPrompt(excess, file=file)
     try:
-        document = orjson.loads(content.removeprefix(_UTF8_BOM))
+        document = orjson.loads(content.removeprefix(UTF8_BOM))
     except orjson.JSONDecodeError as error:
         raise BadPrompt(f"is not JSON in UTF-8: {error}", file=file) from error
     if not isinstance(document, dict):

@@ -6,7 +6,8 @@ import orjson
 
 from sampoll.core.errors import BadPrompt, BadRequest, UnreadableInput
 from sampoll.inputs.discovery import Pair
-from sampoll.transports.redis.messages import MAX_ID_CHARACTERS, MAX_VALUE_BYTES, UTF8_BOM
+from sampoll.inputs.prompt_file import UTF8_BOM
+from sampoll.transports.redis.messages import MAX_ID_CHARACTERS, MAX_VALUE_BYTES
 
 MAX_VALUE_BYTES_BASE64 = MAX_VALUE_BYTES * 3 // 4
 

@@ -14,14 +14,13 @@ import orjson
 from sampoll.core.filenames import MAX_STEM_BYTES, PRIVATE, versioned
 from sampoll.files.atomic import temporary_name
 from sampoll.files.files import create_file, ensure_directory, move_all_unless_taken, read_if_regular
-from sampoll.formats.png_encoder import SIGNATURE
-from sampoll.transports.redis.messages import RECORD
+from sampoll.inputs.image_files import png
+from sampoll.transports.redis.messages import MAX_ID_CHARACTERS, RECORD
 from sampoll.transports.redis.replies import NoReply, Reply
 
 UNKNOWN_SCORE = 1.0
 """Score for replies that contain none: readers of OPEX need a number."""
 MAX_SUFFIX_CHARACTERS = 24
-MAX_NAME_CHARACTERS = 1000
 
 
 def files_of(reply: Reply, name: str) -> dict[str, bytes]:
@@ -29,7 +28,7 @@ def files_of(reply: Reply, name: str) -> dict[str, bytes]:
     if reply.error is None and RECORD in reply.files and all(map(_is_suffix, reply.files)):
         files = dict(reply.files)
         return {**files, RECORD: files.pop(RECORD)}
-    if not reply.mask.startswith(SIGNATURE):
+    if not reply.mask.startswith(png.SIGNATURE):
         raise NoReply("mask: is no PNG", reply.id)
     return {".png": reply.mask, RECORD: opex_of(reply, name)}
 
@@ -66,7 +65,7 @@ def name_for(reply: Reply) -> str:
     name = "" if reply.id is None else str(reply.id)
     parts = name.split("/")
     is_path = name.isprintable() and not any(part in ("", ".", "..", PRIVATE) for part in parts)
-    is_short = len(name) <= MAX_NAME_CHARACTERS and all(len(p.encode()) <= MAX_STEM_BYTES for p in parts)
+    is_short = len(name) <= MAX_ID_CHARACTERS and all(len(p.encode()) <= MAX_STEM_BYTES for p in parts)
     return name if is_path and is_short else time_name()
 
 

@@ -12,7 +12,7 @@ import orjson
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, BadRequest, JobError, OutputFailed
 from sampoll.core.results import Artifact
-from sampoll.inputs.prompt_file import excess_of_values
+from sampoll.inputs.prompt_file import UTF8_BOM, excess_of_values
 
 MAX_VALUE_BYTES = 500 * 2**20
 """Servers close the connection on a value of more than 512 MiB (proto-max-bulk-len)."""
@@ -22,7 +22,6 @@ ENVELOPE_BYTES = 64 * 1024
 """What a request has besides its image and its prompt, at most."""
 MAX_ECHO_BYTES = 2**20
 """An error reply holds the prompt up to this size: what is longer may be made to be expensive to parse."""
-UTF8_BOM = b"\xef\xbb\xbf"
 
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
 _REPLY_TO = re.compile(rb'"reply_to"\s*:\s*("(?:[^"\\]|\\.){1,%d}")' % MAX_CHANNEL_CHARACTERS)
