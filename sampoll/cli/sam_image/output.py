@@ -1,10 +1,8 @@
-"""Standard output and standard error of the commands of the SAM image."""
+"""Standard output of the commands of the SAM image."""
 
 from datetime import datetime
 
-from sampoll.cli.output import show_aside, tell
-
-complain = tell
+from sampoll.cli.output import show_aside
 
 
 def say(*lines: str) -> None:

@@ -14,8 +14,9 @@ from sampoll.app.plan import Plan, plan_of
 from sampoll.app.run import run_plan
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
+from sampoll.cli.output import tell
 from sampoll.cli.sam_image.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta
-from sampoll.cli.sam_image.output import complain, say, say_now
+from sampoll.cli.sam_image.output import say, say_now
 from sampoll.cli.sam_image.parser import Parser
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
@@ -72,7 +73,7 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
         _plan(arguments, plan_of(resolved.settings, _layout(arguments))), [messages], show_progress=False
     )
     if not arguments.quiet:
-        complain(summary)
+        tell(summary)
     return exit_code
 
 

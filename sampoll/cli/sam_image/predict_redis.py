@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from sampoll.app.serve import serve_redis
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
+from sampoll.cli.output import tell
 from sampoll.cli.sam_image.models import (
     DEFAULTS,
     add_model_flags,
@@ -16,7 +17,7 @@ from sampoll.cli.sam_image.models import (
     model_settings,
     segmenter_meta,
 )
-from sampoll.cli.sam_image.output import complain, say, say_now
+from sampoll.cli.sam_image.output import say, say_now
 from sampoll.cli.sam_image.parser import Parser
 from sampoll.config.resolve import resolve
 from sampoll.core.events import Event, JobDone, JobFailed, JobStarted
@@ -68,7 +69,7 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
         ignores_unknown_keys=True,
     )
     if arguments.verbose:
-        complain(summary)
+        tell(summary)
     return 0
 
 

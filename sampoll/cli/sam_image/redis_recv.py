@@ -10,7 +10,8 @@ from typing import NoReturn
 from sampoll.app.client.reply_files import opex_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.cli.exit import run_and_exit
-from sampoll.cli.sam_image.output import complain, say
+from sampoll.cli.output import tell
+from sampoll.cli.sam_image.output import say
 from sampoll.cli.sam_image.parser import Parser
 from sampoll.cli.sam_image.servers import add_server_flags, server_of
 from sampoll.core.errors import OutputUnavailable, translated_os_errors
@@ -66,12 +67,12 @@ def _write(message: bytes, directory: Path, prefix: str) -> None:
     try:
         reply = parse_reply(message)
     except NoReply as error:
-        complain(str(error))
+        tell(str(error))
         return
     mask, opex = directory / f"{prefix}.png", directory / f"{prefix}.json"
     with translated_os_errors("write into", directory):
         replace_file(mask, reply.mask)
         replace_file(opex, opex_of(reply, prefix))
     if reply.error is not None:
-        complain(f"{prefix}: {reply.error}")
+        tell(f"{prefix}: {reply.error}")
     say(str(mask), str(opex))

@@ -7,7 +7,7 @@ from typing import NoReturn
 import orjson
 
 from sampoll.cli.exit import run_and_exit
-from sampoll.cli.sam_image.output import complain
+from sampoll.cli.output import tell
 from sampoll.cli.sam_image.parser import Parser
 from sampoll.cli.sam_image.servers import add_server_flags, server_of
 from sampoll.core.errors import InputUnavailable, UsageError
@@ -42,7 +42,7 @@ def send(arguments: Namespace) -> int:
     with translated(server), server.client() as client:
         receivers = client.publish(arguments.channel, message)
     if receivers == 0:
-        complain(f"no service is subscribed to {arguments.channel}: the request was lost")
+        tell(f"no service is subscribed to {arguments.channel}: the request was lost")
     return 0
 
 

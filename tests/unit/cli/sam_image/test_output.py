@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sampoll.cli.output import tell
 from sampoll.cli.sam_image import redis_recv
-from sampoll.cli.sam_image.output import complain, say, say_now
+from sampoll.cli.sam_image.output import say, say_now
 from sampoll.cli.sam_image.predict_redis import parser
 
 
@@ -27,7 +28,7 @@ def test_any_name_can_be_printed_in_any_encoding(encoding: str, monkeypatch: pyt
 
 def test_a_name_with_a_line_break_makes_no_second_message(capsys: pytest.CaptureFixture[str]) -> None:
     say_now("Failed to process image: in/a\n2026-01-01 - Start processing: b.jpg", "bad\nprompt")
-    complain("a\nb")
+    tell("a\nb")
 
     captured = capsys.readouterr()
     first, second = captured.out.splitlines()
