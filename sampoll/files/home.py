@@ -1,4 +1,4 @@
-"""Paths that depend on the user's home directory, also for users who have none."""
+"""Directories of this user: paths below its home directory, also if it has none, and private directories."""
 
 import os
 import pwd
@@ -36,10 +36,27 @@ def user_cache_directory() -> Path:
     """Where this user keeps files that can be downloaded or made again.
 
     For a user without a home directory, such as a bare number in a container, this is a private directory
-    below the one for temporary files. ConfigurationError if another user has created that.
+    below the one for temporary files. ConfigurationError if other users can use that.
     """
     path = _unless_homeless(platformdirs.user_cache_path)
     return _private_directory(f"{NAME}-cache-{os.geteuid()}") if path is None else path
+
+
+class NotPrivateError(PermissionError):
+    """Other users may have written into a directory, or may read it."""
+
+
+def check_private(path: Path) -> None:
+    """NotPrivateError if `path` is not a directory of this user alone; FileNotFoundError if it is missing."""
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotPrivateError(f"{path} is not a directory: remove it")
+    if status.st_uid != os.geteuid():
+        raise NotPrivateError(
+            f"{path} belongs to user {status.st_uid}, not to user {os.geteuid()}: remove it"
+        )
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise NotPrivateError(f"{path} is open to other users: chmod 700 {path}")
 
 
 def _unless_homeless(find: Callable[[str], Path]) -> Path | None:
@@ -65,9 +82,8 @@ def _private_directory(name: str) -> Path:
     with translated_os_errors("create", path):
         with suppress(FileExistsError):
             path.mkdir(mode=0o700)
-        found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise ConfigurationError(
-            f"{path} is not a directory of this user alone: remove it, or set SAMPOLL_HOME to one"
-        )
+        try:
+            check_private(path)
+        except NotPrivateError as error:
+            raise ConfigurationError(f"{error}, or set SAMPOLL_HOME to a directory of your own") from error
     return path

@@ -2,12 +2,12 @@
 
 import logging
 import os
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from sampoll.files.home import NotPrivateError, check_private
 from sampoll.files.presence import (
     Describe,
     Machine,
@@ -23,6 +23,7 @@ from sampoll.files.presence import (
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
+_ADVICE = ", or set XDG_RUNTIME_DIR to a directory of your own"
 
 
 def directory() -> Path:
@@ -33,41 +34,22 @@ def directory() -> Path:
     return Path(tempfile.gettempdir()) / f"sampoll-{os.geteuid()}"
 
 
-class _NotPrivateError(PermissionError):
-    """Other users may have written into the registry, or may read it."""
-
-
-def _private_directory() -> Path:
-    """The registry, if it is this user's alone, or _NotPrivateError; FileNotFoundError if there is none."""
-    path = directory()
-    status = path.lstat()
-    if not stat.S_ISDIR(status.st_mode):
-        raise _NotPrivateError(f"{path} is not a directory: remove it")
-    if status.st_uid != os.geteuid():
-        raise _NotPrivateError(
-            f"{path} belongs to user {status.st_uid}, not to user {os.geteuid()}: set XDG_RUNTIME_DIR to a "
-            "directory of your own"
-        )
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise _NotPrivateError(f"{path} is open to other users: chmod 700 {path}")
-    return path
-
-
 @contextmanager
 def registered(describe: Describe) -> Iterator[None]:
     """Registers this service, with heartbeats, until the block ends. If the registry cannot be written, or is
     not this user's alone, the service runs unregistered."""
-    machine = Machine.this()
+    machine, registry = Machine.this(), directory()
+    path = registry / new_name(machine)
     with ExitStack() as stack:
         try:
-            directory().mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = _private_directory() / new_name(machine)
-            _remove_dead_presences(path.parent, machine)
+            registry.mkdir(mode=0o700, parents=True, exist_ok=True)
+            check_private(registry)
+            _remove_dead_presences(registry, machine)
             stack.callback(_removed, path)
             stack.enter_context(announced(path, machine))
             stack.enter_context(sending_heartbeats(path, HEARTBEAT_SECONDS, describe))
-        except _NotPrivateError as error:
-            log.warning("`sampoll status` will not know of this service: %s", error)
+        except NotPrivateError as error:
+            log.warning("`sampoll status` will not know of this service: %s%s", error, _ADVICE)
         except OSError as error:
             log.debug("`sampoll status` will not know of this service: %s", error)
         yield
@@ -75,14 +57,15 @@ def registered(describe: Describe) -> Iterator[None]:
 
 def services() -> list[Presence]:
     """Those that are alive; none, with a warning, if the registry is not this user's alone."""
+    registry = directory()
     try:
-        path = _private_directory()
+        check_private(registry)
     except FileNotFoundError:
         return []
-    except _NotPrivateError as error:
-        log.warning("services of this machine are not shown: %s", error)
+    except NotPrivateError as error:
+        log.warning("services of this machine are not shown: %s%s", error, _ADVICE)
         return []
-    return [presence for presence in presences(path) if presence.is_alive]
+    return [presence for presence in presences(registry) if presence.is_alive]
 
 
 def _remove_dead_presences(registry: Path, machine: Machine) -> None:

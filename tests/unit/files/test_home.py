@@ -65,5 +65,5 @@ def test_a_cache_that_another_user_may_have_prepared_is_refused(tmp_path: Path, 
         case "a file":
             cache.touch()
 
-    with pytest.raises(ConfigurationError, match="is not a directory of this user alone"):
+    with pytest.raises(ConfigurationError, match="or set SAMPOLL_HOME to a directory of your own"):
         user_cache_directory()
