@@ -6,7 +6,7 @@ from threading import Condition
 
 
 class Budget:
-    """So many bytes of memory. A stage reserves what it is going to use, and waits until there is room.
+    """A limit for bytes of memory. A stage reserves what it is going to use, and waits until there is room.
 
     `shares` are the stages in their order, each with the most that it may have, so that an earlier one leaves
     something to those after it. What does not fit at all is granted alone: when neither the stage itself nor

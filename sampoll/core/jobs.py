@@ -88,7 +88,7 @@ class LowResMask:
 
     @property
     def logits(self) -> LowResLogits:
-        """The mask as the model takes it, made anew by each call; read-only."""
+        """The mask as the model takes it, decompressed by each call; read-only."""
         logits = np.frombuffer(zlib.decompress(self._compressed), np.float32)
         return logits.reshape(LOW_RES_SIDE, LOW_RES_SIDE)
 

@@ -69,7 +69,7 @@ class Mask:
 
     @property
     def packed(self) -> PackedMask:
-        """The bits of the whole image; those of a compressed mask are made anew by each call."""
+        """The bits of the whole image; those of a compressed mask are decompressed by each call."""
         if not isinstance(self.bits, bytes):
             return self.bits
         height, width = self.size

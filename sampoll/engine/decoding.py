@@ -25,7 +25,7 @@ PROMPTS_PER_CALL = 64
 def decoded(
     segmenter: Segmenter[Any], work: Work, sizes: Sequence[Size], max_bytes: int, advance: Advance
 ) -> list[list[list[Mask]]]:
-    """The masks of each prompt of each image, of these sizes; calls `advance` now and then.
+    """The masks of each prompt of each image, of these sizes; calls `advance` after each part of them.
 
     If they take more than `max_bytes`, raises OutOfMemory, or BadPrompt if there is one image only.
     SegmentationFailed if the segmenter leaves a prompt out.

@@ -7,9 +7,9 @@ results, and delivers them.
 
 One budget of bytes bounds the images of all stages. The reader reserves, in their order, what images take
 while they are decoded; a loader gives back what the pixels do not need, and the executor the rest. Rendering
-reserves anew. No stages block each other: what the reader waits for is held by images that it has passed on,
-and by renderings. Such an image goes on to its end without reserving anything but its rendering, and a
-rendering waits only for other renderings.
+makes a reservation of its own. No stages block each other: what the reader waits for is held by images that
+it has passed on, and by renderings. Such an image goes on to its end without reserving anything but its
+rendering, and a rendering waits only for other renderings.
 
 An exception in one stage closes all channels, so that the other stages end, and is raised again from `run`;
 the transport's `close` then returns the submissions in flight to their source.

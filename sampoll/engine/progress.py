@@ -35,7 +35,8 @@ class Progress:
 
 
 def watched(segmentation: Segmentation, advance: Advance) -> Segmentation:
-    """The same segmentation; code that goes through its masks calls `advance` for each, without knowing."""
+    """The same segmentation with masks that call `advance` for each one that is iterated over, so that
+    formats and cleaning need no code for it."""
     masks = (_Watched.of(masks, advance) for masks in segmentation.masks)
     return replace(segmentation, masks=_Watched.of(masks, advance))
 

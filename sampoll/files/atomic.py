@@ -18,7 +18,7 @@ def replaced_file(path: Path, *, sync: bool = False, is_sole_writer: bool = Fals
 
     The temporary file is in the same directory. Its name is unique, so that several processes can replace one
     path at the same time: the last one wins. With `is_sole_writer`, it is always NAME.new, so that the next
-    call removes the one that a killed process has left: only for names that nobody else chooses.
+    call removes the one that a killed process has left: only for names that no other program chooses.
     """
     if is_sole_writer:
         new = path.with_name(f"{path.name}.new")

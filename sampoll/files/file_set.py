@@ -1,6 +1,6 @@
-"""Files that belong together, such as those of a data set: written as a whole, over those of an earlier time.
+"""Files that belong together, such as those of a data set: written as a whole, in place of an earlier set.
 
-Which files are ours stands in a file beside them, by their digests; no other one is replaced or removed.
+A file beside them lists those that sampoll wrote, with their digests; no other one is replaced or removed.
 """
 
 import fcntl

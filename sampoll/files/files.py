@@ -91,7 +91,7 @@ NO_FILE_OF_OURS = frozenset(
         errno.ENOENT,
         errno.ENOTDIR,
         errno.ELOOP,  # a link
-        errno.EINVAL,  # a pipe, a directory or a device, as told by `opened_regular`
+        errno.EINVAL,  # a pipe, a directory or a device: raised by `opened_regular`
         errno.EISDIR,
         errno.ENXIO,  # a socket, or a pipe that is not read
         errno.EFBIG,
@@ -199,7 +199,7 @@ def ensure_directory(directory: Path) -> None:
 
 def ensure_below(root: Path, directory: Path) -> None:
     """Creates a directory and its parents below `root` if they are missing; the names of new ones are then on
-    disk. NotADirectoryError for a link in the way, which could lead out of `root`, and for a file."""
+    disk. NotADirectoryError for a file among them, and for a link, which could lead out of `root`."""
     path = root
     for part in directory.relative_to(root).parts:
         path /= part

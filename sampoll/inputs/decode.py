@@ -41,7 +41,7 @@ UPRIGHT = 1
 _TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 BAND_PIXELS = 2**20
-"""So many pixels are converted at once: a second copy of the whole image would cost more memory than time."""
+"""Pixels that are converted together: a second copy of the whole image would cost more memory than time."""
 _DAMAGE = re.compile(r"(?i)premature end|bad (?:huffman|arithmetic) code|found marker|(\d+) extraneous bytes")
 """What libjpeg says about image data that it had to make up. Its other warnings do not concern the pixels."""
 SPARE_BYTES = 1024

@@ -38,7 +38,7 @@ PART = ".part"
 
 @dataclass(frozen=True)
 class Download:
-    """What a URL must give: so many bytes with this digest. `login`, a user name and a password, is not part
+    """What a URL must give: `size` bytes with this digest. `login`, a user name and a password, is not part
     of the URL, so that no message of a library contains it."""
 
     url: str
@@ -61,7 +61,7 @@ def download(
             if path.is_file():  # another process was faster
                 return
             if os.path.lexists(path):
-                raise StorageTrouble(f"{path} is in the way: remove it")
+                raise StorageTrouble(f"{path} exists and is not a file: remove it")
             _check_room(wanted, part)
             with tqdm(
                 total=wanted.size, unit="B", unit_scale=True, desc=path.name, disable=not show_progress
@@ -76,7 +76,7 @@ def download(
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             if not move_unless_taken(part, path):
-                raise StorageTrouble(f"{path} came while it was downloaded: remove it")
+                raise StorageTrouble(f"{path} was created during the download: remove it")
 
 
 @contextmanager

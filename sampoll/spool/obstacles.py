@@ -1,4 +1,4 @@
-"""What in an input cannot be read or moved: passed over, and tried again now and then. Pure."""
+"""Paths of an input that cannot be read or moved: passed over, and tried again at intervals. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

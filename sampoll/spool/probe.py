@@ -23,7 +23,7 @@ PROBE_BYTES = 64 * 1024
 SPARE_INODES = 16
 """A few files of our own for one job."""
 PROBED_SECONDS = 5.0
-"""A probe is not repeated for so long."""
+"""A probe that succeeded is not repeated for this long."""
 
 
 def probe(layout: Layout, min_free_bytes: int) -> None:

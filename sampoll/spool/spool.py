@@ -277,7 +277,7 @@ class Spool:
     def publish(self, contents: Mapping[str, Sequence[tuple[str, bytes]]]) -> dict[str, Exception]:
         """Publishes (suffix, content) pairs by job id, the last of each being its record; ends the jobs.
 
-        Returns by job id what is in the way of the others: OutputFailed or OutputTaken if a job could not be
+        Returns by job id the errors of the others: OutputFailed or OutputTaken if a job could not be
         published, and remains to be failed; HeldUp, or an error of the storage, if it is published and could
         not be ended.
         """

@@ -94,7 +94,7 @@ class JobState:
         )
 
     def held_up(self, until: float) -> Self:
-        """Nothing of it can be moved to where it belongs before this wall time."""
+        """Its files could not be moved to where they belong; it waits until this wall time."""
         return replace(self, in_flight=0, not_before=until)
 
     def refused(self, failure: Failure) -> Self:

@@ -1,4 +1,4 @@
-"""What a service and a transport that it serves over a network give each other.
+"""The interface between a service and a transport that it serves over a network.
 
 A transport of that kind is a package with one function, an `Opener`; `app/serve` has a line for each.
 """

@@ -56,7 +56,7 @@ class Yolo:
 def _data_yaml(labels: Sequence[str]) -> bytes:
     """Images belong into images/, beside labels/."""
     document = {"train": "images", "val": "images", "names": dict(enumerate(labels))}
-    # Unescaped, some characters that no one sees are line breaks in YAML, and readers remove others.
+    # Unescaped, some invisible characters are line breaks in YAML, and readers remove others.
     is_readable = all(label.isprintable() for label in labels)
     written = yaml.safe_dump(document, allow_unicode=is_readable, sort_keys=False).encode()
     if yaml.safe_load(written) != document:

@@ -9,7 +9,7 @@ _SHORT_HEADER = 12
 _RUN_LENGTHS = (1, 2)
 
 MAX_RUN_LENGTH_PIXELS = 2**24
-"""Pillow unpacks run lengths in Python, pixel by pixel where a line is short: seconds for so many."""
+"""Pillow unpacks run lengths in Python, pixel by pixel where a line is short: that many take seconds."""
 BYTES_PER_PIXEL = 8
 
 

@@ -1,10 +1,10 @@
-"""What an image file says about itself, and the error of a file that no decoder should see."""
+"""The header of an image file, and the error of a file that is not to be decoded."""
 
 from dataclasses import dataclass
 
 
 class BadStructure(ValueError):
-    """The file is damaged, or so made that decoding it would cost far more than its pixels are worth."""
+    """The file is damaged, or decoding it would cost far more than an image of its size usually does."""
 
 
 BYTES_PER_ROW = 16

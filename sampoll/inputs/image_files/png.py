@@ -16,7 +16,7 @@ _METADATA = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 """Neither the pixels nor the orientation depend on these. Pillow unpacks them, and refuses large ones."""
 
 MAX_CHUNKS = 200_000
-"""Encoders write image data in chunks of 8 KB and more: 1.6 GB in so many."""
+"""Encoders write image data in chunks of 8 KB and more: that many hold 1.6 GB."""
 BYTES_PER_PIXEL = 8
 """Measured: Pillow's copy, which has 1, 2 or 4, the pixels, and the band that is being converted."""
 

@@ -96,7 +96,7 @@ def header_of(content: bytes) -> Header:
 
 
 def check(content: bytes) -> int:
-    """The number of pages. Refuses loops of pages, and more pages, tags or strips than there is a use for."""
+    """The number of pages. Refuses loops of pages, and more pages, tags or strips than images have."""
     layout = _layout(content)
     try:
         pages = _number_of_pages(content, layout)

@@ -70,7 +70,7 @@ class ImageEncoder(Protocol):
 
 
 class _NoEncoder(nn.Module):
-    """In the place of an encoder that is not used: Sam asks it for the size of its images."""
+    """Replaces an encoder that is not used: Sam asks it for the size of its images."""
 
     def __init__(self, img_size: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Files of weights as they are at one moment: a copy that no other process can change."""
+"""Private copies of files of weights, which no other process can change."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""In which order a device computes what several threads give it, and the host reads it."""
+"""The order of computations on a device that several threads use, and of copies to the host."""
 
 import threading
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 
 class ThreadStreams:
     """On a CUDA device, each thread has a stream of its own: while one batch waits for the host, the next one
-    computes. On other devices, which compute at once, there is nothing to order."""
+    computes. Other devices finish a computation before the call returns, and need no order."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

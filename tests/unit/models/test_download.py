@@ -353,7 +353,7 @@ def test_what_comes_under_the_name_during_a_download_is_kept(serve: Serve, tmp_p
         path.write_bytes(b"somebody else's")
         return False
 
-    with pytest.raises(StorageTrouble, match="came while it was downloaded"):
+    with pytest.raises(StorageTrouble, match="was created during the download"):
         fetch(serve(puts_one_there), path)
 
     assert path.read_bytes() == b"somebody else's"

@@ -64,7 +64,7 @@ class PubSubTransport:
         self._attempts: dict[str, int] = {}
         self._lock = Lock()
         self._trouble: BaseException | None = None
-        self._has_told_of_replies = False
+        self._has_warned_of_replies = False
         self._subscription = Subscription(server, options.redis.redis_in, self._receive, emit)
         self._outbox = Outbox(server)
         self._is_deaf, self._is_over = Event(), Event()
@@ -186,8 +186,8 @@ class PubSubTransport:
     def _parsed(self, message: bytes) -> Request | None:
         """The request in a message; None for a reply."""
         request = parse_request(message, self._options.limits)
-        if request is None and not self._has_told_of_replies:
-            self._has_told_of_replies = True
+        if request is None and not self._has_warned_of_replies:
+            self._has_warned_of_replies = True
             log.warning(
                 "a reply came on a channel of requests, and is not answered; so are all others: correct the "
                 "reply_to of clients, or --redis-in and --redis-out"

@@ -135,7 +135,7 @@ class StreamTransport:
         return [held for held in due if held.submission.id in self._held]
 
     def _retried(self, held: _Held) -> Submission | None:
-        """The submission again; made anew if its image could not be read."""
+        """The submission again; made from the entry again if its image could not be read."""
         if held.content.request.error is None:
             return held.submission
         self._let_go(held)
