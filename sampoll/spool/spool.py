@@ -278,8 +278,8 @@ class Spool:
         """Publishes (suffix, content) pairs by job id, the last of each being its record; ends the jobs.
 
         Returns by job id the errors of the others: OutputFailed or OutputTaken if a job could not be
-        published, and remains to be failed; HeldUp, or an error of the storage, if it is published and could
-        not be ended.
+        published, and remains to be failed; HeldUp if it is published and could not be ended; or an error of
+        the storage.
         """
         finished = [self._open[job_id] for job_id in contents]
         sync = self._durability == "file"
@@ -293,11 +293,11 @@ class Spool:
         troubles: dict[str, Exception] = {}
         for claim in finished:
             job_id = claim.state.job_id
-            if job_id in refused:
-                troubles[job_id] = self._not_published(claim, refused[job_id])
-                continue
             try:
-                self.finish(claim)
+                if job_id in refused:
+                    troubles[job_id] = self._not_published(claim, refused[job_id])
+                else:
+                    self.finish(claim)
             except (HeldUp, OSError, SampollError) as error:
                 troubles[job_id] = error
         return troubles

@@ -148,17 +148,21 @@ class DirectoryTransport:
         troubles: Mapping[str, Exception],
         seconds: float,
     ) -> None:
-        """Emits the outcome of each delivery; then raises an error of the storage, if there is one."""
+        """Emits the outcome of each delivery, then raises an error of the storage, if there is one. Jobs that
+        are done come first: moving a failed one may find that the storage cannot be used."""
         share_seconds = seconds / len(deliveries)
         for delivery in deliveries:
-            submission, summary = delivery.submission, delivery.summary.published_in(share_seconds)
-            match troubles.get(submission.id):
-                case None:
-                    self._emit(JobDone(submission.name, submission.id, paths[submission.id], summary))
-                case HeldUp() as held_up:
-                    self._note_held_up(held_up)
-                case OutputFailed() | OutputTaken() as error:
-                    self._fail(submission.name, submission.id, error)
+            submission = delivery.submission
+            if submission.id not in troubles:
+                summary = delivery.summary.published_in(share_seconds)
+                self._emit(JobDone(submission.name, submission.id, paths[submission.id], summary))
+        names = {delivery.submission.id: delivery.submission.name for delivery in deliveries}
+        for job_id, trouble in troubles.items():
+            match trouble:
+                case HeldUp():
+                    self._note_held_up(trouble)
+                case OutputFailed() | OutputTaken():
+                    self._fail(names[job_id], job_id, trouble)
         for trouble in troubles.values():
             if not isinstance(trouble, HeldUp | OutputFailed | OutputTaken):
                 raise trouble

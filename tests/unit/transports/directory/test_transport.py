@@ -12,6 +12,7 @@ from sampoll.core.errors import InputUnavailable, SampollError, StorageTrouble
 from sampoll.core.events import Event as CoreEvent
 from sampoll.core.events import JobDeferred, JobDone, ignore_events
 from sampoll.core.results import Artifact, Delivery
+from sampoll.spool import claims
 from sampoll.spool.layout import Layout
 from sampoll.spool.spool import Spool
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
@@ -67,3 +68,33 @@ def test_a_job_whose_name_another_program_takes_is_done_under_the_next_one(tmp_p
     assert str(deferred.error) == "a.png came into the output from elsewhere while the job was done"
     assert done.result == "a~2"
     assert (layout.output / "a.png").read_bytes() == b"somebody else's"
+
+
+def test_storage_that_fails_for_one_job_hides_no_result_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
+    for directory in (layout.input, layout.output):
+        directory.mkdir()
+    for name in ("a.jpg", "a.json", "b.jpg", "b.json"):
+        (layout.input / name).write_bytes(b"content")
+    options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.1))
+    events: list[CoreEvent] = []
+
+    def fail(path: Path, line: bytes, *, sync: bool) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with directory_transport(layout, options, events.append, set()) as transport:
+        group = next(iter(transport.submissions(Event())))
+        transport.begin(group)
+        for submission in group:
+            transport.reserve(submission, [".png", ".json"])
+        (layout.output / "a.png").write_bytes(b"another program's")
+        artifacts = [(Artifact(".png", b"mask"), Artifact(".json", each.id.encode())) for each in group]
+        with monkeypatch.context() as patched:
+            patched.setattr(claims, "append_line", fail)
+            with pytest.raises(StorageTrouble):
+                transport.deliver(list(map(Delivery, group, artifacts)))
+
+    assert [event.name for event in events if isinstance(event, JobDone)] == ["b"]
+    assert sorted(path.name for path in layout.input.glob("done/*")) == ["b.jpg", "b.json"]
