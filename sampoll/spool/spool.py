@@ -1,8 +1,6 @@
 """The spool of one process: the claims that it holds, how it gets them and how it ends them."""
 
-import errno
 import logging
-import os
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +14,13 @@ from sampoll.core.errors import (
     AmbiguousPair,
     CrashedRepeatedly,
     JobError,
-    OutputFailed,
     OutputTaken,
     SampollError,
     TransientJobError,
-    UnmovableInput,
-    is_refusal,
 )
 from sampoll.core.failures import Failure
-from sampoll.core.filenames import is_prompt, split_name
-from sampoll.core.names import folder_of, printable
+from sampoll.core.filenames import is_prompt
+from sampoll.core.names import printable
 from sampoll.core.results import NO_SUMMARY, ResultSummary
 from sampoll.files.files import ensure_below, sync_filesystem
 from sampoll.files.open_files import is_being_written
@@ -35,18 +30,15 @@ from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
 from sampoll.spool.nodes import HeartbeatMonitor, Node, joined
-from sampoll.spool.obstacles import Obstacle, Obstacles
+from sampoll.spool.obstacles import Obstacle
+from sampoll.spool.path_errors import HELD_UP_SECONDS, HeldUp, PathErrors
 from sampoll.spool.places import Places
-from sampoll.spool.probe import StorageCheck
 from sampoll.spool.recovery import Step, next_step
 from sampoll.spool.results import VERSIONED, Naming, OnExist
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
 from sampoll.spool.state import retry_delay_seconds
 
 log = logging.getLogger(__name__)
-
-HELD_UP_SECONDS = 120.0
-"""How long a job waits whose files could not be moved to where they belong."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +72,7 @@ class Spool:
         self._machine = Machine.this()
         self._former_nodes = former_nodes
         self._heartbeats = HeartbeatMonitor(layout, settings.lease_seconds)
-        self._storage = StorageCheck(layout, places, settings.min_free_bytes)
-        self._obstacles = Obstacles(retries=settings.continuous)
-        self._held_up: set[str] = set()
+        self._path_errors = PathErrors(layout, places, settings)
         self._sightings: dict[str, Sighting] = {}
         self._open: dict[str, Claim] = {}
         self._lock = Lock()
@@ -105,64 +95,42 @@ class Spool:
     @property
     def obstacles(self) -> int:
         """How many paths of the input are passed over."""
-        return len(self._obstacles)
+        return len(self._path_errors.obstacles)
 
     def new_obstacles(self) -> list[Obstacle]:
         """The obstacles that were found since the last call."""
-        return self._obstacles.unreported()
+        return self._path_errors.obstacles.unreported()
 
     # Ways in
 
     def sweep(self) -> Scan:
         """Scans the input once; pairs that are passed over are left out."""
         now = time.monotonic()
-        self._obstacles.begin_scan(now)
+        self._path_errors.obstacles.begin_scan(now)
         self._sightings = observe(
             listing(
                 self._layout.input,
                 recursive=self._layout.recursive,
                 suffixes=self._layout.suffixes,
                 ready_suffix=self._readiness.ready_suffix,
-                obstacles=self._obstacles,
+                obstacles=self._path_errors.obstacles,
                 now=now,
             ),
             self._sightings,
             now,
         )
-        return scan(self._movable(), now, self._readiness)
-
-    def _movable(self) -> Mapping[str, Sighting]:
-        """The files that are not passed over."""
-        if not self._obstacles:
-            return self._sightings
-        return {
-            name: sighting
-            for name, sighting in self._sightings.items()
-            if not self.is_passed_over(split_name(name)[0])
-        }
+        return scan(self._path_errors.movable(self._sightings), now, self._readiness)
 
     def is_passed_over(self, stem: str) -> bool:
         """Whether the pair of this path without extensions could not be moved, and is not to be tried now."""
-        return self._obstacles.blocks_any((stem, f"{folder_of(stem)}/*"))
-
-    def _pass_over(self, path: str, error: OSError, refusal: JobError) -> None:
-        """Notes an obstacle; raises the error of storage that fails as a whole."""
-        self._storage.raise_unless_of_one_path(error)
-        self._obstacles.note(path, refusal, time.monotonic())
-
-    def _pass_over_own(self, path: Path, error: OSError) -> None:
-        """Notes an obstacle inside the spool, such as a job that another user has left."""
-        place = str(path.relative_to(self._layout.input))
-        if not self._obstacles.blocks(place):
-            refusal = UnmovableInput(f"cannot be taken over: {error.strerror}")
-            self._pass_over(place, error, refusal)
+        return self._path_errors.is_passed_over(stem)
 
     def deferrals(self) -> list[Deferral]:
         """The jobs that wait for their next try, the next one first."""
         now = time.time()
         waiting = [
             Deferral(claim.directory, claim.state.due_in(now))
-            for claim in claims.load_each(self._layout.deferred, self._pass_over_own)
+            for claim in claims.load_each(self._layout.deferred, self._path_errors.pass_over_own)
         ]
         return sorted(waiting, key=lambda deferral: deferral.seconds)
 
@@ -186,15 +154,8 @@ class Spool:
         """Claims a ready group. If it has changed, another process was faster, or a file cannot be moved, the
         next step is to give the claimed files back; in the last case, the pair is passed over from now on."""
         claim = self._opened(claims.take(self._layout, self._node, group))
-        if (error := claim.refusal) is not None:
-            folder = folder_of(group.stem)
-            directory = self._layout.input / folder
-            if folder and (error.errno == errno.EXDEV or not os.access(directory, os.W_OK | os.X_OK)):
-                refusal = UnmovableInput(f"its files cannot be moved: {error.strerror}")
-                self._pass_over(f"{folder}/*", error, refusal)
-            else:
-                refusal = UnmovableInput(f"cannot be moved: {error.strerror}", file=_file_of(error))
-                self._pass_over(group.stem, error, refusal)
+        if claim.refusal is not None:
+            self._path_errors.pass_over_pair(group.stem, claim.refusal)
         return claim
 
     def take_deferred(self, deferral: Deferral) -> Claim | None:
@@ -202,7 +163,7 @@ class Spool:
         try:
             claim = claims.take_deferred(self._node, deferral.directory)
         except OSError as error:
-            self._pass_over_own(deferral.directory, error)
+            self._path_errors.pass_over_own(deferral.directory, error)
             return None
         return None if claim is None else self._opened(claim)
 
@@ -216,7 +177,7 @@ class Spool:
             former_nodes=self._former_nodes,
             monotonic=time.monotonic(),
             wall=time.time(),
-            on_error=self._pass_over_own,
+            on_error=self._path_errors.pass_over_own,
         )
         for claim in found:
             self._opened(claim)
@@ -259,16 +220,9 @@ class Spool:
         try:
             claim = results.reserve(self._layout, self._open[job_id], suffixes, self._naming, sync=sync)
         except OSError as error:
-            raise self._output_failed(error) from error
+            raise self._path_errors.output_failed(error) from error
         self._opened(claim)
         return claim.state.published_path
-
-    def _output_failed(self, error: OSError) -> OutputFailed:
-        """The error of a job whose files cannot be published; raises that of storage that fails itself."""
-        if not is_refusal(error):
-            raise error
-        self._storage.raise_unless_of_one_path(error)
-        return OutputFailed(f"cannot be published: {_path_of(error)}: {error.strerror}")
 
     def published_path(self, job_id: str) -> str:
         """The path that was reserved for this job's results."""
@@ -304,7 +258,7 @@ class Spool:
 
     def _not_published(self, claim: Claim, error: OSError) -> JobError:
         if not isinstance(error, results.NameTaken):
-            return self._output_failed(error)
+            return self._path_errors.output_failed(error)
         self._opened(claim.saved(claim.state.unnamed(), sync=False))
         results.free_names(self._layout, claim.state)
         path = printable(error.filename)
@@ -403,40 +357,15 @@ class Spool:
         try:
             yield
         except OSError as error:
-            self._storage.raise_unless_of_one_path(error)
+            self._path_errors.raise_unless_of_one_path(error)
             claim = claims.load(claim.directory)  # names may have been chosen meanwhile
             until = time.time() + HELD_UP_SECONDS
             self._park(claim.saved(claim.state.held_up(until), sync=self._syncs))
-            is_new = claim.state.job_id not in self._held_up
-            self._held_up.add(claim.state.job_id)
-            reason = UnmovableInput(f"cannot be moved out of the spool: {_path_of(error)}: {error.strerror}")
-            raise HeldUp(claim.state.path, claim.state.job_id, reason, is_new=is_new) from error
+            raise self._path_errors.held_up(claim.state, error) from error
 
     def _park(self, claim: Claim) -> None:
         claims.park(self._layout, claim)
         self._closed(claim)
-
-
-class HeldUp(Exception):
-    """A job cannot be ended, because a path of its own cannot be used; it waits in deferred/, without a
-    strike. `is_new`: it did not before."""
-
-    def __init__(self, path: str, job_id: str, error: UnmovableInput, *, is_new: bool) -> None:
-        super().__init__(str(error))
-        self.path = path
-        self.job_id = job_id
-        self.error = error
-        self.is_new = is_new
-
-
-def _path_of(error: OSError) -> str:
-    """The path that an error is about, the target of a move."""
-    path = error.filename2 or error.filename
-    return "" if path is None else printable(os.fsdecode(path))
-
-
-def _file_of(error: OSError) -> str | None:
-    return None if error.filename is None else Path(os.fsdecode(error.filename)).name
 
 
 @contextmanager

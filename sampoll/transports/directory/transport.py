@@ -42,11 +42,12 @@ from sampoll.files.presence import Describe, no_details
 from sampoll.files.watch import Overflows, Watch, watches_natively
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
+from sampoll.spool.path_errors import HELD_UP_SECONDS, HeldUp
 from sampoll.spool.probe import check_room
 from sampoll.spool.recovery import Step
 from sampoll.spool.results import VERSIONED, Naming, first_version
 from sampoll.spool.scan import Scan
-from sampoll.spool.spool import HELD_UP_SECONDS, Deferral, HeldUp, Spool, opened
+from sampoll.spool.spool import Deferral, Spool, opened
 from sampoll.transports.directory.pair_files import CommonPrompt, read_submission
 
 log = logging.getLogger(__name__)
