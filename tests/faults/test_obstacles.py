@@ -258,18 +258,20 @@ def test_inputs_that_cannot_be_kept_wait_and_hold_up_no_other(
 def test_jobs_that_another_user_left_in_the_spool_hold_up_no_other(with_good_pairs: Folders) -> None:
     folders = with_good_pairs
     spool = folders.input / ".sampoll"
-    for directory in ("nodes", "work/gone-1-0/0123", "deferred/4567"):
+    node, job_id = "gone-1-0123abcd", "0123456789abcdef" * 2
+    for directory in ("nodes", f"work/{node}/{job_id}", f"deferred/{job_id}"):
         (spool / directory).mkdir(parents=True)
-    (spool / "nodes" / "gone-1-0").write_text("{}")
-    unusable = [spool / "nodes" / "gone-1-0", spool / "work" / "gone-1-0", spool / "deferred" / "4567"]
+    (spool / "nodes" / node).write_text('{"host": "here", "boot": "b", "pid": 1}')
+    unusable = [spool / "nodes" / node, spool / "work" / node, spool / "deferred" / job_id]
     for path in unusable:
         path.chmod(0o000)
 
-    one_shot = run(folders)
+    one_shot = run(folders, "--lease", 0.2)
     for path in unusable:
         path.chmod(0o700)
 
     assert_good_pairs_are_done(folders)
     assert one_shot.returncode == 1
-    assert ".sampoll/deferred/4567: passed over: cannot be taken over: Permission denied" in one_shot.stderr
-    assert ".sampoll/nodes/gone-1-0: passed over: cannot be taken over: Permission denied" in one_shot.stderr
+    refusal = "passed over: cannot be taken over: Permission denied"
+    assert f".sampoll/deferred/{job_id}: {refusal}" in one_shot.stderr
+    assert f".sampoll/nodes/{node}: {refusal}" in one_shot.stderr
