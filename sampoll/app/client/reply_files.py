@@ -88,9 +88,8 @@ def write_files(directory: Path, name: str, files: Mapping[str, bytes]) -> str:
         for version in itertools.count(1):
             stem = versioned(name, version)
             moves = [(written[suffix], directory / f"{stem}{suffix}") for suffix in files]
-            if read_if_regular(directory / f"{stem}{RECORD}") == files[RECORD] or move_all_unless_taken(
-                moves
-            ):
+            record = read_if_regular(directory / f"{stem}{RECORD}")
+            if record == files[RECORD] or move_all_unless_taken(moves):
                 return stem
         raise AssertionError("there are infinitely many versions")
     finally:

@@ -40,7 +40,7 @@ def checked(content: bytes) -> Checked:
     elif content.startswith(png.SIGNATURE):
         return Checked(png.checked(content))
     elif content.startswith(tiff.SIGNATURES):
-        tiff.header_of(content)
+        tiff.header_of(content)  # refuses tiles that are larger than the image
         return Checked(content, tiff.check(content))
     elif content.startswith(bmp.SIGNATURE):
         bmp.check(content)
