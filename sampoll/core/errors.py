@@ -96,7 +96,7 @@ class JobError(SampollError):
     """
 
     exit_code = 1
-    code: ClassVar[str] = "job-failed"
+    code: str = "job-failed"
 
     def __init__(self, message: str, *, file: str | None = None, field: str | None = None) -> None:
         super().__init__(": ".join(part for part in (file and printable(file), field, message) if part))

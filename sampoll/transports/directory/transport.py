@@ -34,6 +34,7 @@ from sampoll.core.events import (
     WatchChecked,
     WatchOverflowed,
 )
+from sampoll.core.failures import Failure
 from sampoll.core.jobs import Submission
 from sampoll.core.names import printable
 from sampoll.core.protocols import STOP_POLL_SECONDS
@@ -299,8 +300,7 @@ class DirectoryTransport:
                     self._emit(JobDone(state.path, state.job_id, state.published_path, summary))
                 case Step.MOVE_TO_FAILED:
                     self._spool.move_to_failed(claim)
-                    last = state.failures[-1]
-                    self._emit(JobFailed(state.path, state.job_id, JobError(last.message)))
+                    self._emit(JobFailed(state.path, state.job_id, _recorded(state.failures[-1])))
                 case Step.GIVE_UP:
                     self._emit(JobFailed(state.path, state.job_id, self._spool.give_up(claim)))
                 case Step.GIVE_BACK:
@@ -375,6 +375,13 @@ class DirectoryTransport:
         while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
             if self._changed.wait(min(left, STOP_POLL_SECONDS)):
                 return
+
+
+def _recorded(failure: Failure) -> JobError:
+    """The error of an earlier session, as far as it is recorded."""
+    error = JobError(failure.message)
+    error.code = failure.code
+    return error
 
 
 def _grouped(submissions: Iterable[Submission]) -> Iterator[list[Submission]]:

@@ -8,11 +8,11 @@ from threading import Event
 import pytest
 
 from sampoll.config.settings import SpoolSettings
-from sampoll.core.errors import InputUnavailable, SampollError, StorageTrouble
+from sampoll.core.errors import BadImage, InputUnavailable, SampollError, StorageTrouble
 from sampoll.core.events import Event as CoreEvent
-from sampoll.core.events import JobDeferred, JobDone, ignore_events
+from sampoll.core.events import JobDeferred, JobDone, JobFailed, ignore_events
 from sampoll.core.results import Artifact, Delivery
-from sampoll.spool import claims
+from sampoll.spool import claims, finish
 from sampoll.spool.layout import Layout
 from sampoll.spool.spool import Spool
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
@@ -98,3 +98,31 @@ def test_storage_that_fails_for_one_job_hides_no_result_of_the_others(
 
     assert [event.name for event in events if isinstance(event, JobDone)] == ["b"]
     assert sorted(path.name for path in layout.input.glob("done/*")) == ["b.jpg", "b.json"]
+
+
+def test_a_failure_that_an_earlier_session_recorded_keeps_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
+    for directory in (layout.input, layout.output):
+        directory.mkdir()
+    for name in ("a.jpg", "a.json"):
+        (layout.input / name).write_bytes(b"content")
+    options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.1, give_up_seconds=0))
+    events: list[CoreEvent] = []
+    nodes: set[str] = set()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with directory_transport(layout, options, ignore_events, nodes) as transport:
+        [submission] = next(iter(transport.submissions(Event())))
+        with monkeypatch.context() as patched:
+            patched.setattr(finish, "move_to_failed", fail)
+            with pytest.raises(StorageTrouble):
+                transport.reject(submission, BadImage("is truncated", file="a.jpg"))
+    with directory_transport(layout, options, events.append, nodes) as transport:
+        assert list(transport.submissions(Event())) == []
+
+    [failed] = [event for event in events if isinstance(event, JobFailed)]
+    assert (failed.error.code, str(failed.error)) == ("bad-image", "a.jpg: is truncated")
