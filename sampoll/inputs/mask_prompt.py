@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sampoll.core import base64_text
 from sampoll.core.jobs import LOW_RES_SIDE, LowResMask
 from sampoll.inputs.image_files import png
 
 MAX_TEXT_CHARACTERS = 2_000_000
 """Limit for the base64 of a mask; that of an array of 128-bit floats has 1.4 million characters."""
-WHITESPACE = b" \t\n\r\v\f"
 NPY_SIGNATURE = b"\x93NUMPY"
 LOGIT_OF_WHITE = 10.0
 """Black has the negative of this value, and gray lies in between, as when SAM 2 makes logits of a mask."""
@@ -24,7 +24,7 @@ def decode_mask_prompt(text: str) -> LowResMask:
     if len(text) > MAX_TEXT_CHARACTERS:
         raise ValueError(f"has {len(text)} characters of base64, more than any mask needs")
     try:
-        content = base64.b64decode(text.encode().translate(None, WHITESPACE), validate=True)
+        content = base64_text.decoded(text)
     except ValueError as error:
         raise ValueError(f"is not base64: {error}") from error
     if content.startswith(png.SIGNATURE):

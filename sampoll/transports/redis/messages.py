@@ -2,7 +2,6 @@
 
 import base64
 import re
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import orjson
 
 from sampoll.config.settings import LimitSettings
+from sampoll.core.base64_text import without_whitespace
 from sampoll.core.errors import BadImage, BadPrompt, BadRequest, JobError, OutputFailed
 from sampoll.core.results import Artifact
 from sampoll.inputs.prompt_file import UTF8_BOM, excess_of_values
@@ -164,11 +164,6 @@ def _image(document: Mapping[str, Any], max_image_bytes: int) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError as error:
         raise BadRequest(f"is not base64: {error}", field="image") from error
-
-
-def without_whitespace(base64_text: str) -> bytes:
-    """ValueError if it is not ASCII."""
-    return base64_text.encode("ascii").translate(None, string.whitespace.encode())
 
 
 def request_message(

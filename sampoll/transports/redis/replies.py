@@ -1,13 +1,12 @@
 """Replies as clients read them, of sampoll and of other programs. Pure."""
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from sampoll.transports.redis.messages import without_whitespace
+from sampoll.core import base64_text
 
 MAX_COORDINATE = 10**9
 """As in prompts. OpenCV measures contours with 32 bits."""
@@ -72,7 +71,7 @@ def parse_reply(message: bytes) -> Reply:
 
 def _decoded(place: str, text: str) -> bytes:
     try:
-        return base64.b64decode(without_whitespace(text), validate=True)
+        return base64_text.decoded(text)
     except ValueError as error:
         raise ValueError(f"{place}: is not base64: {error}") from error
 
