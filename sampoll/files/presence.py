@@ -150,7 +150,8 @@ def locked_if_dead(path: Path, machine: Machine, mode: Literal["r", "r+"] = "r+"
 
     Locks are trusted within one running kernel only: the answer is None for a process of another machine, and
     True for one of this host before its last boot. Some network filesystems lock only files open for writing.
-    The answer is None, too, if no process has written this file, and True if there is none.
+    The answer is None, too, if no process has written this file, or this user may not open it; and True if
+    there is none.
     """
     with ExitStack() as stack:
         try:
