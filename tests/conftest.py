@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["XDG_RUNTIME_DIR"] = os.fspath(cache / "runtime")
     yield
     shutil.rmtree(cache)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_that_stop() -> None:
+    """What a shell starts in the background ignores these, and so would all commands that are tested."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture

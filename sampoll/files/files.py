@@ -146,6 +146,11 @@ def read_if_regular(path: Path, *, at_most: int | None = None) -> bytes | None:
         return None
 
 
+def is_accessible(path: Path, mode: int) -> bool:
+    """Whether this process may use `path` in this mode of os.access. Its capabilities count too."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file; a link to it is followed."""
     with path.open("rb") as file:

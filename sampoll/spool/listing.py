@@ -8,7 +8,7 @@ from pathlib import Path
 from sampoll.core.errors import UnreadableInput, concerns_one_path
 from sampoll.core.filenames import is_searched, takes_part
 from sampoll.core.names import base_name
-from sampoll.files.files import walk
+from sampoll.files.files import is_accessible, walk
 from sampoll.spool.obstacles import Obstacles
 from sampoll.spool.scan import Signature
 
@@ -58,7 +58,8 @@ def listing(
             except OSError as error:
                 if not concerns_one_path(error):
                     raise
-                if folder and not os.access(directory / folder, os.X_OK):  # it can be listed, and not entered
+                # The folder can be listed, and not entered.
+                if folder and not is_accessible(directory / folder, os.X_OK):
                     pass_over(folder, error)
                     break
                 obstacles.note(path, UnreadableInput(f"cannot be read: {error.strerror}"), now)

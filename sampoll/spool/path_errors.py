@@ -11,6 +11,7 @@ from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import JobError, OutputFailed, UnmovableInput, is_refusal
 from sampoll.core.filenames import split_name
 from sampoll.core.names import folder_of, printable
+from sampoll.files.files import is_accessible
 from sampoll.spool.layout import Layout
 from sampoll.spool.obstacles import Obstacles
 from sampoll.spool.places import Places
@@ -47,7 +48,7 @@ class PathErrors:
         """Passes over a pair that could not be claimed, or all pairs of its folder if that is the cause."""
         folder = folder_of(stem)
         directory = self._layout.input / folder
-        if folder and (error.errno == errno.EXDEV or not os.access(directory, os.W_OK | os.X_OK)):
+        if folder and (error.errno == errno.EXDEV or not is_accessible(directory, os.W_OK | os.X_OK)):
             refusal = UnmovableInput(f"its files cannot be moved: {error.strerror}")
             self._pass_over(f"{folder}/*", error, refusal)
         else:

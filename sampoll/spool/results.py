@@ -19,6 +19,7 @@ from sampoll.core.results import ResultSummary
 from sampoll.files.files import (
     create_anew,
     ensure_directory,
+    is_accessible,
     link_unless_taken,
     move_unless_taken,
     read_if_regular,
@@ -216,7 +217,7 @@ def _prepare(layout: Layout, result: Staged) -> list[Path]:
     for folder in {(layout.output / result.state.result(suffix)).parent for suffix in result.suffixes}:
         ensure_directory(folder)
         # It has to be readable too in order to be synced.
-        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        if not is_accessible(folder, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
     return []
 

@@ -126,7 +126,7 @@ def test_an_input_that_cannot_be_listed_is_found(folders: Folders) -> None:
     code, findings = examined_without_rights(folders, folders.input, 0o333)
 
     assert code == 77
-    assert "cannot scan" in findings["permissions"][0]["message"]
+    assert "cannot use the input" in findings["directories"][0]["message"]
 
 
 def test_files_that_cannot_be_read_are_found_before_they_fail(folders: Folders) -> None:

@@ -12,7 +12,7 @@ from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import PermissionRefused, SampollError, translated_os_errors
 from sampoll.core.filenames import is_searched
 from sampoll.core.names import printable
-from sampoll.files.files import walk
+from sampoll.files.files import is_accessible, walk
 from sampoll.files.mounts import filesystem_of
 from sampoll.files.space import free_bytes
 from sampoll.files.watch import NETWORK_FILESYSTEMS, Watch, watches_natively
@@ -61,7 +61,7 @@ def _check_creatable(layout: Layout) -> None:
     """PermissionRefused if a run could not create the output, or could not move what is in the input."""
     parent = next(parent for parent in layout.output.parents if parent.exists())
     for directory, what in ((parent, "create the output in"), (layout.input, "move files in the input")):
-        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        if not is_accessible(directory, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionRefused(f"cannot {what} {directory}: user {os.geteuid()} may not write there")
 
 
@@ -113,7 +113,7 @@ def _files(layout: Layout) -> Iterator[Finding]:
         if count == MAX_CHECKED_FILES:
             break
         path = layout.input / name
-        if not os.access(path, os.R_OK):
+        if not is_accessible(path, os.R_OK):
             unreadable.append(name)
         if is_sticky and path.lstat().st_uid != os.geteuid():
             foreign.append(name)
