@@ -147,7 +147,7 @@ class JobState:
             files, suffixes = tuple(document.pop("files")), tuple(document.pop("suffixes"))
             state = cls(files=files, suffixes=suffixes, failures=failures, **document)
             is_valid = _is_valid(state) and all(map(_is_valid_failure, failures))
-        except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
             raise ValueError(f"no job state: {error}") from error
         if not is_valid:
             raise ValueError("no job state: a value is not valid")
