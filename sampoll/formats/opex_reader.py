@@ -28,7 +28,7 @@ def labels_of(record: bytes) -> set[str]:
     try:
         prompts = orjson.loads(orjson.loads(record)["meta"]["prompts"])
         return {str(prompt.get("label", DEFAULT_LABEL)) for prompt in prompts}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"no record of a result: {type(error).__name__}: {error}") from error
 
 

@@ -33,7 +33,7 @@ def files_of(record: bytes) -> dict[str, str]:
             str(file): str(sha256)
             for file, sha256 in orjson.loads(orjson.loads(record)["meta"]["files"]).items()
         }
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 

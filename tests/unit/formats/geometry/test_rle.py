@@ -28,7 +28,25 @@ def test_a_mask_that_was_encoded_is_decoded_unchanged(pixels: BoolMask) -> None:
     assert mask.score == 0.25
 
 
-@pytest.mark.parametrize("rle", [{}, {"size": [2, 2]}, {"size": [2], "counts": "04"}])
+@pytest.mark.parametrize(
+    "rle",
+    [
+        {},
+        {"size": [2, 2]},
+        {"size": [2], "counts": "04"},
+        {"size": [2, 2**53 + 1], "counts": "04"},
+        {"size": [2**32, 2**32], "counts": "04"},
+        {"size": [-2, -2], "counts": "04"},
+        {"size": [2.0, 2], "counts": "04"},
+        {"size": [2, True], "counts": "02"},
+        {"size": [2, 2], "counts": "0"},
+        {"size": [2, 2], "counts": "09"},
+        {"size": [2, 2], "counts": "0P"},
+        {"size": [2, 2], "counts": "0" + "P" * 8 + "4"},
+        {"size": [2, 2], "counts": "0\x7f4"},
+        {"size": [2, 2], "counts": "é"},
+    ],
+)
 def test_an_invalid_encoding_is_refused(rle: dict[str, object]) -> None:
     with pytest.raises((ValueError, KeyError)):
         mask_of(rle, 0.5)  # type: ignore[arg-type]

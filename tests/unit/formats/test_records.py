@@ -1,0 +1,25 @@
+"""Records that sampoll has not written: none of them ends a command."""
+
+import json
+
+import pytest
+
+from sampoll.formats.opex_reader import labels_of, segmentation_of
+from sampoll.formats.opex_record import files_of, read_record
+
+DEEP = "[" * 1000 + "]" * 1000
+
+
+def record(**meta: str) -> bytes:
+    return json.dumps({"meta": {"job_id": "0" * 32, **meta}}).encode()
+
+
+def test_deep_values_in_a_record_are_refused() -> None:
+    deep = record(files=f'{{"a.png": {DEEP}}}', prompts=f'[{{"label": {DEEP}}}]')
+
+    assert files_of(deep) == {}
+    with pytest.raises(ValueError, match="no record of a result"):
+        labels_of(deep)
+    with pytest.raises(ValueError, match="no record of a result"):
+        segmentation_of(deep, "a")
+    assert read_record(record(files="{}", seconds=f'{{"a": {DEEP}}}'), "a") is not None
