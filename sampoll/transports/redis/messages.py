@@ -210,9 +210,10 @@ def error_message(
 
 def _echo(prompt: bytes) -> orjson.Fragment:
     """The prompt as JSON that is written here, so that no sender writes a part of a reply; null if it is
-    not JSON, or too deeply nested."""
+    not JSON, or too deeply nested for clients to write it again inside a reply."""
     try:
-        return orjson.Fragment(orjson.dumps(orjson.loads(prompt.removeprefix(UTF8_BOM))))
+        nested = [[[[[[[[orjson.loads(prompt.removeprefix(UTF8_BOM))]]]]]]]]
+        return orjson.Fragment(orjson.dumps(nested)[8:-8])
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return orjson.Fragment(b"null")
 

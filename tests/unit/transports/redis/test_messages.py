@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.images import encoded, image_of
 
 from sampoll.config.settings import LimitSettings
-from sampoll.core.errors import BadPrompt
+from sampoll.core.errors import BadPrompt, BadRequest
 from sampoll.transports.redis.messages import (
     Answer,
     Request,
@@ -157,6 +157,15 @@ def test_a_prompt_cannot_change_the_rest_of_its_reply(prompt: bytes) -> None:
     }
     assert done.keys() == {"contours", "mask", "meta", "opex"}
     assert done["meta"] == {"segmenter": {}, "prompt": None}
+
+
+@pytest.mark.parametrize("depth", range(240, 256))
+def test_a_reply_can_be_read_however_deep_its_prompt_is(depth: int) -> None:
+    prompt = json.dumps(nested(depth)).encode()
+
+    reply = parse_reply(error_message(Request(prompt=prompt), BadRequest("no"), b"", {}))
+
+    assert reply.error == "no"
 
 
 def test_a_byte_order_mark_is_no_part_of_a_prompt() -> None:
