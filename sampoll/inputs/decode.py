@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.core.jobs import PROMPT_KINDS, Exif, Job, KnownImage, Prompt, RgbImage, Submission
-from sampoll.inputs.image_files import BadStructure, checked, header_of
+from sampoll.inputs.image_files import BadStructure, checked, header_of, png
 from sampoll.inputs.prompt_file import parse_prompts
 
 # The other formats of Pillow are refused: EPS, for example, would run Ghostscript.
@@ -129,7 +129,7 @@ def decode_image(content: bytes, file: str, max_pixels: int, exif: Exif = "apply
                 raise BadImage(f"has {pages} pages: save each as an image of its own", file=file)
             if image.mode in ("I", "F"):
                 raise BadImage("has 32 bits a pixel: convert it to 8 or 16 bits first", file=file)
-            turned = _TURNED.get(_turning(image, exif))
+            turned = _TURNED.get(_turning(image, source.content, exif))
             pixels = _rgb(image, source.content)
         # Only now: the image that Pillow has decoded takes no more memory.
         return np.ascontiguousarray(turned(pixels) if turned else pixels)
@@ -157,17 +157,23 @@ def decoding_bytes(content: bytes) -> int:
 def image_size(content: bytes, exif: Exif = "apply") -> tuple[int, int] | None:
     """The (H, W) of an image file as it would be decoded, without decoding it; None if it is no image."""
     try:
-        with Image.open(io.BytesIO(checked(content).content), formats=_FORMATS) as image:
+        source = checked(content).content
+        with Image.open(io.BytesIO(source), formats=_FORMATS) as image:
             width, height = image.size
-            lies = _turning(image, exif) in _TRANSPOSED_ORIENTATIONS
+            lies = _turning(image, source, exif) in _TRANSPOSED_ORIENTATIONS
     except Exception:  # noqa: BLE001  Pillow may raise anything for an invalid file
         return None
     return (width, height) if lies else (height, width)
 
 
-def _turning(image: Image.Image, exif: Exif) -> int:
+def _turning(image: Image.Image, content: bytes, exif: Exif) -> int:
     """The orientation that remains to be applied. To TIFF, and to its size, Pillow applies its own."""
-    orientation = int(image.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
+    if image.format == "PNG":  # Pillow would decode all pixels to look for EXIF behind them
+        found = Image.Exif()
+        found.load(png.exif_of(content))
+    else:
+        found = image.getexif()
+    orientation = int(found.get(ExifTags.Base.Orientation, UPRIGHT))
     if image.format == "TIFF":
         return UPRIGHT if exif == "apply" else _OPPOSITE.get(orientation, orientation)
     return orientation if exif == "apply" else UPRIGHT

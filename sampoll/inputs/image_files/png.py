@@ -46,6 +46,17 @@ def checked(content: bytes) -> bytes:
     return b"".join((*parts, view[unchanged_from:])) if parts else content
 
 
+def exif_of(content: bytes) -> bytes:
+    """The EXIF data of the image, from before its pixels if there are several; empty if it has none."""
+    found = b""
+    for kind, start, end in _chunks(content):
+        if kind == b"IDAT" and found:
+            break
+        if kind == b"eXIf":
+            found = content[start + 8 : end - 4]
+    return found
+
+
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     """The kind, start and end of each chunk, IEND being the last; the end may be behind that of the file."""
     position, kind = len(SIGNATURE), b""

@@ -262,3 +262,29 @@ def test_any_bytes_have_a_structure_or_are_refused(start: bytes, rest: bytes) ->
             look(content)
         except BadStructure as error:
             assert str(error)  # noqa: PT017  either outcome is right
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_the_size_of_a_png_is_known_without_its_pixels(is_last: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 50_000, 8, 2, 0, 0, 0))
+    parts = [chunk(b"IDAT", zlib.compress(b"")), turned]
+    content = PNG[:8] + header + b"".join(parts if is_last else parts[::-1]) + chunk(b"IEND")
+    started = time.process_time()
+
+    assert image_size(content) == (60_000, 50_000)
+    assert image_size(content, "ignore") == (50_000, 60_000)
+
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_png_is_turned_as_its_exif_says_wherever_that_is(is_last: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    content = PNG[:-12] + turned + PNG[-12:] if is_last else with_chunks(PNG, turned)
+
+    assert np.array_equal(decode_image(content, "a.png", 10**6), np.rot90(PHOTOGRAPH, -1))
