@@ -4,7 +4,6 @@ The classes here are the only declaration of a prompt: prompt files are validate
 of a field holds its allowed values and its description, for validation and for the JSON Schema.
 """
 
-import math
 import zlib
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -24,8 +23,14 @@ MAX_NAME_CHARACTERS = 1000
 
 _CLOSED = {"extra": "forbid", "arbitrary_types_allowed": True}
 """Unknown keys are refused when a document is validated against one of these classes."""
-_COORDINATE = {"ge": -1e9, "le": 1e9, "allow_inf_nan": False, "strict": True}
+MAX_COORDINATE = 1e9
+"""In image pixels, from 0. OpenCV measures contours with 32 bits."""
+_COORDINATE = {"ge": -MAX_COORDINATE, "le": MAX_COORDINATE, "allow_inf_nan": False, "strict": True}
 _SHARE = {"ge": 0, "le": 1, "allow_inf_nan": False, "strict": True}
+
+
+def _is_coordinate(value: float) -> bool:
+    return abs(value) <= MAX_COORDINATE  # of NaN, this is false
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,8 @@ class Point:
     label: int = field(metadata={"ge": 0, "le": 1, "strict": True})
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.x) and math.isfinite(self.y)):
-            raise ValueError(f"x and y must be finite, got ({self.x}, {self.y})")
+        if not (_is_coordinate(self.x) and _is_coordinate(self.y)):
+            raise ValueError(f"x and y must be finite, and within 1e9 of 0, got ({self.x}, {self.y})")
         if self.label not in (0, 1):
             raise ValueError(f"label must be 0 (background) or 1 (foreground), got {self.label}")
 
@@ -57,8 +62,8 @@ class Box:
     y1: float = field(metadata=_COORDINATE)
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, (self.x0, self.y0, self.x1, self.y1))):
-            raise ValueError("x0, y0, x1 and y1 must be finite")
+        if not all(map(_is_coordinate, (self.x0, self.y0, self.x1, self.y1))):
+            raise ValueError("x0, y0, x1 and y1 must be finite, and within 1e9 of 0")
         if not self.x0 < self.x1:
             raise ValueError(f"x0 must be less than x1, got {self.x0} and {self.x1}")
         if not self.y0 < self.y1:

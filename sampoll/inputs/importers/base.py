@@ -1,5 +1,7 @@
 """The common form of all imported data sets, and helpers to read them."""
 
+import os
+import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +14,9 @@ from sampoll.core.errors import BadPrompt, InputUnavailable
 from sampoll.core.filenames import is_image, split_name
 from sampoll.core.jobs import Box, Prompt
 from sampoll.files.files import files_below
+
+MAX_PATH_CHARACTERS, MAX_FILE_NAME_BYTES = 4000, 255
+"""No longer ones can be opened on Linux."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,11 @@ def image_name(name: str) -> str:
     path = PurePosixPath(name)
     if not path.name or path.is_absolute() or ".." in path.parts:
         raise ValueError("must be a path below the folder of the images")
+    is_too_long = len(name) > MAX_PATH_CHARACTERS or any(
+        len(os.fsencode(part)) > MAX_FILE_NAME_BYTES for part in path.parts
+    )
+    if is_too_long or "\0" in name:
+        raise ValueError("must be a path that a file can have: it is too long, or has a NUL")
     return str(path)
 
 
@@ -84,7 +94,7 @@ def images_in(directory: Path) -> Mapping[str, Sequence[Path]]:
     """The images of a directory by stem; cached, so that it is scanned only once."""
     by_stem: dict[str, list[Path]] = {}
     for path in directory.glob("*") if directory.is_dir() else ():
-        if is_image(path.name):
+        if is_image(path.name) and path.is_file():
             by_stem.setdefault(split_name(path.name)[0], []).append(path)
     return by_stem
 
@@ -97,12 +107,23 @@ def box_prompt(x0: Any, y0: Any, x1: Any, y1: Any, label: str, id: str | None = 
 
 def number(value: Any) -> float:
     """`value` as a float; ValueError if it is not a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"must be a number, got {value!r}")
     try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
         return float(value)
     except ValueError as error:
-        raise ValueError(f"must be a number, got {value!r}") from error
+        raise ValueError(f"must be a number, got {reprlib.repr(value)}") from error
+
+
+def text(value: Any) -> str:
+    """A name or number of a JSON document as text, "" for null. Lists and objects stay JSON; ValueError for
+    those that nest too deeply to be written, which Python cannot show either."""
+    if not isinstance(value, list | dict):
+        return "" if value is None else str(value)
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:
+        raise ValueError("is too deeply nested") from error
 
 
 def named(label: str, id: str | None) -> Mapping[str, Any]:

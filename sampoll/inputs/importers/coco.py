@@ -3,13 +3,13 @@
 https://cocodataset.org/#format-data
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sampoll.core.errors import BadPrompt, InputUnavailable
 from sampoll.core.jobs import Point, Prompt
-from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, image_name, json_of, named, number
+from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, image_name, json_of, named, number, text
 
 NOT_LABELED = 0
 """The visibility value of a keypoint that is not labeled."""
@@ -20,7 +20,10 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
     `iscrowd` are skipped: their boxes do not enclose a single object."""
     document = json_of(source)
     listed, annotations = (_list(document, key, source) for key in ("images", "annotations"))
-    labels = {str(c.get("id")): str(c.get("name", "")) for c in _objects(document.get("categories") or [])}
+    try:
+        labels = {text(c.get("id")): text(c.get("name")) for c in _objects(document.get("categories"))}
+    except ValueError as error:
+        raise InputUnavailable(f"{source}: categories: id and name {error}") from error
     by_image: dict[str, list[Prompt]] = {}
     for index, annotation in enumerate(annotations):
         try:
@@ -28,17 +31,17 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
                 raise ValueError("must be a JSON object")
             if not annotation.get("iscrowd"):
                 prompt = _prompt(annotation, labels)
-                by_image.setdefault(str(annotation.get("image_id")), []).append(prompt)
+                by_image.setdefault(text(annotation.get("image_id")), []).append(prompt)
         except ValueError as error:
             yield BadPrompt(str(error), file=str(source), field=f"annotations[{index}]")
     for index, image in enumerate(listed):
-        prompts = by_image.get(str(image.get("id"))) if isinstance(image, dict) else None
+        try:
+            prompts = by_image.get(text(image.get("id"))) if isinstance(image, dict) else None
+            name = image_name(text(image.get("file_name"))) if prompts else ""
+        except ValueError as error:
+            yield BadPrompt(str(error), file=str(source), field=f"images[{index}].file_name")
+            continue
         if prompts:
-            try:
-                name = image_name(str(image.get("file_name", "")))
-            except ValueError as error:
-                yield BadPrompt(str(error), file=str(source), field=f"images[{index}].file_name")
-                continue
             yield AnnotatedImage(name, (images or source.parent) / name, tuple(prompts))
 
 
@@ -49,13 +52,13 @@ def _list(document: Any, key: str, source: Path) -> list[Any]:
     return found
 
 
-def _objects(values: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
-    return (value for value in values if isinstance(value, dict))
+def _objects(values: Any) -> Iterator[Mapping[str, Any]]:
+    return (value for value in (values if isinstance(values, list) else ()) if isinstance(value, dict))
 
 
 def _prompt(annotation: Mapping[str, Any], labels: Mapping[str, str]) -> Prompt:
-    label = labels.get(str(annotation.get("category_id")), "")
-    id = None if annotation.get("id") is None else str(annotation["id"])
+    label = labels.get(text(annotation.get("category_id")), "")
+    id = None if annotation.get("id") is None else text(annotation["id"])
     box, keypoints = annotation.get("bbox"), annotation.get("keypoints")
     if isinstance(box, list) and len(box) == 4:
         x, y, width, height = map(number, box)

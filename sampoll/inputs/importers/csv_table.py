@@ -1,6 +1,7 @@
 """CSV: one line for each box or point; the first line names the columns."""
 
 import csv
+import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -59,7 +60,9 @@ def _prompt(line: Mapping[str, str]) -> Prompt:
         raise ValueError("must have x0, y0, x1 and y1, or x and y")
     kind = number(line.get("point") or 1)
     if kind not in (0, 1):
-        raise ValueError(f"point must be 1 (on the object) or 0 (beside it), got {line['point']!r}")
+        raise ValueError(
+            f"point must be 1 (on the object) or 0 (beside it), got {reprlib.repr(line['point'])}"
+        )
     return Prompt(points=(Point(number(line["x"]), number(line["y"]), int(kind)),), **named(label, id))
 
 

@@ -22,6 +22,7 @@ from sampoll.inputs.importers.base import (
     image_name,
     named,
     number,
+    text,
 )
 
 
@@ -34,9 +35,9 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
         path, document = found
         below = path.relative_to(_root(source))
         folder = path.parent if images is None else images / below.parent
-        # The path may have been written under Windows; of images elsewhere, only the name is known.
-        written = PureWindowsPath(str(document.get("imagePath", ""))).as_posix()
         try:
+            # The path may have been written under Windows; of images elsewhere, only the name is known.
+            written = PureWindowsPath(text(document.get("imagePath"))).as_posix()
             image = _image(folder, written if images is None else base_name(written))
         except ValueError as error:
             yield BadPrompt(str(error), file=str(path), field="imagePath")
@@ -61,13 +62,20 @@ def _image(folder: Path, name: str) -> Path:
     """The image of this name, seen from `folder`: below it, or among the finished inputs of a run, where the
     files lead that sampoll writes. Otherwise ValueError, as of `image_name`."""
     outside = Path(os.path.realpath(folder / name))
-    if any(above.name == DONE and (above.parent / PRIVATE).is_dir() for above in outside.parents):
+    if any(above.name == DONE and _is_folder(above.parent / PRIVATE) for above in outside.parents):
         return outside
     return folder / image_name(name)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # of a path that is too long, or that this user may not look at
+        return False
+
+
 def _add(prompts: list[Prompt], groups: dict[Any, int], shape: Mapping[str, Any]) -> None:
-    label, group = str(shape.get("label") or ""), shape.get("group_id")
+    label, group = text(shape.get("label") or None), shape.get("group_id")
     points = np.array([[number(x), number(y)] for x, y in shape["points"]])
     match shape.get("shape_type", "polygon"):
         case "point" | "points":

@@ -9,7 +9,7 @@ from typing import Any
 
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Prompt
-from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, documents_of, image_beside
+from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, documents_of, image_beside, text
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
@@ -44,4 +44,4 @@ def _prompt(found: Mapping[str, Any]) -> Prompt:
     box = found["bbox"]
     # In OPEX, right and bottom are the last pixels inside the box.
     right, bottom = box["right"] + 1, box["bottom"] + 1
-    return box_prompt(box["left"], box["top"], right, bottom, str(found.get("label") or ""))
+    return box_prompt(box["left"], box["top"], right, bottom, text(found.get("label") or None))

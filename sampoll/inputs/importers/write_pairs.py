@@ -43,7 +43,11 @@ def _written(image: AnnotatedImage, directory: Path, written: set[str], *, copie
         raise BadImage(str(error), file=image.name) from error
     if not is_image(image.name):
         raise BadImage("has no extension of an image", file=image.name)
-    if not image.path.is_file():
+    try:
+        is_file = image.path.is_file()
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror or error}", file=image.name) from error
+    if not is_file:
         raise BadImage(f"is not there: no file {image.path}", file=image.name)
     if stem in written:
         raise AmbiguousPair(

@@ -35,12 +35,17 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
             continue
         where = path.relative_to(root) if root.is_dir() else Path(path.name)
         image = image_beside(_place_of_image(path, root, images))
-        size = None if image is None else image_size(image.read_bytes())
+        try:
+            size = None if image is None else image_size(image.read_bytes())
+            lines = path.read_text("utf-8", "replace").splitlines()
+        except OSError as error:
+            yield BadPrompt(f"cannot be read: {error}", file=str(path))
+            continue
         if image is None or size is None:
             yield BadPrompt("has no image that can be read", file=str(path))
             continue
         prompts = []
-        for line_number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), start=1):
+        for line_number, line in enumerate(lines, start=1):
             try:
                 if words := line.split():
                     prompts.append(_prompt(words, size, classes))
@@ -68,14 +73,17 @@ def _classes(source: Path, root: Path) -> Mapping[str, str]:
     lists = sorted(path for path in files_below(root) if path.name == CLASSES)
     try:
         if given.is_file():
-            names = yaml.safe_load(given.read_text("utf-8"))["names"]
+            # All values stay strings: other loaders raise anything for dates, and merge mappings without end.
+            names = yaml.load(given.read_text("utf-8"), yaml.BaseLoader)["names"]
         else:
             names = lists[0].read_text("utf-8").splitlines() if lists else []
+        if not isinstance(names, list | dict):
+            raise TypeError("must be a list, or names by number")
         pairs = list(names.items() if isinstance(names, dict) else enumerate(names))
         if any(isinstance(name, list | dict) for _, name in pairs):  # aliases can make them endless as text
             raise TypeError("each must be a single value")
         return {str(number): str(name) for number, name in pairs}
-    except (yaml.YAMLError, OSError, TypeError, KeyError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OSError, TypeError, KeyError, ValueError, RecursionError) as error:
         raise InputUnavailable(f'{given} has no "names" of classes: {error}') from error
 
 

@@ -7,9 +7,7 @@ from typing import Any
 import orjson
 
 from sampoll.core import base64_text
-
-MAX_COORDINATE = 10**9
-"""As in prompts. OpenCV measures contours with 32 bits."""
+from sampoll.core.jobs import MAX_COORDINATE
 
 
 @dataclass(frozen=True)

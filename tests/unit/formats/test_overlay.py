@@ -48,7 +48,7 @@ def is_tinted(pixel: np.ndarray) -> bool:
     return bool(np.ptp(pixel) > 40)
 
 
-@pytest.mark.parametrize("far", [30, 1e9])
+@pytest.mark.parametrize("far", [30, 9e8])
 def test_a_box_is_drawn_where_it_crosses_the_picture_however_far_it_reaches(far: float) -> None:
     everywhere, across = (
         Prompt(box=Box(-far, -far, 100 + far, 100 + far)),
