@@ -151,7 +151,7 @@ def test_two_services_never_answer_each_other(tmp_path: Path, server: Server, cl
         assert len(messages_on(pubsub, 2)) == 8
 
 
-def test_a_service_that_hears_every_channel_answers_requests_alone(
+def test_a_service_that_is_subscribed_to_every_channel_answers_requests_only(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:
     with serving(tmp_path, server.port, "--redis-in", "*"), published(client, "*") as pubsub:

@@ -88,7 +88,7 @@ def test_a_closed_stage_gets_nothing_and_others_do(waits: bool) -> None:
     assert budget.reserve(SECOND, 1, waits=waits) is not None
 
 
-def test_closing_wakes_who_waits() -> None:
+def test_closing_wakes_a_thread_that_waits() -> None:
     budget = budget_of()
     reserved(budget, FIRST, 80)
     granted: list[Reservation | None] = []

@@ -123,7 +123,7 @@ def test_an_image_whose_masks_take_too_much_memory_fails_and_says_what_to_change
         masks_of(Streaming(), boxes(50), max_bytes=500)
 
 
-def test_of_several_images_none_is_blamed_for_all() -> None:
+def test_if_the_masks_of_several_images_are_too_large_none_of_them_fails() -> None:
     with pytest.raises(OutOfMemory):
         masks_of(Streaming(), boxes(20), boxes(20), max_bytes=500)
 
@@ -201,9 +201,9 @@ def progress_of(segmenter: BoxSegmenter, seconds: float, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("segmenter", [Counting(), Streaming()], ids=["plain", "streaming"])
-def test_a_long_decode_shows_that_it_goes_on(segmenter: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_decode_reports_progress(segmenter: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(progress_of(segmenter, 2, monkeypatch)) >= 200
 
 
-def test_a_short_decode_says_nothing_about_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_decode_reports_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress_of(Streaming(), 0.0005, monkeypatch) == []

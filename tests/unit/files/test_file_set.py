@@ -55,7 +55,7 @@ def test_the_empty_folders_of_what_is_gone_go_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["labels/mine.txt", "labels/a.txt", "labels/b.txt", "index"])
-def test_what_somebody_else_wrote_or_changed_is_named_and_nothing_is_touched(
+def test_files_that_sampoll_did_not_write_or_that_were_changed_are_named_and_kept(
     tmp_path: Path, path: str
 ) -> None:
     write(tmp_path, a="1", b="2")
@@ -71,7 +71,7 @@ def test_what_somebody_else_wrote_or_changed_is_named_and_nothing_is_touched(
     assert content(tmp_path) == {"labels/b.txt": "3", "labels/c.txt": "4", "index": "b c"}
 
 
-def test_a_link_in_the_place_of_a_file_is_somebody_elses(tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("1")
     (tmp_path / "set/labels").mkdir(parents=True)
     (tmp_path / "set/labels/a.txt").symlink_to(tmp_path / "target")
@@ -82,7 +82,7 @@ def test_a_link_in_the_place_of_a_file_is_somebody_elses(tmp_path: Path) -> None
     assert (tmp_path / "set/labels/a.txt").is_symlink()
 
 
-def test_a_folder_in_the_place_of_a_file_is_somebody_elses(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "index").mkdir()
 
     with pytest.raises(OutputUnavailable, match="index was not written by sampoll"):

@@ -81,7 +81,7 @@ def test_only_those_who_may_write_can_lock_the_file_of_a_process(tmp_path: Path)
     assert modes == {0o022: 0o600, 0o002: 0o660, 0o000: 0o666}
 
 
-def test_a_process_whose_file_is_closed_to_us_is_alive_if_its_beats_go_on(
+def test_a_process_whose_file_we_may_not_open_is_alive_while_its_heartbeats_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = os.open

@@ -211,7 +211,7 @@ def test_pages_of_an_animation_are_not_decoded(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_the_header_tells_the_size_and_at_least_the_memory_of_the_pixels(kind: str, mode: str) -> None:
+def test_the_header_gives_the_size_and_at_least_the_memory_of_the_pixels(kind: str, mode: str) -> None:
     content = encoded(np.asarray(Image.fromarray(image_of(40, 70)).convert(mode)), kind)
 
     header = header_of(content)

@@ -350,7 +350,9 @@ def test_a_file_that_is_too_large_for_a_checkpoint_is_not_read(tmp_path: Path) -
         load_sam("vit_b", path)
 
 
-def test_what_is_at_the_place_of_an_official_checkpoint_is_that(checkpoints: Path, tmp_path: Path) -> None:
+def test_a_file_at_the_place_of_an_official_checkpoint_must_have_its_digest(
+    checkpoints: Path, tmp_path: Path
+) -> None:
     options = ModelSettings.model_validate({"model": "vit_b", "home": tmp_path, "device": "cpu"})
     place = tmp_path / "checkpoints" / official_checkpoint("vit_b").file
     place.parent.mkdir()

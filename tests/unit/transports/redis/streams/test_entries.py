@@ -25,7 +25,7 @@ def content(fields: Fields, root: Path | None = None) -> Content:
 @given(
     st.dictionaries(st.sampled_from([b"id", b"image", b"path", b"prompt", b"\xff"]), st.binary(max_size=50))
 )
-def test_whatever_an_entry_holds_it_is_a_request_with_a_name(fields: dict[bytes, bytes]) -> None:
+def test_any_entry_becomes_a_request_with_a_name(fields: dict[bytes, bytes]) -> None:
     request = content(fields, Path("/nowhere")).request
 
     json.dumps(request.id).encode()
