@@ -77,7 +77,7 @@ def header_of(content: bytes) -> Header:
     try:
         tags = _first_tags(content, layout)
         width, height, bits, samples, tile_width, tile_height = (
-            _first_value(content, layout, tags.get(tag), default)
+            max(_first_value(content, layout, tags.get(tag), default), 0)  # some types have a sign
             for tag, default in (
                 (WIDTH, 0),
                 (HEIGHT, 0),

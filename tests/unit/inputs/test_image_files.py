@@ -288,3 +288,15 @@ def test_a_png_is_turned_as_its_exif_says_wherever_that_is(is_last: bool) -> Non
     content = PNG[:-12] + turned + PNG[-12:] if is_last else with_chunks(PNG, turned)
 
     assert np.array_equal(decode_image(content, "a.png", 10**6), np.rot90(PHOTOGRAPH, -1))
+
+
+@pytest.mark.parametrize("tag", [256, 257, 258, 277])
+def test_no_header_of_a_tiff_is_negative(tag: int) -> None:
+    content = gray_tiff((tag, 9, 1, 2**32 - 24))  # -24, of the type of signed numbers
+
+    header = header_of(content)
+
+    assert header is not None
+    assert min(header.width, header.height, header.bytes_per_pixel, header.decoding_bytes) >= 0
+    with pytest.raises(BadImage):
+        decode_image(content, "a.tif", 10**6)
