@@ -79,7 +79,7 @@ def changed(random: Random, document: Any) -> Any:
         case 1:
             del inside[key]
         case 2 if isinstance(inside, list):
-            inside[key:key] = [inside[key]] * random.choice([1, 2, 3, 300])
+            inside[key:key] = [inside[key]] * random.choice([1, 2, 3, 30])
         case 3:
             inside[key] = random.choice([[inside[key]], {"a": inside[key]}, [inside[key]] * 2])
         case _:
