@@ -16,6 +16,8 @@ MAX_TEXT_CHARACTERS = 2_000_000
 NPY_SIGNATURE = b"\x93NUMPY"
 LOGIT_OF_WHITE = 10.0
 """Black has the negative of this value, and gray lies in between, as when SAM 2 makes logits of a mask."""
+MAX_REASON_CHARACTERS = 200
+"""numpy quotes the whole header, which can have thousands of characters."""
 _SHAPES = ((LOW_RES_SIDE, LOW_RES_SIDE), (1, LOW_RES_SIDE, LOW_RES_SIDE))
 
 
@@ -68,7 +70,8 @@ def _from_npy(content: bytes) -> Any:
         file.seek(0)
         array = np.load(file, allow_pickle=False)
     except Exception as error:  # for a broken header, numpy may raise any built-in exception
-        raise ValueError(f"is an .npy file that cannot be used: {error}") from error
+        reason = str(error)[:MAX_REASON_CHARACTERS]
+        raise ValueError(f"is an .npy file that cannot be used: {reason}") from error
     logits = array.reshape(_SHAPES[0]).astype(np.float32)
     if not np.isfinite(logits).all():
         raise ValueError("is an .npy file with values that are not finite")

@@ -102,3 +102,12 @@ def test_the_record_has_the_mask_prompt_unchanged() -> None:
     prompts = parse_prompts(orjson.dumps(sent), "a.json", LimitSettings())
 
     assert prompts_document(list(prompts.values())) == [sent]
+
+
+def test_the_reason_for_an_invalid_header_is_short() -> None:
+    header = b"9\0{'descr': '>f4'}" + b"\0" * 8_000
+
+    with pytest.raises(ValueError, match="cannot be used") as refused:
+        decode_mask_prompt(in_base64(b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header))
+
+    assert len(str(refused.value)) < 300
