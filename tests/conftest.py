@@ -30,9 +30,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def signals_that_stop() -> None:
     """What a shell starts in the background ignores these, and so would all commands that are tested."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    usual: dict[signal.Signals, Any] = {
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGINT: signal.default_int_handler,  # so that a stray one is reported
+        signal.SIGQUIT: signal.SIG_DFL,
+    }
+    for number, handler in usual.items():
         if signal.getsignal(number) == signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, handler)
 
 
 @pytest.fixture
