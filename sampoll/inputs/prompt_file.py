@@ -38,6 +38,10 @@ _STRUCTURE = (b"{", b"[", b",")
 GRID_SIDE = Everything().points_per_side
 POINT_STRUCTURE, PROMPT_STRUCTURE = 4, 16
 """How many of `_STRUCTURE` a point, and a prompt without its points, have at most, with some to spare."""
+_POINT_NAMES = (b'"x"', b'"y"', b'"label"')
+POINT_OBJECTS, PROMPT_OBJECTS = 1, 16
+"""How many objects, lists and strings other than `_POINT_NAMES` they have at most. To parse one of these
+takes ten times as long as to parse a number."""
 MAX_MASKS = 256
 """Mask prompts of one file, at most: each takes 256 KB of memory, however small it is in the file."""
 MAX_KEY_CHARACTERS = 80
@@ -80,13 +84,16 @@ class _Invalid(Exception):
 
 def excess_of_values(content: bytes, limits: LimitSettings) -> str:
     """Why JSON holds more values than prompts within the limits need; "" if it does not. It is not parsed."""
+    points, prompts = limits.max_points, limits.max_prompts
+    need = f"more than {prompts} prompts (--max-prompts) with {points} points (--max-points) need"
     structure = sum(map(content.count, _STRUCTURE))
-    if structure <= POINT_STRUCTURE * limits.max_points + PROMPT_STRUCTURE * limits.max_prompts:
-        return ""
-    return (
-        f"has {structure} commas and opening brackets, more than {limits.max_prompts} prompts "
-        f"(--max-prompts) with {limits.max_points} points (--max-points) need"
-    )
+    if structure > POINT_STRUCTURE * points + PROMPT_STRUCTURE * prompts:
+        return f"has {structure} commas and opening brackets, {need}"
+    strings = content.count(b'"') // 2 - sum(map(content.count, _POINT_NAMES))
+    objects = content.count(b"{") + content.count(b"[") + strings
+    if objects > POINT_OBJECTS * points + PROMPT_OBJECTS * prompts:
+        return f"has {objects} objects, lists and strings, {need}"
+    return ""
 
 
 def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_a_byte_order_mark_is_skipped() -> None:
         (b"\xff\xfe{\x00}\x00", "cat.json: is not JSON in UTF-8"),
         (b'{"points": [{"x": NaN, "y": 1, "label": 1}]}', "cat.json: is not JSON"),
         (b'{"box": {"x0": 1e999, "y0": 0, "x1": 1, "y1": 1}}', "cat.json: is not JSON"),
-        (b"[" * 2000 + b"]" * 2000, "cat.json: is not JSON"),
+        (b"[" * 1100 + b"]" * 1100, "cat.json: is not JSON"),
         ([POINT], "cat.json: must be a JSON object such as"),
         ({}, 'cat.json: needs "points" (at least one), a "box", a "mask", or'),
         ({"points": []}, 'cat.json: needs "points"'),
@@ -111,13 +111,32 @@ def many(item: bytes, count: int, before: bytes = b"[", after: bytes = b"]") -> 
         (many(b"1", 2**20, b'{"points":[', b"]}"), "commas and opening brackets, more than"),
         (many(b"{}", 2**20, b'{"prompts":[', b"]}"), "commas and opening brackets, more than"),
         (b'{"a":' * 2**20, "commas and opening brackets, more than"),
+        (many(b"[" * 9 + b"]" * 9, 190, b'{"points":[', b"]}"), "has 1713 objects, lists and strings, more"),
+        (
+            b"{" + b",".join(b'"%x":1' % n for n in range(1800)) + b"}",
+            "objects, lists and strings, more than",
+        ),
+        (many(b'{"x":"","y":""}', 600, b'{"points":[', b"]}"), "has 1803 objects, lists and strings, more"),
         (b'{"box":{"x0":' + b"9" * 2**20 + b"}}", "is not JSON in UTF-8: number is infinity"),
         (b'{"' + b"k" * 2**20 + b'": 1}', ": " + "k" * 80 + "...: is not a known key"),
         (b'{"mask": "' + b"A " * 2**20 + b'"}', "mask: has 2097152 characters of base64"),
         (b'{"label": "' + b"a" * 2**20 + b'"}', "label: has more than 1000 characters"),
         (b'{"id": "' + b"a" * 1001 + b'", "box": {}}', "box.x0: is missing"),
     ],
-    ids=["pairs", "numbers", "objects", "nesting", "digits", "key", "mask", "label", "id"],
+    ids=[
+        "pairs",
+        "numbers",
+        "objects",
+        "nesting",
+        "lists",
+        "names",
+        "fields",
+        "digits",
+        "key",
+        "mask",
+        "label",
+        "id",
+    ],
 )
 def test_what_would_be_expensive_is_refused_with_one_short_message(content: bytes, message: str) -> None:
     tracemalloc.start()
@@ -130,6 +149,13 @@ def test_what_would_be_expensive_is_refused_with_one_short_message(content: byte
     assert len(str(caught.value)) < 300
     assert most < 16 * len(content) + 2**16
     assert time.process_time() - started < 2
+
+
+def test_as_many_full_prompts_as_the_limits_allow_are_accepted() -> None:
+    limits = LimitSettings(max_prompts=1000, max_points=10_000)
+    prompt = {"id": "a", "label": "cat", "box": BOX, "points": [POINT] * 10}
+
+    assert len(parse({"prompts": [prompt] * 1000}, limits)) == 1000
 
 
 def test_values_within_the_limits_are_refused_at_the_first_error() -> None:
@@ -229,7 +255,7 @@ def test_the_document_of_prompts_reads_back_as_the_same_prompts(values: list[Pro
 
 
 def test_a_document_that_is_nested_deeply_is_refused_as_any_other() -> None:
-    content = b'{"box": ' + b'{"x0":' * 900 + b"1" + b"}" * 900 + b"}"
+    content = b'{"box": ' + b'{"x0":' * 800 + b"1" + b"}" * 800 + b"}"
 
     with pytest.raises(BadPrompt, match=r"cat\.json: box"):
         parse(content)
