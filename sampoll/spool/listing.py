@@ -14,7 +14,7 @@ from sampoll.spool.scan import Signature
 
 
 def signature_of(status: os.stat_result) -> Signature:
-    return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
+    return Signature(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime)
 
 
 def listing(

@@ -1,8 +1,9 @@
 """Finds in a listing of the input which pairs are ready, settling or incomplete (halves). Pure."""
 
+import time
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 from sampoll.config.settings import SpoolSettings
@@ -11,11 +12,13 @@ from sampoll.core.filenames import is_image, is_marker, is_prompt, split_name
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What changes when a file is written or replaced."""
+    """What changes when a file is written or replaced. `ctime` (seconds of the epoch) is not compared: it
+    changes with the permissions as well."""
 
     size: int
     mtime_ns: int
     inode: int
+    ctime: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +86,16 @@ class Readiness:
     Once none of its files has changed for `settle_seconds`; with a `ready_suffix`, as soon as it has a marker
     file of that suffix. An incomplete group (a half) that waits for longer than `pair_timeout_seconds` is
     ready too, in order to fail. Without `needs_prompt`, an image alone is complete.
+
+    A one-shot run does not see a half for long: there a half waits since its files were last changed.
+    `clock_offset` is the seconds from monotonic time to that of the epoch; None in a service.
     """
 
     settle_seconds: float
     ready_suffix: str | None = None
     pair_timeout_seconds: float | None = None
     needs_prompt: bool = True
+    clock_offset: float | None = None
 
     @classmethod
     def of(cls, settings: SpoolSettings) -> Self:
@@ -98,6 +105,7 @@ class Readiness:
             settings.ready_suffix,
             settings.pair_timeout_seconds,
             needs_prompt=settings.prompt is None,
+            clock_offset=None if settings.continuous else time.time() - time.monotonic(),
         )
 
 
@@ -121,7 +129,7 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
             if wait > 0:
                 waits.append(wait)
                 continue
-        elif not _has_timed_out(files.values(), now, readiness.pair_timeout_seconds):
+        elif not _has_timed_out(files.values(), now, readiness):
             half += 1
             halves += names
             continue
@@ -148,6 +156,13 @@ def _settling_seconds(files: Iterable[Sighting], now: float, readiness: Readines
     return max(sighting.unchanged_since for sighting in files) + readiness.settle_seconds - now
 
 
-def _has_timed_out(files: Iterable[Sighting], now: float, pair_timeout_seconds: float | None) -> bool:
-    changes = [sighting.unchanged_since for sighting in files]
-    return bool(changes) and pair_timeout_seconds is not None and now - max(changes) >= pair_timeout_seconds
+def _has_timed_out(files: Collection[Sighting], now: float, readiness: Readiness) -> bool:
+    if readiness.pair_timeout_seconds is None or not files:
+        return False
+    return now - max(_waits_since(file, readiness) for file in files) >= readiness.pair_timeout_seconds
+
+
+def _waits_since(file: Sighting, readiness: Readiness) -> float:
+    if readiness.clock_offset is None:
+        return file.unchanged_since
+    return min(file.unchanged_since, file.signature.ctime - readiness.clock_offset)

@@ -1,5 +1,6 @@
 """Scans an input without opening a spool, for commands that only read."""
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ class Survey:
 def survey(directory: Path, settings: SpoolSettings, suffixes: Collection[str]) -> Survey:
     """What is there; InputUnavailable if the input itself cannot be read."""
     readiness = replace(Readiness.of(settings), settle_seconds=0.0)
+    now = time.monotonic()
     obstacles = Obstacles(retries=False)
     try:
         files = listing(
@@ -30,9 +32,9 @@ def survey(directory: Path, settings: SpoolSettings, suffixes: Collection[str]) 
             suffixes=suffixes,
             ready_suffix=settings.ready_suffix,
             obstacles=obstacles,
-            now=0.0,
+            now=now,
         )
-        found = scan(observe(files, {}, 0.0), 0.0, readiness)
+        found = scan(observe(files, {}, now), now, readiness)
     except OSError as error:
         raise InputUnavailable(f"the input {directory}: {error.strerror}") from error
     return Survey(found, obstacles.unreported())
