@@ -41,6 +41,7 @@ def dry_run(plan: Plan) -> Iterator[str]:
         fate, line = _planned_action(plan, group, find_done)
         counts[fate] += 1
         yield f"{group.stem}: {line}"
+    yield from found.leftovers.lines()
     parts = [f"{counts[fate]} {fate.value}" for fate in PlannedAction]
     if found.scan.half:
         parts.append(f"{found.scan.half} half pair{'s' * (found.scan.half > 1)}")

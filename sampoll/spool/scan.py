@@ -1,7 +1,5 @@
 """Finds in a listing of the input which pairs are ready, settling or incomplete (halves). Pure."""
 
-import time
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -52,16 +50,6 @@ class Scan:
     oldest_ready_seconds: float = 0.0
     halves: tuple[str, ...] = ()
 
-    def lookalikes(self) -> list[tuple[str, ...]]:
-        """The halves that would be one pair if their names were written with the same Unicode characters: a
-        letter with an accent is one character (NFC) or two (NFD)."""
-        by_stem: dict[str, list[str]] = {}
-        for name in sorted(self.halves):
-            by_stem.setdefault(unicodedata.normalize("NFC", split_name(name)[0]), []).append(name)
-        return [
-            tuple(names) for names in by_stem.values() if len({split_name(name)[0] for name in names}) > 1
-        ]
-
 
 def observe(
     listing: Iterable[tuple[str, Signature]], earlier: Mapping[str, Sighting], now: float
@@ -98,14 +86,14 @@ class Readiness:
     clock_offset: float | None = None
 
     @classmethod
-    def of(cls, settings: SpoolSettings) -> Self:
+    def of(cls, settings: SpoolSettings, clock_offset: float) -> Self:
         """What the settings ask for."""
         return cls(
             settings.settle_seconds,
             settings.ready_suffix,
             settings.pair_timeout_seconds,
             needs_prompt=settings.prompt is None,
-            clock_offset=None if settings.continuous else time.time() - time.monotonic(),
+            clock_offset=None if settings.continuous else clock_offset,
         )
 
 

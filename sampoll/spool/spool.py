@@ -67,7 +67,7 @@ class Spool:
         self._places = places
         self._durability = settings.durability
         self._naming = naming
-        self._readiness = Readiness.of(settings)
+        self._readiness = Readiness.of(settings, time.time() - time.monotonic())
         self._max_attempts = settings.max_attempts
         self._machine = Machine.this()
         self._former_nodes = former_nodes

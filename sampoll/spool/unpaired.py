@@ -73,15 +73,14 @@ class Leftovers:
 
     files: Sequence[Unpaired]
 
-    def lines(self) -> Iterator[str]:
-        """At most MAX_LINES + 1 lines: some of each reason, and how many more there are."""
+    def lines(self) -> list[str]:
+        """At most MAX_LINES lines with some of each reason, and one that counts the others."""
         shown = sorted(islice(self._turns(), MAX_LINES), key=self.files.index)
-        yield from (file.line() for file in shown)
-        more = Counter(file.reason for file in self.files)
-        more.subtract(file.reason for file in shown)
-        counts = [f"{count} {reason.value}" for reason, count in more.items() if count]
-        if counts:
-            yield f"and more: {', '.join(counts)}"
+        others = Counter(file.reason for file in self.files)
+        others.subtract(file.reason for file in shown)
+        counts = [f"{count} {reason.value}" for reason, count in others.items() if count]
+        more = [f"and more: {', '.join(counts)}"] if counts else []
+        return [*(file.line() for file in shown), *more]
 
     def document(self) -> Mapping[str, Any]:
         """For programs: the number of files of each reason, and the first MAX_DOCUMENTED files."""
@@ -95,8 +94,11 @@ class Leftovers:
     def _turns(self) -> Iterator[Unpaired]:
         """The first of each reason, then the second of each, and so on."""
         by_reason = [[file for file in self.files if file.reason is reason] for reason in Reason]
-        for turn in range(max(map(len, by_reason))):
+        for turn in range(max(map(len, by_reason), default=0)):
             yield from (files[turn] for files in by_reason if turn < len(files))
+
+
+NOTHING_LEFT = Leftovers(())
 
 
 def leftovers(

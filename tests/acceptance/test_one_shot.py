@@ -168,6 +168,8 @@ def test_half_pairs_are_counted_and_stay_in_the_input(folders: Folders) -> None:
 
     assert run.returncode == 0
     assert "1 done, 0 failed, 2 half pairs left" in run.stdout
+    assert "image only.jpg has no prompt: a run looks for image only.json or image only.prompt" in run.stderr
+    assert "prompt only.prompt has no image: a run looks for prompt only.bmp, " in run.stderr
     assert folders.waiting == ["image only.jpg", "notes.txt", "prompt only.prompt"]
 
 
@@ -227,6 +229,7 @@ def test_nothing_to_do_needs_no_model(folders: Folders) -> None:
     run = sampoll("run", *folders.flags)
 
     assert (run.returncode, run.stdout[:16]) == (0, "0 done, 0 failed")
+    assert f"there is no image and no prompt in {folders.input}" in run.stderr
 
 
 def test_retries_that_are_due_later_than_give_up_end_the_run_as_temporary(folders: Folders) -> None:

@@ -49,6 +49,7 @@ from sampoll.spool.recovery import Step
 from sampoll.spool.results import VERSIONED, Naming, first_version
 from sampoll.spool.scan import Scan
 from sampoll.spool.spool import Deferral, Spool, opened
+from sampoll.spool.unpaired import Leftovers, leftovers
 from sampoll.transports.directory.pair_files import CommonPrompt, read_submission
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,6 @@ log = logging.getLogger(__name__)
 GROUP_SIZE = 16
 GROUP_BYTES = 64 * 2**20
 """A group of submissions that are begun together is closed at so many submissions or image bytes."""
-MAX_SHOWN_HALVES = 10
 MIN_PAUSE_SECONDS = 0.05
 """The shortest pause between two scans of the input, however many events there are."""
 
@@ -193,19 +193,10 @@ class DirectoryTransport:
         mount that came or went. A new transport is needed once it is there again."""
         self._spool.raise_if_lost()
 
-    def log_halves(self) -> None:
-        """Names the first files that still lack their other half."""
-        if (scan := self._last_scan) is None or not scan.halves:
-            return
-        shown = [printable(name) for name in sorted(scan.halves)[:MAX_SHOWN_HALVES]]
-        more = len(scan.halves) - len(shown)
-        log.warning("no pair yet: %s%s", ", ".join(shown), f" and {more} more" if more else "")
-        for names in scan.lookalikes()[:MAX_SHOWN_HALVES]:
-            log.warning(
-                "%s: these names look alike, and are written with different Unicode characters (NFC and "
-                "NFD): rename one, so that they are a pair",
-                ", ".join(map(printable, names)),
-            )
+    def leftovers(self) -> Leftovers:
+        """The files that are in the input and in no pair, as of the last scan."""
+        halves = () if self._last_scan is None else self._last_scan.halves
+        return leftovers(self._layout.input, self._settings, self._layout.suffixes, halves)
 
     # What is there
 

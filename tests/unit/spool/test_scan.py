@@ -144,13 +144,3 @@ def test_the_name_decides_what_a_file_is() -> None:
     assert not any(map(is_ignored, ["a.jpg", "done.jpg"]))
     assert split_name("a.b.JPG") == ("a.b", ".jpg")
     assert [versioned("a", v) for v in (1, 2, 3)] == ["a", "a~2", "a~3"]
-
-
-def test_halves_whose_names_only_look_alike_are_found() -> None:
-    composed, decomposed = "K\u00e4se.jpg", "Ka\u0308se.json"
-    listing = [(name, Signature(1, 0, number)) for number, name in enumerate((composed, decomposed, "x.jpg"))]
-
-    found = scan(observe(listing, {}, 0.0), 10.0, Readiness(0.0))
-
-    assert (found.half, sorted(found.halves)) == (3, sorted((composed, decomposed, "x.jpg")))
-    assert [set(names) for names in found.lookalikes()] == [{composed, decomposed}]
