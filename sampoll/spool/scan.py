@@ -6,6 +6,7 @@ from typing import Self
 
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.filenames import is_image, is_marker, is_prompt, split_name
+from sampoll.spool.selection import ALL_PAIRS, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class Readiness:
 
     Once none of its files has changed for `settle_seconds`; with a `ready_suffix`, as soon as it has a marker
     file of that suffix. An incomplete group (a half) that waits for longer than `pair_timeout_seconds` is
-    ready too, in order to fail. Without `needs_prompt`, an image alone is complete.
+    ready too, in order to fail. Without `needs_prompt`, an image alone is complete. What
+    `selection` leaves out is neither ready nor a half.
 
     A one-shot run does not see a half for long: there a half waits since its files were last changed.
     `clock_offset` is the seconds from monotonic time to that of the epoch; None in a service.
@@ -83,6 +85,7 @@ class Readiness:
     ready_suffix: str | None = None
     pair_timeout_seconds: float | None = None
     needs_prompt: bool = True
+    selection: Selection = ALL_PAIRS
     clock_offset: float | None = None
 
     @classmethod
@@ -93,6 +96,7 @@ class Readiness:
             settings.ready_suffix,
             settings.pair_timeout_seconds,
             needs_prompt=settings.prompt is None,
+            selection=Selection(settings.include, settings.exclude),
             clock_offset=None if settings.continuous else clock_offset,
         )
 
@@ -111,6 +115,8 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
     half = 0
     halves: list[str] = []
     for stem, names in by_stem.items():
+        if not readiness.selection.takes(names):
+            continue
         files = {name: sightings[name] for name in sorted(names)}
         if _is_whole(names, readiness):
             wait = _settling_seconds(files.values(), now, readiness)

@@ -25,6 +25,7 @@ from sampoll.core.filenames import (
 )
 from sampoll.core.names import base_name, folder_of, printable
 from sampoll.files.files import walk
+from sampoll.spool.selection import Selection
 
 MAX_LINES = 10
 MAX_DOCUMENTED = 1000
@@ -195,9 +196,12 @@ def _outside(directory: Path, settings: SpoolSettings, suffixes: Collection[str]
         for folder, entries in walk(directory, enters=is_searched)
         for entry in sorted(entries, key=lambda entry: entry.name)
     )
+    selection = Selection(settings.include, settings.exclude)
     below: Counter[str] = Counter()
     for folder, entry in islice(entries, MAX_ENTRIES):
         path = f"{folder}/{entry.name}" if folder else entry.name
+        if not selection.takes([path]):
+            continue
         if folder and not settings.recursive:
             below[folder] += takes_part(entry.name, suffixes, None)
         elif found := _refusal(entry, suffixes):

@@ -89,6 +89,7 @@ class DirectoryTransport:
         self._recovered: list[Claim] = []
         self._find_done: FindDone | None = None
         self._last_scan: Scan | None = None
+        self._begun = 0
 
     # Transport
 
@@ -116,6 +117,9 @@ class DirectoryTransport:
                 for group in _grouped(self._submissions(self._claims(scan, deferrals, recovered, stop))):
                     retries_end = None
                     yield group
+                if self._is_limit_reached:
+                    log.info("--limit %s is reached: the other pairs stay in the input", self._begun)
+                    return
                 # Jobs that were in flight before the scan may have been deferred after it.
                 is_busy = scan.ready or scan.settling or recovered or open_before
                 if not self._settings.continuous and not is_busy:
@@ -256,16 +260,16 @@ class DirectoryTransport:
     ) -> Iterator[Claim]:
         """Yields one claim after the other; each is made only when the caller asks for it."""
         for claim in recovered:
-            if not self._should_stop(stop) and self._goes_on(claim):
+            if not self._ends_claims(stop) and self._goes_on(claim):
                 yield claim
         for deferral in deferrals:
-            if deferral.seconds == 0 and not self._should_stop(stop):
+            if deferral.seconds == 0 and not self._ends_claims(stop):
                 with translated_os_errors("claim from", self._layout.deferred):
                     due = self._spool.take_deferred(deferral)
                 if due is not None and self._goes_on(due):
                     yield due
         for group in scan.ready:
-            if self._should_stop(stop):
+            if self._ends_claims(stop):
                 return
             if self._spool.is_passed_over(group.stem) or self._spool.must_wait(group):
                 continue
@@ -311,9 +315,13 @@ class DirectoryTransport:
         try:
             submission = read_submission(claim, self._options.limits, self._options.prompt)
         except JobError as error:
+            self._begun += 1
             self._fail(claim.state.path, claim.state.job_id, error)
             return None
-        return None if self._was_done(submission, claim) else submission
+        if self._was_done(submission, claim):
+            return None
+        self._begun += 1
+        return submission
 
     def _was_done(self, submission: Submission, claim: Claim) -> bool:
         """Whether it already has a result of this name; then the job is finished here."""
@@ -342,6 +350,13 @@ class DirectoryTransport:
                 self._emit(JobDeferred(name, job_id, error, delay))
 
     # When to scan again
+
+    @property
+    def _is_limit_reached(self) -> bool:
+        return self._settings.limit is not None and self._begun >= self._settings.limit
+
+    def _ends_claims(self, stop: Event) -> bool:
+        return self._should_stop(stop) or self._is_limit_reached
 
     def _should_stop(self, stop: Event) -> bool:
         if self._settings.stop_file is not None and not stop.is_set():

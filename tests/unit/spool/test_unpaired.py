@@ -121,6 +121,14 @@ def test_with_a_common_prompt_an_image_lacks_nothing(tmp_path: Path) -> None:
     assert list(found_in(tmp_path / "in", "a.jpg", "b.json", prompt=tmp_path / "p.json").lines()) == []
 
 
+def test_what_is_excluded_is_not_named(tmp_path: Path) -> None:
+    names = ["a.jpg", "b.heic", "sub/c.jpg", "d.json"]
+
+    found = found_in(tmp_path / "in", *names, include=["*.jpg", "*.heic"], exclude=["sub/", "a.*"])
+
+    assert [file.path for file in found.files] == ["b.heic"]
+
+
 def test_ten_lines_show_every_reason_and_the_rest_is_counted(tmp_path: Path) -> None:
     names = [f"{number:03}.jpg" for number in range(200)]
 
