@@ -58,7 +58,7 @@ def expected(checkpoint: Path, photograph: bytes, tmp_path_factory: pytest.TempP
 
 
 def flags(checkpoint: Path) -> list[str]:
-    return ["--model", str(checkpoint), "--model_type", "vit_b", "--device", "cpu"]
+    return ["--model", str(checkpoint), "--model_type", "vit_b"]
 
 
 def test_sam_predict_poll_writes_the_masks_of_the_old_command(

@@ -15,12 +15,28 @@ from sampoll.app.run import run_plan
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.output import tell
-from sampoll.cli.sam_image.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta
+from sampoll.cli.sam_image.models import (
+    DEFAULTS,
+    add_model_flags,
+    check_model,
+    loading_message,
+    model_settings,
+    opex_meta,
+)
 from sampoll.cli.sam_image.output import say, say_now
 from sampoll.cli.sam_image.parser import Parser
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
-from sampoll.core.events import Event, InputScanned, JobDeferred, JobDone, JobFailed, JobStarted, PassedOver
+from sampoll.core.events import (
+    Event,
+    InputScanned,
+    JobDeferred,
+    JobDone,
+    JobFailed,
+    JobStarted,
+    PassedOver,
+    StopRequested,
+)
 from sampoll.formats.opex import Opex
 from sampoll.formats.opex_record import read_record
 from sampoll.formats.png import PngMask
@@ -63,6 +79,7 @@ def parser() -> ArgumentParser:
 
 def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """Runs the command with these flags; returns the exit code."""
+    check_model(arguments)
     _check(arguments)
     resolved = resolve(_settings(arguments), environment, defaults=DEFAULTS)
     set_up_logging(resolved, show_progress=False)
@@ -142,6 +159,7 @@ class Messages:
     def __init__(self, arguments: Namespace) -> None:
         self._arguments = arguments
         self._begun: dict[str, tuple[str, float]] = {}
+        self._checked_at: float | None = None
 
     def list_parameters(self) -> None:
         arguments = self._arguments
@@ -161,9 +179,10 @@ class Messages:
 
     def __call__(self, event: Event) -> None:
         match event:
-            case InputScanned(backlog):
-                if backlog.ready and not self._arguments.use_watchdog:
-                    self._info(f"# files located: {backlog.ready}")
+            case InputScanned() if self._arguments.use_watchdog:
+                self._note_check(time.monotonic())
+            case StopRequested():
+                say_now("Interrupted, exiting")
             case PassedOver(path, error):
                 say_now(f"Passed over: {self._input_path(path)}", str(error))
             case JobStarted(submission):
@@ -179,6 +198,16 @@ class Messages:
             case JobDeferred(_, job_id, error, delay_seconds):
                 say_now(f"{error}; trying again in {delay_seconds:.1f} s")
                 self._finished(job_id)
+
+    def _note_check(self, now: float) -> None:
+        """A scan as the original command announces it: not each one that an event has caused."""
+        if self._checked_at is None:
+            self._info("Initial check")
+        elif now - self._checked_at >= self._arguments.watchdog_check_interval:
+            self._info("Watchdog check interval reached")
+        else:
+            return
+        self._checked_at = now
 
     def _finished(self, job_id: str) -> None:
         _, started = self._begun.pop(job_id, ("", 0.0))

@@ -13,6 +13,7 @@ from sampoll.cli.output import tell
 from sampoll.cli.sam_image.models import (
     DEFAULTS,
     add_model_flags,
+    check_model,
     loading_message,
     model_settings,
     segmenter_meta,
@@ -58,6 +59,7 @@ def parser() -> ArgumentParser:
 
 def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """Serves until a signal comes; the exit code."""
+    check_model(arguments)
     resolved = resolve(_settings(arguments, environment), environment, defaults=DEFAULTS)
     set_up_logging(resolved, show_progress=False)
     if arguments.verbose:
@@ -107,8 +109,8 @@ class Messages:
                 self._info(f"finished processing image: {int(1000 * (time.monotonic() - started))} ms")
             case JobFailed(_, job_id, error):
                 self._begun.pop(job_id, None)
-                say_now(f" process_images - failed to process: {error}")
+                say_now(f"process_images - failed to process: {error}")
 
     def _info(self, message: str) -> None:
         if self._arguments.verbose:
-            say_now(f" process_images - {message}")
+            say_now(f"process_images - {message}")

@@ -20,7 +20,7 @@ PUBLISHED: Mapping[str, tuple[ArgumentParser, Mapping[tuple[str, ...], Any]]] = 
         {
             ("--model",): REQUIRED,
             ("--model_type",): None,
-            ("--device",): "cuda:0",
+            ("--device",): "auto",
             ("--prediction_in",): REQUIRED,
             ("--prediction_out",): REQUIRED,
             ("--prediction_tmp",): None,
@@ -46,7 +46,7 @@ PUBLISHED: Mapping[str, tuple[ArgumentParser, Mapping[tuple[str, ...], Any]]] = 
             ("--redis_timeout",): 0.01,
             ("--model",): REQUIRED,
             ("--model_type",): None,
-            ("--device",): "cuda:0",
+            ("--device",): "auto",
             ("--verbose",): False,
         },
     ),
