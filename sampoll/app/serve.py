@@ -32,16 +32,17 @@ def serve_redis(
     *,
     embedded: bool = False,
     segmenter: Mapping[str, Any] | None = None,
-    ignores_unknown_keys: bool = False,
+    takes_old_requests: bool = False,
 ) -> str:
-    """Answers the requests of a channel. `segmenter` is what replies contain about the model."""
+    """Answers the requests of a channel. `segmenter` is what replies contain about the model;
+    `takes_old_requests`: whatever `sam_predict_redis` took is taken."""
     return serve(
         ServiceInfo({"service": "serve redis", "server": str(server_of(settings.redis))}),
         partial(open_pubsub, embedded=embedded),
         settings,
         listeners,
         segmenter=segmenter,
-        ignores_unknown_keys=ignores_unknown_keys,
+        takes_old_requests=takes_old_requests,
     )
 
 
@@ -58,14 +59,14 @@ def serve(
     listeners: Sequence[Listener],
     *,
     segmenter: Mapping[str, Any] | None = None,
-    ignores_unknown_keys: bool = False,
+    takes_old_requests: bool = False,
 ) -> str:
     """Serves what `opener` opens until a signal arrives, monitored; returns a summary in one line.
 
     Raises SampollError if it cannot continue.
     """
     factory = find_factory(settings.model)
-    decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
+    decoding = decoding_options(settings, takes_old_prompts=takes_old_requests)
     tally, stop = Tally(), threading.Event()
     with monitored(settings.monitoring, info) as monitor:
         emit = broadcast([*listeners, tally, *monitor.listeners])
@@ -76,6 +77,7 @@ def serve(
             partial(_black_mask, decoding),
             lambda: monitor.health.is_healthy,
             stop,
+            takes_old_requests,
         )
         with stopping_on_signals(partial(_request_stop, host)), opener(host) as opened:
             outside_the_main_thread(partial(_run, opened, host, info, factory, decoding, monitor))

@@ -20,7 +20,8 @@ BlackMask: TypeAlias = Callable[[bytes], bytes]
 @dataclass(frozen=True)
 class Host:
     """The service, as a transport needs it. `segmenter` is what replies contain about the model; `stop` is
-    set when the service is to end, and `is_healthy` is False while other processes should take its jobs."""
+    set when the service is to end, and `is_healthy` is False while other processes should take its jobs.
+    `takes_old_requests`: it stands in for `sam_predict_redis`, and takes whatever that took."""
 
     settings: Settings
     segmenter: Mapping[str, Any]
@@ -28,6 +29,7 @@ class Host:
     black_mask: BlackMask
     is_healthy: Callable[[], bool]
     stop: Event
+    takes_old_requests: bool = False
 
 
 @dataclass(frozen=True)

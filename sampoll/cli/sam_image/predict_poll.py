@@ -144,7 +144,7 @@ def _plan(arguments: Namespace, plan: Plan) -> Plan:
     return replace(
         plan,
         transport=replace(plan.transport, naming=Naming(OnExist.OVERWRITE, read_record)),
-        decoding=replace(plan.decoding, ignores_unknown_keys=True),
+        decoding=replace(plan.decoding, takes_old_prompts=True),
         formats=[
             PngMask(),
             Opex(format_options(plan.settings), partial(opex_meta, arguments=arguments)),

@@ -68,7 +68,7 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
         resolved.settings,
         [Messages(arguments)],
         segmenter=segmenter_meta(arguments),
-        ignores_unknown_keys=True,
+        takes_old_requests=True,
     )
     if arguments.verbose:
         tell(summary)

@@ -43,13 +43,15 @@ SHUTDOWN_REPLY_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class PubSubOptions:
-    """Where requests come from, and their limits; `segmenter` is what a reply says about the model."""
+    """Where requests come from, and their limits; `segmenter` is what a reply says about the model.
+    `takes_old_requests`: whatever `sam_predict_redis` took."""
 
     redis: RedisSettings
     requests: RequestSettings
     limits: LimitSettings
     segmenter: Mapping[str, Any]
     max_attempts: int = 3
+    takes_old_requests: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,9 @@ class PubSubTransport:
 
     def _question(self, arrival: _Arrival) -> _Question | None:
         """The request in a message; None for a reply."""
-        request = parse_request(arrival.content, self._options.limits)
+        request = parse_request(
+            arrival.content, self._options.limits, is_old=self._options.takes_old_requests
+        )
         if request is not None and request.id is None and request.reply_to is None:
             return _Question(request, arrival.turn)
         self._outbox.turns.settle(arrival.turn)
