@@ -1,6 +1,7 @@
 """sam_predict_poll compared with a poller on the library of the old command, on the same files."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -18,7 +19,7 @@ from support.images import encoded, image_of, read_mask, turned_image
 from support.segmenters import BoxSegmenter
 
 from sampoll.cli.sam_image.predict_poll import Messages, parser, predict
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings import ModelSettings, SpoolSettings
 from sampoll.core.errors import (
     ConfigurationError,
     InputUnavailable,
@@ -27,6 +28,9 @@ from sampoll.core.errors import (
     SampollError,
     UsageError,
 )
+from sampoll.spool.layout import Layout
+from sampoll.spool.scan import Group, Signature
+from sampoll.spool.spool import opened
 
 BOX = {"box": {"x0": 4.0, "y0": 4.0, "x1": 20.0, "y1": 16.0}}
 OTHER_BOX = {"box": {"x0": 1.0, "y0": 2.0, "x1": 9.0, "y1": 8.0}}
@@ -380,3 +384,83 @@ def test_the_watchdog_announces_its_checks_and_not_each_scan(
         "Watchdog check interval reached",
         "Watchdog check interval reached",
     ]
+
+
+def all_names_in(directory: Path) -> set[str]:
+    """The names in a directory, hidden ones too, except our own."""
+    return {path.name for path in directory.iterdir()} - {".sampoll"}
+
+
+@pytest.mark.parametrize("flags", [(), ("--delete_input",)])
+def test_links_and_hidden_names_are_processed_as_before(
+    old: Place, new: Place, flags: tuple[str, ...]
+) -> None:
+    for place in (old, new):
+        photographs = place.input.parent / "photographs"
+        photographs.mkdir()
+        (photographs / "a.jpg").write_bytes(encoded(image_of(), "JPEG"))
+        (photographs / "a.prompt").write_text(json.dumps(BOX))
+        (place.input / "relative.jpg").symlink_to("../photographs/a.jpg")
+        (place.input / "absolute.jpg").symlink_to(photographs / "a.jpg")
+        for name in ("relative", "absolute"):
+            (place.input / f"{name}.prompt").symlink_to(photographs / "a.prompt")
+        for name in (".hidden", "~backup", "~$a"):
+            place.drop(name)
+        (place.input / "folder.jpg").symlink_to(photographs)
+        os.mkfifo(place.temporary / "pipe")
+
+    run_old(old, *flags)
+    code = run_new(new, *flags)
+
+    assert code == 0
+    assert new.ends == old.ends
+    assert all_names_in(new.output) == all_names_in(old.output) >= {".hidden.png", ".hidden.prompt"}
+    assert all_names_in(new.input) == all_names_in(old.input) == {"folder.jpg"}
+    for name in (".hidden", "~backup", "~$a", "relative", "absolute"):
+        assert np.array_equal(read_mask(new.output / f"{name}.png"), read_mask(old.output / f"{name}.png"))
+    for place in (old, new):
+        assert names_in(place.input.parent / "photographs") == ["a.jpg", "a.prompt"]
+        assert (place.output / "relative.prompt").is_symlink()
+        assert flags or (place.output / "relative.jpg").readlink() == Path("../photographs/a.jpg")
+
+
+def test_links_to_pipes_and_to_nothing_hold_nothing_up(new: Place) -> None:
+    os.mkfifo(new.temporary / "pipe")
+    (new.input / "pipe.jpg").symlink_to(new.temporary / "pipe")
+    (new.input / "nothing.jpg").symlink_to("nowhere")
+    (new.input / "round.jpg").symlink_to("round.jpg")
+    for name in ("pipe", "nothing", "round"):
+        (new.input / f"{name}.prompt").write_text(json.dumps(BOX))
+    new.drop("good")
+
+    run_new(new)
+
+    assert "good.png" in names_in(new.output)
+    assert {"pipe.jpg", "pipe.prompt", "nothing.jpg", "round.jpg"} <= all_names_in(new.input)
+
+
+def test_a_failed_link_is_moved_and_what_it_leads_to_stays(new: Place) -> None:
+    (new.temporary / "a.jpg").write_text("no image")
+    new.drop("a")
+    (new.input / "a.jpg").unlink()
+    (new.input / "a.jpg").symlink_to("../tmp/a.jpg")
+
+    assert run_new(new) == 1
+
+    assert (new.input / "failed" / "a.jpg").readlink() == Path("../tmp/a.jpg")
+    assert (new.temporary / "a.jpg").read_text() == "no image"
+
+
+def test_a_file_behind_a_link_that_is_still_written_is_not_taken(new: Place) -> None:
+    with (new.temporary / "a.jpg").open("wb") as writer:
+        writer.write(encoded(image_of(), "JPEG"))
+        writer.flush()
+        new.drop("a")
+        (new.input / "a.jpg").unlink()
+        (new.input / "a.jpg").symlink_to(new.temporary / "a.jpg")
+        group = Group("a", dict.fromkeys(("a.jpg", "a.prompt"), Signature(0, 0, 0)))
+        layout = Layout(new.input, new.output, new.output, takes_links_and_hidden=True)
+        with opened(layout, SpoolSettings()) as spool:
+            assert spool.is_being_written(group)
+            writer.close()
+            assert not spool.is_being_written(group)

@@ -137,6 +137,7 @@ def _layout(arguments: Namespace) -> Layout:
         suffixes=frozenset({*SUFFIXES, ".prompt"}),
         deletes_images=arguments.delete_input,
         overwrites_done=True,
+        takes_links_and_hidden=True,
     )
 
 

@@ -318,7 +318,7 @@ class DirectoryTransport:
         """The submission of a claim; None if its files are no valid submission or cannot be read, or if it
         was done before."""
         try:
-            submission = read_submission(claim, self._options.limits, self._options.prompt)
+            submission = read_submission(self._layout, claim, self._options.limits, self._options.prompt)
         except JobError as error:
             self._fail(claim.state.path, claim.state.job_id, error)
             return None
