@@ -3,9 +3,9 @@
 The fields of a prompt and their allowed values are declared by the classes in core.jobs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -48,27 +48,32 @@ MAX_KEY_CHARACTERS = 80
 """Longer keys are cut in messages."""
 
 
-def parse_prompts(
-    content: bytes, file: str, limits: LimitSettings, *, ignores_unknown_keys: bool = False
-) -> dict[str, Prompt]:
+def parse_prompts(content: bytes, file: str, limits: LimitSettings) -> dict[str, Prompt]:
     """The prompts of a prompt file, in its order, by their place in it: "" if the file is a single prompt,
     otherwise "prompts[0]." and so on. BadPrompt names `file` and the first invalid field.
 
     A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them. A UTF-8 byte order mark is
-    skipped. NaN, infinities and, unless `ignores_unknown_keys`, unknown keys are refused.
+    skipped. NaN, infinities and unknown keys are refused.
 
     Any content is parsed or refused within a time and memory that `limits` determine. What could be expensive
     is counted before it is done, and no single step holds the interpreter lock for long, so that the
     heartbeats of the process go on.
     """
-    document = _document(content, file, limits)
+    return prompts_of(document_of(content, file, limits), file, limits)
+
+
+def prompts_of(
+    document: dict[str, Any],
+    file: str,
+    limits: LimitSettings,
+    adapt: Callable[[Any], Any] = lambda prompt: prompt,
+) -> dict[str, Prompt]:
+    """The prompts of the JSON of a prompt file, as of `parse_prompts`; each is read as what `adapt` makes of
+    it."""
     try:
-        placed = _placed(document, ignores_unknown_keys=ignores_unknown_keys)
+        placed = _placed(document)
         _check_counts(placed, limits)
-        return {
-            place: _prompt(place, prompt, ignores_unknown_keys=ignores_unknown_keys)
-            for place, prompt in placed.items()
-        }
+        return {place: _prompt(place, adapt(prompt)) for place, prompt in placed.items()}
     except _Invalid as error:
         raise BadPrompt(error.message, file=file, field=error.field or None) from error
 
@@ -96,7 +101,8 @@ def excess_of_values(content: bytes, limits: LimitSettings) -> str:
     return ""
 
 
-def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any]:
+def document_of(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any]:
+    """The JSON object in a prompt file; BadPrompt if it is none, or would be expensive to parse."""
     if excess := excess_of_values(content, limits):
         raise BadPrompt(excess, file=file)
     try:
@@ -108,12 +114,11 @@ def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any
     return document
 
 
-def _placed(document: dict[str, Any], *, ignores_unknown_keys: bool) -> dict[str, Any]:
+def _placed(document: dict[str, Any]) -> dict[str, Any]:
     """The values at the places of prompts, each by its place."""
     if "prompts" not in document:
         return {"": document}
-    if not ignores_unknown_keys:
-        _refuse_unknown_keys(document, Prompts, "")
+    _refuse_unknown_keys(document, Prompts, "")
     prompts = document["prompts"]
     if not isinstance(prompts, list):
         raise _Invalid(_MESSAGES["list_type"], "prompts")
@@ -155,20 +160,18 @@ def _check_counts(placed: Mapping[str, Any], limits: LimitSettings) -> None:
         raise _Invalid(f"has {masks} masks, at most {MAX_MASKS} are allowed in a file", "")
 
 
-def _prompt(place: str, value: Any, *, ignores_unknown_keys: bool) -> Prompt:
+def _prompt(place: str, value: Any) -> Prompt:
     """The validated prompt of a JSON value."""
     if isinstance(value, dict):
         objects = list(_objects(value, place))
-        if not ignores_unknown_keys:
-            for kind, inner, where in objects:
-                _refuse_unknown_keys(inner, kind, where)
+        for kind, inner, where in objects:
+            _refuse_unknown_keys(inner, kind, where)
         for kind, inner, _ in objects:
             _make_whole_numbers(inner, kind)
         if isinstance(text := value.get("mask"), str):
             value["mask"] = _mask(text, place)
     try:
-        extra: Literal["ignore", "forbid"] = "ignore" if ignores_unknown_keys else "forbid"
-        return _ONE.validate_python(value, extra=extra)
+        return _ONE.validate_python(value)
     except ValidationError as error:
         raise _first_of(error, place) from error
 

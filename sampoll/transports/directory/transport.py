@@ -18,7 +18,9 @@ from sampoll.core.errors import (
     JobError,
     OutputFailed,
     OutputTaken,
+    Reword,
     StorageTrouble,
+    reworded,
     translated_os_errors,
 )
 from sampoll.core.events import (
@@ -49,7 +51,7 @@ from sampoll.spool.recovery import Step
 from sampoll.spool.results import VERSIONED, Naming, first_version
 from sampoll.spool.scan import Scan
 from sampoll.spool.spool import Deferral, Spool, opened
-from sampoll.spool.unpaired import Leftovers, leftovers
+from sampoll.spool.unpaired import NOTHING_LEFT, Leftovers, leftovers
 from sampoll.transports.directory.pair_files import CommonPrompt, read_submission
 
 log = logging.getLogger(__name__)
@@ -68,12 +70,14 @@ this very submission; otherwise None."""
 
 @dataclass(frozen=True)
 class DirectoryOptions:
-    """How the input is watched, and results are named. `prompt` is what the settings' prompt file holds."""
+    """How the input is watched, and results are named. `prompt` is what the settings' prompt file holds;
+    `reword` puts the errors of pairs into other words."""
 
     spool: SpoolSettings
     limits: LimitSettings = field(default_factory=LimitSettings)
     naming: Naming = VERSIONED
     prompt: CommonPrompt | None = None
+    reword: Reword = str
 
 
 class DirectoryTransport:
@@ -198,7 +202,10 @@ class DirectoryTransport:
         self._spool.raise_if_lost()
 
     def leftovers(self) -> Leftovers:
-        """The files that are in the input and in no pair, as of the last scan."""
+        """The files that are in the input and in no pair, as of the last scan; none for an old poller, which takes
+        also those that are told here."""
+        if self._layout.takes_links_and_hidden:
+            return NOTHING_LEFT
         halves = () if self._last_scan is None else self._last_scan.halves
         return leftovers(self._layout.input, self._settings, self._layout.suffixes, halves)
 
@@ -313,7 +320,7 @@ class DirectoryTransport:
         """The submission of a claim; None if its files are no valid submission or cannot be read, or if it
         was done before."""
         try:
-            submission = read_submission(claim, self._options.limits, self._options.prompt)
+            submission = read_submission(self._layout, claim, self._options.limits, self._options.prompt)
         except JobError as error:
             self._begun += 1
             self._fail(claim.state.path, claim.state.job_id, error)
@@ -339,6 +346,7 @@ class DirectoryTransport:
         return True
 
     def _fail(self, name: str, job_id: str, error: JobError) -> None:
+        error = reworded(error, self._options.reword)
         with (
             translated_os_errors("move a failed pair to", self._layout.failed),
             self._reporting_held_up(),

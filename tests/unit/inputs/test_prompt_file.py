@@ -2,6 +2,7 @@ import json
 import re
 import time
 import tracemalloc
+from collections.abc import Callable
 from threading import Event, Thread
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Everything, Point, Prompt
+from sampoll.inputs.old_prompt import parse_old_prompts
 from sampoll.inputs.prompt_file import MAX_MASKS, parse_prompts, prompts_document
 
 LIMITS = LimitSettings(max_prompts=100, max_points=100, max_points_per_prompt=20)
@@ -212,14 +214,14 @@ def test_each_mask_takes_memory_so_their_number_is_limited() -> None:
         parse(document, LimitSettings())
 
 
-@pytest.mark.parametrize("ignores_unknown_keys", [False, True])
-def test_unknown_keys_are_not_collected(ignores_unknown_keys: bool) -> None:
+@pytest.mark.parametrize("parse", [parse_prompts, parse_old_prompts])
+def test_unknown_keys_are_not_collected(parse: Callable[..., object]) -> None:
     keys = {f"key {number}": number for number in range(50_000)}
     content = json.dumps({"points": [{**POINT, **keys}, keys], **keys}).encode()
     started = time.process_time()
 
     with pytest.raises(BadPrompt, match=r"points\[1\]\.x: is missing|: key 0: is not a known key"):
-        parse_prompts(content, "a.json", LimitSettings(), ignores_unknown_keys=ignores_unknown_keys)
+        parse(content, "a.json", LimitSettings())
 
     assert time.process_time() - started < 2
 
