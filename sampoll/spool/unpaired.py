@@ -103,11 +103,18 @@ NOTHING_LEFT = Leftovers(())
 
 
 def leftovers(
-    directory: Path, settings: SpoolSettings, suffixes: Collection[str], halves: Sequence[str]
+    directory: Path,
+    settings: SpoolSettings,
+    suffixes: Collection[str],
+    halves: Sequence[str],
+    *,
+    takes_links_and_hidden: bool = False,
 ) -> Leftovers:
     """What a run leaves in an input of which it takes files with these suffixes; `halves` are those of a
     scan."""
-    files = [*_halves(halves, settings), *_outside(directory, settings, suffixes)]
+    files = [*_halves(halves, settings, suffixes), *_outside(directory, settings, suffixes)]
+    if takes_links_and_hidden:
+        files = [file for file in files if file.reason not in (Reason.LINK, Reason.TEMPORARY)]
     ranks = {reason: rank for rank, reason in enumerate(Reason)}
     return Leftovers(sorted(files, key=lambda file: (ranks[file.reason], file.path)))
 
@@ -119,7 +126,7 @@ def _code(reason: Reason) -> str:
 # Halves: files of the right kind that wait for others
 
 
-def _halves(names: Sequence[str], settings: SpoolSettings) -> Iterator[Unpaired]:
+def _halves(names: Sequence[str], settings: SpoolSettings, suffixes: Collection[str]) -> Iterator[Unpaired]:
     by_stem: dict[str, list[str]] = {}
     for name in sorted(names):
         by_stem.setdefault(split_name(name)[0], []).append(name)
@@ -143,7 +150,7 @@ def _halves(names: Sequence[str], settings: SpoolSettings) -> Iterator[Unpaired]
                 advice = f"is in another folder than {printable(image)}: put them into one"
                 yield Unpaired(prompt, Reason.OTHER_FOLDER, advice)
             else:
-                advice = f"has no image: a run looks for {_choices(prompt, IMAGE_SUFFIXES)} beside it"
+                advice = f"has no image: a run looks for {_choices(prompt, IMAGE_SUFFIXES.intersection(suffixes))} beside it"
                 yield Unpaired(prompt, Reason.NO_IMAGE, advice)
                 continue
             explained.add(split_name(image)[0])
@@ -152,7 +159,7 @@ def _halves(names: Sequence[str], settings: SpoolSettings) -> Iterator[Unpaired]
     for stem in alone:
         if stem not in explained:
             image = by_stem[stem][0]
-            advice = f"has no prompt: a run looks for {_choices(image, PROMPT_SUFFIXES)} beside it"
+            advice = f"has no prompt: a run looks for {_choices(image, PROMPT_SUFFIXES.intersection(suffixes))} beside it"
             yield Unpaired(image, Reason.NO_PROMPT, advice)
 
 
@@ -180,7 +187,7 @@ def _differs(prompt: str, image: str) -> str:
 
 def _choices(name: str, suffixes: Iterable[str]) -> str:
     *first, last = (_shown(split_name(name)[0] + suffix) for suffix in sorted(suffixes))
-    return f"{', '.join(first)} or {last}"
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _shown(path: str) -> str:

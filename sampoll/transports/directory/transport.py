@@ -51,7 +51,7 @@ from sampoll.spool.recovery import Step
 from sampoll.spool.results import VERSIONED, Naming, first_version
 from sampoll.spool.scan import Scan
 from sampoll.spool.spool import Deferral, Spool, opened
-from sampoll.spool.unpaired import NOTHING_LEFT, Leftovers, leftovers
+from sampoll.spool.unpaired import Leftovers, leftovers
 from sampoll.transports.directory.pair_files import CommonPrompt, read_submission
 
 log = logging.getLogger(__name__)
@@ -202,12 +202,15 @@ class DirectoryTransport:
         self._spool.raise_if_lost()
 
     def leftovers(self) -> Leftovers:
-        """The files that are in the input and in no pair, as of the last scan; none for an old poller, which takes
-        also those that are told here."""
-        if self._layout.takes_links_and_hidden:
-            return NOTHING_LEFT
+        """The files that are in the input and in no pair, as of the last scan."""
         halves = () if self._last_scan is None else self._last_scan.halves
-        return leftovers(self._layout.input, self._settings, self._layout.suffixes, halves)
+        return leftovers(
+            self._layout.input,
+            self._settings,
+            self._layout.suffixes,
+            halves,
+            takes_links_and_hidden=self._layout.takes_links_and_hidden,
+        )
 
     # What is there
 
