@@ -16,6 +16,7 @@ from support.process import sampoll
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Prompt
+from sampoll.inputs.decode import DecodingOptions
 from sampoll.inputs.importers.base import AnnotatedImage
 from sampoll.inputs.importers.write_pairs import write_pairs
 from sampoll.inputs.prompt_file import parse_prompts
@@ -70,7 +71,8 @@ def test_boxes_become_masks_in_two_commands_and_the_data_set_stays(dataset: Path
     second = sampoll("run", *folders.flags, *BOXES, "--recursive")
 
     assert (
-        first.stdout == f"2 pairs in {folders.input}, 0 failed; they are in folders: run with --recursive\n"
+        first.stdout == f"2 pairs with 3 prompts in {folders.input}, 0 passed over; "
+        "they are in folders: run with --recursive\n"
     )
     assert (first.returncode, second.returncode) == (0, 0)
     assert second.stdout.startswith("2 done, 0 failed")
@@ -268,7 +270,10 @@ def test_an_error_in_one_annotation_is_reported_and_the_others_are_imported(
 
     run = sampoll("prompts", "import", "--from", "coco", source, "--to", tmp_path / "in")
 
-    assert (run.returncode, run.stdout.split(";")[0]) == (1, f"2 pairs in {tmp_path / 'in'}, 4 failed")
+    assert (run.returncode, run.stdout.split(";")[0]) == (
+        1,
+        f"2 pairs with 2 prompts in {tmp_path / 'in'}, 4 passed over",
+    )
     assert run.stderr.splitlines() == [
         f"{source}: annotations[1]: x0 must be less than x1, got 1.0 and 1.0",
         f"{source}: annotations[5]: must be a number, got 'a'",
@@ -285,8 +290,11 @@ def test_a_broken_file_is_reported_and_the_others_are_imported(dataset: Path, tm
 
     run = sampoll("prompts", "import", "--from", "opex", dataset, "--to", tmp_path / "in")
 
-    assert (run.returncode, run.stdout) == (1, f"1 pairs in {tmp_path / 'in'}, 2 failed\n")
-    assert "broken.json is not JSON in UTF-8" in run.stderr
+    assert (run.returncode, run.stdout) == (
+        1,
+        f"1 pairs with 1 prompts in {tmp_path / 'in'}, 2 passed over\n",
+    )
+    assert "broken.json is not JSON" in run.stderr
     assert 'other.json: is no OPEX file: it has no list of "objects"' in run.stderr
 
 
@@ -346,7 +354,10 @@ def test_invalid_values_in_a_coco_file_are_reported(dataset: Path, tmp_path: Pat
 
     run = sampoll("prompts", "import", "--from", "coco", dataset / "odd.json", "--to", tmp_path / "in")
 
-    assert (run.returncode, run.stdout) == (1, f"1 pairs in {tmp_path / 'in'}, 3 failed\n")
+    assert (run.returncode, run.stdout) == (
+        1,
+        f"1 pairs with 1 prompts in {tmp_path / 'in'}, 3 passed over\n",
+    )
     assert "annotations[2]: must be a JSON object" in run.stderr
     assert "annotations[3]: must be a number, got True" in run.stderr
 
@@ -367,7 +378,7 @@ def test_existing_pairs_are_not_changed(dataset: Path, tmp_path: Path) -> None:
     ("kind", "content", "message"),
     [
         ("coco", "{}", "is no COCO file"),
-        ("coco", "{", "is not JSON in UTF-8"),
+        ("coco", "{", "is not JSON"),
         ("csv", "name,x\n", "needs a first line that names the columns"),
     ],
 )
@@ -478,7 +489,10 @@ def test_a_labelme_file_cannot_fetch_other_images_of_the_machine(
 
     run = sampoll("prompts", "import", "--from", "labelme", dataset, "--to", tmp_path / "in")
 
-    assert (run.returncode, run.stdout) == (1, f"1 pairs in {tmp_path / 'in'}, 1 failed\n")
+    assert (run.returncode, run.stdout) == (
+        1,
+        f"1 pairs with 5 prompts in {tmp_path / 'in'}, 1 passed over\n",
+    )
     assert "other.json: imagePath: must be a path below the folder of the images" in run.stderr
     assert sorted(imported(tmp_path / "in")) == ["cat.json"]
     assert secret.stat().st_nlink == 1
@@ -492,10 +506,10 @@ def test_a_file_that_comes_during_an_import_is_kept(
     target = tmp_path / "in"
     target.mkdir()
     (target / late).write_text("somebody else's")
-    monkeypatch.setattr("sampoll.inputs.importers.write_pairs.os.path.lexists", lambda _: False)
+    monkeypatch.setattr("sampoll.inputs.importers.write_pairs._Target._found_in", lambda *_: {})
     image = AnnotatedImage("cat.jpg", dataset / "cat.jpg", (Prompt(box=Box(1, 1, 9, 9)),))
 
-    [error] = write_pairs([image], target, copies=copies)
+    [error] = write_pairs([image], target, DecodingOptions(), copies=copies)
 
     assert str(error) == f"cat.jpg: {target / late} is there already: the pair was left as it is"
     assert [path.name for path in target.iterdir()] == [late]
@@ -506,6 +520,6 @@ def test_a_file_that_comes_during_an_import_is_kept(
 def test_no_importer_writes_outside_the_input(dataset: Path, tmp_path: Path, name: str) -> None:
     image = AnnotatedImage(name, dataset / "cat.jpg", (Prompt(box=Box(1, 1, 9, 9)),))
 
-    [error] = write_pairs([image], tmp_path / "in", copies=True)
+    [error] = write_pairs([image], tmp_path / "in", DecodingOptions(), copies=True)
 
     assert "must be a path below the folder of the images" in str(error)

@@ -7,12 +7,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sampoll.core.errors import BadPrompt
+from sampoll.core.errors import BadPrompt, JobError
 from sampoll.core.jobs import Prompt
-from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, documents_of, image_beside, text
+from sampoll.inputs.importers.base import (
+    AnnotatedImage,
+    annotated_image,
+    box_prompt,
+    documents_of,
+    image_beside,
+    text,
+)
 
 
-def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
+def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobError]:
     """Reads a file or a folder of files; the image of NAME.json is NAME beside it, or below `images`."""
     root = source if source.is_dir() else source.parent
     for read_one in documents_of(source, "OPEX", "objects"):
@@ -20,24 +27,22 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
             yield read_one
             continue
         path, document = read_one
-        place = path if images is None else images / path.relative_to(root)
-        image = image_beside(place)
-        if image is None:
-            yield BadPrompt(f"has no image {place.stem} in {place.parent}", file=str(path))
+        try:
+            image = image_beside(path if images is None else images / path.relative_to(root))
+        except ValueError as error:
+            yield BadPrompt(str(error), file=str(path))
             continue
-        prompts = []
+        prompts: dict[str, Prompt] = {}
         for index, found in enumerate(document["objects"]):
+            field = f"objects[{index}]"
             try:
-                prompts.append(_prompt(found))
+                prompts[field] = _prompt(found)
             except (ValueError, TypeError, KeyError) as error:
                 yield BadPrompt(
-                    f"must have a bbox with left, top, right and bottom: {error}",
-                    file=str(path),
-                    field=f"objects[{index}]",
+                    f"must have a bbox with left, top, right and bottom: {error}", file=str(path), field=field
                 )
-        if prompts:
-            name = path.relative_to(root).with_suffix(image.suffix)
-            yield AnnotatedImage(name.as_posix(), image, tuple(prompts))
+        name = path.relative_to(root).with_suffix(image.suffix)
+        yield annotated_image(name.as_posix(), image, prompts, path)
 
 
 def _prompt(found: Mapping[str, Any]) -> Prompt:
