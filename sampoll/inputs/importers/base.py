@@ -176,6 +176,21 @@ def number(value: Any) -> float:
         raise ValueError(f"must be a number, got {reprlib.repr(value)}") from error
 
 
+def whole_number(value: Any) -> int:
+    """`value` as an integer; ValueError if it is none."""
+    found = number(value)
+    if not found.is_integer():
+        raise ValueError(f"must be a whole number, got {reprlib.repr(value)}")
+    return int(found)
+
+
+def stated_size(height: Any, width: Any) -> Size | None:
+    """The size of an image according to a data set; None if it is left out or, as some write it then, 0.
+    ValueError for what is no number of pixels."""
+    size = whole_number(height or 0), whole_number(width or 0)
+    return size if min(size) > 0 else None
+
+
 def text(value: Any) -> str:
     """A name or number of a JSON document as text, "" for null; 1.0 is 1, as some writers write every number.
     Lists and objects stay JSON; ValueError for those that nest too deeply to be written, which Python cannot

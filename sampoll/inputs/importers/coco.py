@@ -23,7 +23,9 @@ from sampoll.inputs.importers.base import (
     json_of,
     named,
     number,
+    stated_size,
     text,
+    whole_number,
 )
 
 Corners: TypeAlias = tuple[float, float, float, float]
@@ -98,7 +100,7 @@ def _images(listed: list[Any], source: str) -> Generator[BadPrompt, None, Mappin
         try:
             id = _id(entry, "id")
             is_new, first = id not in found, found.setdefault(id, None)
-            image = _Listed(_file_name(entry), _size(entry))
+            image = _Listed(_file_name(entry), stated_size(entry.get("height"), entry.get("width")))
             if is_new:
                 found[id] = image
             elif image == first:
@@ -131,12 +133,6 @@ def _file_name(entry: Mapping[str, Any]) -> str:
         return image_name(name)
     except ValueError as error:
         raise ValueError(f"file_name {error}") from error
-
-
-def _size(entry: Mapping[str, Any]) -> Size | None:
-    """The size that is stated; 0, as some writers put it, is none."""
-    height, width = (number(entry.get(key) or 0) for key in ("height", "width"))
-    return (int(height), int(width)) if height >= 1 and width >= 1 else None
 
 
 def _image_of(annotation: Any, images: Mapping[str, _Listed | None]) -> str:
@@ -218,7 +214,7 @@ def _around_rle(rle: Mapping[str, Any]) -> Corners:
     if isinstance(counts, str):
         runs = compressed_runs(counts)
     else:
-        runs = np.array([int(number(run)) for run in counts], np.int64)
+        runs = np.array([whole_number(run) for run in counts], np.int64)
     runs, height, _ = checked_runs(runs, *size)
     return box_of_runs(runs, height)
 
