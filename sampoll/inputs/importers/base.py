@@ -4,7 +4,7 @@ import codecs
 import os
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -15,6 +15,7 @@ import orjson
 from sampoll.core.errors import BadPrompt, InputUnavailable, JobError
 from sampoll.core.filenames import is_image, split_name
 from sampoll.core.jobs import Box, Prompt
+from sampoll.core.names import base_name
 from sampoll.files.files import files_below
 
 MAX_PATH_CHARACTERS, MAX_FILE_NAME_BYTES = 4000, 255
@@ -91,17 +92,16 @@ def json_of(path: Path) -> Any:
 
 
 def files_of(source: Path, suffix: str) -> Iterator[Path]:
-    """`source` itself, or the files of this suffix in it and its folders, by name, except hidden ones.
-    InputUnavailable if there are none."""
+    """`source` itself, or the files of this suffix in it and its folders, by name, except hidden files and
+    folders. InputUnavailable if there are none."""
     if not source.exists():
         raise InputUnavailable(f"no file or folder {source}")
     if source.is_file():
         yield source
         return
+    files = files_below(source, enters=lambda folder: not base_name(folder).startswith("."))
     found = sorted(
-        path
-        for path in files_below(source)
-        if path.name.lower().endswith(suffix) and not path.name.startswith(".")
+        path for path in files if path.name.lower().endswith(suffix) and not path.name.startswith(".")
     )
     if not found:
         raise InputUnavailable(f"no {suffix} file in {source}; links to folders are not followed")
@@ -139,12 +139,16 @@ def image_name(name: str) -> str:
     return str(path)
 
 
-def image_beside(path: Path) -> Path:
+def images_beside(path: Path) -> Sequence[Path]:
+    """The images in the folder of `path` that have the same stem."""
+    return images_in(path.parent).get(split_name(path.name)[0], ())
+
+
+def image_beside(path: Path, *, but_not: Collection[Path] = ()) -> Path:
     """The image in the folder of `path` that has the same stem; ValueError if there is not exactly one."""
-    stem = split_name(path.name)[0]
-    found = images_in(path.parent).get(stem, ())
+    found = [image for image in images_beside(path) if image not in but_not]
     if not found:
-        raise ValueError(f"has no image {stem} in {path.parent}")
+        raise ValueError(f"has no image {split_name(path.name)[0]} in {path.parent}")
     if len(found) > 1:
         raise ValueError(f"has {len(found)} images: {', '.join(sorted(image.name for image in found))}")
     return found[0]

@@ -1,5 +1,6 @@
 """Annotations with odd values, and files that are not what their names say: one error each."""
 
+import hashlib
 import io
 import json
 import time
@@ -37,6 +38,13 @@ def imported(importer: str, source: Path) -> list[str]:
     assert all(isinstance(one, Checked) and one.image for one in checked)
     assert len(checked) == len(written)
     return [*written, *(str(outcome) for outcome in outcomes if isinstance(outcome, JobError))]
+
+
+def annotated(importer: str, source: Path, images: Path | None = None) -> list[AnnotatedImage]:
+    """What an importer reads, which must be images without an error."""
+    found = list(load_importer(importer)(source, images))
+    assert all(isinstance(image, AnnotatedImage) for image in found), found
+    return [image for image in found if isinstance(image, AnnotatedImage)]
 
 
 def deep(depth: int) -> list[Any]:
@@ -288,6 +296,83 @@ def test_an_odd_value_in_a_file_of_an_image_is_one_error(
     [error] = imported(importer, tmp_path / "set")
 
     assert "a.json" in error
+
+
+def opex(left: int, top: int, right: int, bottom: int, **meta: str) -> dict[str, Any]:
+    box = {"left": left, "top": top, "right": right, "bottom": bottom}
+    return {"score": 1.0, "label": "cat", "bbox": box, "meta": meta}
+
+
+def record(result: bytes, *objects: dict[str, Any], size: tuple[int, int] = (24, 32)) -> str:
+    """A record as sampoll writes it, of a result that has this one file."""
+    files = {"a.png": hashlib.sha256(result).hexdigest()}
+    stated = {"height": size[0], "width": size[1]}
+    meta = {"files": json.dumps(files), "image_size": json.dumps(stated)}
+    return json.dumps({"objects": objects, "meta": meta})
+
+
+def test_the_mask_beside_a_record_is_not_taken_for_the_photograph(tmp_path: Path) -> None:
+    source, photographs = tmp_path / "out", tmp_path / "photographs"
+    mask = encoded(image_of(seed=1))
+    for folder in (source, photographs):
+        folder.mkdir()
+    (source / "a.png").write_bytes(mask)
+    (source / "a.json").write_text(record(mask, opex(1, 1, 2, 2, prompt="0", mask="0")))
+    (photographs / "a.jpg").write_bytes(encoded(image_of(), "JPEG"))
+
+    assert imported("opex", source) == [
+        f"{source / 'a.json'}: has no image a in {source}; a.png is a result: "
+        "name the folder of the photographs by --images"
+    ]
+    assert [image.path for image in annotated("opex", source, photographs)] == [photographs / "a.jpg"]
+
+
+def test_the_photograph_beside_a_record_and_its_mask_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(IMAGE)
+    (tmp_path / "a.jpg").write_bytes(encoded(image_of(), "JPEG"))
+    (tmp_path / "a.json").write_text(record(IMAGE, opex(1, 1, 2, 2, prompt="0", mask="0")))
+
+    assert [image.path.name for image in annotated("opex", tmp_path)] == ["a.jpg"]
+
+
+def test_parts_of_one_mask_are_one_prompt_in_a_record_and_objects_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(IMAGE)
+    objects = [
+        opex(1, 2, 4, 4, prompt="0", mask="0", prompt_id="x"),
+        opex(8, 1, 9, 3, prompt="0", mask="0", prompt_id="x"),
+        opex(1, 1, 2, 2, prompt="0", mask="1", prompt_id="x"),
+    ]
+    (tmp_path / "a.json").write_text(record(b"", *objects))
+
+    [image] = annotated("opex", tmp_path)
+
+    assert image.prompts == (
+        Prompt(box=Box(1, 1, 10, 5), label="cat", id="x"),
+        Prompt(box=Box(1, 1, 3, 3), label="cat", id="x"),
+    )
+    assert image.fields == ("objects[0]", "objects[2]")
+    (tmp_path / "a.json").write_text(json.dumps({"objects": objects, "meta": {}}))
+    [image] = annotated("opex", tmp_path)
+    assert len(image.prompts) == 3
+
+
+def test_a_record_about_an_image_of_another_size_is_passed_over(tmp_path: Path) -> None:
+    source = tmp_path / "set"
+    source.mkdir()
+    (source / "a.png").write_bytes(IMAGE)
+    (source / "a.json").write_text(record(b"", opex(1, 1, 2, 2, prompt="0", mask="0"), size=(48, 64)))
+
+    assert imported("opex", source) == ["a.png: has 32x24 pixels, and 64x48 according to the data set"]
+
+
+def test_two_images_of_one_stem_are_named(tmp_path: Path) -> None:
+    source = tmp_path / "set"
+    source.mkdir()
+    for name in ("a.png", "a.jpg"):
+        (source / name).write_bytes(IMAGE)
+    (source / "a.json").write_text(json.dumps({"objects": [opex(1, 1, 2, 2)]}))
+
+    assert imported("opex", source) == [f"{source / 'a.json'}: has 2 images: a.jpg, a.png"]
 
 
 def of_csv(folder: Path, content: str | bytes) -> Outcome:
