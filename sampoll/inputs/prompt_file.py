@@ -3,7 +3,9 @@
 The fields of a prompt and their allowed values are declared by the classes in core.jobs.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal
 
@@ -51,7 +53,8 @@ def parse_prompts(
     otherwise "prompts[0]." and so on. BadPrompt names `file` and the first invalid field.
 
     A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them. A UTF-8 byte order mark is
-    skipped. NaN, infinities and, unless `ignores_unknown_keys`, unknown keys are refused.
+    skipped. NaN and infinities are refused; and unless `ignores_unknown_keys`, unknown keys, and keys that an
+    object has twice.
 
     Any content is parsed or refused within a time and memory that `limits` determine. What could be expensive
     is counted before it is done, and no single step holds the interpreter lock for long, so that the
@@ -59,6 +62,8 @@ def parse_prompts(
     """
     document = _document(content, file, limits)
     try:
+        if not ignores_unknown_keys:
+            _refuse_keys_that_are_there_twice(content)
         placed = _placed(document, ignores_unknown_keys=ignores_unknown_keys)
         _check_counts(placed, limits)
         return {
@@ -99,6 +104,22 @@ def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any
     if not isinstance(document, dict):
         raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
     return document
+
+
+def _refuse_keys_that_are_there_twice(content: bytes) -> None:
+    """Refuses an object that has a key twice: which of the values is meant? orjson takes the last one."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Invalid(f'has the key "{_cut(key)}" twice in one object', "")
+            seen.add(key)
+
+    with suppress(RecursionError):  # no prompt is as deep: what is wrong is found later
+        # Numbers stay text, because an integer of many digits would be expensive.
+        text = content.removeprefix(UTF8_BOM)
+        json.loads(text, object_pairs_hook=check, parse_int=str, parse_float=str)
 
 
 def _placed(document: dict[str, Any], *, ignores_unknown_keys: bool) -> dict[str, Any]:
@@ -157,6 +178,7 @@ def _prompt(place: str, value: Any, *, ignores_unknown_keys: bool) -> Prompt:
                 _refuse_unknown_keys(inner, kind, where)
         for kind, inner, _ in objects:
             _make_whole_numbers(inner, kind)
+        value.update(_id_as_text(value.get("id")))
         if isinstance(text := value.get("mask"), str):
             value["mask"] = _mask(text, place)
     try:
@@ -164,6 +186,12 @@ def _prompt(place: str, value: Any, *, ignores_unknown_keys: bool) -> Prompt:
         return _ONE.validate_python(value, extra=extra)
     except ValidationError as error:
         raise _first_of(error, place) from error
+
+
+def _id_as_text(id: Any) -> dict[str, str]:
+    """The id of a prompt as text, if it is a whole number."""
+    is_whole = type(id) is int or (isinstance(id, float) and id.is_integer())
+    return {"id": str(int(id))} if is_whole else {}
 
 
 def _mask(text: str, place: str) -> LowResMask:
