@@ -16,7 +16,7 @@ from sampoll.core.errors import BadPrompt, InputUnavailable, JobError
 from sampoll.core.filenames import is_image, split_name
 from sampoll.core.jobs import Box, Prompt
 from sampoll.core.names import base_name
-from sampoll.files.files import files_below
+from sampoll.files.files import walk
 
 MAX_PATH_CHARACTERS, MAX_FILE_NAME_BYTES = 4000, 255
 """No longer ones can be opened on Linux."""
@@ -91,27 +91,50 @@ def json_of(path: Path) -> Any:
         raise InputUnavailable(f"{path} is not JSON: {error}") from error
 
 
-def files_of(source: Path, suffix: str) -> Iterator[Path]:
-    """`source` itself, or the files of this suffix in it and its folders, by name, except hidden files and
-    folders. InputUnavailable if there are none."""
+def files_of(source: Path, suffix: str) -> Iterator[Path | BadPrompt]:
+    """`source` itself, or the files of this suffix in it and below, by name, except hidden files and folders.
+    Yields a BadPrompt for each folder that is passed over; InputUnavailable if there are no files."""
     if not source.exists():
         raise InputUnavailable(f"no file or folder {source}")
     if source.is_file():
         yield source
         return
-    files = files_below(source, enters=lambda folder: not base_name(folder).startswith("."))
-    found = sorted(
-        path for path in files if path.name.lower().endswith(suffix) and not path.name.startswith(".")
-    )
-    if not found:
-        raise InputUnavailable(f"no {suffix} file in {source}; links to folders are not followed")
-    yield from found
+    found: list[Path] = []
+    problems: list[BadPrompt] = []
+
+    def unreadable(folder: str, error: OSError) -> None:
+        problems.append(BadPrompt(f"cannot be read: {error.strerror}", file=str(source / folder)))
+
+    for folder, entries in walk(source, enters=_is_shown, on_error=unreadable):
+        for path in (source / folder / entry.name for entry in entries if _is_shown(entry.name)):
+            if path.name.lower().endswith(suffix) and path.is_file():
+                found.append(path)
+            elif path.is_dir() and _has_files(path, suffix):
+                problems.append(BadPrompt("is a link to a folder, which is not followed", file=str(path)))
+    yield from problems
+    if not found and not problems:
+        raise InputUnavailable(f"no {suffix} file in {source}")
+    yield from sorted(found)
+
+
+def _is_shown(path: str) -> bool:
+    return not base_name(path).startswith(".")
+
+
+def _has_files(folder: Path, suffix: str) -> bool:
+    try:
+        return any(path.name.lower().endswith(suffix) for path in folder.iterdir())
+    except OSError:
+        return False
 
 
 def documents_of(source: Path, kind: str, key: str) -> Iterator[tuple[Path, Mapping[str, Any]] | BadPrompt]:
     """The JSON files of a source, with their content: an object with a list under `key`. Yields a BadPrompt
     in place of a file that is broken or has no such list."""
     for path in files_of(source, ".json"):
+        if isinstance(path, BadPrompt):
+            yield path
+            continue
         try:
             document = json_of(path)
         except InputUnavailable as error:

@@ -55,10 +55,10 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobErro
         field = f"annotations[{index}]"
         try:
             image = _image_of(annotation, by_id)
-            label, unclear_label = labels.label(annotation)
+            label, shared_label = labels.label(annotation)
             id, taken_id = _own_id(annotation, field, ids)
             prompts[image][field] = _prompt(annotation, label, id)
-            faults = (unclear_label, taken_id)
+            faults = (shared_label, taken_id)
         except ValueError as error:
             faults = (str(error), "")
         yield from (BadPrompt(fault, file=str(source), field=field) for fault in faults if fault)
@@ -75,19 +75,20 @@ def _list(document: Any, key: str, source: Path) -> list[Any]:
     return found
 
 
-def _names(categories: Any, source: str) -> Generator[BadPrompt, None, Mapping[str, str]]:
-    """The names of the categories by their ids; yields an error for each category that has none."""
+def _names(categories: Any, source: str) -> Generator[BadPrompt, None, Mapping[str, str | None] | None]:
+    """The names of the categories by their ids, None for an id with several names; None instead of all, if no
+    category is listed. Yields an error for each category that is passed over."""
+    if not categories:
+        return None
     if not isinstance(categories, list):
-        if categories is not None:
-            yield BadPrompt("must be a list", file=source, field="categories")
-        return {}
-    names: dict[str, str] = {}
+        raise InputUnavailable(f"{source}: categories must be a list")
+    names: dict[str, str | None] = {}
     for index, category in enumerate(categories):
         try:
             id, name = _id(category, "id"), _id(category, "name")
             if names.setdefault(id, name) != name:
-                first, names[id] = names[id], id
-                raise ValueError(f"id {id} is that of {first!r} too: the label of both is their id")
+                names[id] = None
+                raise ValueError(f"id {id} is that of several categories: none of them is imported")
         except ValueError as error:
             yield BadPrompt(str(error), file=source, field=f"categories[{index}]")
     return names
@@ -148,27 +149,28 @@ def _image_of(annotation: Any, images: Mapping[str, _Listed | None]) -> str:
 
 
 class _Labels:
-    """Labels for annotations, from the names of the categories."""
+    """Labels for annotations: the names of the categories, or the ids themselves where none is listed."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
+    def __init__(self, names: Mapping[str, str | None] | None) -> None:
         self._names = names
         self._users: dict[str, list[str]] = {}
 
     def label(self, annotation: Mapping[str, Any]) -> tuple[str, str]:
-        """The annotation's label, and what is wrong with it, if anything. Without a name it is the number."""
-        if annotation.get("category_id") is None:
-            return "", "has no category_id: it gets no label" if self._names else ""
+        """The annotation's label, and what is lost by it, if anything; ValueError if it has none."""
+        if self._names is None:
+            return "" if annotation.get("category_id") is None else _id(annotation, "category_id"), ""
         category = _id(annotation, "category_id")
         if category not in self._names:
-            fault = f"category_id {category} is not among the categories: it is the label itself"
-            return category, fault if self._names else ""
+            raise ValueError(f"category_id {category} is not among the categories")
         label = self._names[category]
+        if label is None:
+            raise ValueError(f"category_id {category} is that of a category that is passed over")
         users = self._users.setdefault(label, [])
         if category in users:
             return label, ""
         users.append(category)
-        fault = f"category {category} has the name of category {users[0]}: both get the label {label}"
-        return label, fault if len(users) > 1 else ""
+        shared = f"category {category} has the name of category {users[0]}: they become one"
+        return label, shared if len(users) > 1 else ""
 
 
 def _own_id(annotation: Mapping[str, Any], field: str, fields: dict[str, str]) -> tuple[str | None, str]:

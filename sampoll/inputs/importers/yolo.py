@@ -38,6 +38,9 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobErro
         for folder, entries in walk(root)  # links to folders are among the entries
     )
     for path in files_of(root, ".txt"):
+        if isinstance(path, BadPrompt):
+            yield path
+            continue
         if path.name == CLASSES or (has_folders and LABELS not in path.relative_to(root).parts):
             continue
         where = path.relative_to(root) if root.is_dir() else Path(path.name)

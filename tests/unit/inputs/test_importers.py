@@ -1,8 +1,10 @@
 """Annotations with odd values, and files that are not what their names say: one error each."""
 
+import errno
 import hashlib
 import io
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -109,42 +111,60 @@ CATS = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
 
 
 @pytest.mark.parametrize(
-    ("annotation", "categories", "label", "errors"),
+    ("category", "categories", "label"),
     [
-        ({"category_id": 2}, CATS, "dog", []),
-        ({"category_id": 2.0}, CATS, "dog", []),
-        ({"category_id": "2"}, CATS, "dog", []),
-        ({"category_id": 2}, None, "2", []),
-        ({"category_id": None}, None, "object", []),
-        ({"category_id": None}, CATS, "object", ["annotations[0]: has no category_id: it gets no label"]),
+        (2, CATS, "dog"),
+        (2.0, CATS, "dog"),
+        ("2", [*CATS, CATS[0]], "dog"),
+        (2, [], "2"),
+        (None, None, "object"),
+    ],
+)
+def test_the_label_of_a_coco_annotation_is_the_name_of_its_category(
+    tmp_path: Path, category: Any, categories: Any, label: str
+) -> None:
+    prompts, errors = of_coco(tmp_path / "set", {}, {"category_id": category}, categories=categories)
+
+    assert [prompt.get("label", "object") for prompt in prompts] == [label]
+    assert errors == []
+
+
+@pytest.mark.parametrize(
+    ("category", "categories", "errors"),
+    [
+        (None, CATS, ["annotations[0]: has no category_id"]),
+        (7, CATS, ["annotations[0]: category_id 7 is not among the categories"]),
         (
-            {"category_id": 7},
-            CATS,
-            "7",
-            ["annotations[0]: category_id 7 is not among the categories: it is the label itself"],
+            1,
+            [{"id": deep(500)}, 3, {"id": 1}],
+            [
+                "categories[0]: id must be a number or a string",
+                "categories[1]: must be a JSON object",
+                "categories[2]: has no name",
+                "annotations[0]: category_id 1 is not among the categories",
+            ],
         ),
-        ({}, 5, "1", ["categories: must be a list"]),
-        ({}, [{"id": deep(500)}], "1", ["categories[0]: id must be a number or a string"]),
-        ({}, [3], "1", ["categories[0]: must be a JSON object"]),
-        ({}, [{"id": 1}], "1", ["categories[0]: has no name"]),
-        ({}, [*CATS, CATS[0]], "cat", []),
         (
-            {},
+            1,
             [*CATS, {"id": 1, "name": "cow"}],
-            "1",
-            ["categories[2]: id 1 is that of 'cat' too: the label of both is their id"],
+            [
+                "categories[2]: id 1 is that of several categories: none of them is imported",
+                "annotations[0]: category_id 1 is that of a category that is passed over",
+            ],
         ),
     ],
 )
-def test_the_label_of_a_coco_annotation_is_its_category_or_what_is_wrong_is_named(
-    tmp_path: Path, annotation: dict[str, Any], categories: Any, label: str, errors: list[str]
+def test_a_coco_annotation_whose_category_is_unclear_is_passed_over(
+    tmp_path: Path, category: Any, categories: Any, errors: list[str]
 ) -> None:
-    more = {} if categories is None else {"categories": categories}
+    found = of_coco(tmp_path / "set", {}, {"category_id": category}, categories=categories)
 
-    prompts, found = of_coco(tmp_path / "set", {}, annotation, **more)
+    assert found == ([], errors)
 
-    assert prompts[0].get("label", "object") == label
-    assert found == errors
+
+def test_categories_of_a_coco_file_that_are_no_list_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputUnavailable, match="categories must be a list"):
+        imported("coco", coco(tmp_path / "set", {}, {}, categories=5))
 
 
 SQUARE = {"size": [24, 32], "counts": [24 * 3 + 2, 4, 20, 4, 24 * 28 - 6]}
@@ -265,7 +285,7 @@ def test_two_categories_of_a_coco_file_that_have_one_name_are_named_if_both_are_
 
     assert imported("coco", source) == [
         "a.png",
-        f"{source}: annotations[1]: category 2 has the name of category 1: both get the label cat",
+        f"{source}: annotations[1]: category 2 has the name of category 1: they become one",
     ]
 
 
@@ -697,6 +717,34 @@ def test_a_path_written_on_windows_is_one_with_folders(tmp_path: Path) -> None:
 def test_a_source_without_any_annotations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputUnavailable, match=r"no \.json file in "):
         imported("labelme", tmp_path)
+
+
+def test_folders_that_are_not_looked_into_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (
+        "set/a.json",
+        "set/closed/b.json",
+        "set/.hidden/c.json",
+        "other/d.json",
+        "photographs/e.jpg",
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    (tmp_path / "set" / "other").symlink_to(tmp_path / "other")
+    (tmp_path / "set" / "images").symlink_to(tmp_path / "photographs")
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    assert [str(found) for found in files_of(tmp_path / "set", ".json")] == [
+        f"{tmp_path}/set/other: is a link to a folder, which is not followed",
+        f"{tmp_path}/set/closed: cannot be read: Permission denied",
+        f"{tmp_path}/set/a.json",
+    ]
 
 
 def test_files_are_found_whatever_the_case_of_their_extension(tmp_path: Path) -> None:
