@@ -261,7 +261,9 @@ def test_an_error_in_one_annotation_is_reported_and_the_others_are_imported(
     wrong["annotations"].append({"id": 5, "image_id": 9, "category_id": 3, "bbox": [1, 2, 3, 4]})
     wrong["annotations"].append({"id": 6, "image_id": 7, "category_id": 3, "bbox": ["a", 2, 3, 4]})
     wrong["images"].append({"id": 10, "file_name": "../../etc/passwd"})
-    wrong["annotations"].append({"id": 7, "image_id": 8, "bbox": [1, 2, 3, 4], "iscrowd": 1})
+    wrong["annotations"].append(
+        {"id": 7, "image_id": 8, "category_id": 3, "bbox": [1, 2, 3, 4], "iscrowd": 1}
+    )
     source = dataset / "instances.json"
     source.write_text(json.dumps(wrong))
 
@@ -269,13 +271,13 @@ def test_an_error_in_one_annotation_is_reported_and_the_others_are_imported(
 
     assert (run.returncode, run.stdout.split(";")[0]) == (
         1,
-        f"2 pairs with 2 prompts in {tmp_path / 'in'}, 5 passed over",
+        f"2 pairs with 3 prompts in {tmp_path / 'in'}, 5 passed over",
     )
     assert run.stderr.splitlines() == [
         f"{source}: images[3]: file_name must be a path below the folder of the images",
         f"{source}: annotations[1]: x0 must be less than x1, got 1.0 and 1.0",
         f"{source}: annotations[4]: must be a number, got 'a'",
-        f"{source}: annotations[5]: is a crowd, around several objects; give iscrowd 0 if it is one object",
+        f"{source}: annotations[5]: is marked as a crowd (iscrowd), and becomes one object",
         f"nothing.jpg: is not there: no file {dataset / 'nothing.jpg'}",
     ]
     assert imported(tmp_path / "in")["cat.json"] == [{"box": box(4, 4, 20, 16), "label": "cat", "id": "1"}]

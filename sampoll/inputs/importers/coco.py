@@ -30,6 +30,7 @@ from sampoll.inputs.importers.base import (
 
 Corners: TypeAlias = tuple[float, float, float, float]
 """x0, y0, x1, y1 of a box."""
+CROWD = "is marked as a crowd (iscrowd), and becomes one object"
 NOT_LABELED = 0
 """The visibility value of a keypoint that is not labeled."""
 
@@ -43,8 +44,11 @@ class _Listed:
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobError]:
-    """Reads an instances file; images are in its own folder unless `images` is given. Annotations with
-    `iscrowd` are passed over: their boxes do not enclose a single object."""
+    """Reads an instances file; images are in its own folder unless `images` is given.
+
+    Annotations with `iscrowd` are imported like others, and named: for COCO they are around several objects,
+    but CVAT and supervision mark single objects so, if they are masks, or have holes or parts.
+    """
     document = json_of(source)
     listed, annotations = (_list(document, key, source) for key in ("images", "annotations"))
     labels = _Labels((yield from _names(document.get("categories"), str(source))))
@@ -58,9 +62,9 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobErro
             label, shared_label = labels.label(annotation)
             id, taken_id = _own_id(annotation, field, ids)
             prompts[image][field] = _prompt(annotation, label, id)
-            faults = (shared_label, taken_id)
+            faults = [shared_label, taken_id, CROWD if _is_crowd(annotation) else ""]
         except ValueError as error:
-            faults = (str(error), "")
+            faults = [str(error)]
         yield from (BadPrompt(fault, file=str(source), field=field) for fault in faults if fault)
     for id, found in by_id.items():
         if found:
@@ -137,15 +141,17 @@ def _file_name(entry: Mapping[str, Any]) -> str:
 
 
 def _image_of(annotation: Any, images: Mapping[str, _Listed | None]) -> str:
-    """The id of the annotation's image; ValueError if the annotation cannot be imported for that image."""
+    """The id of the annotation's image; ValueError if that is not imported."""
     id = _id(annotation, "image_id")
     if id not in images:
         raise ValueError(f"image_id {id} is not among the images")
     if images[id] is None:
         raise ValueError(f"image_id {id} is that of an image that is passed over")
-    if annotation.get("iscrowd") not in (None, 0, "0", ""):
-        raise ValueError("is a crowd, around several objects; give iscrowd 0 if it is one object")
     return id
+
+
+def _is_crowd(annotation: Mapping[str, Any]) -> bool:
+    return annotation.get("iscrowd") not in (None, 0, "0", "")
 
 
 class _Labels:

@@ -212,7 +212,6 @@ def test_the_box_of_compressed_runs_is_that_of_the_mask(tmp_path: Path) -> None:
         ({"image_id": None}, "has no image_id"),
         ({"image_id": 7}, "image_id 7 is not among the images"),
         ({"image_id": True}, "image_id must be a number or a string"),
-        ({"iscrowd": 1}, "is a crowd, around several objects; give iscrowd 0 if it is one object"),
         ({"bbox": None}, "has no bbox, no segmentation and no keypoints"),
         ({"bbox": [1, 2, 3]}, "bbox must be [x, y, width, height]"),
         ({"bbox": [1, 2, 0, 3]}, "x0 must be less than x1, got 1.0 and 1.0"),
@@ -244,6 +243,25 @@ def test_a_coco_annotation_that_cannot_be_imported_is_named(
     prompts, errors = of_coco(tmp_path / "set", {}, annotation)
 
     assert (prompts, errors) == ([], [f"annotations[0]: {message}"])
+
+
+@pytest.mark.parametrize("iscrowd", [1, 1.0, True, "1"])
+def test_a_crowd_of_a_coco_file_is_imported_and_named(tmp_path: Path, iscrowd: Any) -> None:
+    prompts, errors = of_coco(
+        tmp_path / "set", {}, {"bbox": None, "segmentation": SQUARE, "iscrowd": iscrowd}
+    )
+
+    assert (len(prompts), errors) == (
+        1,
+        ["annotations[0]: is marked as a crowd (iscrowd), and becomes one object"],
+    )
+
+
+@pytest.mark.parametrize("iscrowd", [None, 0, 0.0, False, "0"])
+def test_what_is_no_crowd_is_not_named_as_one(tmp_path: Path, iscrowd: Any) -> None:
+    prompts, errors = of_coco(tmp_path / "set", {}, {"iscrowd": iscrowd})
+
+    assert (len(prompts), errors) == (1, [])
 
 
 def test_images_of_a_coco_file_that_cannot_be_told_apart_are_named(tmp_path: Path) -> None:
