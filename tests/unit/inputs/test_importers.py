@@ -5,14 +5,18 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import ExifTags, Image
-from support.images import encoded, image_of
+from support.images import encoded, image_of, turned_image
 
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import InputUnavailable, JobError
@@ -675,6 +679,72 @@ def test_an_image_that_a_run_would_refuse_is_passed_over(
     [error] = written(tmp_path, AnnotatedImage("a.png", photograph(tmp_path, content), (BOX,)))
 
     assert str(error) == message
+
+
+CONTENTS = {
+    "good.png": IMAGE,
+    "good.jpg": encoded(image_of(40, 20), "JPEG"),
+    "turned.jpg": turned_image(),
+    "cut.png": IMAGE[:-12],
+    "text.png": b"no image",
+}
+NAMES = (
+    *("a.png", "a.jpg", "A.PNG", "b/a.png", "b\\a.png", "./a.png", "done/a.png", "b/done/a.png", "~a.png"),
+    *(
+        "a.json.png",
+        "a.prompt",
+        "é.png",
+        "a\n.png",
+        "x" * 251 + ".png",
+        "b.png/a.png",
+        "../a.png",
+        "/a.png",
+        "",
+    ),
+)
+PLACES = st.floats(-20, 60, allow_nan=False)
+BOXES = st.builds(
+    lambda x, y, width, height: Box(x, y, x + width, y + height),
+    *(PLACES, PLACES),
+    *(st.floats(0.1, 30), st.floats(0.1, 30)),
+)
+PROMPTS = st.builds(
+    Prompt,
+    points=st.lists(st.builds(Point, PLACES, PLACES, st.just(1)), max_size=3).map(tuple),
+    box=BOXES,
+    label=st.text(min_size=1, max_size=3),
+    id=st.none() | st.text(max_size=3),
+)
+IMAGES = st.builds(
+    AnnotatedImage,
+    name=st.sampled_from(NAMES),
+    path=st.sampled_from(sorted(CONTENTS)).map(Path),
+    prompts=st.lists(PROMPTS, max_size=4).map(tuple),
+    size=st.none() | st.sampled_from([(24, 32), (32, 24), (40, 20)]),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    images=st.lists(IMAGES, max_size=4),
+    limits=st.builds(LimitSettings, max_prompts=st.integers(1, 4), max_points=st.integers(1, 6)),
+    exif=st.sampled_from(["apply", "ignore"]),
+)
+def test_no_pair_is_written_that_the_check_refuses(
+    images: list[AnnotatedImage], limits: LimitSettings, exif: Any
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in CONTENTS.items():
+            Path(folder, name).write_bytes(content)
+        placed = [replace(image, path=Path(folder, image.path)) for image in images]
+
+        outcomes = written(Path(folder), *placed, limits=limits, exif=exif)
+
+    # Each image is imported, or named, and so is each prompt that a pair lacks.
+    errors = sum(isinstance(outcome, JobError) for outcome in outcomes)
+    in_pairs = sum(outcome.prompts for outcome in outcomes if isinstance(outcome, Imported))
+    assert len(outcomes) >= len(images)
+    assert errors + in_pairs >= sum(len(image.prompts) > 0 for image in images)
 
 
 @pytest.mark.parametrize("there", ["a.jpg", "a.JSON", "a.prompt", "a.png"])
