@@ -3,7 +3,9 @@
 The fields of a prompt and their allowed values are declared by the classes in core.jobs.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -53,13 +55,18 @@ def parse_prompts(content: bytes, file: str, limits: LimitSettings) -> dict[str,
     otherwise "prompts[0]." and so on. BadPrompt names `file` and the first invalid field.
 
     A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them. A UTF-8 byte order mark is
-    skipped. NaN, infinities and unknown keys are refused.
+    skipped. NaN, infinities, unknown keys and keys that an object has twice are refused.
 
     Any content is parsed or refused within a time and memory that `limits` determine. What could be expensive
     is counted before it is done, and no single step holds the interpreter lock for long, so that the
     heartbeats of the process go on.
     """
-    return prompts_of(document_of(content, file, limits), file, limits)
+    document = document_of(content, file, limits)
+    try:
+        _refuse_keys_that_are_there_twice(content, document)
+    except _Invalid as error:
+        raise BadPrompt(error.message, file=file) from error
+    return prompts_of(document, file, limits)
 
 
 def prompts_of(
@@ -112,6 +119,40 @@ def document_of(content: bytes, file: str, limits: LimitSettings) -> dict[str, A
     if not isinstance(document, dict):
         raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
     return document
+
+
+def _refuse_keys_that_are_there_twice(content: bytes, document: Any) -> None:
+    """Refuses an object that has a key twice: which of the values is meant? orjson takes the last one."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Invalid(f'has the key "{_cut(key)}" twice in one object', "")
+            seen.add(key)
+
+    def kept(number: str) -> str:
+        """Numbers stay text, because an integer of many digits would be expensive."""
+        return number
+
+    if content.count(b":") == _number_of_keys(document):
+        return
+    with suppress(RecursionError):  # no prompt is as deep: what is wrong is found later
+        text = content.removeprefix(UTF8_BOM)
+        json.loads(text, object_pairs_hook=check, parse_int=kept, parse_float=kept)
+
+
+def _number_of_keys(document: Any) -> int:
+    """The number of keys of all objects in a JSON value."""
+    count, values = 0, [document]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            count += len(value)
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+    return count
 
 
 def _placed(document: dict[str, Any]) -> dict[str, Any]:
@@ -168,12 +209,19 @@ def _prompt(place: str, value: Any) -> Prompt:
             _refuse_unknown_keys(inner, kind, where)
         for kind, inner, _ in objects:
             _make_whole_numbers(inner, kind)
+        value.update(_id_as_text(value.get("id")))
         if isinstance(text := value.get("mask"), str):
             value["mask"] = _mask(text, place)
     try:
         return _ONE.validate_python(value)
     except ValidationError as error:
         raise _first_of(error, place) from error
+
+
+def _id_as_text(id: Any) -> dict[str, str]:
+    """The id of a prompt as text, if it is a whole number."""
+    is_whole = type(id) is int or (isinstance(id, float) and id.is_integer())
+    return {"id": str(int(id))} if is_whole else {}
 
 
 def _mask(text: str, place: str) -> LowResMask:

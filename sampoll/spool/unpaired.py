@@ -150,7 +150,8 @@ def _halves(names: Sequence[str], settings: SpoolSettings, suffixes: Collection[
                 advice = f"is in another folder than {printable(image)}: put them into one"
                 yield Unpaired(prompt, Reason.OTHER_FOLDER, advice)
             else:
-                advice = f"has no image: a run looks for {_choices(prompt, IMAGE_SUFFIXES.intersection(suffixes))} beside it"
+                choices = _choices(prompt, IMAGE_SUFFIXES.intersection(suffixes))
+                advice = f"has no image: a run looks for {choices} beside it"
                 yield Unpaired(prompt, Reason.NO_IMAGE, advice)
                 continue
             explained.add(split_name(image)[0])
@@ -159,7 +160,8 @@ def _halves(names: Sequence[str], settings: SpoolSettings, suffixes: Collection[
     for stem in alone:
         if stem not in explained:
             image = by_stem[stem][0]
-            advice = f"has no prompt: a run looks for {_choices(image, PROMPT_SUFFIXES.intersection(suffixes))} beside it"
+            choices = _choices(image, PROMPT_SUFFIXES.intersection(suffixes))
+            advice = f"has no prompt: a run looks for {choices} beside it"
             yield Unpaired(image, Reason.NO_PROMPT, advice)
 
 

@@ -567,7 +567,7 @@ def test_files_without_their_other_half_are_named(new: Place, caplog: pytest.Log
 
     assert run_new(new) == 0
 
-    assert "alone.jpg has no prompt: a run looks for alone.json or alone.prompt beside it" in caplog.text
+    assert "alone.jpg has no prompt: a run looks for alone.prompt beside it" in caplog.text
 
 
 def test_a_stop_is_announced_as_before(new: Place, capsys: pytest.CaptureFixture[str]) -> None:
