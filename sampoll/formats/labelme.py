@@ -10,9 +10,8 @@ from typing import Any
 
 from sampoll.core.names import folder_of, kept_image, printable
 from sampoll.core.results import Artifact, Mask, Segmentation
-from sampoll.formats.geometry.contours import at_least_three, rings_of_parts
-from sampoll.formats.geometry.rings import joined
-from sampoll.formats.geometry.simplify import simplified
+from sampoll.formats.geometry.contours import rings_of_parts
+from sampoll.formats.geometry.rings import one_ring
 from sampoll.formats.json_document import json_document
 from sampoll.formats.options import FormatOptions
 
@@ -61,10 +60,9 @@ class LabelMe:
 
     def _shapes_of(self, mask: Mask, label: str, group: int) -> Iterator[dict[str, Any]]:
         for rings in rings_of_parts(mask):
-            polygon = joined([simplified(ring, self._options.simplify_pixels) for ring in rings])
             yield {
                 "label": label,
-                "points": at_least_three(polygon),
+                "points": one_ring([rings], self._options.simplify_pixels),
                 "group_id": group,
                 "description": f"score {mask.score:.3f}",
                 "shape_type": "polygon",

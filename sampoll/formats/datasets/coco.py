@@ -16,7 +16,7 @@ from sampoll.core.names import kept_image, printable
 from sampoll.core.protocols import Results
 from sampoll.core.results import Mask, Segmentation
 from sampoll.files.file_set import replaced_set
-from sampoll.formats.geometry.rings import edge_polygons
+from sampoll.formats.geometry.edges import edge_polygons
 from sampoll.formats.geometry.rle import rle_of
 from sampoll.formats.options import FormatOptions
 

@@ -12,9 +12,8 @@ from sampoll.core.errors import OutputFailed
 from sampoll.core.protocols import Results
 from sampoll.core.results import Mask, Segmentation
 from sampoll.files.file_set import replaced_set
-from sampoll.formats.geometry.contours import Polygon, at_least_three, rings_of_parts
-from sampoll.formats.geometry.rings import joined
-from sampoll.formats.geometry.simplify import simplified
+from sampoll.formats.geometry.contours import Polygon, rings_of_parts
+from sampoll.formats.geometry.rings import one_ring
 from sampoll.formats.options import FormatOptions
 
 LABELS = "labels"
@@ -49,8 +48,7 @@ class Yolo:
                     yield f"{classes[prompt.label]} {' '.join(f'{place:.6f}' for place in places)}\n"
 
     def _polygon(self, mask: Mask) -> Polygon:
-        rings = [ring for rings in rings_of_parts(mask) for ring in rings]
-        return at_least_three(joined([simplified(ring, self._options.simplify_pixels) for ring in rings]))
+        return one_ring(list(rings_of_parts(mask)), self._options.simplify_pixels)
 
 
 def _data_yaml(labels: Sequence[str]) -> bytes:
