@@ -17,10 +17,13 @@ from sampoll.formats.geometry.rings import one_ring
 from sampoll.formats.options import FormatOptions
 
 LABELS = "labels"
+IN_PIXEL = 0.25
+"""Where a point lies in its pixel: there, readers that drop fractions (Ultralytics) and readers that round
+(supervision) both get that pixel."""
 
 
 class Yolo:
-    """One line a mask: its class, and a polygon through the centres of pixels, as shares of width and height.
+    """One line a mask: its class, and a polygon through its border pixels, as shares of width and height.
 
     Detached parts and holes are reached by cuts.
     """
@@ -44,7 +47,7 @@ class Yolo:
         for prompt, masks in zip(segmentation.prompts, segmentation.masks, strict=True):
             for mask in masks:
                 if mask.box is not None:
-                    places = ((self._polygon(mask) + 0.5) / (width, height)).ravel()
+                    places = ((self._polygon(mask) + IN_PIXEL) / (width, height)).ravel()
                     yield f"{classes[prompt.label]} {' '.join(f'{place:.6f}' for place in places)}\n"
 
     def _polygon(self, mask: Mask) -> Polygon:

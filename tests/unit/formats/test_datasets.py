@@ -92,3 +92,10 @@ def test_label_files_are_named_as_the_images_are(tmp_path: Path, name: str) -> N
     Yolo(FormatOptions()).write(ResultsOf([result(name, "a")]), tmp_path)
 
     assert (tmp_path / "labels" / f"{name}.txt").is_file()
+
+
+def test_readers_that_drop_fractions_and_readers_that_round_get_the_same_pixels(tmp_path: Path) -> None:
+    Yolo(FormatOptions()).write(ResultsOf([result("cat", "a")]), tmp_path)
+
+    shares = np.array((tmp_path / "labels/cat.txt").read_text().split()[1:], float)
+    assert set(np.trunc(shares * 8)) == set(np.round(shares * 8)) == {0, 7}
