@@ -101,7 +101,7 @@ def _suffix(content: bytes) -> str:
     for signature, suffix in ((jpeg.SIGNATURE, ".jpg"), (png.SIGNATURE, ".png")):
         if content.startswith(signature):
             return suffix
-    raise ValueError("it begins like neither")
+    raise ValueError("it begins like none of them")
 
 
 def _fill(

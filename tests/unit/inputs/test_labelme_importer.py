@@ -220,7 +220,7 @@ def test_an_image_in_a_file_comes_before_an_embedded_one(tmp_path: Path) -> None
         ({"imageData": "%"}, "a.json: imageData: must be a JPEG or PNG in base64"),
         (
             {"imageData": "R0lGODlh"},
-            "a.json: imageData: must be a JPEG or PNG in base64: it begins like neither",
+            "a.json: imageData: must be a JPEG or PNG in base64: it begins like none of them",
         ),
         ({"imageData": 5}, "a.json: imageData: must be a JPEG or PNG in base64"),
         ({"imagePath": "../a.png"}, "a.json: imagePath: must be a path below the folder of the images"),
