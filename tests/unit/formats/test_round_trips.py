@@ -27,7 +27,17 @@ from sampoll.inputs.importers.registry import load_importer
 from sampoll.inputs.importers.write_pairs import Imported, write_pairs
 from sampoll.inputs.prompt_file import parse_prompts
 
-NAMES = ("a", "b.c", "sub/a", "sub/d e", "sub/deeper/é", "cat~2")
+NAMES = (
+    "a",
+    "b.c",
+    "sub/a",
+    "sub/d e",
+    "sub/deeper/é",
+    "cat~2",
+    "at 10\u202fAM",
+    "\U0001f469\u200d\U0001f680",
+    "a\nb",
+)
 READABLE_LABELS = sorted(set(LABELS.values()) - {LABELS["a lone surrogate"]})
 KEPT_IMAGES = "../in/done"
 
