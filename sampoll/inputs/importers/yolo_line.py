@@ -13,6 +13,8 @@ from sampoll.inputs.importers.yolo_classes import Classes
 
 TOLERANCE = 0.01
 """How far outside the image a keypoint may lie to be one at its edge, as for Ultralytics."""
+LOWEST, HIGHEST = -0.5, 1.5
+"""No shares of an image's sides are beyond these: boxes may extend over its edge a little."""
 
 
 def prompt_of(words: Sequence[str], size: Size, classes: Classes | None) -> Prompt:
@@ -34,9 +36,11 @@ def prompt_of(words: Sequence[str], size: Size, classes: Classes | None) -> Prom
             )
     if len(values) in (4, 5):
         return _box(values, size, label)
-    if len(values) >= 6:
-        return _polygon(values, size, label)
-    raise ValueError("must be a class and x y width height, or a class and x y x y x y …")
+    if len(values) < 6:
+        raise ValueError("must be a class and x y width height, or a class and x y x y x y …")
+    if _looks_like_pose(values):
+        raise ValueError("looks like a pose, not like a polygon: data.yaml must have its kpt_shape")
+    return _polygon(values, size, label)
 
 
 def _class_number(word: str) -> int:
@@ -67,6 +71,17 @@ def _polygon(values: Sequence[float], size: Size, label: str) -> Prompt:
     flat = np.where(low == high, 0.5, 0)
     (x0, y0), (x1, y1) = (low - flat).tolist(), (high + flat).tolist()
     return box_prompt(x0, y0, x1, y1, label)
+
+
+def _looks_like_pose(values: Sequence[float]) -> bool:
+    """Whether a box is followed by keypoints inside it that have a visibility of 0, 1 or 2."""
+    if len(values) % 3 != 1:
+        return False
+    x, y, w, h = values[:4]
+    keypoints = np.array(values[4:]).reshape(-1, 3)
+    labelled = keypoints[keypoints[:, 2] != 0]
+    is_inside = np.abs(labelled[:, :2] - (x, y)) <= (w / 2, h / 2)
+    return bool(len(labelled) and np.isin(labelled[:, 2], (1, 2)).all() and is_inside.all())
 
 
 def _pose(values: Sequence[float], each: int, size: Size, label: str) -> Prompt:
@@ -100,7 +115,7 @@ def _inside(share: float, pixels: int) -> float:
 def _shares(values: Sequence[float]) -> Sequence[float]:
     """The values, if they can be shares of width and height. What extends over the image's edge can be."""
     for value in values:
-        if not -1 <= value <= 2:
+        if not LOWEST <= value <= HIGHEST:
             raise ValueError(f"must be shares of the image's width and height, from 0 to 1, got {value:g}")
     return values
 

@@ -96,6 +96,8 @@ def test_a_class_that_is_none_costs_its_line_and_is_named(tmp_path: Path, word: 
         ("0 .5 .25 .5 .75 .5 .5", (19.5, 5, 20.5, 15)),  # a line, one pixel wide
         ("0 .5125 .525 .5125 .525 .5125 .525", (20, 10, 21, 11)),  # a single pixel
         ("0 0 .5 .25 .5", (-5, 5, 5, 15)),  # boxes may extend over the edge
+        ("0 .25 .5 .5 1 1 1 .75 0", (10, 0, 40, 20)),  # a polygon may touch it
+        ("0 .5 .5 .75 .25 1 .5 .75 .75 .5 .75", (20, 5, 40, 15)),
     ],
 )
 def test_the_numbers_of_a_line_tell_what_it_is(tmp_path: Path, line: str, corners: tuple[float, ...]) -> None:
@@ -125,8 +127,15 @@ def test_the_numbers_of_a_line_tell_what_it_is(tmp_path: Path, line: str, corner
             "0 .5 .5 .25 .5 -.5",
             "the last number must be a confidence from 0 to 1, or a whole number, got -0.5",
         ),
-        # A pose, and no kpt_shape that says so: 2 is no place in an image.
-        ("0 .5 .5 .5 .5 .3 .3 2.1 .7 .3 2.1", "must be shares of the image's width and height"),
+        # Poses, and no kpt_shape that says so.
+        ("0 .5 .5 .5 .5 .3 .3 2 .7 .3 2", "looks like a pose, not like a polygon: data.yaml must have"),
+        ("0 .5 .5 .5 .5 .3 .3 1", "looks like a pose, not like a polygon: data.yaml must have"),
+        ("0 .5 .5 .5 .5 .3 .3 1 0 0 0", "looks like a pose, not like a polygon: data.yaml must have"),
+        (
+            "0 .5 .5 .2 .2 .3 .3 2 .7 .3 2",
+            "must be shares of the image's width and height, from 0 to 1, got 2",
+        ),
+        ("0 .5 .5 .25 .5 .9 7", "must be shares of the image's width and height, from 0 to 1, got 7"),
     ],
 )
 def test_a_line_that_is_nothing_costs_itself_and_is_named(tmp_path: Path, line: str, message: str) -> None:
