@@ -17,9 +17,9 @@ from sampoll.formats.geometry.rings import one_ring
 from sampoll.formats.options import FormatOptions
 
 LABELS = "labels"
-IN_PIXEL = 0.25
-"""Where a point lies in its pixel: there, readers that drop fractions (Ultralytics) and readers that round
-(supervision) both get that pixel."""
+IN_PIXEL = 0.49
+"""Where a point lies in its pixel: just before the middle, so that readers that drop fractions (Ultralytics)
+and readers that round (supervision) both get that pixel, in images of up to 60,000 pixels a side."""
 
 
 class Yolo:
@@ -48,7 +48,7 @@ class Yolo:
             for mask in masks:
                 if mask.box is not None:
                     places = ((self._polygon(mask) + IN_PIXEL) / (width, height)).ravel()
-                    yield f"{classes[prompt.label]} {' '.join(f'{place:.6f}' for place in places)}\n"
+                    yield f"{classes[prompt.label]} {' '.join(f'{place:.7f}' for place in places)}\n"
 
     def _polygon(self, mask: Mask) -> Polygon:
         return one_ring(list(rings_of_parts(mask)), self._options.simplify_pixels)

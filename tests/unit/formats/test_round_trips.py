@@ -127,7 +127,7 @@ ROUND_TRIPS = {
         lambda made, output: Coco(POLYGONS).write(ResultsOf(made), output / "coco"), "coco/instances.json", 0
     ),
     "yolo": RoundTrip(
-        lambda made, output: Yolo(OPTIONS).write(ResultsOf(made), output / "yolo"), "yolo", 0.75
+        lambda made, output: Yolo(OPTIONS).write(ResultsOf(made), output / "yolo"), "yolo", 0.51
     ),
     "labelme": RoundTrip(
         lambda made, output: exported_files(LabelMe(OPTIONS), made, output), "labelme", 1, knows_images=True
