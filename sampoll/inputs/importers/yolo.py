@@ -4,11 +4,13 @@ https://docs.ultralytics.com/datasets/
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sampoll.core.errors import BadPrompt, InputUnavailable, JobError
+from sampoll.core.filenames import is_image
 from sampoll.core.jobs import Prompt
+from sampoll.files.files import files_below
 from sampoll.inputs.decode import image_size
 from sampoll.inputs.importers.base import AnnotatedImage, Size, annotated_image, text_of
 from sampoll.inputs.importers.yolo_class_files import ClassFiles, is_description, is_list
@@ -54,6 +56,14 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobErro
             yield BadPrompt(str(error), file=str(label))
         except InputUnavailable as error:
             yield BadPrompt(str(error))
+    if _stands_for_its_folder(source):
+        yield from _images_without_labels(images or root, label_of_image)
+
+
+def _images_without_labels(folder: Path, with_labels: Collection[Path]) -> Iterator[AnnotatedImage]:
+    for path in files_below(folder):
+        if is_image(path.name) and path not in with_labels:
+            yield AnnotatedImage(path.relative_to(folder).as_posix(), path, ())
 
 
 def _stands_for_its_folder(source: Path) -> bool:

@@ -434,7 +434,7 @@ def test_labels_that_cannot_be_imported_are_named(tmp_path: Path) -> None:
 
     found = Import(tmp_path)
 
-    assert found.labels == {"fine.png": ["cat"]}
+    assert found.labels == {"fine.png": ["cat"], "images/two.jpg": [], "images/two.png": []}
     binary, *others = found.errors
     assert binary.startswith("labels/binary.txt is not text in UTF-8")
     assert others == [
@@ -465,6 +465,19 @@ def test_text_beside_an_image_is_its_label_file_where_there_are_no_others(tmp_pa
 
     assert found.prompts == {"a.png": [], "b.png": []}
     assert found.errors == ["a.txt: line 1: must be a number, got 'a'"]
+
+
+def test_images_without_a_label_file_have_no_prompts_and_are_no_error(tmp_path: Path) -> None:
+    written(tmp_path, {"images/test/b.jpg": IMAGE, "images/c.JPG": IMAGE, ".hidden/notes.md": "x"})
+
+    found = of_labels(tmp_path, BOX)
+
+    assert {name: len(prompts) for name, prompts in found.prompts.items()} == {
+        "a.png": 1,
+        "images/test/b.jpg": 0,
+        "images/c.JPG": 0,
+    }
+    assert found.errors == []
 
 
 def test_an_image_without_objects_has_no_prompts_and_is_no_error(tmp_path: Path) -> None:
