@@ -299,9 +299,12 @@ class _Run:
         began = time.perf_counter()
         artifacts = rendered(self._service.formats, segmentation, self._service.clean, self._progress)
         seconds = {**segmentation.seconds, "rendering": time.perf_counter() - began}
-        scores = tuple(tuple(mask.score for mask in masks) for masks in segmentation.masks)
+        scores = [tuple(mask.score for mask in masks) for masks in segmentation.masks]
         suffixes = tuple(artifact.suffix for artifact in artifacts[:-1])
-        return Delivery(submission, artifacts, ResultSummary(suffixes, seconds, scores))
+        summary = ResultSummary(
+            suffixes, seconds, tuple(segmentation.in_file_order(scores, ())), segmentation.skipped
+        )
+        return Delivery(submission, artifacts, summary)
 
     def _named(self, submission: Submission, outcome: Outcome) -> Segmentation:
         """The segmentation under the name that its files will have; raises `outcome` if it is a JobError."""

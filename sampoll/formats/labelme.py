@@ -5,7 +5,6 @@ https://github.com/wkentaro/labelme
 
 import posixpath
 from collections.abc import Iterator, Sequence
-from itertools import count
 from typing import Any
 
 from sampoll.core.names import folder_of, kept_image, printable
@@ -54,10 +53,8 @@ class LabelMe:
         return printable(posixpath.relpath(posixpath.join(self._options.kept_images, image), folder))
 
     def _shapes(self, segmentation: Segmentation) -> Iterator[dict[str, Any]]:
-        groups = count(1)
-        for prompt, masks in zip(segmentation.prompts, segmentation.masks, strict=True):
-            for mask in masks:
-                yield from self._shapes_of(mask, prompt.label, next(groups))
+        for number, prompt, mask in segmentation.numbered_masks():
+            yield from self._shapes_of(mask, prompt.label, number + 1)
 
     def _shapes_of(self, mask: Mask, label: str, group: int) -> Iterator[dict[str, Any]]:
         for rings in rings_of_parts(mask):

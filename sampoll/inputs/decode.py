@@ -4,20 +4,18 @@ import io
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from sampoll.config.settings import LimitSettings
-from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
-from sampoll.core.jobs import PROMPT_KINDS, Exif, Job, KnownImage, Prompt, RgbImage, Submission
+from sampoll.core.errors import BadImage, OutOfMemory
+from sampoll.core.jobs import Exif, Job, KnownImage, RgbImage, Submission, size_of
 from sampoll.inputs.image_files import BadStructure, checked, header_of, png
-from sampoll.inputs.old_prompt import parse_old_prompts
-from sampoll.inputs.prompt_file import parse_prompts
+from sampoll.inputs.options import DecodingOptions
+from sampoll.inputs.usable_prompts import usable_prompts
 
 # The other formats of Pillow are refused: EPS, for example, would run Ghostscript.
 _FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
@@ -49,18 +47,6 @@ SPARE_BYTES = 1024
 """Some cameras fill up image data with a few bytes that nothing needs; more than this is a damaged image."""
 
 
-@dataclass(frozen=True)
-class DecodingOptions:
-    """The limits above which a submission is refused, how its image and prompts are read, and which kinds of
-    prompts the model takes. `takes_old_prompts`: whatever the commands of the SAM image took."""
-
-    limits: LimitSettings = field(default_factory=LimitSettings)
-    exif: Exif = "apply"
-    takes_old_prompts: bool = False
-    model: str = ""
-    prompt_kinds: Collection[str] = PROMPT_KINDS
-
-
 def decode(
     submission: Submission,
     options: DecodingOptions,
@@ -72,28 +58,25 @@ def decode(
     EXIF orientation applied, or of the image as it is stored, if `options.exif` is "ignore". An image that
     `known` returns for its sha256 is not decoded again.
     """
-    parse = parse_old_prompts if options.takes_old_prompts else parse_prompts
-    placed = parse(submission.prompt, submission.prompt_name, options.limits)
-    check_kinds(placed, options, submission.prompt_name)
+    usable = usable_prompts(submission.prompt, submission.prompt_name, options)
     started = time.perf_counter()
     seen = known(submission.image_sha256) if known else None
     if seen is not None and math.prod(seen.size) <= options.limits.max_pixels:
         image: RgbImage | KnownImage = seen
     else:
         image = decode_image(submission.image, submission.image_name, options.limits.max_pixels, options.exif)
-    job = Job(
+    decoding_seconds = time.perf_counter() - started
+    usable = usable.inside(size_of(image))
+    return Job(
         id=submission.id,
         name=submission.name,
         image=image,
         image_sha256=submission.image_sha256,
-        prompts=tuple(placed.values()),
-        decoding_seconds=time.perf_counter() - started,
+        prompts=usable.prompts,
+        decoding_seconds=decoding_seconds,
         exif=options.exif,
+        skipped=usable.skipped,
     )
-    if not options.takes_old_prompts:
-        for place, prompt in placed.items():
-            check_inside(prompt, job.size, submission.prompt_name, place)
-    return job
 
 
 def pixel_rules(exif: Exif) -> str:
@@ -214,30 +197,3 @@ def _rgb_of_band(band: Image.Image) -> Any:
         # Pillow would clip these at 255 instead.
         return (np.asarray(band).astype(np.uint16) >> 8)[:, :, np.newaxis]
     return np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
-
-
-def check_kinds(placed: Mapping[str, Prompt], options: DecodingOptions, file: str) -> None:
-    """Refuses prompts that the model does not take."""
-    for place, prompt in placed.items():
-        for kind in prompt.kinds:
-            if kind not in options.prompt_kinds:
-                taken = " and ".join(options.prompt_kinds)
-                raise BadPrompt(
-                    f"is not taken by --model {options.model}, which takes {taken} only",
-                    file=file,
-                    field=f"{place}{kind}",
-                )
-
-
-def check_inside(prompt: Prompt, size: tuple[int, int], file: str, place: str) -> None:
-    """Refuses points outside the image, and a box that does not touch it."""
-    height, width = size
-    outside = f"lies outside the image of {width}x{height} pixels"
-    for number, point in enumerate(prompt.points):
-        if not (0 <= point.x < width and 0 <= point.y < height):
-            raise BadPrompt(
-                f"({point.x:g}, {point.y:g}) {outside}", file=file, field=f"{place}points[{number}]"
-            )
-    box = prompt.box
-    if box and not (box.x0 < width and box.y0 < height and box.x1 > 0 and box.y1 > 0):
-        raise BadPrompt(outside, file=file, field=f"{place}box")

@@ -9,7 +9,13 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from sampoll.app.client.reply_files import files_of, name_for, time_name, write_files
+from sampoll.app.client.reply_files import (
+    files_of,
+    log_skipped_prompts,
+    name_for,
+    time_name,
+    write_files,
+)
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import Interrupted, JobError, translated_os_errors
 from sampoll.core.names import printable
@@ -43,6 +49,8 @@ def receive(
     summary = f"{receiver.written} written, {receiver.failed} failed"
     if receiver.unreadable:
         summary += f", {receiver.unreadable} unreadable"
+    if receiver.skipped_prompts:
+        summary += f", {receiver.skipped_prompts} bad prompts skipped"
     if count is not None and receiver.processed + receiver.unreadable < count:
         return Interrupted.exit_code, f"{summary}; {count} were expected"
     return (JobError.exit_code if receiver.failed or receiver.unreadable else 0), summary
@@ -56,6 +64,7 @@ class _Receiver:
     written: int = 0
     failed: int = 0
     unreadable: int = 0
+    skipped_prompts: int = 0
 
     @property
     def processed(self) -> int:
@@ -90,6 +99,7 @@ class _Receiver:
             stem = _written(self.output, name, files)
         log.info("%s: written", printable(stem))
         self.written += 1
+        self.skipped_prompts += log_skipped_prompts(stem, reply)
         return True
 
 

@@ -1,6 +1,7 @@
 """Replies as files: those that `sampoll run` would have written, or those that a reply has data for."""
 
 import itertools
+import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,11 +13,14 @@ import numpy as np
 import orjson
 
 from sampoll.core.filenames import MAX_STEM_BYTES, PRIVATE, versioned
+from sampoll.core.names import printable
 from sampoll.files.atomic import temporary_name
 from sampoll.files.files import create_file, ensure_directory, move_all_unless_taken, read_if_regular
 from sampoll.inputs.image_files import png
 from sampoll.transports.redis.messages import MAX_ID_CHARACTERS, RECORD
 from sampoll.transports.redis.replies import NoReply, Reply
+
+log = logging.getLogger(__name__)
 
 UNKNOWN_SCORE = 1.0
 """Score for replies that contain none: readers of OPEX need a number."""
@@ -67,6 +71,13 @@ def name_for(reply: Reply) -> str:
     is_path = name.isprintable() and not any(part in ("", ".", "..", PRIVATE) for part in parts)
     is_short = len(name) <= MAX_ID_CHARACTERS and all(len(p.encode()) <= MAX_STEM_BYTES for p in parts)
     return name if is_path and is_short else time_name()
+
+
+def log_skipped_prompts(name: str, reply: Reply) -> int:
+    """Logs the prompts that the service has skipped; returns how many."""
+    for message in reply.skipped_prompts:
+        log.warning("%s: skipped: %s", printable(name), message)
+    return len(reply.skipped_prompts)
 
 
 def time_name() -> str:

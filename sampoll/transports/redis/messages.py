@@ -11,6 +11,7 @@ import orjson
 from sampoll.config.settings import LimitSettings
 from sampoll.core.base64_text import without_whitespace
 from sampoll.core.errors import BadImage, BadPrompt, BadRequest, JobError, OutputFailed
+from sampoll.core.jobs import SkippedPrompt
 from sampoll.core.results import Artifact
 from sampoll.inputs.prompt_file import UTF8_BOM, excess_of_values
 
@@ -184,13 +185,21 @@ def request_message(
     return orjson.dumps({**document, **{key: value for key, value in more.items() if value is not None}})
 
 
-def reply_message(request: Request, answer: Answer, segmenter: Mapping[str, Any]) -> bytes:
+def reply_message(
+    request: Request, answer: Answer, segmenter: Mapping[str, Any], skipped: Sequence[SkippedPrompt] = ()
+) -> bytes:
     """The reply with a result. `contours` are point lists, `opex` is the whole object; `segmenter` is what
-    "meta" says about the model. OutputFailed if no server would take it."""
+    "meta" says about the model, and `skipped` what it says about bad prompts. OutputFailed if no server would
+    take it."""
+    left_out = [each.document() for each in skipped]
     reply: dict[str, Any] = {
         "contours": orjson.Fragment(answer.contours),
         "mask": _base64_lines(answer.mask),
-        "meta": {"segmenter": segmenter, "prompt": _echo(request.prompt)},
+        "meta": {
+            "segmenter": segmenter,
+            "prompt": _echo(request.prompt),
+            **({"skipped_prompts": left_out} if left_out else {}),
+        },
         "opex": orjson.Fragment(answer.opex),
     }
     if request.wants_files:

@@ -10,7 +10,8 @@ from support.images import encoded, image_of
 
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
-from sampoll.inputs.decode import DecodingOptions, decode, decode_image, image_size
+from sampoll.inputs.decode import decode, decode_image, image_size
+from sampoll.inputs.options import DecodingOptions
 from sampoll.transports.memory import submission
 
 BOXES_ONLY = DecodingOptions(model="boxes", prompt_kinds=("box",))

@@ -157,7 +157,9 @@ class PubSubTransport:
         for delivery in deliveries:
             question, answer = self._open[delivery.submission.id], wire_answer(delivery.artifacts)
             try:
-                message = reply_message(question.request, answer, self._options.segmenter)
+                message = reply_message(
+                    question.request, answer, self._options.segmenter, delivery.summary.skipped
+                )
             except JobError as error:
                 self.reject(delivery.submission, error)
                 continue

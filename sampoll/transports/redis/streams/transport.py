@@ -123,7 +123,9 @@ class StreamTransport:
     def _publish(self, held: _Held, delivery: Delivery) -> None:
         began, submission = time.perf_counter(), delivery.submission
         answer = wire_answer(delivery.artifacts)
-        if self._commit(held, reply_message(held.content.request, answer, self._options.segmenter)):
+        skipped = delivery.summary.skipped
+        message = reply_message(held.content.request, answer, self._options.segmenter, skipped)
+        if self._commit(held, message):
             summary = delivery.summary.published_in(time.perf_counter() - began)
             self._emit(JobDone(submission.name, submission.id, submission.name, summary))
 
