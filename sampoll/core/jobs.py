@@ -233,6 +233,8 @@ class Submission:
 
     `name` is the stem of the result's files; `image_name` and `prompt_name` are for messages. `alone` is set
     if the submission was in flight when a process died: it must then run with nothing else in flight.
+    `image_file` is the name of the image file, "" if only its content came; `image_path` is where its sender
+    keeps it, if it is not kept under the name of the result.
     """
 
     id: str
@@ -243,6 +245,8 @@ class Submission:
     prompt: bytes = field(repr=False)
     image_sha256: str
     alone: bool = False
+    image_file: str = ""
+    image_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampoll.core.jobs import Exif, Prompt, SkippedPrompt, Submission
+from sampoll.core.names import kept_image
 
 T = TypeVar("T")
 
@@ -149,7 +150,8 @@ class Segmentation:
     `name` is the result's path below the output, without a suffix, `image_file` the original name of the
     image file, and `image` its content. `size` is the image's (H, W); `seconds` maps a stage to its duration,
     which, for the stages of a batch, is divided by the number of images. `skipped` are the bad prompts of
-    the file, which are not among `prompts`.
+    the file, which are not among `prompts`. `image_path` is where the image's sender keeps it, if it is not
+    kept under the name of the result.
     """
 
     job_id: str
@@ -164,6 +166,13 @@ class Segmentation:
     image_file: str = ""
     image: bytes = field(default=b"", repr=False)
     skipped: tuple[SkippedPrompt, ...] = ()
+    image_path: str = ""
+
+    @property
+    def kept_image(self) -> str:
+        """The path of the image below the folder where all images are: that of finished inputs, or the
+        sender's."""
+        return self.image_path or kept_image(self.name, self.image_file)
 
     @property
     def mask_bytes(self) -> int:

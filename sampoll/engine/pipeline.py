@@ -33,7 +33,6 @@ from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError
 from sampoll.core.events import Listener, ignore_events
 from sampoll.core.jobs import LOW_RES_SIDE, Job, KnownImage, Submission
-from sampoll.core.names import base_name
 from sampoll.core.protocols import Format, Segmenter, Transport
 from sampoll.core.results import Delivery, ResultSummary, Segmentation
 from sampoll.engine.embedding_cache import EmbeddingCache
@@ -312,8 +311,13 @@ class _Run:
             raise outcome
         suffixes = [suffix for form in self._service.formats for suffix in form.suffixes(outcome)]
         name = self._transport.reserve(submission, suffixes)
-        image_file = base_name(submission.image_name)
-        return replace(outcome, name=name, image_file=image_file, image=submission.image)
+        return replace(
+            outcome,
+            name=name,
+            image_file=submission.image_file,
+            image_path=submission.image_path,
+            image=submission.image,
+        )
 
 
 def _mask_bytes(outcome: Outcome) -> int:

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sampoll.core.names import folder_of, kept_image, printable
+from sampoll.core.names import folder_of, printable
 from sampoll.core.results import Artifact, Mask, Segmentation
 from sampoll.formats.geometry.contours import at_least_three, rings_of_parts
 from sampoll.formats.geometry.rings import joined
@@ -46,7 +46,7 @@ class LabelMe:
         return [Artifact("labelme/.json", json_document(document, len(document["shapes"])))]
 
     def _image_path(self, segmentation: Segmentation) -> str:
-        image = kept_image(segmentation.name, segmentation.image_file)
+        image = segmentation.kept_image
         if self._options.kept_images is None:
             return printable(posixpath.basename(image))
         folder = posixpath.join("labelme", folder_of(segmentation.name))

@@ -72,4 +72,5 @@ def _segmentation(meta: dict[str, str], name: str) -> Segmentation:
         exif="ignore" if meta.get("exif") == "ignore" else "apply",
         image_file=meta["image_file"],
         skipped=skipped,
+        image_path=meta.get("image_path", ""),
     )

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,12 +9,12 @@ from threading import Event
 from typing import Protocol
 
 from sampoll.app.client.reply_files import (
-    files_of,
     log_skipped_prompts,
     name_for,
     time_name,
     write_files,
 )
+from sampoll.app.client.reply_record import ReplyFiles, files_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import Interrupted, JobError, translated_os_errors
 from sampoll.core.names import printable
@@ -86,7 +85,7 @@ class _Receiver:
         try:
             reply = parse_reply(message)
             name = name_for(reply)
-            files = None if reply.error is not None else files_of(reply, name)
+            files = None if reply.error is not None else files_of(reply)
         except NoReply as error:
             log.error("%s: %s", place, error)
             self.unreadable += 1
@@ -103,7 +102,7 @@ class _Receiver:
         return True
 
 
-def _written(output: Path, name: str, files: Mapping[str, bytes]) -> str:
+def _written(output: Path, name: str, files: ReplyFiles) -> str:
     """The name of the written files: the time, if there cannot be a file of that `name` in the output."""
     try:
         return write_files(output, name, files)

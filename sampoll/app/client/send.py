@@ -17,7 +17,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.app.client.content import MAX_VALUE_BYTES_BASE64, content_of
-from sampoll.app.client.reply_files import files_of, log_skipped_prompts, write_files
+from sampoll.app.client.reply_files import log_skipped_prompts, write_files
+from sampoll.app.client.reply_record import files_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import RedisSettings
 from sampoll.core.errors import (
@@ -203,7 +204,7 @@ class _Sender:
         output = self.sending.output
         stem = name
         if output is not None:
-            files = files_of(reply, name)
+            files = files_of(reply).of_image(pair.image_path)
             with translated_os_errors("write into", output):
                 stem = write_files(output, name, files)
         del self.open[name]
@@ -230,7 +231,12 @@ def _message(pair: Pair, channel: str | None) -> bytes:
     image, prompt = content_of(pair, MAX_VALUE_BYTES_BASE64)
     try:
         return request_message(
-            image, orjson.loads(prompt), id=pair.name, reply_to=channel, files=channel is not None
+            image,
+            orjson.loads(prompt),
+            id=pair.name,
+            reply_to=channel,
+            files=channel is not None,
+            image_path=printable(pair.image_path),
         )
     except orjson.JSONEncodeError as error:  # JSON that can be read may be too deeply nested to be written
         raise BadPrompt(f"cannot be sent: {error}", file=str(pair.prompt)) from error

@@ -46,6 +46,7 @@ def read_submission(claim: Claim, limits: LimitSettings, common: CommonPrompt | 
         prompt=common.content,
         image_sha256=hashlib.sha256(image_content).hexdigest(),
         alone=claim.state.suspect,
+        image_file=image.name,
     )
 
 

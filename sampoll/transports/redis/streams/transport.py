@@ -13,6 +13,7 @@ from sampoll.config.settings import LimitSettings, StreamsSettings
 from sampoll.core.errors import CrashedRepeatedly, JobError, TransientJobError
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobLost, JobStarted, Listener
 from sampoll.core.jobs import Submission
+from sampoll.core.names import base_name
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
 from sampoll.transports.redis.messages import error_message, reply_message, wire_answer
@@ -170,6 +171,8 @@ class StreamTransport:
             prompt=request.prompt,
             image_sha256=hashlib.sha256(request.image).hexdigest(),
             alone=attempts > 0,
+            image_file=base_name(content.path or request.image_path),
+            image_path=request.image_path,
         )
         held = _Held(entry, fields, submission, content, attempts)
         with self._lock:
