@@ -83,4 +83,4 @@ def _submission(plan: Plan, group: Group) -> Submission:
     folder = folder_of(group.stem)
     state = JobState("dry-run", base_name(group.stem), tuple(map(base_name, group.signatures)), folder)
     claim = Claim(plan.layout.input / folder, state)
-    return read_submission(claim, plan.settings.limits, plan.transport.prompt)
+    return read_submission(plan.layout, claim, plan.settings.limits, plan.transport.prompt)

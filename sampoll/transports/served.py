@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any, TypeAlias
 
 from sampoll.config.settings import Settings
+from sampoll.core.errors import Reword
 from sampoll.core.events import Listener
 from sampoll.core.protocols import Transport
 
@@ -21,7 +22,8 @@ BlackMask: TypeAlias = Callable[[bytes], bytes]
 class Host:
     """The service, as a transport needs it. `segmenter` is what replies contain about the model; `stop` is
     set when the service is to end, and `is_healthy` is False while other processes should take its jobs.
-    `takes_old_requests`: it stands in for `sam_predict_redis`, and takes whatever that took."""
+    `takes_old_requests`: it takes whatever `sam_predict_redis` took. `reword` puts the errors of requests
+    into other words."""
 
     settings: Settings
     segmenter: Mapping[str, Any]
@@ -30,6 +32,7 @@ class Host:
     is_healthy: Callable[[], bool]
     stop: Event
     takes_old_requests: bool = False
+    reword: Reword = str
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -470,6 +471,8 @@ def test_the_channel_of_the_old_receiver_is_a_pattern(served: Server, tmp_path: 
         assert client.publish("rc_1", json.dumps(reply)) == 1
         assert receiver.stdout is not None
         printed = [receiver.stdout.readline() for _ in range(4)]
+        receiver.send_signal(signal.SIGINT)
+        assert receiver.wait(60) == 0
 
     assert printed[:2] == ["\n", "Data received...\n"]
     assert names_in(tmp_path / "results") == ["result.json", "result.png"]

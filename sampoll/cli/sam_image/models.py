@@ -17,6 +17,8 @@ REPLY_TYPE = "sam"
 DEFAULT_TYPE = "default"
 DEFAULT_MODEL = "vit_h"
 DEFAULT_DEVICE = "auto"
+MODEL_FLAGS: dict[str, str] = {"model": "--model_type", "checkpoint": "--model", "device": "--device"}
+"""The model flags by the settings that they stand for."""
 DEFAULTS: dict[str, Any] = {"exif": "ignore", "log-level": "warning", "log-format": "text"}
 """Defaults of the commands that differ from those of sampoll."""
 

@@ -15,8 +15,10 @@ from sampoll.app.run import run_plan
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.output import tell
+from sampoll.cli.sam_image.advice import Advice
 from sampoll.cli.sam_image.models import (
     DEFAULTS,
+    MODEL_FLAGS,
     add_model_flags,
     check_model,
     loading_message,
@@ -81,14 +83,16 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """Runs the command with these flags; returns the exit code."""
     check_model(arguments)
     _check(arguments)
-    resolved = resolve(_settings(arguments), environment, defaults=DEFAULTS)
-    set_up_logging(resolved, show_progress=False)
-    messages = Messages(arguments)
-    if arguments.verbose:
-        messages.list_parameters()
-    exit_code, summary = run_plan(
-        _plan(arguments, plan_of(resolved.settings, _layout(arguments))), [messages], show_progress=False
-    )
+    advice = _advice(arguments)
+    with advice.in_errors():
+        resolved = resolve(_settings(arguments), environment, defaults=DEFAULTS)
+        set_up_logging(resolved, show_progress=False)
+        advice.in_logs()
+        messages = Messages(arguments)
+        if arguments.verbose:
+            messages.list_parameters()
+        plan = _plan(arguments, plan_of(resolved.settings, _layout(arguments)), advice)
+        exit_code, summary = run_plan(plan, [messages], show_progress=False)
     if not arguments.quiet:
         tell(summary)
     return exit_code
@@ -128,6 +132,19 @@ def _settings(arguments: Namespace) -> dict[str, Any]:
     }
 
 
+def _advice(arguments: Namespace) -> Advice:
+    return Advice(
+        {
+            **MODEL_FLAGS,
+            "input": "--prediction_in",
+            "output": "--prediction_out",
+            "continuous": "--continuous",
+            "watch": "--use_watchdog",
+            "rescan": "--watchdog_check_interval" if arguments.use_watchdog else "--poll_wait",
+        }
+    )
+
+
 def _layout(arguments: Namespace) -> Layout:
     output = Path(arguments.prediction_out).resolve()
     return Layout(
@@ -137,13 +154,14 @@ def _layout(arguments: Namespace) -> Layout:
         suffixes=frozenset({*SUFFIXES, ".prompt"}),
         deletes_images=arguments.delete_input,
         overwrites_done=True,
+        takes_links_and_hidden=True,
     )
 
 
-def _plan(arguments: Namespace, plan: Plan) -> Plan:
+def _plan(arguments: Namespace, plan: Plan, advice: Advice) -> Plan:
     return replace(
         plan,
-        transport=replace(plan.transport, naming=Naming(OnExist.OVERWRITE, read_record)),
+        transport=replace(plan.transport, naming=Naming(OnExist.OVERWRITE, read_record), reword=advice),
         decoding=replace(plan.decoding, takes_old_prompts=True),
         formats=[
             PngMask(),

@@ -13,7 +13,7 @@ from sampoll.cli.exit import run_and_exit
 from sampoll.cli.output import tell
 from sampoll.cli.sam_image.output import say
 from sampoll.cli.sam_image.parser import Parser
-from sampoll.cli.sam_image.servers import add_server_flags, server_of
+from sampoll.cli.sam_image.servers import ADVICE, add_server_flags, server_of
 from sampoll.core.errors import OutputUnavailable, translated_os_errors
 from sampoll.files.atomic import replace_file
 from sampoll.transports.redis.pubsub.inbox import Inbox, listening
@@ -49,6 +49,7 @@ def receive(arguments: Namespace, stop: Event) -> int:
         raise OutputUnavailable(f"--output_dir {directory} is no directory: create it")
 
     with (
+        ADVICE.in_errors(),
         stopping_on_signals(stop.set),
         listening(server_of(arguments), arguments.channel) as inbox,
     ):

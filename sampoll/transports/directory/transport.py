@@ -18,7 +18,9 @@ from sampoll.core.errors import (
     JobError,
     OutputFailed,
     OutputTaken,
+    Reword,
     StorageTrouble,
+    reworded,
     translated_os_errors,
 )
 from sampoll.core.events import (
@@ -68,12 +70,14 @@ this very submission; otherwise None."""
 
 @dataclass(frozen=True)
 class DirectoryOptions:
-    """How the input is watched, and results are named. `prompt` is what the settings' prompt file holds."""
+    """How the input is watched, and results are named. `prompt` is what the settings' prompt file holds;
+    `reword` puts the errors of pairs into other words."""
 
     spool: SpoolSettings
     limits: LimitSettings = field(default_factory=LimitSettings)
     naming: Naming = VERSIONED
     prompt: CommonPrompt | None = None
+    reword: Reword = str
 
 
 class DirectoryTransport:
@@ -318,7 +322,7 @@ class DirectoryTransport:
         """The submission of a claim; None if its files are no valid submission or cannot be read, or if it
         was done before."""
         try:
-            submission = read_submission(claim, self._options.limits, self._options.prompt)
+            submission = read_submission(self._layout, claim, self._options.limits, self._options.prompt)
         except JobError as error:
             self._fail(claim.state.path, claim.state.job_id, error)
             return None
@@ -340,6 +344,7 @@ class DirectoryTransport:
         return True
 
     def _fail(self, name: str, job_id: str, error: JobError) -> None:
+        error = reworded(error, self._options.reword)
         with (
             translated_os_errors("move a failed pair to", self._layout.failed),
             self._reporting_held_up(),

@@ -138,3 +138,29 @@ def test_places_outside_of_the_image_are_taken_as_they_are(prompt: Any) -> None:
     job = decode(submission, DecodingOptions(takes_old_prompts=True))
 
     assert list(job.prompts) == parse(prompt)
+
+
+@pytest.mark.parametrize(
+    ("content", "is_taken"),
+    [
+        (b'{"points": [], "points": [{"x": 3, "y": 4, "label": 1}]}', True),
+        (b'\xef\xbb\xbf{"points": [{"x": 3, "y": 4, "label": 1}]}', True),
+        (b'{"by": NaN, "points": [{"x": 3, "y": 4, "label": 1}]}', False),
+        (b'{"by": Infinity, "points": [{"x": 3, "y": 4, "label": 1}]}', False),
+        (b'{"by": "\\ud800", "points": [{"x": 3, "y": 4, "label": 1}]}', False),
+        (b'{"points": [{"x": 1e10, "y": 4, "label": 1}]}', False),
+        (b'{"points": [{"x": null, "y": 4, "label": 1}]}', False),
+    ],
+)
+def test_what_is_json_is_taken(content: bytes, is_taken: bool) -> None:
+    if is_taken:
+        assert list(parse_old_prompts(content, "a.prompt", LimitSettings()).values()) == [POINT]
+    else:
+        with pytest.raises(BadPrompt, match=r"is not JSON|must be a number|less than or equal"):
+            parse_old_prompts(content, "a.prompt", LimitSettings())
+
+
+def test_points_and_a_box_count_together() -> None:
+    [prompt] = parse({**POINTS, **BOX})
+
+    assert (prompt.points, prompt.box) == (POINT.points, BOXED.box)

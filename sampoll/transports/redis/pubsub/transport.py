@@ -14,7 +14,7 @@ from typing import Any
 
 from sampoll.config.settings import LimitSettings, RedisSettings, RequestSettings
 from sampoll.core.channel import Channel
-from sampoll.core.errors import JobError, Overloaded, Stopped, TransientJobError
+from sampoll.core.errors import JobError, Overloaded, Reword, Stopped, TransientJobError, reworded
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener
 from sampoll.core.jobs import Submission
 from sampoll.core.names import base_name
@@ -45,7 +45,7 @@ SHUTDOWN_REPLY_SECONDS = 5.0
 @dataclass(frozen=True)
 class PubSubOptions:
     """Where requests come from, and their limits; `segmenter` is what a reply says about the model.
-    `takes_old_requests`: whatever `sam_predict_redis` took."""
+    `takes_old_requests`: whatever `sam_predict_redis` took. `reword` puts errors into other words."""
 
     redis: RedisSettings
     requests: RequestSettings
@@ -53,6 +53,7 @@ class PubSubOptions:
     segmenter: Mapping[str, Any]
     max_attempts: int = 3
     takes_old_requests: bool = False
+    reword: Reword = str
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ class PubSubTransport:
         self._emit(JobDone(name, delivery.submission.id, name, summary))
 
     def reject(self, submission: Submission, error: JobError) -> None:
+        error = reworded(error, self._options.reword)
         again = isinstance(error, TransientJobError)
         if again and self._attempts[submission.id] < self._options.max_attempts:
             self._emit(JobDeferred(submission.name, submission.id, error, 0.0))
@@ -217,6 +219,7 @@ class PubSubTransport:
             f"too many requests are waiting, more than {self._options.requests.queue_bytes} bytes "
             "(--queue-bytes): send it again later"
         )
+        error = reworded(error, self._options.reword)
         log.warning("refused a request of %d bytes: the queue is full", len(message))
         if question.turn is not None and self._outbox.turns.held_bytes > HELD_BYTES:
             self._outbox.turns.settle(question.turn)  # of refusals, too, only so many can wait for their turn

@@ -45,6 +45,7 @@ def test_the_receiver_names_what_is_no_reply_and_goes_on(
     redis_recv._write(b"not json {", tmp_path, "first")
     redis_recv._write(json.dumps(error).encode(), tmp_path, "second")
 
+    assert (tmp_path / "second.png").read_bytes() == b"ABC"
     captured = capsys.readouterr()
     assert captured.err.startswith("a message that is no reply: it is not JSON in UTF-8")
     assert captured.err.endswith("second: bad\\n\\x1b]0;title\\x07\n")

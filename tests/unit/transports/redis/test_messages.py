@@ -311,3 +311,9 @@ def test_characters_that_are_no_base64_are_passed_over_for_old_clients() -> None
     assert request is not None
     assert (request.image, request.error) == (b"ABC", None)
     assert parsed(message).error is not None
+
+
+def test_the_image_of_a_request_is_one_line_of_base64() -> None:
+    message = json.loads(request_message(bytes(1000), {}))
+
+    assert base64.b64decode(message["image"], validate=True) == bytes(1000)
