@@ -21,7 +21,9 @@ app = typer.Typer(
 
 
 @app.command("import")
+@with_settings("limits", "exif")
 def import_command(
+    flags: dict[str, Any],
     source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder.", metavar="SOURCE")],
     kind: Annotated[
         str,
@@ -38,26 +40,35 @@ def import_command(
         ),
     ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy images instead of linking them.")] = False,
+    config: ConfigOption = None,
 ) -> None:
     """Make pairs of a data set's boxes and points. The data set stays as it is."""
     from tqdm import tqdm
 
+    from sampoll.app.assembly import decoding_options
     from sampoll.inputs.importers.registry import load_importer
     from sampoll.inputs.importers.write_pairs import write_pairs
 
-    made = failed = 0
+    options = decoding_options(resolve(flags, os.environ, config).settings)
+    pairs = prompts = passed_over = without_prompts = 0
     has_folders = False
-    results = write_pairs(load_importer(kind)(source, images), to, copies=copy)
+    results = write_pairs(load_importer(kind)(source, images), to, options, copies=copy)
     for result in tqdm(results, unit="image", disable=not sys.stderr.isatty()):
         if isinstance(result, JobError):
             tell(str(result))
-            failed += 1
+            passed_over += 1
+        elif not result.prompts:
+            without_prompts += 1
         else:
-            made += 1
-            has_folders = has_folders or "/" in result
-    hint = "; they are in folders: run with --recursive" if has_folders else ""
-    show_aside(f"{made} pairs in {to}, {failed} failed{hint}")
-    raise typer.Exit(JobError.exit_code if failed else 0)
+            pairs += 1
+            prompts += result.prompts
+            has_folders = has_folders or "/" in result.name
+    show_aside(
+        f"{pairs} pairs with {prompts} prompts in {to}, {passed_over} passed over"
+        + (f"; {without_prompts} images have no prompt" if without_prompts else "")
+        + ("; they are in folders: run with --recursive" if has_folders else "")
+    )
+    raise typer.Exit(JobError.exit_code if passed_over else 0)
 
 
 @app.command()

@@ -46,6 +46,16 @@ def is_searched(folder: str) -> bool:
     return folder not in (DONE, FAILED) and not is_ignored(name) and name not in _IGNORED_FOLDERS
 
 
+def is_in_reach(path: str) -> bool:
+    """Whether a run with --recursive takes a file at this relative path of the input as one of a pair."""
+    *folders, name = path.split("/")
+    above = ["/".join(folders[: depth + 1]) for depth in range(len(folders))]
+    return takes_part(name, PAIR_SUFFIXES, None) and all(
+        is_searched(folder) and not takes_part(base, PAIR_SUFFIXES, None)
+        for folder, base in zip(above, folders, strict=True)
+    )
+
+
 def is_plain(name: str) -> bool:
     """Whether it is the name of a file, without a directory: it leads nowhere else."""
     return name not in ("", ".", "..") and "/" not in name and "\0" not in name

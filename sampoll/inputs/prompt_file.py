@@ -3,7 +3,9 @@
 The fields of a prompt and their allowed values are declared by the classes in core.jobs.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -74,13 +76,18 @@ def read_prompts(content: bytes, file: str, limits: LimitSettings) -> Iterator[P
     """Each prompt of a prompt file, in its order; BadPrompt if the file itself is bad or over the limits.
 
     A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them. A UTF-8 byte order mark is
-    skipped. NaN, infinities and unknown keys are refused.
+    skipped. NaN, infinities, unknown keys, and keys that an object has twice are refused.
 
     Any content is parsed or refused within a time and memory that `limits` determine. What could be expensive
     is counted before it is done, and no single step holds the interpreter lock for long, so that the
     heartbeats of the process go on.
     """
-    return prompts_of(document_of(content, file, limits), file, limits)
+    document = document_of(content, file, limits)
+    try:
+        _refuse_keys_that_are_there_twice(content)
+    except _Invalid as error:
+        raise BadPrompt(error.message, file=file) from error
+    return prompts_of(document, file, limits)
 
 
 def prompts_of(
@@ -145,6 +152,22 @@ def document_of(content: bytes, file: str, limits: LimitSettings) -> dict[str, A
     return document
 
 
+def _refuse_keys_that_are_there_twice(content: bytes) -> None:
+    """Refuses an object that has a key twice: which of the values is meant? orjson takes the last one."""
+
+    def check(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Invalid(f'has the key "{_cut(key)}" twice in one object', "")
+            seen.add(key)
+
+    with suppress(RecursionError):  # no prompt is as deep: what is wrong is found later
+        # Numbers stay text, because an integer of many digits would be expensive.
+        text = content.removeprefix(UTF8_BOM)
+        json.loads(text, object_pairs_hook=check, parse_int=str, parse_float=str)
+
+
 def _placed(document: dict[str, Any]) -> dict[str, Any]:
     """The values at the places of prompts, each by its place."""
     if "prompts" not in document:
@@ -195,6 +218,7 @@ def _prompt(place: str, value: Any, limits: LimitSettings) -> Prompt:
             _refuse_unknown_keys(inner, kind, where)
         for kind, inner, _ in objects:
             _make_whole_numbers(inner, kind)
+        value.update(_id_as_text(value.get("id")))
         if isinstance(text := value.get("mask"), str):
             value["mask"] = _mask(text, place)
     try:
@@ -211,6 +235,12 @@ def _check_points(points: Any, place: str, limits: LimitSettings) -> None:
             "(--max-points-per-prompt)",
             f"{place}points",
         )
+
+
+def _id_as_text(id: Any) -> dict[str, str]:
+    """The id of a prompt as text, if it is a whole number."""
+    is_whole = type(id) is int or (isinstance(id, float) and id.is_integer())
+    return {"id": str(int(id))} if is_whole else {}
 
 
 def _mask(text: str, place: str) -> LowResMask:

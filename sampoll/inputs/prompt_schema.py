@@ -37,7 +37,9 @@ def prompt_file_schema() -> dict[str, Any]:
     content of a mask."""
     either: TypeAdapter[Prompt | Prompts] = TypeAdapter(Prompt | Prompts)
     schema = either.json_schema(ref_template="#/$defs/{model}", schema_generator=_Schema)
-    schema["$defs"]["Prompt"].update(_HAS_TARGET)
+    prompt = schema["$defs"]["Prompt"]
+    prompt.update(_HAS_TARGET)
+    prompt["properties"]["id"]["anyOf"].insert(1, {"type": "integer"})  # which is read as text
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Prompt file of sampoll",

@@ -110,7 +110,10 @@ def test_a_package_can_add_an_importer(folders: Folders, beside: Mapping[str, st
 
     run = sampoll("prompts", "import", folders.input, "--from", "folder", "--to", folders.output, env=beside)
 
-    assert (run.returncode, run.stdout) == (0, f"1 pairs in {folders.output}, 0 failed\n"), run.stderr
+    assert (run.returncode, run.stdout) == (
+        0,
+        f"1 pairs with 1 prompts in {folders.output}, 0 passed over\n",
+    ), run.stderr
     assert (folders.output / "a.json").is_file()
     unknown = sampoll("prompts", "import", folders.input, "--from", "x", "--to", folders.output, env=beside)
     assert unknown.returncode == 2

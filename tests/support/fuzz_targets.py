@@ -4,6 +4,7 @@ A call returns, also after an error that sampoll promises; whatever else it rais
 """
 
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ from sampoll.core.errors import BadImage, BadPrompt, BadRequest, InputUnavailabl
 from sampoll.core.jobs import Prompt
 from sampoll.formats.opex_reader import labels_of, segmentation_of
 from sampoll.formats.opex_record import files_of, read_record
+from sampoll.inputs.check import Checked, check_prompts
 from sampoll.inputs.decode import decode_image, decoding_bytes, image_size
 from sampoll.inputs.image_files import BadStructure, checked, header_of
 from sampoll.inputs.importers.registry import load_importer
-from sampoll.inputs.importers.write_pairs import write_pairs
+from sampoll.inputs.importers.write_pairs import Imported, write_pairs
 from sampoll.inputs.old_prompt import read_old_prompts
+from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.prompt_file import good_prompts, parse_prompts, prompts_document, read_prompts
 from sampoll.spool.state import JobState
 from sampoll.transports.redis.messages import error_message, parse_request
@@ -184,25 +187,27 @@ def _dataset(random: Random) -> Tree:
 
 def _import(tree: Tree, scratch: Path) -> None:
     importer = next(iter(tree)).partition("/")[0]
-    root, target = scratch / importer, scratch / "pairs"
+    place = Path(tempfile.mkdtemp(dir=scratch))  # a new one, because listings of folders are kept
+    root, target = place / importer, place / "pairs"
     for name, content in tree.items():
-        path = scratch / name
+        path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(exist_ok=True) if name.endswith("/") else path.write_bytes(content)
     try:
-        for written in write_pairs(
-            load_importer(importer)(root / datasets.source_of(importer), None), target, copies=False
-        ):
-            if isinstance(written, JobError):
-                _check_message(written)
-            else:
-                document = (target / f"{written}.json").read_bytes()
-                parse_prompts(document, written, LIMITS)
+        options = DecodingOptions(LIMITS)
+        images = load_importer(importer)(root / datasets.source_of(importer), None)
+        outcomes = list(write_pairs(images, target, options, copies=False))
+        for outcome in outcomes:
+            if isinstance(outcome, JobError):
+                _check_message(outcome)
+        pairs = sum(isinstance(outcome, Imported) and outcome.prompts > 0 for outcome in outcomes)
+        checked = list(check_prompts([target], options)) if pairs else []
+        if len(checked) != pairs or any(not isinstance(one, Checked) or not one.image for one in checked):
+            raise AssertionError(f"{pairs} pairs were written, and the check says {checked}")
     except InputUnavailable as error:
         _check_message(error)
     finally:
-        for made in (root, target):
-            shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 TARGETS: Mapping[str, Target] = {

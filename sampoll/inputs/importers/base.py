@@ -1,8 +1,10 @@
 """The common form of all imported data sets, and helpers to read them."""
 
+import codecs
 import os
+import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -10,54 +12,129 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from sampoll.core.errors import BadPrompt, InputUnavailable
+from sampoll.core.errors import BadPrompt, InputUnavailable, JobError
 from sampoll.core.filenames import is_image, split_name
 from sampoll.core.jobs import Box, Prompt
-from sampoll.files.files import files_below
+from sampoll.core.names import base_name
+from sampoll.files.files import walk
 
 MAX_PATH_CHARACTERS, MAX_FILE_NAME_BYTES = 4000, 255
 """No longer ones can be opened on Linux."""
+MAX_FOLDERS = 100
+"""Folders in each other, in the name of an image. Python makes them by recursion."""
+MAX_WHOLE_FLOAT = 2.0**53
+"""Larger floats may not be the number that was written."""
+_DRIVE = re.compile("[A-Za-z]:/")
+
+
+Size: TypeAlias = tuple[int, int]
+"""(H, W) of an image, in pixels."""
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image of a data set, with its prompts. `name` is its path in the data set."""
+    """An image of a data set, with its prompts, which may be none. `name` is its path in the data set.
+
+    `source` is the file of the annotations, and `fields` are the places of the prompts in it, for messages.
+    `size` is the image's size according to the data set, if that states it.
+    """
 
     name: str
     path: Path
     prompts: tuple[Prompt, ...]
+    source: str = ""
+    fields: tuple[str, ...] = ()
+    size: Size | None = None
+
+    def __post_init__(self) -> None:
+        if self.fields and len(self.fields) != len(self.prompts):
+            raise ValueError(f"there are {len(self.prompts)} prompts, and fields for {len(self.fields)}")
+
+    @property
+    def placed(self) -> Iterator[tuple[str, Prompt]]:
+        """Each prompt after its place in the annotations."""
+        fields = self.fields or [f"prompts[{index}]" for index in range(len(self.prompts))]
+        return zip(fields, self.prompts, strict=True)
 
 
-Read: TypeAlias = Callable[[Path, Path | None], Iterator[AnnotatedImage | BadPrompt]]
-"""Yields the images of a data set, given the path of its annotations and, if different, that of its images.
-Yields a BadPrompt in place of an invalid annotation; raises InputUnavailable if nothing can be read."""
+Read: TypeAlias = Callable[[Path, Path | None], Iterator[AnnotatedImage | JobError]]
+"""Yields the images of a data set, given the path of its annotations and, if different, that of its images;
+and a JobError that names file and field for each thing that is passed over, such as an invalid annotation.
+Raises InputUnavailable if nothing can be read."""
+
+
+def annotated_image(
+    name: str, path: Path, placed: Mapping[str, Prompt], source: Path, size: Size | None = None
+) -> AnnotatedImage:
+    """The image with these prompts, each by its place in the file `source`."""
+    return AnnotatedImage(name, path, tuple(placed.values()), str(source), tuple(placed), size)
+
+
+def text_of(path: Path) -> str:
+    """The content of a text file in UTF-8, or in UTF-16 with a byte order mark; InputUnavailable if it cannot
+    be read. A byte order mark is no part of the text."""
+    try:
+        content = path.read_bytes()
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except OSError as error:
+        raise InputUnavailable(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputUnavailable(f"{path} is not text in UTF-8: {error}") from error
 
 
 def json_of(path: Path) -> Any:
-    """The content of a JSON file; InputUnavailable if it cannot be read or is not JSON."""
+    """The content of a JSON file in an encoding of `text_of`; InputUnavailable if that cannot be read."""
     try:
-        return orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise InputUnavailable(f"{path} cannot be read: {error.strerror or error}") from error
+        return orjson.loads(text_of(path))
     except orjson.JSONDecodeError as error:
-        raise InputUnavailable(f"{path} is not JSON in UTF-8: {error}") from error
+        raise InputUnavailable(f"{path} is not JSON: {error}") from error
 
 
-def files_of(source: Path, suffix: str) -> Iterator[Path]:
-    """`source` itself, or the files of this suffix in it and its folders, by name."""
+def files_of(source: Path, suffix: str) -> Iterator[Path | BadPrompt]:
+    """`source` itself, or the files of this suffix in it and below, by name, except hidden files and folders.
+    Yields a BadPrompt for each folder that is passed over; InputUnavailable if there are no files."""
     if not source.exists():
         raise InputUnavailable(f"no file or folder {source}")
     if source.is_file():
-        found = [source]
-    else:
-        found = sorted(path for path in files_below(source) if path.name.endswith(suffix))
-    yield from (path for path in found if not path.name.startswith("."))
+        yield source
+        return
+    found: list[Path] = []
+    problems: list[BadPrompt] = []
+
+    def unreadable(folder: str, error: OSError) -> None:
+        problems.append(BadPrompt(f"cannot be read: {error.strerror}", file=str(source / folder)))
+
+    for folder, entries in walk(source, enters=_is_shown, on_error=unreadable):
+        for path in (source / folder / entry.name for entry in entries if _is_shown(entry.name)):
+            if path.name.lower().endswith(suffix) and path.is_file():
+                found.append(path)
+            elif path.is_dir() and _has_files(path, suffix):
+                problems.append(BadPrompt("is a link to a folder, which is not followed", file=str(path)))
+    yield from problems
+    if not found and not problems:
+        raise InputUnavailable(f"no {suffix} file in {source}")
+    yield from sorted(found)
+
+
+def _is_shown(path: str) -> bool:
+    return not base_name(path).startswith(".")
+
+
+def _has_files(folder: Path, suffix: str) -> bool:
+    try:
+        return any(path.name.lower().endswith(suffix) for path in folder.iterdir())
+    except OSError:
+        return False
 
 
 def documents_of(source: Path, kind: str, key: str) -> Iterator[tuple[Path, Mapping[str, Any]] | BadPrompt]:
     """The JSON files of a source, with their content: an object with a list under `key`. Yields a BadPrompt
     in place of a file that is broken or has no such list."""
     for path in files_of(source, ".json"):
+        if isinstance(path, BadPrompt):
+            yield path
+            continue
         try:
             document = json_of(path)
         except InputUnavailable as error:
@@ -70,23 +147,34 @@ def documents_of(source: Path, kind: str, key: str) -> Iterator[tuple[Path, Mapp
 
 
 def image_name(name: str) -> str:
-    """The name of an image in a data set, if it is a path below the folder of the images; otherwise
-    ValueError: a data set must not fetch other files of this machine."""
-    path = PurePosixPath(name)
-    if not path.name or path.is_absolute() or ".." in path.parts:
+    r"""The name of an image in a data set, if it is a path below the folder of the images; otherwise
+    ValueError: a data set must not fetch other files of this machine. Windows writes paths with \."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.name or path.is_absolute() or ".." in path.parts or _DRIVE.match(str(path)):
         raise ValueError("must be a path below the folder of the images")
-    is_too_long = len(name) > MAX_PATH_CHARACTERS or any(
-        len(os.fsencode(part)) > MAX_FILE_NAME_BYTES for part in path.parts
+    is_too_long = (
+        len(name) > MAX_PATH_CHARACTERS
+        or len(path.parts) > MAX_FOLDERS
+        or any(len(os.fsencode(part)) > MAX_FILE_NAME_BYTES for part in path.parts)
     )
     if is_too_long or "\0" in name:
         raise ValueError("must be a path that a file can have: it is too long, or has a NUL")
     return str(path)
 
 
-def image_beside(path: Path) -> Path | None:
-    """The image in the folder of `path` that has the same stem; None if there is not exactly one."""
-    found = images_in(path.parent).get(split_name(path.name)[0], ())
-    return found[0] if len(found) == 1 else None
+def images_beside(path: Path) -> Sequence[Path]:
+    """The images in the folder of `path` that have the same stem."""
+    return images_in(path.parent).get(split_name(path.name)[0], ())
+
+
+def image_beside(path: Path, *, but_not: Collection[Path] = ()) -> Path:
+    """The image in the folder of `path` that has the same stem; ValueError if there is not exactly one."""
+    found = [image for image in images_beside(path) if image not in but_not]
+    if not found:
+        raise ValueError(f"has no image {split_name(path.name)[0]} in {path.parent}")
+    if len(found) > 1:
+        raise ValueError(f"has {len(found)} images: {', '.join(sorted(image.name for image in found))}")
+    return found[0]
 
 
 @lru_cache(16)
@@ -115,9 +203,27 @@ def number(value: Any) -> float:
         raise ValueError(f"must be a number, got {reprlib.repr(value)}") from error
 
 
+def whole_number(value: Any) -> int:
+    """`value` as an integer; ValueError if it is none."""
+    found = number(value)
+    if not found.is_integer():
+        raise ValueError(f"must be a whole number, got {reprlib.repr(value)}")
+    return int(found)
+
+
+def stated_size(height: Any, width: Any) -> Size | None:
+    """The size of an image according to a data set; None if it is left out or, as some write it then, 0.
+    ValueError for what is no number of pixels."""
+    size = whole_number(height or 0), whole_number(width or 0)
+    return size if min(size) > 0 else None
+
+
 def text(value: Any) -> str:
-    """A name or number of a JSON document as text, "" for null. Lists and objects stay JSON; ValueError for
-    those that nest too deeply to be written, which Python cannot show either."""
+    """A name or number of a JSON document as text, "" for null; 1.0 is 1, as some writers write every number.
+    Lists and objects stay JSON; ValueError for those that nest too deeply to be written, which Python cannot
+    show either."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < MAX_WHOLE_FLOAT:
+        return str(int(value))
     if not isinstance(value, list | dict):
         return "" if value is None else str(value)
     try:

@@ -1,76 +1,181 @@
 """CSV: one line for each box or point; the first line names the columns."""
 
 import csv
+import io
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from sampoll.core.errors import BadPrompt, InputUnavailable
-from sampoll.core.jobs import Point, Prompt
-from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, image_name, named, number
+from sampoll.core.errors import BadPrompt, InputUnavailable, JobError
+from sampoll.core.jobs import Box, Point, Prompt
+from sampoll.inputs.importers.base import (
+    AnnotatedImage,
+    Size,
+    annotated_image,
+    image_name,
+    named,
+    number,
+    stated_size,
+    text_of,
+)
 
-BOX, POINT = ("x0", "y0", "x1", "y1"), ("x", "y")
+Line: TypeAlias = Mapping[str, str]
+"""The values of a line, stripped, by our names of their columns."""
+SEPARATORS = ",;\t"
+SEPARATOR_LINE = "sep="
+"""How the first line may begin in a table for Excel; the separator follows."""
+CORNERS, POINT, SIZE = ("x0", "y0", "x1", "y1"), ("x", "y"), ("width", "height")
+OTHER_CORNERS = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("x1", "y1", "x2", "y2"),
+)
+OTHER_NAMES = {
+    "image": ("filename", "file_name", "image_path"),
+    "label": ("class", "class_name", "category"),
+}
+"""Columns as other tools call them, which count where ours are missing."""
+NUMBERS = (*CORNERS, *POINT, *SIZE)
 
 
-def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
+@dataclass
+class _Object:
+    """A prompt to which lines are added."""
+
+    place: str
+    label: str
+    id: str | None
+    box: Box | None = None
+    points: list[Point] = field(default_factory=list)
+
+    def add(self, box: Box | None, points: Sequence[Point], label: str) -> None:
+        if box and self.box:
+            raise ValueError(f"id {self.id} has a second box: a prompt has one")
+        if label and self.label and label != self.label:
+            raise ValueError(f"id {self.id} has another label, {reprlib.repr(self.label)}, in {self.place}")
+        self.label = self.label or label
+        self.box = self.box or box
+        self.points += points
+
+    def prompt(self) -> Prompt:
+        return Prompt(points=tuple(self.points), box=self.box, **named(self.label, self.id))
+
+
+@dataclass
+class _Image:
+    objects: dict[tuple[str | None, str], _Object] = field(default_factory=dict)
+    size: Size | None = None
+
+
+def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobError]:
     """Reads a table with a column `image`, and x0, y0, x1, y1 or x, y. Optional columns: `label` of the
     object; `id`: lines of an image with the same one form one prompt; `point`: 1 (default) on the object, 0
-    beside it. Paths of images are relative to the table's folder, or to `images`."""
-    by_image: dict[str, dict[object, Prompt]] = {}
+    beside it; `width` and `height` of the image. Paths of images are relative to the table's folder, or to
+    `images`."""
+    by_name: dict[str, _Image] = {}
+    separator, rows = _rows(text_of(source))
     try:
-        with source.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            _check_columns(source, table.fieldnames or ())
-            for line in table:
-                place = f"line {table.line_num}"
-                try:
-                    prompts = by_image.setdefault(_image(line), {})
-                    key: object = line.get("id") or table.line_num
-                    prompts[key] = _joined(prompts.get(key), _prompt(line))
-                except (ValueError, TypeError) as error:
-                    yield BadPrompt(str(error), file=str(source), field=place)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        columns = _columns([name.strip() for name in next(rows, [])], source)
+        for values in rows:
+            place = f"line {rows.line_num}"
+            try:
+                _add(_line(columns, values, separator), place, by_name)
+            except ValueError as error:
+                yield BadPrompt(str(error), file=str(source), field=place)
+    except csv.Error as error:
         raise InputUnavailable(f"{source} cannot be read: {error}") from error
-    for image, prompts in by_image.items():
-        if prompts:
-            yield AnnotatedImage(image, (images or source.parent) / image, tuple(prompts.values()))
+    for name, image in by_name.items():
+        prompts = {}
+        for found in image.objects.values():
+            try:
+                prompts[found.place] = found.prompt()
+            except ValueError as error:
+                yield BadPrompt(str(error), file=str(source), field=found.place)
+        yield annotated_image(name, (images or source.parent) / name, prompts, source, image.size)
 
 
-def _check_columns(source: Path, columns: object) -> None:
-    names = set(columns) if isinstance(columns, list | tuple) else set()
-    if "image" not in names or not (names.issuperset(BOX) or names.issuperset(POINT)):
+def _rows(text: str) -> tuple[str, Any]:
+    """The separator of a table, and a csv.reader of it that begins with the names of the columns."""
+    first = text.partition("\n")[0].rstrip("\r")
+    separator = max(SEPARATORS, key=first.count)
+    file = io.StringIO(text, newline="")
+    if first.startswith(SEPARATOR_LINE) and len(first) == len(SEPARATOR_LINE) + 1:
+        separator = first[-1]
+    rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
+    if first.startswith(SEPARATOR_LINE):
+        next(rows)
+    return separator, rows
+
+
+def _columns(names: Sequence[str], source: Path) -> Sequence[str]:
+    """Our names of the columns; those of other columns stay as they are."""
+    ours = dict(zip(names, names, strict=True))
+    if not ours.keys() >= set(CORNERS):
+        found = next((corners for corners in OTHER_CORNERS if ours.keys() >= set(corners)), ())
+        ours.update(zip(found, CORNERS, strict=False))
+    for name, others in OTHER_NAMES.items():
+        if name not in ours:
+            ours.update((other, name) for other in others if other in ours)
+    columns = [ours[name] for name in names]
+    twice = [name for name in columns if name and columns.count(name) > 1]
+    if twice:
+        raise InputUnavailable(f"{source} has more than one column {twice[0]}")
+    has_box, has_point = set(columns) >= set(CORNERS), set(columns) >= set(POINT)
+    if "image" not in columns or not (has_box or has_point):
         raise InputUnavailable(
             f"{source} needs a first line that names the columns: image, and x0, y0, x1, y1 or x, y; "
             "label, id and point, if there are any"
         )
+    if not has_box and set(columns) & {"w", "h", *SIZE}:
+        raise InputUnavailable(f"{source} has x and y beside a width and height: name corners x0, y0, x1, y1")
+    return columns
 
 
-def _image(line: Mapping[str, str]) -> str:
+def _line(columns: Sequence[str], values: Sequence[str], separator: str) -> Line:
+    if any(values[len(columns) :]):
+        raise ValueError(f"has {len(values)} values for {len(columns)} columns")
+    line = {name: value.strip() for name, value in zip(columns, values, strict=False)}
+    if separator != ",":  # then numbers may have commas
+        line |= {name: line[name].replace(",", ".") for name in NUMBERS if name in line}
+    return line
+
+
+def _add(line: Line, place: str, images: dict[str, _Image]) -> None:
+    """Adds what a line says to its image; ValueError, and no change but the image itself, if it is wrong."""
+    if not any(line.values()):
+        return
     try:
-        return image_name(line["image"] or "")
+        image = images.setdefault(image_name(line.get("image", "")), _Image())
     except ValueError as error:
         raise ValueError(f"image {error}") from error
+    if not any(value for name, value in line.items() if name not in ("image", *SIZE)):
+        return  # an image in which nothing is annotated
+    size = stated_size(line.get("height"), line.get("width"))
+    if size and image.size not in (None, size):
+        raise ValueError("width and height are not those of an earlier line of the image")
+    image.size = image.size or size
+    label, id = line.get("label", ""), line.get("id") or None
+    found = image.objects.get((id, "" if id else place)) or _Object(place, label, id)
+    found.add(_box(line), _points(line), label)
+    image.objects[id, "" if id else place] = found
 
 
-def _prompt(line: Mapping[str, str]) -> Prompt:
-    label, id = line.get("label") or "", line.get("id") or None
-    if all(line.get(column) for column in BOX):
-        return box_prompt(line["x0"], line["y0"], line["x1"], line["y1"], label, id)
-    if not all(line.get(column) for column in POINT):
+def _box(line: Line) -> Box | None:
+    corners = [value for column in CORNERS if (value := line.get(column))]
+    if corners and len(corners) < len(CORNERS):
+        raise ValueError("must have x0, y0, x1 and y1, or x and y")
+    return Box(*map(number, corners)) if corners else None
+
+
+def _points(line: Line) -> list[Point]:
+    place = [value for column in POINT if (value := line.get(column))]
+    if len(place) == 1 or not (place or line.get("x0")):
         raise ValueError("must have x0, y0, x1 and y1, or x and y")
     kind = number(line.get("point") or 1)
     if kind not in (0, 1):
         raise ValueError(
             f"point must be 1 (on the object) or 0 (beside it), got {reprlib.repr(line['point'])}"
         )
-    return Prompt(points=(Point(number(line["x"]), number(line["y"]), int(kind)),), **named(label, id))
-
-
-def _joined(prompt: Prompt | None, more: Prompt) -> Prompt:
-    if prompt is None:
-        return more
-    if prompt.box and more.box:
-        raise ValueError(f"id {more.id} has a second box: a prompt has one")
-    return Prompt(
-        points=(*prompt.points, *more.points), box=prompt.box or more.box, label=more.label, id=more.id
-    )
+    return [Point(number(place[0]), number(place[1]), int(kind))] if place else []

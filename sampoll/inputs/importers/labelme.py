@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sampoll.core.errors import BadPrompt
+from sampoll.core.errors import BadPrompt, JobError
 from sampoll.core.filenames import DONE, PRIVATE
 from sampoll.core.jobs import Point, Prompt
 from sampoll.core.names import base_name
@@ -26,7 +26,7 @@ from sampoll.inputs.importers.base import (
 )
 
 
-def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
+def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobError]:
     """Reads a file or a folder of files. Points with the same label and `group_id` form one prompt."""
     for found in documents_of(source, "LabelMe", "shapes"):
         if isinstance(found, BadPrompt):
@@ -49,9 +49,8 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
                 _add(prompts, groups, shape)
             except (ValueError, TypeError, LookupError, AttributeError) as error:
                 yield BadPrompt(str(error), file=str(path), field=f"shapes[{index}]")
-        if prompts:
-            name = below.with_suffix(image.suffix)
-            yield AnnotatedImage(name.as_posix(), image, tuple(prompts))
+        name = below.with_suffix(image.suffix)
+        yield AnnotatedImage(name.as_posix(), image, tuple(prompts), str(path))
 
 
 def _root(source: Path) -> Path:

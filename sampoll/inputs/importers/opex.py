@@ -4,44 +4,109 @@ https://github.com/WaikatoLink2020/objdet-predictions-exchange-format
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sampoll.core.errors import BadPrompt
-from sampoll.core.jobs import Prompt
-from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, documents_of, image_beside, text
+import orjson
+
+from sampoll.core.errors import BadPrompt, JobError
+from sampoll.core.jobs import Box, Prompt
+from sampoll.files.files import sha256_of
+from sampoll.inputs.importers.base import (
+    AnnotatedImage,
+    Size,
+    annotated_image,
+    box_prompt,
+    documents_of,
+    image_beside,
+    images_beside,
+    number,
+    stated_size,
+    text,
+)
 
 
-def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
-    """Reads a file or a folder of files; the image of NAME.json is NAME beside it, or below `images`."""
+@dataclass(frozen=True)
+class _Record:
+    """What a record of sampoll's says: the SHA-256 of the files of the result, and the size of the image."""
+
+    digests: frozenset[str]
+    size: Size | None
+
+
+def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobError]:
+    """Reads a file or a folder of files; the image of NAME.json is NAME beside it, or below `images`.
+
+    Of a record that sampoll has written, all objects of one mask are one prompt, and none of the files of the
+    result is taken for the image.
+    """
     root = source if source.is_dir() else source.parent
     for read_one in documents_of(source, "OPEX", "objects"):
         if isinstance(read_one, BadPrompt):
             yield read_one
             continue
         path, document = read_one
-        place = path if images is None else images / path.relative_to(root)
-        image = image_beside(place)
-        if image is None:
-            yield BadPrompt(f"has no image {place.stem} in {place.parent}", file=str(path))
+        record = _record(document)
+        try:
+            image = _image(path if images is None else images / path.relative_to(root), record)
+        except (ValueError, OSError) as error:
+            yield BadPrompt(str(error), file=str(path))
             continue
-        prompts = []
+        prompts: dict[str, Prompt] = {}
+        masks: dict[str, str] = {}
         for index, found in enumerate(document["objects"]):
+            field = f"objects[{index}]"
             try:
-                prompts.append(_prompt(found))
-            except (ValueError, TypeError, KeyError) as error:
+                prompt = _prompt(found)
+                first = masks.setdefault(_mask(found) if record else field, field)
+                prompts[first] = _joined(prompts.get(first, prompt), prompt)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
                 yield BadPrompt(
-                    f"must have a bbox with left, top, right and bottom: {error}",
-                    file=str(path),
-                    field=f"objects[{index}]",
+                    f"must have a bbox with left, top, right and bottom: {error}", file=str(path), field=field
                 )
-        if prompts:
-            name = path.relative_to(root).with_suffix(image.suffix)
-            yield AnnotatedImage(name.as_posix(), image, tuple(prompts))
+        name = path.relative_to(root).with_suffix(image.suffix)
+        yield annotated_image(name.as_posix(), image, prompts, path, record.size if record else None)
+
+
+def _record(document: Mapping[str, Any]) -> _Record | None:
+    """None for a file of another program."""
+    try:
+        files, size = (orjson.loads(document["meta"][key]) for key in ("files", "image_size"))
+        return _Record(frozenset(map(str, files.values())), stated_size(size["height"], size["width"]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _image(place: Path, record: _Record | None) -> Path:
+    """The image of the stem of `place` in its folder; ValueError if there is not exactly one."""
+    results = [image for image in images_beside(place) if record and sha256_of(image) in record.digests]
+    try:
+        return image_beside(place, but_not=results)
+    except ValueError as error:
+        if not results:
+            raise
+        hint = f"{results[0].name} is a result: name the folder of the photographs by --images"
+        raise ValueError(f"{error}; {hint}") from error
+
+
+def _mask(found: Mapping[str, Any]) -> str:
+    """Which mask of a result the object is a part of."""
+    return f"{found['meta']['prompt']} {found['meta']['mask']}"
 
 
 def _prompt(found: Mapping[str, Any]) -> Prompt:
-    box = found["bbox"]
+    left, top, right, bottom = (number(found["bbox"][side]) for side in ("left", "top", "right", "bottom"))
+    id = (found.get("meta") or {}).get("prompt_id")
     # In OPEX, right and bottom are the last pixels inside the box.
-    right, bottom = box["right"] + 1, box["bottom"] + 1
-    return box_prompt(box["left"], box["top"], right, bottom, text(found.get("label") or None))
+    return box_prompt(
+        left, top, right + 1, bottom + 1, text(found.get("label")), None if id is None else text(id)
+    )
+
+
+def _joined(prompt: Prompt, part: Prompt) -> Prompt:
+    """The prompt with a box around both; each of them has one."""
+    a, b = prompt.box, part.box
+    if a is None or b is None:
+        return prompt
+    return replace(prompt, box=Box(min(a.x0, b.x0), min(a.y0, b.y0), max(a.x1, b.x1), max(a.y1, b.y1)))

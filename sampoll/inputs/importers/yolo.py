@@ -9,19 +9,26 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sampoll.core.errors import BadPrompt, InputUnavailable
+from sampoll.core.errors import BadPrompt, InputUnavailable, JobError
 from sampoll.core.jobs import Prompt
 from sampoll.core.names import base_name
 from sampoll.files.files import files_below, walk
 from sampoll.inputs.decode import image_size
-from sampoll.inputs.importers.base import AnnotatedImage, box_prompt, files_of, image_beside, number
+from sampoll.inputs.importers.base import (
+    AnnotatedImage,
+    annotated_image,
+    box_prompt,
+    files_of,
+    image_beside,
+    number,
+)
 
 LABELS, IMAGES = "labels", "images"
 CLASSES = "classes.txt"
 """File with the names of the classes, one per line, which some tools write beside the labels."""
 
 
-def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadPrompt]:
+def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobError]:
     """Reads a data set's folder, or its data.yaml. The image of .../labels/NAME.txt is .../images/NAME; that
     of another NAME.txt is beside it. If `images` is given, images are below that folder."""
     root = source.parent if source.suffix in (".yaml", ".yml") else source
@@ -31,30 +38,33 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | BadProm
         for folder, entries in walk(root)  # links to folders are among the entries
     )
     for path in files_of(root, ".txt"):
+        if isinstance(path, BadPrompt):
+            yield path
+            continue
         if path.name == CLASSES or (has_folders and LABELS not in path.relative_to(root).parts):
             continue
         where = path.relative_to(root) if root.is_dir() else Path(path.name)
-        image = image_beside(_place_of_image(path, root, images))
         try:
-            size = None if image is None else image_size(image.read_bytes())
+            image = image_beside(_place_of_image(path, root, images))
+            size = image_size(image.read_bytes())
             lines = path.read_text("utf-8", "replace").splitlines()
-        except OSError as error:
-            yield BadPrompt(f"cannot be read: {error}", file=str(path))
+        except (OSError, ValueError) as error:
+            reason = f"cannot be read: {error}" if isinstance(error, OSError) else str(error)
+            yield BadPrompt(reason, file=str(path))
             continue
-        if image is None or size is None:
+        if size is None:
             yield BadPrompt("has no image that can be read", file=str(path))
             continue
-        prompts = []
+        prompts: dict[str, Prompt] = {}
         for line_number, line in enumerate(lines, start=1):
             try:
                 if words := line.split():
-                    prompts.append(_prompt(words, size, classes))
+                    prompts[f"line {line_number}"] = _prompt(words, size, classes)
             except ValueError as error:
                 yield BadPrompt(str(error), file=str(path), field=f"line {line_number}")
-        if prompts:
-            parts = [part for part in where.parts if part != LABELS]
-            name = Path(*parts).with_suffix(image.suffix)
-            yield AnnotatedImage(name.as_posix(), image, tuple(prompts))
+        parts = [part for part in where.parts if part != LABELS]
+        name = Path(*parts).with_suffix(image.suffix)
+        yield annotated_image(name.as_posix(), image, prompts, path)
 
 
 def _place_of_image(label: Path, root: Path, images: Path | None) -> Path:

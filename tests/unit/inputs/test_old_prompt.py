@@ -154,10 +154,10 @@ def test_places_outside_of_the_image_are_taken_as_they_are(prompt: Any) -> None:
 )
 def test_what_is_json_is_taken(content: bytes, is_taken: bool) -> None:
     if is_taken:
-        assert list(parse_old_prompts(content, "a.prompt", LimitSettings()).values()) == [POINT]
+        assert list(good_prompts(read_old_prompts(content, "a.prompt", LimitSettings())).values()) == [POINT]
     else:
         with pytest.raises(BadPrompt, match=r"is not JSON|must be a number|less than or equal"):
-            parse_old_prompts(content, "a.prompt", LimitSettings())
+            good_prompts(read_old_prompts(content, "a.prompt", LimitSettings()))
 
 
 def test_points_and_a_box_count_together() -> None:

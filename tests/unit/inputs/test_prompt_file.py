@@ -48,6 +48,8 @@ BOX = {"x0": 0, "y0": 1.5, "x1": 10, "y1": 20}
         ({"points": [POINT], "box": BOX}, Prompt(points=(Point(1, 2.5, 1),), box=Box(0, 1.5, 10, 20))),
         ({"box": BOX, "label": "cat", "id": "7"}, Prompt(box=Box(0, 1.5, 10, 20), label="cat", id="7")),
         ({"points": [{"x": 1.0, "y": 2.5, "label": 1.0}]}, Prompt(points=(Point(1, 2.5, 1),))),
+        ({"box": BOX, "id": 7}, Prompt(box=Box(0, 1.5, 10, 20), id="7")),
+        ({"box": BOX, "id": -7.0}, Prompt(box=Box(0, 1.5, 10, 20), id="-7")),
     ],
 )
 def test_a_single_prompt_is_read(document: object, expected: Prompt) -> None:
@@ -62,6 +64,29 @@ def test_many_prompts_keep_their_order() -> None:
 
 def test_a_byte_order_mark_is_skipped() -> None:
     assert parse(b"\xef\xbb\xbf" + json.dumps({"box": BOX}).encode()) == parse({"box": BOX})
+
+
+@pytest.mark.parametrize("id", [True, 7.5, [7], {}])
+def test_an_id_that_is_neither_text_nor_a_whole_number_is_refused(id: object) -> None:
+    with pytest.raises(BadPrompt, match=r"cat\.json: id: must be a string"):
+        parse({"box": BOX, "id": id})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"box": BOX, "box": BOX}',
+        '\ufeff{"prompts": [{"box": BOX}, {"label": "a", "box": BOX, "label": "a"}]}',
+        '{"points": [{"x": 1, "y": 2, "label": 1, "x": 3}]}',
+        '{"box": BOX, "b\\u006fx": BOX}',
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused_where_unknown_keys_are(document: str) -> None:
+    content = document.replace("BOX", json.dumps(BOX)).encode()
+
+    with pytest.raises(BadPrompt, match=r'cat\.json: has the key "(box|label|x)" twice in one object'):
+        parse_prompts(content, "cat.json", LIMITS)
+    assert good_prompts(read_old_prompts(content, "cat.json", LIMITS))
 
 
 @pytest.mark.parametrize(
