@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sampoll.core.errors import AmbiguousPair, BadImage, BadPrompt, InputUnavailable, JobError
+from sampoll.core.errors import AmbiguousPair, BadPrompt, InputUnavailable, JobError
 from sampoll.core.filenames import is_ignored, is_image, is_prompt, is_searched, split_name
 from sampoll.files.files import files_below
-from sampoll.inputs.decode import DecodingOptions, check_inside, check_kinds, image_size
-from sampoll.inputs.image_files import BadStructure, checked
+from sampoll.inputs.decode import DecodingOptions, check_inside, check_kinds, inspect_image
 from sampoll.inputs.prompt_file import parse_prompts
 
 
@@ -54,21 +53,9 @@ def check_pair(
     check_kinds(placed, options, prompt_file)
     if image is None:
         return len(placed)
-    try:
-        checked(image)
-    except BadStructure as error:
-        raise BadImage(str(error), file=image_file) from error
-    size = image_size(image, options.exif)
-    if size is None:
-        raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=image_file)
-    height, width = size
-    if height * width > options.limits.max_pixels:
-        raise BadImage(
-            f"is {width}x{height}, more than {options.limits.max_pixels} pixels (--max-pixels)",
-            file=image_file,
-        )
+    header, _ = inspect_image(image, image_file, options.limits.max_pixels, options.exif)
     for place, one in placed.items():
-        check_inside(one, size, prompt_file, place)
+        check_inside(one, header.size(options.exif), prompt_file, place)
     return len(placed)
 
 
