@@ -45,6 +45,6 @@ def decode(content: bytes) -> RgbImage:
 def _channel(pixels: NDArray[np.unsignedinteger[Any]], mask: int) -> NDArray[np.uint8]:
     shift = (mask & -mask).bit_length() - 1
     width = mask.bit_length() - shift
-    if not mask or mask >> shift != 2**width - 1:
+    if not mask or mask >> shift != 2**width - 1 or mask.bit_length() > 8 * pixels.itemsize:
         raise BadStructure(f"is damaged: {mask:#x} is no mask of a channel")
     return in_8_bits((pixels & mask) >> shift, width)

@@ -49,7 +49,11 @@ def checked(content: bytes) -> tuple[bytes, int]:
                 parts.append(view[unchanged_from:start])
             unchanged_from = end
         else:
-            raise BadStructure(f"is damaged, or no usual PNG: it has a chunk {kind.decode('latin-1')}")
+            raise BadStructure(
+                f"has a chunk {kind.decode()}, which is not known here: save it again as a usual PNG"
+                if kind.isalpha()
+                else "is damaged: a chunk has no name"
+            )
         pictures.add(kind, end - start)
     if kind != END:
         raise BadStructure("is truncated, or damaged: it has no IEND chunk")

@@ -148,6 +148,8 @@ def test_the_lines_of_a_bmp_have_either_order(height: int, lines: list[list[list
 def test_a_bmp_with_impossible_masks_or_without_its_end_is_refused() -> None:
     with pytest.raises(BadImage, match="is damaged: 0x505 is no mask of a channel"):
         decode_image(bmp(16, [0], (0x505, 0x7E0, 0x1F)), "golden.bmp", 100)
+    with pytest.raises(BadImage, match="is damaged: 0xf0000 is no mask of a channel"):
+        decode_image(bmp(16, [0], (0xF0000, 0x7E0, 0x1F)), "golden.bmp", 100)
     with pytest.raises(BadImage, match=r"golden\.bmp: is truncated"):
         decode_image(bmp(32, [0, 0], (0xFF, 0xFF00, 0xFF0000))[:-1], "golden.bmp", 100)
 

@@ -224,7 +224,7 @@ KINDS = {
     ),
     "png with a chunk that it depends on": (
         with_chunks(PNG, chunk(b"CgBI")),
-        "no usual PNG: it has a chunk CgBI",
+        "has a chunk CgBI, which is not known here",
     ),
 }
 

@@ -24,9 +24,12 @@ from support.tiffs import (
     tiff,
 )
 
-from sampoll.core.errors import BadImage
-from sampoll.inputs.decode import decode_image, image_size, inspect_image
+from sampoll.core.errors import BadImage, BadPrompt
+from sampoll.core.jobs import Exif
+from sampoll.inputs.check import check_pair
+from sampoll.inputs.decode import DecodingOptions, decode_image, image_size
 
+PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 3, "y1": 3}}'
 LAYOUTS = {
     "plain": Layout(),
     "big-endian": Layout(order=">"),
@@ -198,8 +201,30 @@ def test_a_check_refuses_the_same_kinds_without_decoding() -> None:
     layout, samples, photometric, message = KINDS["float RGB"]
     content = tiff(np.zeros((4, 4, samples), int), photometric, layout)
 
-    with pytest.raises(BadImage, match=message):
-        inspect_image(content, "a.tif", 10**6)
+    with pytest.raises(BadImage, match=rf"a\.tif: {message}"):
+        check_pair(PROMPT, "a.json", content, "a.tif", DecodingOptions())
+
+
+@pytest.mark.parametrize("exif", ["apply", "ignore"])
+def test_a_check_takes_the_points_that_a_run_takes(exif: Exif) -> None:
+    content = tiff(numbers(8, 3), RGB, Layout(tags={tiffs.ORIENTATION: (tiffs.SHORT, [6])}))
+    prompt = b'{"points": [{"x": 19, "y": 36, "label": 1}]}'  # of 20 x 37 upright, 37 x 20 as stored
+    options = DecodingOptions(exif=exif)
+
+    if exif == "apply":
+        assert check_pair(prompt, "a.json", content, "a.tif", options) == 1
+    else:
+        with pytest.raises(BadPrompt, match="outside the image of 37x20 pixels"):
+            check_pair(prompt, "a.json", content, "a.tif", options)
+
+
+def test_limits_name_the_size_of_the_upright_image() -> None:
+    content = tiff(numbers(8, 3), RGB, Layout(tags={tiffs.ORIENTATION: (tiffs.SHORT, [6])}))
+
+    with pytest.raises(BadImage, match="is 20x37, more than 99 pixels"):
+        decode_image(content, "a.tif", 99)
+    with pytest.raises(BadImage, match="is 37x20, more than 99 pixels"):
+        decode_image(content, "a.tif", 99, "ignore")
 
 
 def test_samples_of_unknown_format_are_numbers_without_sign() -> None:
