@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sampoll.core.errors import AmbiguousPair, BadImage, BadPrompt, InputUnavailable, JobError
+from sampoll.core.errors import AmbiguousPair, BadPrompt, InputUnavailable, JobError
 from sampoll.core.filenames import is_ignored, is_image, is_prompt, is_searched, split_name
 from sampoll.core.jobs import SkippedPrompt
 from sampoll.files.files import files_below
-from sampoll.inputs.decode import image_size
-from sampoll.inputs.image_files import BadStructure, checked
+from sampoll.inputs.decode import inspect_image
 from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.usable_prompts import UsablePrompts, usable_prompts
 
@@ -56,20 +55,8 @@ def check_pair(
     usable = usable_prompts(prompt, prompt_file, options)
     if image is None:
         return usable
-    try:
-        checked(image)
-    except BadStructure as error:
-        raise BadImage(str(error), file=image_file) from error
-    size = image_size(image, options.exif)
-    if size is None:
-        raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=image_file)
-    height, width = size
-    if height * width > options.limits.max_pixels:
-        raise BadImage(
-            f"is {width}x{height}, more than {options.limits.max_pixels} pixels (--max-pixels)",
-            file=image_file,
-        )
-    return usable.inside(size)
+    header, _ = inspect_image(image, image_file, options.limits.max_pixels, options.exif)
+    return usable.inside(header.size(options.exif))
 
 
 @lru_cache(16)
