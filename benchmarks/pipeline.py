@@ -30,7 +30,8 @@ from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.pipeline import Service, default_io_threads
 from sampoll.formats.opex import Opex
 from sampoll.formats.png import PngMask
-from sampoll.inputs.decode import DecodingOptions, decode
+from sampoll.inputs.decode import decode
+from sampoll.inputs.options import DecodingOptions
 from sampoll.spool.layout import Layout
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
 

@@ -26,6 +26,7 @@ MORE = {
     "engine": "performance.md#engines",
     "compile": "performance.md#on-a-gpu",
     "embedding-memory": "performance.md#known-images",
+    "on-bad-prompt": "prompts.md#bad-prompts",
     "max-mask-bytes": "performance.md#memory",
     "mask-policy": "formats.md#what-a-score-means",
     "simplify": "formats.md#clean-masks",

@@ -30,7 +30,16 @@ if TYPE_CHECKING:
         Listener,
         ignore_events,
     )
-    from sampoll.core.jobs import Box, Everything, LowResMask, Point, Prompt, RgbImage, Submission
+    from sampoll.core.jobs import (
+        Box,
+        Everything,
+        LowResMask,
+        Point,
+        Prompt,
+        RgbImage,
+        SkippedPrompt,
+        Submission,
+    )
     from sampoll.core.protocols import (
         CacheableSegmenter,
         DatasetFormat,
@@ -87,6 +96,7 @@ __all__ = [
     "SampollError",
     "Segmentation",
     "Segmenter",
+    "SkippedPrompt",
     "StreamingSegmenter",
     "Submission",
     "TakeMasks",
@@ -125,6 +135,7 @@ _HOMES = {
         "Point",
         "Prompt",
         "RgbImage",
+        "SkippedPrompt",
         "Submission",
     ),
     "sampoll.core.protocols": (

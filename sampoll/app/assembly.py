@@ -17,7 +17,8 @@ from sampoll.engine.pipeline import Decode, Queues, Service, default_io_threads,
 from sampoll.engine.postprocess import clean
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
-from sampoll.inputs.decode import DecodingOptions, decode, pixel_rules
+from sampoll.inputs.decode import decode, pixel_rules
+from sampoll.inputs.options import DecodingOptions
 from sampoll.models.registry import Factory, attribute_of, find_factory, load_segmenter
 
 MASKS_DEPEND_ON = ("mask_policy", "exif")
@@ -57,6 +58,7 @@ def decoding_options(settings: Settings, *, takes_old_prompts: bool = False) -> 
         takes_old_prompts=takes_old_prompts,
         model=model.model,
         prompt_kinds=attribute_of(find_factory(model), "prompts") or PROMPT_KINDS,
+        on_bad_prompt=settings.prompts.on_bad_prompt,
     )
 
 

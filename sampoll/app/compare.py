@@ -85,7 +85,7 @@ def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
     model, limits = settings.model, settings.limits
     original = attribute_of_model(model, "original")
     images = [
-        decode_image(read_image(path, limits.max_image_bytes), str(path), limits.max_pixels)
+        decode_image(read_image(path, limits.max_image_bytes), str(path), limits.max_pixels, model.exif)
         for path in image_files(paths)
     ]
     if not images:

@@ -1,14 +1,14 @@
 """`sampoll run --dry-run`: lists what a run would do with the pairs that are there now; changes nothing."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from functools import partial
 
 from sampoll.app.assembly import load_model
 from sampoll.app.plan import Plan
 from sampoll.core.errors import JobError
-from sampoll.core.jobs import Submission
+from sampoll.core.jobs import SkippedPrompt, Submission
 from sampoll.core.names import base_name, folder_of
 from sampoll.inputs.check import check_pair
 from sampoll.spool.claims import Claim
@@ -35,14 +35,20 @@ def dry_run(plan: Plan) -> Iterator[str]:
         find_done = plan.done_index(load_model(plan.settings.model).segmenter.info).find
     found = survey(plan.layout.input, plan.settings.spool, plan.layout.suffixes)
     counts: Counter[PlannedAction] = Counter()
+    skipped_prompts = 0
     for obstacle in found.obstacles:
         yield f"{obstacle.path}: would be passed over: {obstacle.error}"
     for group in found.scan.ready:
-        fate, line = _planned_action(plan, group, find_done)
-        counts[fate] += 1
+        action, line, skipped = _planned_action(plan, group, find_done)
+        counts[action] += 1
+        skipped_prompts += len(skipped)
         yield f"{group.stem}: {line}"
+        for prompt in skipped:
+            yield f"{group.stem}: would be skipped: {prompt.message}"
     yield from found.leftovers.lines()
-    parts = [f"{counts[fate]} {fate.value}" for fate in PlannedAction]
+    parts = [f"{counts[action]} {action.value}" for action in PlannedAction]
+    if skipped_prompts:
+        parts.append(f"{skipped_prompts} bad prompt{'s' * (skipped_prompts > 1)} to skip")
     if found.scan.half:
         parts.append(f"{found.scan.half} half pair{'s' * (found.scan.half > 1)}")
     if found.obstacles:
@@ -50,23 +56,27 @@ def dry_run(plan: Plan) -> Iterator[str]:
     yield ", ".join(parts)
 
 
-def _planned_action(plan: Plan, group: Group, find_done: FindDone | None) -> tuple[PlannedAction, str]:
+def _planned_action(
+    plan: Plan, group: Group, find_done: FindDone | None
+) -> tuple[PlannedAction, str, Sequence[SkippedPrompt]]:
+    """What a run would do with a pair, as text too, and the prompts of it that it would skip."""
     try:
         submission = _submission(plan, group)
         if find_done is not None:
             found = first_version(plan.layout, submission.name, partial(find_done, submission))
             if found is not None:
-                return PlannedAction.SKIP, f"was done before as {found[0]}"
-        check_pair(
+                return PlannedAction.SKIP, f"was done before as {found[0]}", ()
+        skipped = check_pair(
             submission.prompt,
             submission.prompt_name,
             submission.image,
             submission.image_name,
             plan.decoding,
-        )
+        ).skipped
     except JobError as error:
-        return PlannedAction.FAIL, f"would fail: {error}"
-    return PlannedAction.DO, f"would be done: {submission.image_name}, {submission.prompt_name}"
+        return PlannedAction.FAIL, f"would fail: {error}", ()
+    line = f"would be done: {submission.image_name}, {submission.prompt_name}"
+    return PlannedAction.DO, line, skipped
 
 
 def _submission(plan: Plan, group: Group) -> Submission:

@@ -1,8 +1,9 @@
 """Writes results in further formats, from their records."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import closing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from tqdm import tqdm
@@ -18,11 +19,11 @@ from sampoll.core.errors import (
     translated_os_errors,
 )
 from sampoll.core.names import RECORD_SUFFIX, printable, result_path
-from sampoll.core.protocols import DatasetFormat
+from sampoll.core.protocols import DatasetFormat, Format
 from sampoll.core.results import Artifact, Segmentation
 from sampoll.engine.render import rendered
 from sampoll.files.atomic import replace_file
-from sampoll.files.file_set import note_written, written_files
+from sampoll.files.file_set import is_written, note_written, remove_file, written_files
 from sampoll.files.files import read_regular, sha256_of
 from sampoll.formats.opex_record import files_of
 from sampoll.formats.options import FormatOptions
@@ -45,21 +46,33 @@ def export_results(
     if not output.is_dir():
         raise InputUnavailable(f"no output directory {output}")
     results = CommittedResults(output)
-    failed = 0
-    with translated_os_errors("export to", output), logging_redirect_tqdm():
-        if formats.of_results:
+    failed_names: set[str] = set()
+    with translated_os_errors("export to", output), logging_redirect_tqdm(), ExitStack() as stack:
+        exports = [
+            stack.enter_context(closing(_Export(output, name, form)))
+            for name, form in zip(result_formats(names), formats.of_results, strict=True)
+        ]
+        if exports:
             bar = tqdm(results, total=len(results), unit="result", disable=not show_progress)
-            with closing(_Exports(output)) as exports:
-                for segmentation in bar:
-                    try:
-                        exports.write(segmentation, rendered(formats.of_results, segmentation))
-                    except JobError as error:
-                        log.error("%s: %s", printable(segmentation.name), error)
-                        failed += 1
+            failed_names.update(_written_of(exports, bar))
+        if not results.unreadable:
+            for export in exports:
+                export.remove_outdated()
         _write_datasets(output, formats.of_datasets, results)
-    failed += len(results.unreadable)
+    failed = len(failed_names | results.unreadable)
     summary = f"{len(results) - failed} exported as {', '.join(names)}, {failed} failed"
     return (JobError.exit_code if failed else 0), summary
+
+
+def _written_of(exports: Sequence["_Export"], results: Iterable[Segmentation]) -> Iterator[str]:
+    """Writes every result in every format that can hold it; the names of those that are not complete."""
+    for segmentation in results:
+        for export in exports:
+            try:
+                export.write(segmentation)
+            except JobError as error:
+                log.error("%s: %s", printable(segmentation.name), error)
+                yield segmentation.name
 
 
 def write_datasets(output: Path, formats: Sequence[DatasetFormat]) -> None:
@@ -85,34 +98,59 @@ def _write_datasets(output: Path, formats: Sequence[DatasetFormat], results: Com
         raise refused
 
 
-class _Exports:
-    """Writes files of results, and replaces those that an export or the run has written; no other ones."""
+class _Export:
+    """The files of one format for single results. It replaces and removes those that an export or the run has
+    written, and that were not changed since; no other ones."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, name: str, form: Format) -> None:
         self._output = output
-        self._written = written_files(output)
+        self._name = name
+        self._form = form
+        self._written = written_files(output, name)
+        self._current: set[str] = set()
+        self._is_complete = True
 
-    def write(self, segmentation: Segmentation, artifacts: Sequence[Artifact]) -> None:
-        """OutputExists, before anything is written, for a file that is not ours, or was changed since."""
-        for artifact in artifacts:
-            path = self._output / result_path(segmentation.name, artifact.suffix)
-            if path.is_file() and not self._is_ours(path, segmentation, artifact):
+    def write(self, segmentation: Segmentation) -> None:
+        """OutputFailed if the format cannot hold this result; OutputExists, before anything is written, for a
+        file that is not ours, or was changed since."""
+        try:
+            artifacts = rendered([self._form], segmentation)
+        except JobError:
+            self._is_complete = False  # which of its earlier files are outdated is not known
+            raise
+        paths = {result_path(segmentation.name, artifact.suffix): artifact for artifact in artifacts}
+        self._current.update(paths)
+        for path, artifact in paths.items():
+            place = self._output / path
+            if place.is_file() and not self._is_ours(place, segmentation, artifact):
                 raise OutputExists(
-                    "was not written by sampoll, or was changed since: move it away", file=str(path)
+                    "was not written by sampoll, or was changed since: move it away", file=str(place)
                 )
-        for artifact in artifacts:
-            name = result_path(segmentation.name, artifact.suffix)
-            path = self._output / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, artifact.content)
-            self._written[name] = artifact.sha256
+        for path, artifact in paths.items():
+            place = self._output / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(place, artifact.content)
+            self._written[path] = artifact.sha256
+
+    def remove_outdated(self) -> None:
+        """Removes what an earlier export has written for results that are gone, or have fewer masks now."""
+        if not self._is_complete:
+            return
+        for path in sorted(self._written.keys() - self._current):
+            if is_written(self._output, path, self._written):
+                remove_file(self._output, path)
+            elif os.path.lexists(self._output / path):
+                place = printable(str(self._output / path))
+                log.warning("%s belongs to no result any more, and stays, because it was changed", place)
+                continue
+            del self._written[path]
 
     def close(self) -> None:
-        if self._written:
-            note_written(self._output, self._written)
+        if self._written or written_files(self._output, self._name):
+            note_written(self._output, self._written, self._name)
 
-    def _is_ours(self, path: Path, segmentation: Segmentation, artifact: Artifact) -> bool:
-        found = sha256_of(path)
+    def _is_ours(self, place: Path, segmentation: Segmentation, artifact: Artifact) -> bool:
+        found = sha256_of(place)
         exported = self._written.get(result_path(segmentation.name, artifact.suffix))
         if found in (artifact.sha256, exported):
             return True

@@ -14,8 +14,8 @@ from sampoll.core.protocols import DatasetFormat, Format
 from sampoll.core.results import ModelInfo
 from sampoll.formats.opex_record import read_record
 from sampoll.formats.registry import RECORD, load_format, load_formats
-from sampoll.inputs.decode import DecodingOptions
-from sampoll.inputs.prompt_file import parse_prompts
+from sampoll.inputs.options import DecodingOptions
+from sampoll.inputs.usable_prompts import usable_prompts
 from sampoll.spool.layout import Layout
 from sampoll.spool.results import Naming, OnExist
 from sampoll.transports.directory.pair_files import CommonPrompt
@@ -37,7 +37,7 @@ class Plan:
     def done_index(self, model: ModelInfo) -> DoneIndex:
         """The index of results of earlier runs with the same settings and this model."""
         settings = format_options(self.settings).settings
-        return DoneIndex(self.layout.output, settings, self.settings.limits, model)
+        return DoneIndex(self.layout.output, settings, self.decoding, model)
 
 
 def plan_of(settings: Settings, layout: Layout) -> Plan:
@@ -56,12 +56,12 @@ def plan_of(settings: Settings, layout: Layout) -> Plan:
 
 def _common_prompt(settings: Settings) -> CommonPrompt | None:
     """The prompt for all images, if one is set; ConfigurationError if it cannot be read or is invalid."""
-    path, limits = settings.spool.prompt, settings.limits
+    path = settings.spool.prompt
     if path is None:
         return None
     try:
         content = path.read_bytes()
-        parse_prompts(content, str(path), limits)
+        usable_prompts(content, str(path), decoding_options(settings))
     except OSError as error:
         raise ConfigurationError(f"--prompt {path} cannot be read: {error.strerror}") from error
     except BadPrompt as error:

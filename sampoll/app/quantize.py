@@ -24,7 +24,7 @@ def quantize_encoder(settings: Settings, paths: Sequence[Path]) -> Path:
 
     def read(path: Path) -> RgbImage:
         content = read_image(path, settings.limits.max_image_bytes)
-        return decode_image(content, str(path), settings.limits.max_pixels)
+        return decode_image(content, str(path), settings.limits.max_pixels, settings.model.exif)
 
     place: Path = quantize(settings.model, images, read)
     return place

@@ -14,7 +14,8 @@ from sampoll.config.settings import ModelSettings, Settings
 from sampoll.core.errors import Reword
 from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
 from sampoll.formats.registry import load_format
-from sampoll.inputs.decode import DecodingOptions, image_size
+from sampoll.inputs.decode import image_size
+from sampoll.inputs.options import DecodingOptions
 from sampoll.models.registry import Factory, attribute_of, find_factory
 from sampoll.monitoring.console import Tally
 from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored

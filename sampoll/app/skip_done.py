@@ -7,13 +7,14 @@ from typing import Any
 
 import orjson
 
-from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Submission
 from sampoll.core.names import result_path
 from sampoll.core.results import ModelInfo, ResultSummary
-from sampoll.formats.opex_record import read_record
-from sampoll.inputs.prompt_file import parse_prompts, prompts_document
+from sampoll.formats.opex_record import read_record, skipped_in
+from sampoll.inputs.options import DecodingOptions
+from sampoll.inputs.prompt_file import prompts_document
+from sampoll.inputs.usable_prompts import usable_prompts
 
 FORMATS = "format"
 
@@ -23,12 +24,13 @@ class DoneIndex:
     """What a run makes its results with; `settings` are those that records contain, including `FORMATS`.
 
     A result in more formats than requested now counts as done; a result in fewer formats, or with missing
-    files, does not.
+    files, does not. A result without prompts that were skipped counts as done if a run now would skip the
+    same ones, for the same reasons.
     """
 
     output: Path
     settings: Mapping[str, Any]
-    limits: LimitSettings
+    decoding: DecodingOptions
     model: ModelInfo
 
     def find(self, submission: Submission, record: bytes, name: str) -> ResultSummary | None:
@@ -43,7 +45,7 @@ class DoneIndex:
                 meta["image_sha256"] == submission.image_sha256
                 and _model_in(meta) == _model_of(self.model)
                 and self._covers(orjson.loads(meta["settings"]))
-                and orjson.loads(meta["prompts"]) == self._prompts_of(submission)
+                and self._has_prompts(meta, submission)
                 and all((self.output / result_path(name, suffix)).exists() for suffix in summary.suffixes)
             )
         except (ValueError, TypeError, KeyError, AttributeError, BadPrompt):
@@ -54,9 +56,12 @@ class DoneIndex:
         wanted = dict(self.settings)
         return set(written).issuperset(wanted.pop(FORMATS)) and settings == wanted
 
-    def _prompts_of(self, submission: Submission) -> list[dict[str, Any]]:
-        placed = parse_prompts(submission.prompt, submission.prompt_name, self.limits)
-        return prompts_document(list(placed.values()))
+    def _has_prompts(self, meta: Mapping[str, str], submission: Submission) -> bool:
+        size = orjson.loads(meta["image_size"])
+        usable = usable_prompts(submission.prompt, submission.prompt_name, self.decoding)
+        usable = usable.inside((size["height"], size["width"]))
+        segmented = [prompt for prompt in orjson.loads(meta["prompts"]) if prompt is not None]
+        return segmented == prompts_document(usable.prompts) and skipped_in(meta) == usable.skipped
 
 
 def _model_of(model: ModelInfo) -> tuple[str, ...]:

@@ -154,6 +154,8 @@ def _service_line(details: Mapping[str, Any]) -> str:
         precision = f" in {details['precision']}" if details.get("precision") else ""
         parts.append(f"{model} on {details.get('device', '?')}{precision}")
     parts.append(", ".join(f"{details.get(key, '?')} {key.replace('_', ' ')}" for key in COUNTS))
+    if skipped := details.get("skipped_prompts"):
+        parts.append(f"{skipped} bad prompt{'' if skipped == 1 else 's'} skipped")
     if isinstance(last := details.get("last_failure"), dict):
         parts.append(f"last failure {last.get('name')}: {last.get('message')}")
     if isinstance(passed_over := details.get("passed_over"), dict):

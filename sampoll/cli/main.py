@@ -89,7 +89,7 @@ def _common(
 
 
 @app.command()
-@with_settings("spool", "model", "masks", "outputs", "limits", "monitoring", "operations")
+@with_settings("spool", "model", "masks", "outputs", "limits", "prompts", "monitoring", "operations")
 def run(
     flags: dict[str, Any],
     force: Annotated[
@@ -201,7 +201,7 @@ def report(
 
 
 @app.command()
-@with_settings("spool", "model", "masks", "outputs", "limits", "redis", "monitoring", "operations")
+@with_settings("spool", "model", "masks", "outputs", "limits", "prompts", "redis", "monitoring", "operations")
 def doctor(
     flags: dict[str, Any],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,

@@ -72,7 +72,7 @@ def import_command(
 
 
 @app.command()
-@with_settings("limits", "exif")
+@with_settings("limits", "prompts", "exif")
 def check(
     flags: dict[str, Any],
     paths: Annotated[
@@ -85,15 +85,21 @@ def check(
     from sampoll.inputs.check import check_prompts
 
     options = decoding_options(resolve(flags, os.environ, config).settings)
-    fine = bad = alone = 0
+    fine = bad = alone = skipped = 0
     for result in check_prompts(paths, options):
         if isinstance(result, JobError):
             tell(str(result))
             bad += 1
-        else:
-            fine += 1
-            alone += result.image is None
-    show(f"{fine} valid, {bad} invalid" + (f"; {alone} of the valid without an image" if alone else ""))
+            continue
+        for prompt in result.skipped:
+            tell(f"would be skipped: {prompt.message}")
+        fine += 1
+        alone += result.image is None
+        skipped += len(result.skipped)
+    parts = [f"{fine} valid, {bad} invalid"]
+    parts += [f"{skipped} bad prompts in the valid would be skipped"] if skipped else []
+    parts += [f"{alone} of the valid without an image"] if alone else []
+    show("; ".join(parts))
     raise typer.Exit(JobError.exit_code if bad else 0)
 
 

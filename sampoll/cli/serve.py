@@ -18,7 +18,7 @@ def _serve() -> None:
 
 
 @app.command()
-@with_settings("redis", "requests", "model", "masks", "limits", "monitoring", "operations")
+@with_settings("redis", "requests", "model", "masks", "limits", "prompts", "monitoring", "operations")
 def redis(
     flags: dict[str, Any],
     embedded: Annotated[
@@ -40,7 +40,16 @@ def redis(
 
 @app.command()
 @with_settings(
-    "redis", "streams", "lease", "max-attempts", "model", "masks", "limits", "monitoring", "operations"
+    "redis",
+    "streams",
+    "lease",
+    "max-attempts",
+    "model",
+    "masks",
+    "limits",
+    "prompts",
+    "monitoring",
+    "operations",
 )
 def stream(
     flags: dict[str, Any],

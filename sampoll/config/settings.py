@@ -25,6 +25,7 @@ from pydantic import (
 from sampoll.config.plugins import DATASETS, FORMATS, SEGMENTERS
 from sampoll.core.addresses import is_address, redacted
 from sampoll.core.filenames import PAIR_SUFFIXES
+from sampoll.core.jobs import OnBadPrompt
 from sampoll.files.home import expanded
 
 LOOPBACK = "127.0.0.1"
@@ -456,6 +457,17 @@ class LimitSettings(_Section):
     )
 
 
+class PromptSettings(_Section):
+    """How prompts are read."""
+
+    on_bad_prompt: OnBadPrompt = _setting(
+        "fail",
+        "on-bad-prompt",
+        "A bad prompt fails its pair; or it is skipped, and the other prompts of its file are done.",
+        metavar="fail|skip",
+    )
+
+
 class RedisSettings(_Section):
     """Which Redis, as whom, and on which channels."""
 
@@ -586,6 +598,7 @@ class Settings(_Section):
     masks: MaskSettings = MaskSettings()
     outputs: OutputSettings = OutputSettings()
     limits: LimitSettings = LimitSettings()
+    prompts: PromptSettings = PromptSettings()
     redis: RedisSettings = RedisSettings()
     requests: RequestSettings = RequestSettings()
     streams: StreamsSettings = StreamsSettings()

@@ -105,7 +105,8 @@ class ConfigurationError(SampollError):
 class JobError(SampollError):
     """One job failed. `code` is the stable name of the error, which NAME.error.json contains.
 
-    `file` is the name of the file that caused it, and `field` the path of the field in that file, if known.
+    `file` is the name of the file that caused it, and `field` the path of the field in that file, if known;
+    `reason` is the message without them.
     """
 
     exit_code = 1
@@ -115,6 +116,7 @@ class JobError(SampollError):
         super().__init__(": ".join(part for part in (file and printable(file), field, message) if part))
         self.file = file
         self.field = field
+        self.reason = message
 
 
 class BadRequest(JobError):

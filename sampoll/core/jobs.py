@@ -5,6 +5,7 @@ of a field holds its allowed values and its description, for validation and for 
 """
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -16,6 +17,9 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 
 Exif: TypeAlias = Literal["apply", "ignore"]
 """Whether the EXIF orientation of an image is applied before all other processing."""
+
+OnBadPrompt: TypeAlias = Literal["fail", "skip"]
+"""Whether a bad prompt fails its pair, or is left out and the others of its file are segmented."""
 
 DEFAULT_LABEL = "object"
 MAX_NAME_CHARACTERS = 1000
@@ -196,11 +200,41 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class SkippedPrompt:
+    """A bad prompt that was left out: its index in its file, and its id, if that is valid.
+
+    `message` is that of the error with which the pair would have failed; `field` is the path of the field.
+    """
+
+    index: int
+    id: str | None
+    field: str
+    message: str
+
+    def document(self) -> dict[str, int | str | None]:
+        """All of it, for JSON; `skipped_prompt_of` is the inverse."""
+        return {"prompt": self.index, "id": self.id, "field": self.field, "message": self.message}
+
+
+def skipped_prompt_of(document: Mapping[str, Any]) -> SkippedPrompt:
+    """The skipped prompt that a document describes; TypeError or KeyError if it describes none."""
+    index, identity = document["prompt"], document["id"]
+    field, message = document["field"], document["message"]
+    if type(index) is not int or not isinstance(identity, str | None):
+        raise TypeError("prompt must be an integer, and id a string or null")
+    if not (isinstance(field, str) and isinstance(message, str)):
+        raise TypeError("field and message must be strings")
+    return SkippedPrompt(index, identity, field, message)
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """One pair as received, not yet decoded.
 
     `name` is the stem of the result's files; `image_name` and `prompt_name` are for messages. `alone` is set
     if the submission was in flight when a process died: it must then run with nothing else in flight.
+    `image_file` is the name of the image file, "" if only its content came; `image_path` is where its sender
+    keeps it, if it is not kept under the name of the result.
     """
 
     id: str
@@ -211,6 +245,8 @@ class Submission:
     prompt: bytes = field(repr=False)
     image_sha256: str
     alone: bool = False
+    image_file: str = ""
+    image_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +258,17 @@ class KnownImage:
     embedding: Any = field(repr=False)
 
 
+def size_of(image: RgbImage | KnownImage) -> tuple[int, int]:
+    """(H, W)."""
+    return image.size if isinstance(image, KnownImage) else (image.shape[0], image.shape[1])
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A validated submission: its image is decoded, or its embedding is cached, and fits its prompts."""
+    """A validated submission: its image is decoded, or its embedding is cached, and fits its prompts.
+
+    `prompts` are those to be segmented, in the order of their file, and `skipped` the others of it.
+    """
 
     id: str
     name: str
@@ -233,9 +277,9 @@ class Job:
     prompts: tuple[Prompt, ...]
     decoding_seconds: float
     exif: Exif = "apply"
+    skipped: tuple[SkippedPrompt, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         """The image's (H, W)."""
-        image = self.image
-        return image.size if isinstance(image, KnownImage) else (image.shape[0], image.shape[1])
+        return size_of(self.image)

@@ -2,14 +2,17 @@
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.core.jobs import Exif, Prompt, Submission
+from sampoll.core.jobs import Exif, Prompt, SkippedPrompt, Submission
+from sampoll.core.names import kept_image
+
+T = TypeVar("T")
 
 BoolMask: TypeAlias = NDArray[np.bool_]
 """Shape (H, W), bool, True on the object."""
@@ -146,7 +149,9 @@ class Segmentation:
 
     `name` is the result's path below the output, without a suffix, `image_file` the original name of the
     image file, and `image` its content. `size` is the image's (H, W); `seconds` maps a stage to its duration,
-    which, for the stages of a batch, is divided by the number of images.
+    which, for the stages of a batch, is divided by the number of images. `skipped` are the bad prompts of
+    the file, which are not among `prompts`. `image_path` is where the image's sender keeps it, if it is not
+    kept under the name of the result.
     """
 
     job_id: str
@@ -160,11 +165,49 @@ class Segmentation:
     exif: Exif = "apply"
     image_file: str = ""
     image: bytes = field(default=b"", repr=False)
+    skipped: tuple[SkippedPrompt, ...] = ()
+    image_path: str = ""
+
+    @property
+    def kept_image(self) -> str:
+        """The path of the image below the folder where all images are: that of finished inputs, or the
+        sender's."""
+        return self.image_path or kept_image(self.name, self.image_file)
 
     @property
     def mask_bytes(self) -> int:
         """The memory that the masks take."""
         return sum(mask.nbytes for masks in self.masks for mask in masks)
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """The index of each of `prompts` in the file."""
+        left_out = {each.index for each in self.skipped}
+        count = len(self.prompts) + len(left_out)
+        return tuple(index for index in range(count) if index not in left_out)
+
+    def in_file_order(self, values: Sequence[T], skipped: T) -> list[T]:
+        """A value for each prompt of the file: for those that are skipped, it is `skipped`, and `values` are
+        those of the others."""
+        by_index = dict(zip(self.indexes, values, strict=True))
+        count = len(self.prompts) + len(self.skipped)
+        return [by_index.get(index, skipped) for index in range(count)]
+
+    def numbered_masks(self) -> Iterator[tuple[int, Prompt, Mask]]:
+        """Each mask with its prompt, and its number among all masks of the file, from 0.
+
+        A skipped prompt counts as one mask, so that the others have the same numbers once it is corrected.
+        """
+        number = 0
+        answered: list[tuple[Prompt, tuple[Mask, ...]] | None] = [*zip(self.prompts, self.masks, strict=True)]
+        for each in self.in_file_order(answered, None):
+            if each is None:
+                number += 1
+                continue
+            prompt, masks = each
+            for mask in masks:
+                yield number, prompt, mask
+                number += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +232,13 @@ class ResultSummary:
     """A summary of a result, without its pixels.
 
     `suffixes` are those of its files, except the record; `seconds` maps a stage to its duration; `scores[k]`
-    are the scores of the masks of prompt k.
+    are the scores of the masks of prompt k of the file. `skipped` are the bad prompts of the file.
     """
 
     suffixes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     scores: tuple[tuple[float, ...], ...] = ()
+    skipped: tuple[SkippedPrompt, ...] = ()
 
     @property
     def masks(self) -> int:

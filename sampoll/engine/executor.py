@@ -167,4 +167,5 @@ class Executor:
             image_sha256=job.image_sha256,
             seconds={"image_decoding": job.decoding_seconds, **seconds},
             exif=job.exif,
+            skipped=job.skipped,
         )

@@ -33,7 +33,6 @@ from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError
 from sampoll.core.events import Listener, ignore_events
 from sampoll.core.jobs import LOW_RES_SIDE, Job, KnownImage, Submission
-from sampoll.core.names import base_name
 from sampoll.core.protocols import Format, Segmenter, Transport
 from sampoll.core.results import Delivery, ResultSummary, Segmentation
 from sampoll.engine.embedding_cache import EmbeddingCache
@@ -299,9 +298,12 @@ class _Run:
         began = time.perf_counter()
         artifacts = rendered(self._service.formats, segmentation, self._service.clean, self._progress)
         seconds = {**segmentation.seconds, "rendering": time.perf_counter() - began}
-        scores = tuple(tuple(mask.score for mask in masks) for masks in segmentation.masks)
+        scores = [tuple(mask.score for mask in masks) for masks in segmentation.masks]
         suffixes = tuple(artifact.suffix for artifact in artifacts[:-1])
-        return Delivery(submission, artifacts, ResultSummary(suffixes, seconds, scores))
+        summary = ResultSummary(
+            suffixes, seconds, tuple(segmentation.in_file_order(scores, ())), segmentation.skipped
+        )
+        return Delivery(submission, artifacts, summary)
 
     def _named(self, submission: Submission, outcome: Outcome) -> Segmentation:
         """The segmentation under the name that its files will have; raises `outcome` if it is a JobError."""
@@ -309,8 +311,13 @@ class _Run:
             raise outcome
         suffixes = [suffix for form in self._service.formats for suffix in form.suffixes(outcome)]
         name = self._transport.reserve(submission, suffixes)
-        image_file = base_name(submission.image_name)
-        return replace(outcome, name=name, image_file=image_file, image=submission.image)
+        return replace(
+            outcome,
+            name=name,
+            image_file=submission.image_file,
+            image_path=submission.image_path,
+            image=submission.image,
+        )
 
 
 def _mask_bytes(outcome: Outcome) -> int:

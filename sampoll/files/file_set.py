@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from sampoll.core.errors import OutputUnavailable
 from sampoll.core.names import printable
@@ -79,9 +80,7 @@ def _replace(directory: Path, paths: list[str], belongs: Callable[[str], bool]) 
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         (staging / path).replace(directory / path)
     for path in outdated:
-        (directory / path).unlink(missing_ok=True)
-        with suppress(OSError):  # not empty
-            (directory / path).parent.rmdir()
+        remove_file(directory, path)
     (staging / last).replace(directory / last)
     note_written(directory, new)
 
@@ -97,7 +96,7 @@ def _outdated(
     outdated = []
     for path in sorted({*new, *ours, *filter(belongs, there)}):
         sha256 = _sha256_at(directory / path)
-        is_ours = path in ours and ours[path] in (None, sha256)
+        is_ours = is_written(directory, path, ours)
         if sha256 is None or sha256 == new.get(path):
             continue
         if is_ours and path not in new:
@@ -121,10 +120,25 @@ def _sha256_at(path: Path) -> str | None:
     return sha256_of(path) if path.is_file() and not path.is_symlink() else ""
 
 
-def written_files(directory: Path) -> dict[str, str | None]:
-    """The paths of the files that were written in a directory, and the SHA-256 of each, or None."""
+def is_written(directory: Path, path: str, ours: Mapping[str, str | None]) -> bool:
+    """Whether a regular file is there and is one of `ours`, unchanged."""
+    sha256 = _sha256_at(directory / path)
+    return bool(sha256) and path in ours and ours[path] in (None, sha256)
+
+
+def remove_file(directory: Path, path: str) -> None:
+    """Removes a file below a directory, and the folders that are empty then."""
+    (directory / path).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty
+        for folder in Path(path).parents[:-1]:
+            (directory / folder).rmdir()
+
+
+def written_files(directory: Path, kind: str = "") -> dict[str, str | None]:
+    """The paths of the files that were written in a directory, and the SHA-256 of each, or None; those of one
+    kind, if files of several kinds are written there independently."""
     try:
-        ours = json.loads(read_regular(directory / OURS))
+        ours = json.loads(read_regular(_list_of(directory, kind)))
     except (OSError, ValueError):
         return {}
     if not isinstance(ours, dict):
@@ -132,9 +146,13 @@ def written_files(directory: Path) -> dict[str, str | None]:
     return {path: sha256 for path, sha256 in ours.items() if not {"/", ".."} & set(Path(path).parts)}
 
 
-def note_written(directory: Path, ours: Mapping[str, str | None]) -> None:
+def note_written(directory: Path, ours: Mapping[str, str | None], kind: str = "") -> None:
     """Keeps what `written_files` returns."""
-    replace_file(directory / OURS, json.dumps(ours, indent=0).encode())
+    replace_file(_list_of(directory, kind), json.dumps(ours, indent=0).encode())
+
+
+def _list_of(directory: Path, kind: str) -> Path:
+    return directory / (f".sampoll-{quote(kind, safe='')}-files.json" if kind else OURS)
 
 
 @contextmanager

@@ -18,8 +18,8 @@ def build(options: FormatOptions) -> "IndexedMask":
 
 
 class IndexedMask:
-    """A grayscale PNG: 0 is background, k is the k-th mask, counted from 1 over all prompts; 8 bits a pixel
-    for up to 255 masks, 16 for more.
+    """A grayscale PNG: 0 is background, k is the k-th mask, counted from 1 over all prompts of the file; 8
+    bits a pixel for up to 255 masks, 16 for more.
 
     Where masks overlap, the smaller one is on top; of two with the same area, the later one.
     """
@@ -30,12 +30,13 @@ class IndexedMask:
         return ["indexed/.png"]
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
-        masks = [mask for masks in segmentation.masks for mask in masks]
-        if len(masks) > MAX_MASKS:
-            raise ValueError(f"an indexed PNG holds at most {MAX_MASKS} masks, and these are {len(masks)}")
-        bit_depth = 8 if len(masks) <= 255 else 16
+        masks = [(number + 1, mask) for number, _, mask in segmentation.numbered_masks()]
+        largest_label = max((label for label, _ in masks), default=0)
+        if largest_label > MAX_MASKS:
+            raise ValueError(f"an indexed PNG holds at most {MAX_MASKS} masks, and these are {largest_label}")
+        bit_depth = 8 if largest_label <= 255 else 16
         labels = np.zeros(segmentation.size, ">u2")
-        for label, mask in sorted(enumerate(masks, start=1), key=lambda numbered: -numbered[1].area):
+        for label, mask in sorted(masks, key=lambda labelled: -labelled[1].area):
             _paint(labels, mask, label)
         rows = labels.astype(np.uint8) if bit_depth == 8 else labels.view(np.uint8)
         content = encode_grayscale(rows, segmentation.size[1], bit_depth)

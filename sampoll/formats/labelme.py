@@ -5,10 +5,9 @@ https://github.com/wkentaro/labelme
 
 import posixpath
 from collections.abc import Iterator, Sequence
-from itertools import count
 from typing import Any
 
-from sampoll.core.names import folder_of, kept_image, unicode_name
+from sampoll.core.names import folder_of, unicode_name
 from sampoll.core.results import Artifact, Mask, Segmentation
 from sampoll.formats.geometry.contours import rings_of_parts
 from sampoll.formats.geometry.rings import one_ring
@@ -46,17 +45,15 @@ class LabelMe:
         return [Artifact("labelme/.json", json_document(document, len(document["shapes"])))]
 
     def _image_path(self, segmentation: Segmentation) -> str:
-        image = kept_image(segmentation.name, segmentation.image_file)
+        image = segmentation.kept_image
         if self._options.kept_images is None:
             return unicode_name(posixpath.basename(image))
         folder = posixpath.join("labelme", folder_of(segmentation.name))
         return unicode_name(posixpath.relpath(posixpath.join(self._options.kept_images, image), folder))
 
     def _shapes(self, segmentation: Segmentation) -> Iterator[dict[str, Any]]:
-        groups = count(1)
-        for prompt, masks in zip(segmentation.prompts, segmentation.masks, strict=True):
-            for mask in masks:
-                yield from self._shapes_of(mask, prompt.label, next(groups))
+        for number, prompt, mask in segmentation.numbered_masks():
+            yield from self._shapes_of(mask, prompt.label, number + 1)
 
     def _shapes_of(self, mask: Mask, label: str, group: int) -> Iterator[dict[str, Any]]:
         for rings in rings_of_parts(mask):

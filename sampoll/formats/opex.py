@@ -56,7 +56,8 @@ class Opex:
 
 
 def _objects(segmentation: Segmentation, simplify_pixels: float) -> Iterator[ObjectPrediction]:
-    for index, (prompt, masks) in enumerate(zip(segmentation.prompts, segmentation.masks, strict=True)):
+    indexes = segmentation.indexes
+    for index, prompt, masks in zip(indexes, segmentation.prompts, segmentation.masks, strict=True):
         of_prompt = {"prompt": str(index)} | ({} if prompt.id is None else {"prompt_id": prompt.id})
         for number, mask in enumerate(masks):
             meta = {**of_prompt, "mask": str(number)}
@@ -80,9 +81,10 @@ def _objects_of(
 
 
 def _meta(segmentation: Segmentation, earlier: Sequence[Artifact]) -> dict[str, str]:
-    """All values are strings, as the format wants; what has structure is JSON inside."""
+    """All values are strings, as the format wants; what has structure is JSON inside. Lists of values for the
+    prompts have one for each prompt of the file."""
     height, width = segmentation.size
-    name = printable(segmentation.name)
+    name, all_masks = printable(segmentation.name), segmentation.masks
     files = {result_path(name, artifact.suffix): artifact.sha256 for artifact in earlier}
     return {
         "job_id": segmentation.job_id,
@@ -93,12 +95,14 @@ def _meta(segmentation: Segmentation, earlier: Sequence[Artifact]) -> dict[str, 
         "engine": segmentation.model.engine or "",
         "encoder_sha256": segmentation.model.encoder_sha256 or "",
         "sampoll": SAMPOLL_VERSION,
-        "prompts": _json(prompts_document(segmentation.prompts)),
+        "prompts": _json(segmentation.in_file_order(prompts_document(segmentation.prompts), None)),
+        "skipped": _json([each.document() for each in segmentation.skipped]),
         "files": _json(files),
-        "scores": _json([[mask.score for mask in masks] for masks in segmentation.masks]),
-        "rle": _json([[rle_of(mask) for mask in masks] for masks in segmentation.masks]),
+        "scores": _json(segmentation.in_file_order([[m.score for m in masks] for masks in all_masks], [])),
+        "rle": _json(segmentation.in_file_order([[rle_of(m) for m in masks] for masks in all_masks], [])),
         "image_size": _json({"width": width, "height": height}),
         "image_file": printable(segmentation.image_file),
+        **({"image_path": printable(segmentation.image_path)} if segmentation.image_path else {}),
         "image_sha256": segmentation.image_sha256,
         "exif": segmentation.exif,
         "seconds": _json({stage: round(seconds, 6) for stage, seconds in segmentation.seconds.items()}),

@@ -1,10 +1,12 @@
 """Reads the summary of a result from its record. Imports little, for modules that render nothing."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from sampoll.core.jobs import SkippedPrompt, skipped_prompt_of
 from sampoll.core.names import printable, result_suffix
 from sampoll.core.results import ResultSummary
 
@@ -23,7 +25,7 @@ def read_record(record: bytes, name: str) -> ResultSummary | None:
     ours = tuple(suffix for suffix in suffixes if suffix and _SUFFIX.fullmatch(suffix))
     if "job_id" not in meta or len(ours) != len(suffixes):
         return None
-    return ResultSummary(ours, *_measured(meta))
+    return ResultSummary(ours, *_measured(meta), _skipped(meta))
 
 
 def files_of(record: bytes) -> dict[str, str]:
@@ -35,6 +37,19 @@ def files_of(record: bytes) -> dict[str, str]:
         }
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
+
+
+def skipped_in(meta: Mapping[str, str]) -> tuple[SkippedPrompt, ...]:
+    """The prompts that were skipped, from the meta data of a record; none in a record that does not say it.
+    ValueError, TypeError or KeyError if it says something else."""
+    return tuple(map(skipped_prompt_of, orjson.loads(meta.get("skipped", "[]"))))
+
+
+def _skipped(meta: dict[str, Any]) -> tuple[SkippedPrompt, ...]:
+    try:
+        return skipped_in(meta)
+    except (ValueError, TypeError, KeyError):
+        return ()
 
 
 def _measured(meta: dict[str, Any]) -> tuple[dict[str, float], tuple[tuple[float, ...], ...]]:

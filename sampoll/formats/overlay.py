@@ -1,7 +1,7 @@
 """A picture for people: the image with its masks, prompts and scores: overlay/NAME.jpg."""
 
 import colorsys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
@@ -52,25 +52,19 @@ class Overlay:
         image = decode_image(segmentation.image, segmentation.image_file, UNLIMITED_PIXELS, segmentation.exif)
         scale = min(1.0, MAX_SIDE / max(segmentation.size))
         pixels = _scaled(image, scale)
-        numbered = list(enumerate(_masks(segmentation)))
-        for number, (_, mask) in numbered:
+        numbered = list(segmentation.numbered_masks())
+        for number, _, mask in numbered:
             _tint(pixels, mask, scale, _colour(number))
         drawn = Image.fromarray(pixels)
         draw = ImageDraw.Draw(drawn)
         for prompt in segmentation.prompts:
             _draw_prompt(draw, prompt, scale)
-        for number, (prompt, mask) in numbered[:MAX_CAPTIONS]:
+        for number, prompt, mask in numbered[:MAX_CAPTIONS]:
             _draw_caption(draw, prompt, mask, scale, _colour(number))
         _, content = cv2.imencode(
             ".jpg", np.asarray(drawn)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         )
         return [Artifact("overlay/.jpg", content.tobytes())]
-
-
-def _masks(segmentation: Segmentation) -> Iterator[tuple[Prompt, Mask]]:
-    for prompt, masks in zip(segmentation.prompts, segmentation.masks, strict=True):
-        for mask in masks:
-            yield prompt, mask
 
 
 def _colour(number: int) -> tuple[int, int, int]:

@@ -39,8 +39,9 @@ class PngMask:
         self.thumbnails = {f"{folder}.png": rank, f"{folder}.0.png": rank}
 
     def suffixes(self, segmentation: Segmentation) -> Sequence[str]:
-        count = sum(map(len, segmentation.masks))
-        names = [".png"] if count == 1 else [f".{index}.png" for index in range(count)]
+        numbers = [number for number, _, _ in segmentation.numbered_masks()]
+        is_alone = len(numbers) == 1 and not segmentation.skipped
+        names = [".png"] if is_alone else [f".{number}.png" for number in numbers]
         return [self._folder + name for name in names]
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:

@@ -5,20 +5,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sampoll.core.errors import AmbiguousPair, BadImage, BadPrompt, InputUnavailable, JobError
+from sampoll.core.errors import AmbiguousPair, BadPrompt, InputUnavailable, JobError
 from sampoll.core.filenames import is_ignored, is_image, is_prompt, is_searched, split_name
+from sampoll.core.jobs import SkippedPrompt
 from sampoll.files.files import files_below
-from sampoll.inputs.decode import DecodingOptions, check_inside, check_kinds, image_size
-from sampoll.inputs.image_files import BadStructure, checked
-from sampoll.inputs.prompt_file import parse_prompts
+from sampoll.inputs.decode import inspect_image
+from sampoll.inputs.options import DecodingOptions
+from sampoll.inputs.usable_prompts import UsablePrompts, usable_prompts
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A valid prompt file, its number of prompts, and its image, if that exists already."""
+    """A prompt file with good prompts, those of them that a run would skip, and its image, if that exists
+    already."""
 
     path: Path
-    prompts: int
+    skipped: Sequence[SkippedPrompt]
     image: Path | None
 
 
@@ -47,29 +49,14 @@ def _prompt_files(directory: Path) -> Iterator[Path]:
 
 def check_pair(
     prompt: bytes, prompt_file: str, image: bytes | None, image_file: str, options: DecodingOptions
-) -> int:
-    """The number of prompts. Raises the JobError that a run would raise, as far as it can be detected without
-    decoding the image, which may be missing."""
-    placed = parse_prompts(prompt, prompt_file, options.limits)
-    check_kinds(placed, options, prompt_file)
+) -> UsablePrompts:
+    """The prompts that a run would segment, and those that it would skip. Raises the JobError that a run
+    would raise, as far as it can be detected without decoding the image, which may be missing."""
+    usable = usable_prompts(prompt, prompt_file, options)
     if image is None:
-        return len(placed)
-    try:
-        checked(image)
-    except BadStructure as error:
-        raise BadImage(str(error), file=image_file) from error
-    size = image_size(image, options.exif)
-    if size is None:
-        raise BadImage("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)", file=image_file)
-    height, width = size
-    if height * width > options.limits.max_pixels:
-        raise BadImage(
-            f"is {width}x{height}, more than {options.limits.max_pixels} pixels (--max-pixels)",
-            file=image_file,
-        )
-    for place, one in placed.items():
-        check_inside(one, size, prompt_file, place)
-    return len(placed)
+        return usable
+    header, _ = inspect_image(image, image_file, options.limits.max_pixels, options.exif)
+    return usable.inside(header.size(options.exif))
 
 
 @lru_cache(16)
@@ -91,4 +78,4 @@ def _checked(path: Path, options: DecodingOptions) -> Checked:
         prompt, content = path.read_bytes(), None if image is None else image.read_bytes()
     except OSError as error:
         raise BadPrompt(f"cannot be read: {error.strerror or error}", file=str(path)) from error
-    return Checked(path, check_pair(prompt, str(path), content, str(image), options), image)
+    return Checked(path, check_pair(prompt, str(path), content, str(image), options).skipped, image)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sampoll.core.errors import BadImage, IncompletePair, InputUnavailable
 from sampoll.core.filenames import PROMPT_SUFFIXES, is_image, is_prompt, split_name, versioned
+from sampoll.core.names import folder_of
 from sampoll.files.files import files_below
 
 
@@ -17,6 +18,12 @@ class Pair:
     name: str
     image: Path
     prompt: Path
+
+    @property
+    def image_path(self) -> str:
+        """The image's path below the folder given."""
+        folder = folder_of(self.name)
+        return f"{folder}/{self.image.name}" if folder else self.image.name
 
 
 def pairs_of(paths: Iterable[str], prompt: Path | None) -> Iterator[Pair | IncompletePair]:

@@ -2,13 +2,14 @@
 today."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Everything, Point, Prompt
-from sampoll.inputs.prompt_file import document_of, prompts_of
+from sampoll.inputs.prompt_file import PlacedPrompt, document_of, good_prompts, prompts_of
 
 _TARGETS = ("points", "box")
 """The keys of a prompt that those commands knew."""
@@ -19,9 +20,9 @@ MIN_BOX_SIDE = 1.0
 """In pixels. A box with equal corners was taken; its prompt now has this width, or height."""
 
 
-def parse_old_prompts(content: bytes, file: str, limits: LimitSettings) -> dict[str, Prompt]:
-    """The prompts of a prompt file by their place in it, as of `parse_prompts`. BadPrompt for what the old
-    commands refused too, and for what is outside the limits.
+def read_old_prompts(content: bytes, file: str, limits: LimitSettings) -> Iterator[PlacedPrompt]:
+    """Each prompt of a prompt file, as of `read_prompts`. Bad is what the old commands refused too, and what
+    is outside the limits.
 
     Unknown keys are ignored, and so are keys that sampoll has added, where they have values that it does not
     take. Numbers may be strings or booleans, corners of a box may be in any order. Points whose label is
@@ -62,7 +63,7 @@ def _only(value: Any, kind: type) -> Any:
 def _is_taken(key: str, value: Any) -> bool:
     """Whether a prompt may have this value."""
     try:
-        prompts_of({"box": _ANY_BOX, key: value}, "", LimitSettings())
+        good_prompts(prompts_of({"box": _ANY_BOX, key: value}, "", LimitSettings()))
     except BadPrompt:
         return False
     return True

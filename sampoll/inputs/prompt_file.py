@@ -4,7 +4,7 @@ The fields of a prompt and their allowed values are declared by the classes in c
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
@@ -51,11 +51,36 @@ MAX_KEY_CHARACTERS = 80
 
 
 def parse_prompts(content: bytes, file: str, limits: LimitSettings) -> dict[str, Prompt]:
-    """The prompts of a prompt file, in its order, by their place in it: "" if the file is a single prompt,
-    otherwise "prompts[0]." and so on. BadPrompt names `file` and the first invalid field.
+    """The prompts of a prompt file, as of `read_prompts`, by their place in it; BadPrompt names `file` and
+    the first invalid field."""
+    return good_prompts(read_prompts(content, file, limits))
+
+
+@dataclass(frozen=True)
+class PlacedPrompt:
+    """A prompt of a file, or what is wrong with it. `place` is where it is: "" if the file is a single
+    prompt, otherwise "prompts[0]." and so on; `id` is its own name, if it has a valid one."""
+
+    place: str
+    id: str | None
+    prompt: Prompt | BadPrompt
+
+
+def good_prompts(placed: Iterable[PlacedPrompt]) -> dict[str, Prompt]:
+    """The prompts by their places; raises what is wrong with the first bad one."""
+    good = {}
+    for each in placed:
+        if isinstance(each.prompt, BadPrompt):
+            raise each.prompt
+        good[each.place] = each.prompt
+    return good
+
+
+def read_prompts(content: bytes, file: str, limits: LimitSettings) -> Iterator[PlacedPrompt]:
+    """Each prompt of a prompt file, in its order; BadPrompt if the file itself is bad or over the limits.
 
     A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them. A UTF-8 byte order mark is
-    skipped. NaN, infinities, unknown keys and keys that an object has twice are refused.
+    skipped. NaN, infinities, unknown keys, and keys that an object has twice are refused.
 
     Any content is parsed or refused within a time and memory that `limits` determine. What could be expensive
     is counted before it is done, and no single step holds the interpreter lock for long, so that the
@@ -74,15 +99,28 @@ def prompts_of(
     file: str,
     limits: LimitSettings,
     adapt: Callable[[Any], Any] = lambda prompt: prompt,
-) -> dict[str, Prompt]:
-    """The prompts of the JSON of a prompt file, as of `parse_prompts`; each is read as what `adapt` makes of
+) -> Iterator[PlacedPrompt]:
+    """The prompts of the JSON of a prompt file, as of `read_prompts`; each is read as what `adapt` makes of
     it."""
     try:
         placed = _placed(document)
         _check_counts(placed, limits)
-        return {place: _prompt(place, adapt(prompt)) for place, prompt in placed.items()}
     except _Invalid as error:
         raise BadPrompt(error.message, file=file, field=error.field or None) from error
+    for place, value in placed.items():
+        adapted = adapt(value)
+        try:
+            prompt: Prompt | BadPrompt = _prompt(place, adapted, limits)
+        except _Invalid as error:
+            prompt = BadPrompt(error.message, file=file, field=error.field or None)
+        yield PlacedPrompt(place, _id_of(adapted), prompt)
+
+
+def _id_of(value: Any) -> str | None:
+    """The id of a prompt that may be bad."""
+    identity = value.get("id") if isinstance(value, dict) else None
+    is_valid = isinstance(identity, str) and len(identity) <= MAX_NAME_CHARACTERS
+    return identity if is_valid else None
 
 
 class _Invalid(Exception):
@@ -169,25 +207,20 @@ def _placed(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_counts(placed: Mapping[str, Any], limits: LimitSettings) -> None:
-    """Refuses more prompts, points or masks than are allowed; a grid of "everything" counts as its points."""
+    """Refuses more prompts, points or masks in a file than are allowed; a grid of "everything" counts as its
+    points."""
     if len(placed) > limits.max_prompts:
         raise _Invalid(
             f"has {len(placed)} prompts, at most {limits.max_prompts} are allowed (--max-prompts)", "prompts"
         )
     points_of_file = masks = 0
-    for place, prompt in placed.items():
+    for prompt in placed.values():
         if not isinstance(prompt, dict):
             continue
         points, everything = prompt.get("points"), prompt.get("everything")
         masks += "mask" in prompt
         if isinstance(points, list):
             points_of_file += len(points)
-            if len(points) > limits.max_points_per_prompt:
-                raise _Invalid(
-                    f"has {len(points)} points, at most {limits.max_points_per_prompt} are allowed in a "
-                    "prompt (--max-points-per-prompt)",
-                    f"{place}points",
-                )
         if isinstance(everything, dict):
             side = everything.get("points_per_side", GRID_SIDE)
             points_of_file += int(side**2) if isinstance(side, int | float) and abs(side) < 2**16 else 0
@@ -201,9 +234,10 @@ def _check_counts(placed: Mapping[str, Any], limits: LimitSettings) -> None:
         raise _Invalid(f"has {masks} masks, at most {MAX_MASKS} are allowed in a file", "")
 
 
-def _prompt(place: str, value: Any) -> Prompt:
+def _prompt(place: str, value: Any, limits: LimitSettings) -> Prompt:
     """The validated prompt of a JSON value."""
     if isinstance(value, dict):
+        _check_points(value.get("points"), place, limits)
         objects = list(_objects(value, place))
         for kind, inner, where in objects:
             _refuse_unknown_keys(inner, kind, where)
@@ -216,6 +250,16 @@ def _prompt(place: str, value: Any) -> Prompt:
         return _ONE.validate_python(value)
     except ValidationError as error:
         raise _first_of(error, place) from error
+
+
+def _check_points(points: Any, place: str, limits: LimitSettings) -> None:
+    """Refuses more points than a prompt may have."""
+    if isinstance(points, list) and len(points) > limits.max_points_per_prompt:
+        raise _Invalid(
+            f"has {len(points)} points, at most {limits.max_points_per_prompt} are allowed in a prompt "
+            "(--max-points-per-prompt)",
+            f"{place}points",
+        )
 
 
 def _id_as_text(id: Any) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from sampoll.core.errors import BadPrompt
 from sampoll.core.events import (
     Backlog,
     Event,
@@ -20,17 +21,22 @@ from sampoll.core.events import (
     JobSkipped,
     PassedOver,
 )
+from sampoll.core.jobs import SkippedPrompt
 from sampoll.core.names import printable
 
 log = logging.getLogger("sampoll.jobs")
+
+MAX_SKIPPED_PROMPTS = 100
+"""How many skipped prompts of one job have a line of their own; a file may have thousands."""
 
 
 def log_jobs(event: Event) -> None:
     """A listener: one line for each job, and for each path that is passed over."""
     match event:
-        case JobDone(name, job_id, result):
+        case JobDone(name, job_id, result, summary):
             more = _about("done", name, job_id, result=result)
             log.info("%s: done%s [%s]", printable(name), _as(name, result), job_id, extra=more)
+            _log_skipped_prompts(name, job_id, summary.skipped)
         case JobSkipped(name, job_id, result):
             more = _about("skipped", name, job_id, result=result)
             log.info("%s: done before%s [%s]", printable(name), _as(name, result), job_id, extra=more)
@@ -46,6 +52,16 @@ def log_jobs(event: Event) -> None:
             log.error("%s: passed over: %s", printable(path), error, extra=fields)
 
 
+def _log_skipped_prompts(name: str, job_id: str, skipped: Sequence[SkippedPrompt]) -> None:
+    for prompt in skipped[:MAX_SKIPPED_PROMPTS]:
+        more = _about("prompt-skipped", name, job_id, field=prompt.field, code=BadPrompt.code)
+        log.warning("%s: skipped: %s [%s]", printable(name), prompt.message, job_id, extra=more)
+    if len(skipped) > MAX_SKIPPED_PROMPTS:
+        more = _about("prompts-skipped", name, job_id)
+        message = "%s: %d more bad prompts skipped; the record lists them all [%s]"
+        log.warning(message, printable(name), len(skipped) - MAX_SKIPPED_PROMPTS, job_id, extra=more)
+
+
 class Tally:
     """Counts outcomes; thread-safe."""
 
@@ -55,6 +71,7 @@ class Tally:
         self.done = 0
         self.skips = 0
         self.failures = 0
+        self.skipped_prompts = 0
         self.last_backlog = Backlog()
 
     def __call__(self, event: Event) -> None:
@@ -62,8 +79,9 @@ class Tally:
             match event:
                 case InputScanned(backlog):
                     self.last_backlog = backlog
-                case JobDone():
+                case JobDone(summary=summary):
                     self.done += 1
+                    self.skipped_prompts += len(summary.skipped)
                 case JobSkipped():
                     self.skips += 1
                 case JobFailed():
@@ -75,6 +93,8 @@ class Tally:
         parts = [f"{self.done} done", f"{self.failures} failed"]
         if self.skips:
             parts.insert(1, f"{self.skips} done before")
+        if self.skipped_prompts:
+            parts.append(f"{self.skipped_prompts} bad prompt{'s' * (self.skipped_prompts > 1)} skipped")
         if backlog.deferred:
             parts.append(f"{backlog.deferred} to be tried again")
         if backlog.passed_over:

@@ -70,7 +70,7 @@ class Health:
         self._model: dict[str, Any] = {}
         self._backlog = Backlog()
         self._in_flight: dict[str, str] = {}
-        self._done = self._skipped = self._failed = self._retries = 0
+        self._done = self._skipped = self._failed = self._retries = self._skipped_prompts = 0
         self._failures: deque[Mapping[str, str]] = deque(maxlen=KEPT_FAILURES)
         self._passed_over: deque[tuple[str, str]] = deque(maxlen=KEPT_FAILURES)
         self._started_at = self._outcome_at = self._looked_at = time.monotonic()
@@ -117,8 +117,9 @@ class Health:
 
     def _note_outcome(self, event: JobDone | JobSkipped | JobFailed | JobDeferred | JobLost) -> None:
         match event:
-            case JobDone():
+            case JobDone(summary=summary):
                 self._done += 1
+                self._skipped_prompts += len(summary.skipped)
             case JobSkipped():
                 self._skipped += 1
             case JobDeferred():
@@ -190,6 +191,7 @@ class Health:
                 "done": self._done,
                 "skipped": self._skipped,
                 "failed": self._failed,
+                "skipped_prompts": self._skipped_prompts,
                 "retries": self._retries,
                 "last_failure": self._failures[0] if self._failures else None,
                 "passed_over": dict(self._passed_over),

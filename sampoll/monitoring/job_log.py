@@ -51,12 +51,14 @@ def _about_error(error: JobError) -> dict[str, str]:
 def _about(result: str, summary: ResultSummary) -> dict[str, Any]:
     """The fields of a line about a published result."""
     name = printable(result)
+    skipped = [each.document() for each in summary.skipped]
     return {
         "record": name + RECORD_SUFFIX,
         "files": [result_path(name, suffix) for suffix in summary.suffixes],
         "seconds": {
             stage: round(summary.seconds[stage], 6) for stage in RECORDED_STAGES if stage in summary.seconds
         },
+        **({"skipped_prompts": skipped} if skipped else {}),
     }
 
 

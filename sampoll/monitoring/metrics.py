@@ -67,6 +67,9 @@ class Metrics:
             ["code"],
             registry=registry,
         )
+        self._skipped_prompts = Counter(
+            "sampoll_skipped_prompts", "Bad prompts that were left out of a result.", registry=registry
+        )
         self._stages = Histogram(
             "sampoll_stage_duration_seconds",
             "Seconds per image; the time of a batch is divided by its images.",
@@ -194,6 +197,7 @@ class Metrics:
                 self._jobs.labels("done").inc()
                 self._attempts.labels(NO_ERROR).inc()
                 self._last_success.set_to_current_time()
+                self._skipped_prompts.inc(len(summary.skipped))
                 for stage, seconds in summary.seconds.items():
                     self._stages.labels(stage).observe(seconds)
             case JobSkipped():

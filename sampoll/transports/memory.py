@@ -22,6 +22,7 @@ def submission(name: str, image: bytes, prompt: bytes) -> Submission:
         image=image,
         prompt=prompt,
         image_sha256=hashlib.sha256(image).hexdigest(),
+        image_file=f"{name}.jpg",
     )
 
 

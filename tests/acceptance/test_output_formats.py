@@ -291,6 +291,79 @@ def test_an_export_replaces_what_an_export_wrote_and_leaves_what_was_corrected_b
     assert "done/sub/dog.png" in (exported / "labelme/sub/dog.json").read_text()
 
 
+ASIDE = ("--format", "png8", "--format", "labelme", "--format", "indexed")
+
+
+@pytest.fixture(scope="module")
+def outdated_exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exports of two results, of which one is gone, and the other has fewer masks now."""
+    root = tmp_path_factory.mktemp("outdated")
+    made = Folders(root / "in", root / "out")
+    (made.input / "sub").mkdir(parents=True)
+    drop_pair(made.input, "cat", {"prompts": [PLAIN, PLAIN, PLAIN]})
+    drop_pair(made.input / "sub", "dog")
+    recursive = (*made.flags, *BOXES, "--recursive", "--format", "opex")
+    assert sampoll("run", *recursive).returncode == 0
+    assert sampoll("export", *ASIDE, made.output).returncode == 0
+    drop_pair(made.input, "cat", {"prompts": [PLAIN, HOLED]})
+    assert sampoll("run", *recursive, "--on-exist", "replace").returncode == 0
+    (made.output / "sub/dog.json").unlink()
+    return made.output
+
+
+@pytest.fixture
+def outdated(outdated_exports: Path, tmp_path: Path) -> Path:
+    """A copy of them for one test."""
+    return shutil.copytree(outdated_exports, tmp_path / "out")
+
+
+def test_an_export_leaves_nothing_of_results_that_are_gone_or_have_fewer_masks(outdated: Path) -> None:
+    (outdated / "labelme/sub/mine.json").write_text("mine")
+
+    run = sampoll("export", "--format", "png8", "--format", "labelme", outdated)
+    none_left = sampoll("export", *ASIDE, outdated)
+
+    assert (run.returncode, none_left.returncode) == (0, 0), run.stderr
+    assert files_below(outdated) == [
+        "cat.json",
+        "indexed/cat.png",
+        "labelme/cat.json",
+        "labelme/sub/mine.json",
+        "png8/cat.0.png",
+        "png8/cat.1.png",
+    ]
+    assert not (outdated / "png8/sub").exists()
+    shapes = json.loads((outdated / "labelme/cat.json").read_text())["shapes"]
+    assert {shape["label"] for shape in shapes} == {"plain", "holed"}
+
+
+def test_formats_that_are_not_exported_now_stay_as_they_are(outdated: Path) -> None:
+    sampoll("export", "--format", "png8", outdated)
+
+    assert (outdated / "labelme/sub/dog.json").is_file()
+    assert (outdated / "indexed/sub/dog.png").is_file()
+
+
+def test_what_was_changed_since_it_was_exported_stays_and_is_named(outdated: Path) -> None:
+    (outdated / "png8/cat.2.png").write_text("painted over")
+
+    runs = [sampoll("export", "--format", "png8", outdated) for _ in range(2)]
+
+    assert (outdated / "png8/cat.2.png").read_text() == "painted over"
+    assert not (outdated / "png8/sub").exists()
+    for run in runs:
+        assert "png8/cat.2.png belongs to no result any more, and stays" in run.stderr
+
+
+def test_nothing_is_removed_while_a_record_cannot_be_read(outdated: Path) -> None:
+    (outdated / "sub/dog.json").write_text('{"id": ')
+
+    run = sampoll("export", "--format", "png8", outdated)
+
+    assert run.returncode == 1
+    assert (outdated / "png8/sub/dog.png").is_file()
+
+
 def test_an_export_replaces_what_the_run_wrote(folders: Folders, tmp_path: Path) -> None:
     shutil.copytree(folders.output, tmp_path / "out")
 

@@ -16,9 +16,9 @@ from support.process import sampoll
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Prompt
-from sampoll.inputs.decode import DecodingOptions
 from sampoll.inputs.importers.base import AnnotatedImage
 from sampoll.inputs.importers.write_pairs import write_pairs
+from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.prompt_file import parse_prompts
 
 BOXES = ("--model", "support.fakes:boxes")

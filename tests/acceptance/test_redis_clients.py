@@ -1,7 +1,9 @@
 """`sampoll send` and `sampoll recv`, and the old test commands, with real servers and services."""
 
 import base64
+import hashlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from support.images import encoded, image_of, read_mask
 from support.process import environment, running_sampoll, sampoll, until
 from support.redis_clients import classic_request, next_reply
 from support.redis_servers import Server, running_server
+from support.stream_working import worker
 
 BIN = Path(sys.executable).parent
 IMAGE = encoded(image_of(), "JPEG")
@@ -116,6 +120,98 @@ def test_without_an_output_send_leaves_the_replies_to_recv(served: Server, tmp_p
     assert names_in(received) == ["a.json", "a.png", "b.json", "b.png", "c.json", "c.png"]
     assert read_mask(received / "a.png").sum() == 16 * 12
     assert read_opex(received / "a.json").id == "a"
+
+
+def assert_records_name_what_is_there(results: Path, photos: Path) -> None:
+    """Every record has its own name as its id, and its files and its image are where it says."""
+    for path in results.rglob("*.json"):
+        document = json.loads(path.read_text())
+        meta = document["meta"]
+        assert document["id"] == path.relative_to(results).with_suffix("").as_posix()
+        files = json.loads(meta["files"])
+        assert set(files) == {
+            str(mask.relative_to(results)) for mask in path.parent.glob(f"{path.stem}.*") if mask != path
+        }
+        for name, sha256 in files.items():
+            assert hashlib.sha256((results / name).read_bytes()).hexdigest() == sha256
+        image = photos / meta["image_path"]
+        assert image.name == meta["image_file"]
+        assert hashlib.sha256(image.read_bytes()).hexdigest() == meta["image_sha256"]
+
+
+def assert_exports_fit(results: Path, photos: Path, count: int) -> None:
+    formats = ("--format", "coco", "--format", "yolo", "--format", "labelme")
+    run = sampoll("export", *formats, "--images", photos, results)
+    report = sampoll("report", results)
+
+    assert (run.returncode, report.returncode) == (0, 0), run.stderr + report.stderr
+    assert report.stdout == f"{results}/report.html: {count} results\n"
+    pictures = re.findall(r'<img[^>]* src="([^"]+)"', (results / "report.html").read_text())
+    assert len(pictures) == count
+    assert all((results / unquote(picture)).is_file() for picture in pictures)
+    document = json.loads((results / "coco/instances.json").read_text())
+    assert len(document["images"]) == count
+    assert all((photos / image["file_name"]).is_file() for image in document["images"])
+    for path in (results / "labelme").rglob("*.json"):
+        assert (path.parent / json.loads(path.read_text())["imagePath"]).resolve().is_file()
+
+
+def test_results_that_were_sent_for_can_be_reported_and_exported(served: Server, tmp_path: Path) -> None:
+    photos, results = tmp_path / "photos", tmp_path / "results"
+    (photos / "below").mkdir(parents=True)
+    drop_pair(photos, "a", suffix=".JPG")
+    drop_pair(photos / "below", "several", {"prompts": [BOX, {**BOX, "label": "cat"}]}, suffix=".png")
+    assert send(served, photos, "-o", results).returncode == 0
+    (photos / "a.json").write_text(json.dumps({**BOX, "label": "dog"}))
+
+    run = send(served, photos / "a.JPG", "-o", results)
+
+    assert run.returncode == 0
+    assert "a: done as a~2" in run.stderr
+    shutil.move(results, tmp_path / "moved")
+    assert_records_name_what_is_there(tmp_path / "moved", photos)
+    assert_exports_fit(tmp_path / "moved", photos, 3)
+
+
+def test_results_that_were_received_can_be_reported_and_exported(served: Server, tmp_path: Path) -> None:
+    photos, results = tmp_path / "photos", tmp_path / "results"
+    photos.mkdir()
+    drop_pair(photos, "a")
+    drop_pair(photos, "b", {"prompts": [BOX, BOX]})
+    receiving = ("recv", "--redis-port", served.port, "-o", results, "--count", 4)
+    with running_sampoll(*receiving) as receiver, served.client() as client:
+        until(lambda: client.pubsub_numpat() == 2, "the receiver")
+        for label in ("one", "two"):
+            (photos / "a.json").write_text(json.dumps({**BOX, "label": label}))
+            assert send(served, photos).returncode == 0
+        assert receiver.wait(60) == 0
+
+    assert {"a.json", "a~2.json", "b.json", "b~2.json"} <= set(names_in(results))
+    assert_records_name_what_is_there(results, photos)
+    assert_exports_fit(results, photos, 4)
+
+
+def test_results_of_a_stream_can_be_reported_and_exported(tmp_path: Path) -> None:
+    photos, results = tmp_path / "photos", tmp_path / "results"
+    (photos / "below").mkdir(parents=True)
+    far = {"points": [{"x": 99, "y": 1, "label": 1}]}
+    drop_pair(photos / "below", "a", {"prompts": [far, BOX]})
+    with running_server() as server, worker(tmp_path / "log", server.port, "--on-bad-prompt", "skip"):
+        flags = ("--redis-port", server.port, "--stream", "sam")
+        sent = sampoll("send", photos, *flags)
+        with server.client() as client:
+            client.xadd("sam", {"id": "below/a", "image": IMAGE, "prompt": json.dumps(BOX)})
+            client.xadd("sam", {"path": "below/a.jpg", "prompt": json.dumps(BOX)})
+        received = sampoll("recv", "-o", results, *flags, "--count", 3)
+
+    assert sent.returncode == 0
+    assert received.stdout == "2 written, 1 failed, 1 bad prompts skipped\n"
+    assert "below/a: skipped: prompt: prompts[0].points[0]: (99, 1) lies outside" in received.stderr
+    unnamed = json.loads((results / "below/a~2.json").read_text())["meta"]
+    assert (unnamed["image_file"], "image_path" in unnamed) == ("", False)
+    (results / "below/a~2.json").unlink()
+    assert_records_name_what_is_there(results, photos)
+    assert_exports_fit(results, photos, 1)
 
 
 def test_recv_ends_when_nothing_comes(served: Server, tmp_path: Path) -> None:
@@ -334,6 +430,11 @@ def test_the_old_test_commands_send_a_request_and_receive_the_reply(served: Serv
     assert read_mask(tmp_path / "results" / "result.png").sum() == 16 * 12
     opex = read_opex(tmp_path / "results" / "result.json")
     assert opex.id == "result"
+    mask = (tmp_path / "results" / "result.png").read_bytes()
+    assert json.loads(opex.meta["files"]) == {"result.png": hashlib.sha256(mask).hexdigest()}
+    assert (
+        sampoll("export", "--format", "coco", tmp_path / "results").stdout == "1 exported as coco, 0 failed\n"
+    )
     assert [(o.score, o.bbox.left, o.bbox.top, o.bbox.right, o.bbox.bottom) for o in opex.objects] == [
         (0.5, 4, 4, 19, 15)
     ]

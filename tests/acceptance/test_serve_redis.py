@@ -237,6 +237,32 @@ def test_many_prompts_make_one_mask_and_all_contours(
     assert len(reply["opex"]["objects"]) == 3
 
 
+def test_the_reply_names_the_prompts_that_were_skipped(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    far = {"box": {"x0": 42, "y0": 2, "x1": 50, "y1": 20}, "id": "far"}
+    with (
+        serving(tmp_path, server.port, "--on-bad-prompt", "skip") as service,
+        client.pubsub() as pubsub,
+    ):
+        pubsub.subscribe("sam_out")
+        pubsub.get_message(timeout=5)
+        client.publish("sam_in", request(id="a", prompt={"prompts": [far, BOX]}))
+        reply = next_reply(pubsub)
+        client.publish("sam_in", request(id="b", prompt={"prompts": [far, {}]}))
+        failed = next_reply(pubsub)
+        service.end()
+
+    message = "prompt: prompts[0].box: lies outside the image of 32x24 pixels"
+    skipped = {"prompt": 0, "id": "far", "field": "prompts[0].box", "message": message}
+    assert reply["meta"]["skipped_prompts"] == [skipped]
+    assert json.loads(reply["opex"]["meta"]["skipped"]) == [skipped]
+    assert np.array_equal(mask_in(reply), box_mask())
+    assert failed["meta"]["error_code"] == "bad-prompt"
+    assert "none of the 2 prompts can be used" in failed["meta"]["error"]
+    assert "1 bad prompt skipped" in service.log
+
+
 def test_a_pattern_may_match_the_channel_of_the_replies(
     tmp_path: Path, server: Server, client: "redis.Redis"
 ) -> None:

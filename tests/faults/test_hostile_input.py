@@ -17,7 +17,8 @@ from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import JobError
 from sampoll.core.jobs import Job
 from sampoll.core.names import printable
-from sampoll.inputs.decode import DecodingOptions, decode
+from sampoll.inputs.decode import decode
+from sampoll.inputs.options import DecodingOptions
 from sampoll.transports.memory import submission
 
 BOXES = ("--model", "support.fakes:boxes")

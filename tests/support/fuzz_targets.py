@@ -20,12 +20,13 @@ from sampoll.core.jobs import Prompt
 from sampoll.formats.opex_reader import labels_of, segmentation_of
 from sampoll.formats.opex_record import files_of, read_record
 from sampoll.inputs.check import Checked, check_prompts
-from sampoll.inputs.decode import DecodingOptions, decode_image, decoding_bytes, image_size
+from sampoll.inputs.decode import decode_image, decoding_bytes, image_size
 from sampoll.inputs.image_files import BadStructure, checked, header_of
 from sampoll.inputs.importers.registry import load_importer
 from sampoll.inputs.importers.write_pairs import Imported, write_pairs
-from sampoll.inputs.old_prompt import parse_old_prompts
-from sampoll.inputs.prompt_file import parse_prompts, prompts_document
+from sampoll.inputs.old_prompt import read_old_prompts
+from sampoll.inputs.options import DecodingOptions
+from sampoll.inputs.prompt_file import good_prompts, parse_prompts, prompts_document, read_prompts
 from sampoll.spool.state import JobState
 from sampoll.transports.redis.messages import error_message, parse_request
 from sampoll.transports.redis.replies import NoReply, parse_reply
@@ -65,9 +66,9 @@ def _document(made: Callable[[Random], Any]) -> Callable[[Random], Tree]:
 
 
 def _prompts(tree: Tree, scratch: Path) -> None:
-    for parse in (parse_prompts, parse_old_prompts):
+    for read in (read_prompts, read_old_prompts):
         try:
-            found = parse(tree["input"], "a.json", LIMITS)
+            found = good_prompts(read(tree["input"], "a.json", LIMITS))
         except BadPrompt as error:
             _check_message(error)
         else:

@@ -17,7 +17,7 @@ from sampoll.core.errors import Interrupted, JobError
 from sampoll.core.names import printable
 from sampoll.inputs.discovery import Pair
 from sampoll.transports.redis.messages import MAX_VALUE_BYTES
-from sampoll.transports.redis.streams.client import StreamClient
+from sampoll.transports.redis.streams.client import NewJob, StreamClient
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,8 @@ class _Queuer:
             raise pair
         image, prompt = content_of(pair, MAX_VALUE_BYTES)
         digest = hashlib.sha256(hashlib.sha256(image).digest() + prompt).hexdigest()
-        if self._jobs.send(pair.name, image, prompt, digest, again=self._queueing.again):
+        job = NewJob(pair.name, image, prompt, printable(pair.image_path))
+        if self._jobs.send(job, digest, again=self._queueing.again):
             log.info("%s: queued", printable(pair.name))
             self.queued += 1
         else:

@@ -2,14 +2,19 @@
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from sampoll.app.client.reply_files import files_of, name_for, time_name, write_files
+from sampoll.app.client.reply_files import (
+    log_skipped_prompts,
+    name_for,
+    time_name,
+    write_files,
+)
+from sampoll.app.client.reply_record import ReplyFiles, files_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import Interrupted, JobError, translated_os_errors
 from sampoll.core.names import printable
@@ -43,6 +48,8 @@ def receive(
     summary = f"{receiver.written} written, {receiver.failed} failed"
     if receiver.unreadable:
         summary += f", {receiver.unreadable} unreadable"
+    if receiver.skipped_prompts:
+        summary += f", {receiver.skipped_prompts} bad prompts skipped"
     if count is not None and receiver.processed + receiver.unreadable < count:
         return Interrupted.exit_code, f"{summary}; {count} were expected"
     return (JobError.exit_code if receiver.failed or receiver.unreadable else 0), summary
@@ -56,6 +63,7 @@ class _Receiver:
     written: int = 0
     failed: int = 0
     unreadable: int = 0
+    skipped_prompts: int = 0
 
     @property
     def processed(self) -> int:
@@ -77,7 +85,7 @@ class _Receiver:
         try:
             reply = parse_reply(message)
             name = name_for(reply)
-            files = None if reply.error is not None else files_of(reply, name)
+            files = None if reply.error is not None else files_of(reply)
         except NoReply as error:
             log.error("%s: %s", place, error)
             self.unreadable += 1
@@ -90,10 +98,11 @@ class _Receiver:
             stem = _written(self.output, name, files)
         log.info("%s: written", printable(stem))
         self.written += 1
+        self.skipped_prompts += log_skipped_prompts(stem, reply)
         return True
 
 
-def _written(output: Path, name: str, files: Mapping[str, bytes]) -> str:
+def _written(output: Path, name: str, files: ReplyFiles) -> str:
     """The name of the written files: the time, if there cannot be a file of that `name` in the output."""
     try:
         return write_files(output, name, files)

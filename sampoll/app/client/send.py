@@ -17,7 +17,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.app.client.content import MAX_VALUE_BYTES_BASE64, content_of
-from sampoll.app.client.reply_files import files_of, write_files
+from sampoll.app.client.reply_files import log_skipped_prompts, write_files
+from sampoll.app.client.reply_record import files_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import RedisSettings
 from sampoll.core.errors import (
@@ -73,6 +74,8 @@ def send_pairs(
         sender = _Sender(server, client, sending, bar)
         outside_the_main_thread(partial(sender.run, pairs, stop))
     summary = f"{sender.done} {'done' if sending.wait else 'sent'}, {sender.failed} failed"
+    if sender.skipped_prompts:
+        summary += f", {sender.skipped_prompts} bad prompts skipped"
     if stop.is_set():
         return Interrupted.exit_code, f"{summary}; stopped before everything was sent or answered"
     return (JobError.exit_code if sender.failed else 0), summary
@@ -94,6 +97,7 @@ class _Sender:
     bar: "tqdm[Any]"
     done: int = 0
     failed: int = 0
+    skipped_prompts: int = 0
     # By name, which is the request's id: the pair, and the deadline of its reply (monotonic seconds).
     open: dict[str, tuple[Pair, float]] = field(default_factory=dict)
     gaps_seen: int = 0
@@ -200,11 +204,12 @@ class _Sender:
         output = self.sending.output
         stem = name
         if output is not None:
-            files = files_of(reply, name)
+            files = files_of(reply).of_image(pair.image_path)
             with translated_os_errors("write into", output):
                 stem = write_files(output, name, files)
         del self.open[name]
         self._succeed(name, "done" if stem == name else f"done as {printable(stem)}")
+        self.skipped_prompts += log_skipped_prompts(name, reply)
 
     def _succeed(self, name: str, what: str) -> None:
         log.info("%s: %s", printable(name), what)
@@ -226,7 +231,12 @@ def _message(pair: Pair, channel: str | None) -> bytes:
     image, prompt = content_of(pair, MAX_VALUE_BYTES_BASE64)
     try:
         return request_message(
-            image, orjson.loads(prompt), id=pair.name, reply_to=channel, files=channel is not None
+            image,
+            orjson.loads(prompt),
+            id=pair.name,
+            reply_to=channel,
+            files=channel is not None,
+            image_path=printable(pair.image_path),
         )
     except orjson.JSONEncodeError as error:  # JSON that can be read may be too deeply nested to be written
         raise BadPrompt(f"cannot be sent: {error}", file=str(pair.prompt)) from error

@@ -1,5 +1,6 @@
 """What a report shows about each result, read from its record."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -7,7 +8,10 @@ from urllib.parse import quote
 
 import orjson
 
-from sampoll.core.names import printable, result_path
+from sampoll.core.names import printable, result_path, result_suffix
+
+_NUMBER = re.compile(r"\.\d+\.")
+"""The number of a mask in the suffix of its file."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def summary_of(record: bytes, name: str, thumbnails: Sequence[str]) -> Summary:
         return Summary(
             name=printable(name),
             thumbnail=_thumbnail(name, files, thumbnails),
-            labels=list(dict.fromkeys(str(prompt.get("label", "object")) for prompt in prompts)),
+            labels=list(dict.fromkeys(str(p.get("label", "object")) for p in prompts if p is not None)),
             scores=[float(score) for scores in orjson.loads(meta["scores"]) for score in scores],
             objects=len(document["objects"]),
             width=int(size["width"]),
@@ -61,9 +65,12 @@ def summary_of(record: bytes, name: str, thumbnails: Sequence[str]) -> Summary:
 
 
 def _thumbnail(name: str, files: Mapping[str, str], suffixes: Sequence[str]) -> str | None:
+    """The best picture; of several masks, the first one that there is: that of a bad prompt was skipped."""
+    found = [suffix for file in files if (suffix := result_suffix(file, printable(name)))]
+    firsts = {_NUMBER.sub(".0.", suffix): suffix for suffix in reversed(found)}
     for suffix in suffixes:
-        if result_path(printable(name), suffix) in files:
-            return quote(result_path(name, suffix), errors="surrogateescape")
+        if suffix in firsts:
+            return quote(result_path(name, firsts[suffix]), errors="surrogateescape")
     return None
 
 

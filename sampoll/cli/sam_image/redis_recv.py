@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 from typing import NoReturn
 
-from sampoll.app.client.reply_files import opex_of
+from sampoll.app.client.reply_record import mask_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.output import tell
@@ -73,7 +73,7 @@ def _write(message: bytes, directory: Path, prefix: str) -> None:
     mask, opex = directory / f"{prefix}.png", directory / f"{prefix}.json"
     with translated_os_errors("write into", directory):
         replace_file(mask, reply.mask)
-        replace_file(opex, opex_of(reply, prefix))
+        replace_file(opex, mask_of(reply).record(prefix))
     if reply.error is not None:
         tell(f"{prefix}: {reply.error}")
     say(str(mask), str(opex))

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from pycocotools import mask as coco
 
-from sampoll.core.names import kept_image, unicode_name
+from sampoll.core.names import unicode_name
 from sampoll.core.protocols import Results
 from sampoll.core.results import Mask, Segmentation
 from sampoll.files.file_set import replaced_set
@@ -73,7 +73,7 @@ class Coco:
 
 def _image(segmentation: Segmentation, number: int) -> dict[str, Any]:
     height, width = segmentation.size
-    file_name = unicode_name(kept_image(segmentation.name, segmentation.image_file))
+    file_name = unicode_name(segmentation.kept_image)
     return {"id": number, "file_name": file_name, "width": width, "height": height}
 
 

@@ -3,10 +3,10 @@ spent, and damage is found that decoders pass over."""
 
 from dataclasses import dataclass
 
-from sampoll.inputs.image_files import bmp, jpeg, png, tiff, webp
+from sampoll.inputs.image_files import bmp, jpeg, png, tiff, tiff_kind, webp
 from sampoll.inputs.image_files.header import BadStructure, Header
 
-__all__ = ["BadStructure", "Checked", "Header", "checked", "header_of"]
+__all__ = ["BadStructure", "Checked", "Header", "check_kind", "checked", "header_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,18 @@ def checked(content: bytes) -> Checked:
     if content.startswith(jpeg.SIGNATURE):
         jpeg.check(content)
     elif content.startswith(png.SIGNATURE):
-        return Checked(png.checked(content))
+        return Checked(*png.checked(content))
     elif content.startswith(tiff.SIGNATURES):
         tiff.header_of(content)  # refuses tiles that are larger than the image
         return Checked(content, tiff.check(content))
     elif content.startswith(bmp.SIGNATURE):
         bmp.check(content)
     return Checked(content)
+
+
+def check_kind(content: bytes) -> None:
+    """Refuses a file whose structure is whole, and whose pixels are of a kind that is not decoded here."""
+    if content.startswith(jpeg.SIGNATURE):
+        jpeg.check_kind(content)
+    elif content.startswith(tiff.SIGNATURES):
+        tiff_kind.check(content)

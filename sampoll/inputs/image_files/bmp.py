@@ -6,7 +6,8 @@ from sampoll.inputs.image_files.header import BadStructure, Header
 
 SIGNATURE = b"BM"
 _SHORT_HEADER = 12
-_RUN_LENGTHS = (1, 2)
+_RUN_LENGTHS, _MASKS = (1, 2), (3, 6)
+"""Compressions: these are pixels whose channels are told by masks, the second with alpha."""
 
 MAX_RUN_LENGTH_PIXELS = 2**24
 """Pillow unpacks run lengths in Python, pixel by pixel where a line is short: that many take seconds."""
@@ -18,12 +19,20 @@ def header_of(content: bytes) -> Header:
     if head[0] == _SHORT_HEADER:
         width, height = struct.unpack_from("<HH", head, 4)
     else:
-        width, height = map(abs, struct.unpack_from("<ii", head, 4))
-    return Header(width, height, BYTES_PER_PIXEL)
+        width, height = struct.unpack_from("<Ii", head, 4)  # lines from top to bottom have a negative height
+    return Header(width, abs(height), BYTES_PER_PIXEL)
 
 
 def check(content: bytes) -> None:
-    head = content[14:34].ljust(20, b"\0")
-    is_packed = head[0] != _SHORT_HEADER and int.from_bytes(head[16:20], "little") in _RUN_LENGTHS
-    if is_packed and header_of(content).pixels > MAX_RUN_LENGTH_PIXELS:
+    if _compression(content) in _RUN_LENGTHS and header_of(content).pixels > MAX_RUN_LENGTH_PIXELS:
         raise BadStructure(f"is compressed, and has more than {MAX_RUN_LENGTH_PIXELS} pixels: save it as PNG")
+
+
+def has_masks(content: bytes) -> bool:
+    """Whether masks tell which bits of a pixel are its channels."""
+    return _compression(content) in _MASKS
+
+
+def _compression(content: bytes) -> int:
+    head = content[14:34].ljust(20, b"\0")
+    return 0 if head[0] == _SHORT_HEADER else int.from_bytes(head[16:20], "little")

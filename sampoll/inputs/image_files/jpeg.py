@@ -4,17 +4,25 @@ https://www.w3.org/Graphics/JPEG/itu-t81.pdf, annex B
 """
 
 import re
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from sampoll.inputs.image_files.exif import UPRIGHT, orientation_of
 from sampoll.inputs.image_files.header import BadStructure, Header
 
 SIGNATURE = b"\xff\xd8\xff"
 START_OF_SCAN, END, APP1 = 0xDA, 0xD9, 0xE1
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_LOSSLESS_OR_HIERARCHICAL = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF))
+_METADATA = frozenset((*range(0xE0, 0xF0), 0xFE))
+_COLOUR_SEGMENTS = {0xE0: 16, 0xEE: 14}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
 """A marker that has a length, or the end. Restart markers have none, and 0xff 0x00 is image data."""
 _EXIF = b"Exif\x00"
+_EXIF_BYTES = len(_EXIF) + 1
+"""One more follows, usually a zero."""
 
 MAX_SCANS = 24
 """A scan costs a pass over the whole image. libjpeg's own scripts have 10, and 18 for four channels."""
@@ -27,19 +35,69 @@ BASELINE, PROGRESSIVE_PER_CHANNEL, OTHER = 6, 2, 2
 and Pillow's own copy, where simplejpeg cannot decode it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the segment before the image data says about it."""
+
+    marker: int = 0
+    bits: int = 0
+    height: int = 0
+    width: int = 0
+    channels: int = 0
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        coefficients = PROGRESSIVE_PER_CHANNEL * min(self.channels, 4) if self.marker in _PROGRESSIVE else 0
+        return BASELINE + coefficients + (OTHER if self.channels > 3 else 0)
+
+
 def header_of(content: bytes) -> Header:
-    """The header of a JPEG; of several frames, the most that any of them says."""
-    width = height = per_pixel = 0
+    """The header of a JPEG: of its first frame, and of its first EXIF."""
+    frame, orientation = Frame(), None
     for marker, start in _segments(content):
-        if marker in _FRAMES and start + 8 <= len(content):
-            height = max(height, int.from_bytes(content[start + 3 : start + 5]))
-            width = max(width, int.from_bytes(content[start + 5 : start + 7]))
-            channels = content[start + 7]
-            coefficients = PROGRESSIVE_PER_CHANNEL * min(channels, 4) if marker in _PROGRESSIVE else 0
-            per_pixel = max(per_pixel, BASELINE + coefficients + (OTHER if channels > 3 else 0))
+        if marker in _FRAMES and not frame.marker:
+            frame = _frame(content, marker, start)
+        elif orientation is None and marker == APP1 and content.startswith(_EXIF, start + 2):
+            end = start + int.from_bytes(content[start : start + 2])
+            orientation = orientation_of(content[start + 2 + _EXIF_BYTES : end])
         elif marker == START_OF_SCAN:
             break
-    return Header(width, height, per_pixel)
+    return Header(frame.width, frame.height, frame.bytes_per_pixel, orientation or UPRIGHT)
+
+
+def frame_of(content: bytes) -> Frame:
+    """The first frame of a JPEG; an empty one if it has none."""
+    frames = (_frame(content, marker, start) for marker, start in _segments(content) if marker in _FRAMES)
+    return next(frames, Frame())
+
+
+def _frame(content: bytes, marker: int, start: int) -> Frame:
+    bits, height, width, channels = struct.unpack(">BHHB", content[start + 2 : start + 8].ljust(6, b"\0"))
+    return Frame(marker, bits, height, width, channels)
+
+
+def check_kind(content: bytes) -> None:
+    """Refuses pixels of a kind that is not decoded here."""
+    frame = frame_of(content)
+    if frame.marker in _LOSSLESS_OR_HIERARCHICAL:
+        raise BadStructure("is a lossless or hierarchical JPEG, which is not read here: save it as PNG")
+    if frame.bits != 8:
+        raise BadStructure(f"is a JPEG of {frame.bits} bits, which is not read here: save it with 8")
+
+
+def without_metadata(content: bytes) -> bytes:
+    """The JPEG without the segments on which its pixels do not depend."""
+    parts, unchanged_from = [], 0
+    for marker, start in _segments(content):
+        if marker == START_OF_SCAN:
+            break
+        length = int.from_bytes(content[start : start + 2])
+        # These two say which colours the channels are, if they have their full length.
+        is_needed = marker not in _METADATA or length >= _COLOUR_SEGMENTS.get(marker, length + 1)
+        if not is_needed:
+            parts.append(content[unchanged_from : start - 2])
+            unchanged_from = start + max(2, length)
+    return b"".join((*parts, content[unchanged_from:]))
 
 
 def check(content: bytes) -> None:

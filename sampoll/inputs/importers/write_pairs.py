@@ -23,10 +23,12 @@ from sampoll.core.filenames import is_image, is_in_reach, is_prompt, split_name
 from sampoll.core.jobs import Exif, Prompt
 from sampoll.files.atomic import created_file
 from sampoll.inputs.check import check_pair
-from sampoll.inputs.decode import DecodingOptions, check_inside, image_size
+from sampoll.inputs.decode import image_size
 from sampoll.inputs.discovery import read_image
 from sampoll.inputs.importers.base import MAX_FILE_NAME_BYTES, AnnotatedImage, Size, image_name
+from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.prompt_file import parse_prompts, prompts_document
+from sampoll.inputs.usable_prompts import check_inside
 
 PROMPT_SUFFIX = ".json"
 UNLINKABLE = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP)

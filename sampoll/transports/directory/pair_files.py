@@ -51,6 +51,7 @@ def read_submission(
         prompt=common.content,
         image_sha256=hashlib.sha256(image_content).hexdigest(),
         alone=claim.state.suspect,
+        image_file=image.name,
     )
 
 

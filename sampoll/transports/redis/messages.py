@@ -11,6 +11,8 @@ import orjson
 from sampoll.config.settings import LimitSettings
 from sampoll.core.base64_text import without_whitespace
 from sampoll.core.errors import BadImage, BadPrompt, BadRequest, JobError, OutputFailed
+from sampoll.core.filenames import is_image
+from sampoll.core.jobs import SkippedPrompt
 from sampoll.core.results import Artifact
 from sampoll.inputs.prompt_file import UTF8_BOM, excess_of_values
 
@@ -34,6 +36,7 @@ class Request:
 
     `prompt` is what the client sent, JSON or not, `id` its own name for the request, `reply_to` the channel
     for the reply if it is not the common one. `wants_files`: the reply is to hold the result as files too.
+    `image_path` is where the client keeps the image, for the record; it is not opened.
     """
 
     image: bytes = b""
@@ -42,6 +45,7 @@ class Request:
     reply_to: str | None = None
     wants_files: bool = False
     error: JobError | None = None
+    image_path: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,9 @@ def parse_request(message: bytes, limits: LimitSettings, *, is_old: bool = False
         return Request(error=BadRequest('the request must be a JSON object with "image" and "prompt"'))
     if "image" not in document and document.keys() >= _REPLY_KEYS:
         return None
-    request = Request(wants_files=document.get("files") is True)
+    request = Request(
+        wants_files=document.get("files") is True, image_path=image_path_in(document.get("image_path"))
+    )
     try:
         # `reply_to` is read first: it is needed to report errors in the other fields.
         request = replace(request, reply_to=_reply_to(document, is_old=is_old))
@@ -139,6 +145,14 @@ def _id(document: Mapping[str, Any], *, is_old: bool) -> str | int | None:
     raise BadRequest(f"must be a string of 1 to {MAX_ID_CHARACTERS} characters, or an integer", field="id")
 
 
+def image_path_in(value: object) -> str:
+    """Where an image is, if the value says it: the path of an image file below some folder; otherwise ""."""
+    if not isinstance(value, str) or not is_image(value) or len(value) > MAX_ID_CHARACTERS:
+        return ""
+    is_below = all(part not in ("", ".", "..") for part in value.split("/"))
+    return value if is_below else ""
+
+
 def _prompt(document: Mapping[str, Any], max_bytes: int) -> bytes:
     try:
         prompt = orjson.dumps(document.get("prompt"))
@@ -176,21 +190,35 @@ def _image(document: Mapping[str, Any], max_image_bytes: int, *, is_old: bool) -
 
 
 def request_message(
-    image: bytes, prompt: Any, *, id: str | None = None, reply_to: str | None = None, files: bool = False
+    image: bytes,
+    prompt: Any,
+    *,
+    id: str | None = None,
+    reply_to: str | None = None,
+    files: bool = False,
+    image_path: str | None = None,
 ) -> bytes:
     """The message for a request; without keyword arguments, it is that of the oldest clients."""
-    more = {"id": id, "reply_to": reply_to, "files": files or None}
+    more = {"id": id, "reply_to": reply_to, "files": files or None, "image_path": image_path}
     document = {"image": base64.b64encode(image).decode("ascii"), "prompt": prompt}
     return orjson.dumps({**document, **{key: value for key, value in more.items() if value is not None}})
 
 
-def reply_message(request: Request, answer: Answer, segmenter: Mapping[str, Any]) -> bytes:
+def reply_message(
+    request: Request, answer: Answer, segmenter: Mapping[str, Any], skipped: Sequence[SkippedPrompt] = ()
+) -> bytes:
     """The reply with a result. `contours` are point lists, `opex` is the whole object; `segmenter` is what
-    "meta" says about the model. OutputFailed if no server would take it."""
+    "meta" says about the model, and `skipped` what it says about bad prompts. OutputFailed if no server would
+    take it."""
+    left_out = [each.document() for each in skipped]
     reply: dict[str, Any] = {
         "contours": orjson.Fragment(answer.contours),
         "mask": _base64_lines(answer.mask),
-        "meta": {"segmenter": segmenter, "prompt": _echo(request.prompt)},
+        "meta": {
+            "segmenter": segmenter,
+            "prompt": _echo(request.prompt),
+            **({"skipped_prompts": left_out} if left_out else {}),
+        },
         "opex": orjson.Fragment(answer.opex),
     }
     if request.wants_files:

@@ -26,6 +26,13 @@ class Reply:
         error = self.meta.get("error")
         return None if error is None else str(error)
 
+    @property
+    def skipped_prompts(self) -> list[str]:
+        """What is wrong with each prompt that the service has skipped."""
+        listed = self.meta.get("skipped_prompts")
+        entries = listed if isinstance(listed, list) else []
+        return [str(entry["message"]) for entry in entries if isinstance(entry, dict) and "message" in entry]
+
 
 class NoReply(ValueError):
     """A message that is no reply; `id` is the request's, if the message tells it."""

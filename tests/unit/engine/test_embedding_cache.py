@@ -23,7 +23,8 @@ from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor
 from sampoll.engine.pipeline import Service
 from sampoll.inputs import decode as decoding
-from sampoll.inputs.decode import DecodingOptions, decode
+from sampoll.inputs.decode import decode
+from sampoll.inputs.options import DecodingOptions
 from sampoll.models.grabcut import GrabCutSegmenter
 from sampoll.models.sam.segmenter import SamSegmenter
 from sampoll.models.sam.weights import digest_of

@@ -20,7 +20,8 @@ from sampoll.engine import pipeline
 from sampoll.engine.pipeline import Service
 from sampoll.formats.opex import Opex
 from sampoll.formats.png import PngMask
-from sampoll.inputs.decode import DecodingOptions, decode
+from sampoll.inputs.decode import decode
+from sampoll.inputs.options import DecodingOptions
 from sampoll.monitoring.health import Health
 from sampoll.transports.memory import MemoryTransport, submission
 

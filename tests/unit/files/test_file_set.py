@@ -54,6 +54,29 @@ def test_the_empty_folders_of_what_is_gone_go_too(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "labels").iterdir()] == ["b.txt"]
 
 
+def test_the_empty_folders_above_those_go_too(tmp_path: Path) -> None:
+    with replaced_set(tmp_path, belongs=belongs) as files:
+        files.write("labels/sub/below/a.txt", b"1")
+        files.write("index", b"")
+
+    with replaced_set(tmp_path, belongs=belongs) as files:
+        files.write("index", b"")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [OURS, "index"]
+
+
+def test_a_folder_in_the_place_of_an_outdated_file_is_kept(tmp_path: Path) -> None:
+    write(tmp_path, a="1", b="2")
+    (tmp_path / OURS).write_text(json.dumps({"labels/a.txt": None, "labels/b.txt": None, "index": None}))
+    (tmp_path / "labels/a.txt").unlink()
+    (tmp_path / "labels/a.txt").mkdir()
+
+    with pytest.raises(OutputUnavailable, match=r"labels/a\.txt was not written by sampoll"):
+        write(tmp_path, b="3")
+
+    assert content(tmp_path) == {"labels/b.txt": "2", "index": "a b"}
+
+
 @pytest.mark.parametrize("path", ["labels/mine.txt", "labels/a.txt", "labels/b.txt", "index"])
 def test_files_that_sampoll_did_not_write_or_that_were_changed_are_named_and_kept(
     tmp_path: Path, path: str

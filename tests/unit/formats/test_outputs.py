@@ -10,12 +10,12 @@ from opex import ObjectPredictions
 from PIL import Image
 from pycocotools import mask as coco
 
-from sampoll.core.jobs import Box, Point, Prompt
+from sampoll.core.jobs import Box, Point, Prompt, SkippedPrompt
 from sampoll.core.results import Artifact, Mask, ModelInfo, Segmentation
 from sampoll.formats import json_document
 from sampoll.formats.indexed import build as build_indexed
 from sampoll.formats.opex import Opex
-from sampoll.formats.opex_reader import segmentation_of
+from sampoll.formats.opex_reader import labels_of, segmentation_of
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.png import PngMask
 
@@ -172,6 +172,41 @@ def test_points_are_in_the_meta_unchanged() -> None:
     )
 
     assert json.loads(opex_of(job).meta["prompts"]) == [{"points": [{"x": 1.5, "y": 2.0, "label": 1}]}]
+
+
+def with_a_skipped_prompt() -> Segmentation:
+    """The first of three prompts is skipped."""
+    made = segmentation(0.5, 0.25)
+    return replace(made, skipped=(SkippedPrompt(0, "bad", "prompts[0]", "cat.json: prompts[0]: is bad"),))
+
+
+def test_a_skipped_prompt_leaves_the_numbers_of_all_others_as_they_are() -> None:
+    made = with_a_skipped_prompt()
+
+    assert PngMask().suffixes(made) == [".1.png", ".2.png"]
+    assert [o.meta["prompt"] for o in opex_of(made).objects] == ["1", "2"]
+    [indexed] = build_indexed(FormatOptions()).render(made, [])
+    assert set(np.unique(np.asarray(Image.open(io.BytesIO(indexed.content))))) <= {0, 2, 3}
+
+
+def test_a_result_with_skipped_prompts_comes_back_from_its_record() -> None:
+    made = with_a_skipped_prompt()
+    [record] = Opex().render(made, [])
+
+    read = segmentation_of(record.content, "cat")
+
+    assert (read.prompts, read.skipped, read.indexes) == (made.prompts, made.skipped, (1, 2))
+    assert [len(masks) for masks in read.masks] == [1, 1]
+    assert labels_of(record.content) == {"thing 0", "thing 1"}
+
+
+def test_a_record_whose_skipped_prompts_are_not_those_that_are_missing_is_refused() -> None:
+    [record] = Opex().render(with_a_skipped_prompt(), [])
+    document = json.loads(record.content)
+    document["meta"]["skipped"] = "[]"
+
+    with pytest.raises(ValueError, match="its prompts and its skipped prompts do not fit"):
+        segmentation_of(json.dumps(document).encode(), "cat")
 
 
 def test_a_name_that_is_no_unicode_is_escaped() -> None:

@@ -23,3 +23,13 @@ def test_deep_values_in_a_record_are_refused() -> None:
     with pytest.raises(ValueError, match="no record of a result"):
         segmentation_of(deep, "a")
     assert read_record(record(files="{}", seconds=f'{{"a": {DEEP}}}'), "a") is not None
+
+
+@pytest.mark.parametrize(
+    "skipped", [DEEP, "7", '{"a": 1}', "[7]", '[{"prompt": "0"}]', '[{"prompt": 9, "id": 1}]', "not JSON"]
+)
+def test_skipped_prompts_that_are_none_are_passed_over_in_a_summary(skipped: str) -> None:
+    summary = read_record(record(files="{}", skipped=skipped), "a")
+
+    assert summary is not None
+    assert summary.skipped == ()

@@ -22,9 +22,9 @@ from sampoll.formats.datasets.yolo import Yolo
 from sampoll.formats.labelme import LabelMe
 from sampoll.formats.opex import Opex
 from sampoll.formats.options import FormatOptions
-from sampoll.inputs.decode import DecodingOptions
 from sampoll.inputs.importers.registry import load_importer
 from sampoll.inputs.importers.write_pairs import Imported, write_pairs
+from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.prompt_file import parse_prompts
 
 NAMES = (

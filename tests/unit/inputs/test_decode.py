@@ -10,7 +10,8 @@ from support.images import encoded, image_of
 
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
-from sampoll.inputs.decode import DecodingOptions, decode, decode_image, image_size
+from sampoll.inputs.decode import decode, decode_image, image_size
+from sampoll.inputs.options import DecodingOptions
 from sampoll.transports.memory import submission
 
 BOXES_ONLY = DecodingOptions(model="boxes", prompt_kinds=("box",))
@@ -92,7 +93,7 @@ def test_large_images_are_converted_in_bands_to_the_same_pixels(
     content = saved(image, "TIFF")
     whole = decode_image(content, "a", 10_000)
 
-    monkeypatch.setattr("sampoll.inputs.decode.BAND_PIXELS", 500)
+    monkeypatch.setattr("sampoll.inputs.image_files.rgb.BAND_PIXELS", 500)
 
     assert np.array_equal(decode_image(content, "a", 10_000), whole)
     assert np.array_equal(whole, np.asarray(image.convert("RGB")))
@@ -138,9 +139,15 @@ def test_other_modes_become_rgb(mode: str) -> None:
     assert decoded.tolist() == [[[255] * 3] * 3] * 2
 
 
-@pytest.mark.parametrize("pixels", [np.full((2, 2), 70000, np.int32), np.full((2, 2), 0.5, np.float32)])
-def test_32_bits_a_pixel_are_refused_instead_of_clipped(pixels: np.ndarray) -> None:
-    with pytest.raises(BadImage, match=r"a\.tif: has 32 bits a pixel"):
+@pytest.mark.parametrize(
+    ("pixels", "kind"),
+    [
+        (np.full((2, 2), 70000, np.int32), "signed samples of 32 bits"),
+        (np.full((2, 2), 0.5, np.float32), "floating-point samples of 32 bits"),
+    ],
+)
+def test_32_bits_a_sample_are_refused_instead_of_clipped(pixels: np.ndarray, kind: str) -> None:
+    with pytest.raises(BadImage, match=rf"a\.tif: has {kind}: convert it to unsigned 8 or 16 bits first"):
         decode_image(saved(Image.fromarray(pixels), "TIFF"), "a.tif", 10_000)
 
 
@@ -148,7 +155,7 @@ def test_too_little_memory_is_a_transient_error(monkeypatch: pytest.MonkeyPatch)
     def no_memory(*_: object) -> int:
         raise MemoryError
 
-    monkeypatch.setattr("sampoll.inputs.decode._turning", no_memory)
+    monkeypatch.setattr("sampoll.inputs.decode.stored_pixels", no_memory)
 
     with pytest.raises(OutOfMemory, match=r"a\.png: not enough memory to decode it"):
         decode_image(encoded(image_of()), "a.png", 10_000)

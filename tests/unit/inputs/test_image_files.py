@@ -41,6 +41,16 @@ def of_height(content: bytes, height: int) -> bytes:
     return content[:at] + struct.pack(">H", height) + content[at + 2 :]
 
 
+def with_bits(content: bytes, bits: int) -> bytes:
+    at = content.index(b"\xff\xc0") + 4
+    return content[:at] + bytes([bits]) + content[at + 1 :]
+
+
+def with_marker(content: bytes, marker: int) -> bytes:
+    at = content.index(b"\xff\xc0") + 1
+    return content[:at] + bytes([marker]) + content[at + 1 :]
+
+
 def with_scans(content: bytes, number: int) -> bytes:
     """The last scan of a progressive JPEG again and again."""
     last = content[content.rindex(b"\xff\xda") : -2]
@@ -78,11 +88,11 @@ def gray_tiff(
     return b"II*\0\x08\0\0\0" + directory(entries) + (behind or bytes(width * height))
 
 
-def chained_tiff(pages: int, *, is_loop: bool = False) -> bytes:
+def chained_tiff(pages: int, *, tags: int = 1, is_loop: bool = False) -> bytes:
     first = gray_tiff()
-    size = len(directory([(256, 4, 1, 1)]))
+    size = len(directory([(256, 4, 1, 1)] * tags))
     places = [len(first) + size * number for number in range(pages - 1)]
-    rest = [directory([(256, 4, 1, 1)], following) for following in [*places[1:], 8 if is_loop else 0]]
+    rest = [directory([(256, 4, 1, 1)] * tags, following) for following in [*places[1:], 8 if is_loop else 0]]
     at = 8 + struct.unpack_from("<H", first, 8)[0] * 12 + 2
     return first[:at] + struct.pack("<I", places[0]) + first[at + 4 :] + b"".join(rest)
 
@@ -123,6 +133,41 @@ def test_a_damaged_image_is_refused(content: bytes) -> None:
 
 
 THUMBNAIL = segment(0xE1, b"Exif\0\0" + b"\xff\xda" * 100)
+ODD_CHUNKS = [
+    "acTL",
+    "bKGD",
+    "cHRM",
+    "eXIf",
+    "gAMA",
+    "hIST",
+    "iCCP",
+    "iTXt",
+    "pHYs",
+    "sBIT",
+    "sPLT",
+    "sRGB",
+    "tEXt",
+    "tIME",
+    "tRNS",
+    "zTXt",
+    "cICP",
+    "caBX",
+    "aBCd",
+]
+ODD_SEGMENTS = {
+    f"{name[:9]} of {len(name) + more} bytes": segment(marker, name.encode() + bytes(range(99, 99 + more)))
+    for marker, name in (
+        (0xE1, "Exif\0\0"),
+        (0xE1, "http://ns.adobe.com/xap/1.0/\0"),
+        (0xE2, "ICC_PROFILE\0"),
+        (0xE2, "MPF\0"),
+        (0xED, "Photoshop 3.0\0"),
+        (0xE0, "JFIF\0"),
+        (0xEE, "Adobe"),
+        (0xFE, ""),
+    )
+    for more in (0, 1, 5)
+}
 HARMLESS = {
     "bytes behind the end of a jpeg": BASELINE + bytes(5000),
     "another jpeg behind the end": BASELINE + with_scans(PROGRESSIVE, 40),
@@ -136,6 +181,8 @@ HARMLESS = {
     "a png with a bomb for a profile": with_chunks(
         PNG, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**7)))
     ),
+    **{f"a png with an odd {kind}": with_chunks(PNG, chunk(kind.encode(), b"odd")) for kind in ODD_CHUNKS},
+    **{f"a jpeg with an odd {name!r}": with_segments(BASELINE, each) for name, each in ODD_SEGMENTS.items()},
     "a png with many small chunks": with_chunks(PNG, *[chunk(b"teSt")] * 5000),
 }
 
@@ -161,6 +208,33 @@ def test_a_progressive_jpeg_has_as_many_scans_as_real_encoders_write(mode: str) 
 BIG_TIFF = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**40) + bytes(10**6)
 TILES = [(322, 4, 1, 30000), (323, 4, 1, 30000), (324, 4, 1, 8), (325, 4, 1, 9), (259, 3, 1, 8)]
 EXIF = segment(0xE1, b"Exif\0\0" + bytes(60_000))
+KINDS = {
+    "jpeg of 12 bits": (
+        with_bits(BASELINE, 12),
+        "is a JPEG of 12 bits, which is not read here: save it with 8",
+    ),
+    "lossless jpeg": (
+        with_marker(BASELINE, 0xC3),
+        "is a lossless or hierarchical JPEG, which is not read here",
+    ),
+    "hierarchical jpeg": (with_marker(BASELINE, 0xC5), "is a lossless or hierarchical JPEG"),
+    "jpeg-ls": (
+        with_marker(BASELINE, 0xF7),
+        "is damaged, or of a kind that is not read here: its header has no",
+    ),
+    "png with a chunk that it depends on": (
+        with_chunks(PNG, chunk(b"CgBI")),
+        "has a chunk CgBI, which is not known here",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), KINDS.values(), ids=KINDS.keys())
+def test_a_kind_that_is_not_decoded_is_named(content: bytes, message: str) -> None:
+    with pytest.raises(BadImage, match=message):
+        decode_image(content, "a", 10**9)
+
+
 EXPENSIVE = {
     "scans": (with_scans(PROGRESSIVE, 100), "has more than 24 scans"),
     "scans before a thumbnail": (with_segments(with_scans(PROGRESSIVE, 20), THUMBNAIL), "more than 24 scans"),
@@ -168,6 +242,10 @@ EXPENSIVE = {
     "exif": (with_segments(BASELINE, *[EXIF] * 500), "has more than 16 segments of EXIF"),
     "chunks": (with_chunks(PNG, chunk(b"teSt") * 10**6), "has more than 200000 chunks"),
     "pages": (chained_tiff(100_000), "has more than 1000 pages: save each as an image of its own"),
+    "tags of all pages": (
+        chained_tiff(60, tags=2000),
+        "has more than 100000 tags: save each page as an image",
+    ),
     "a loop of pages": (chained_tiff(3, is_loop=True), "is damaged: its pages form a loop"),
     "strips": (gray_tiff((273, 4, 2 * 10**6, 200), behind=bytes(8 * 10**6)), "values of the tag 273"),
     "strips of bytes": (
@@ -197,6 +275,16 @@ def test_an_image_that_would_be_expensive_is_refused(content: bytes, message: st
     assert image_size(content) is None
     assert time.process_time() - started < 3
     assert most < 3 * len(content) + 2**20
+
+
+@pytest.mark.parametrize("default_image", [False, True])
+def test_an_image_that_is_no_frame_of_its_animation_is_a_page(default_image: bool) -> None:
+    pages = [Image.fromarray(image_of(8, 8, seed)) for seed in range(3)]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, "PNG", save_all=True, append_images=pages[1:], default_image=default_image)
+
+    with pytest.raises(BadImage, match="has 3 pages"):
+        decode_image(buffer.getvalue(), "a", 10**9)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])

@@ -24,10 +24,10 @@ from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.core.results import Mask
 from sampoll.formats.geometry.rle import rle_of
 from sampoll.inputs.check import Checked, check_prompts
-from sampoll.inputs.decode import DecodingOptions
 from sampoll.inputs.importers.base import AnnotatedImage, files_of, image_name, json_of
 from sampoll.inputs.importers.registry import load_importer
 from sampoll.inputs.importers.write_pairs import Imported, write_pairs
+from sampoll.inputs.options import DecodingOptions
 
 IMAGE = encoded(image_of())
 YOLO_LINE = "0 0.5 0.5 0.5 0.5\n"

@@ -11,10 +11,10 @@ from support.images import encoded, image_of
 
 from sampoll.core.errors import JobError
 from sampoll.core.jobs import Box, Point, Prompt
-from sampoll.inputs.decode import DecodingOptions
 from sampoll.inputs.importers.base import AnnotatedImage
 from sampoll.inputs.importers.labelme import read
 from sampoll.inputs.importers.write_pairs import Imported, write_pairs
+from sampoll.inputs.options import DecodingOptions
 
 HEIGHT, WIDTH = 40, 60
 IMAGE = encoded(image_of(HEIGHT, WIDTH))

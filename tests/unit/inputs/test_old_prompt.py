@@ -9,9 +9,10 @@ from support.images import encoded, image_of
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Point, Prompt, Submission
-from sampoll.inputs.decode import DecodingOptions, decode
-from sampoll.inputs.old_prompt import parse_old_prompts
-from sampoll.inputs.prompt_file import parse_prompts
+from sampoll.inputs.decode import decode
+from sampoll.inputs.old_prompt import read_old_prompts
+from sampoll.inputs.options import DecodingOptions
+from sampoll.inputs.prompt_file import good_prompts, parse_prompts
 
 POINTS = {"points": [{"x": 3, "y": 4, "label": 1}]}
 POINT = Prompt(points=(Point(3, 4, 1),))
@@ -21,7 +22,7 @@ BOXED = Prompt(box=Box(1, 2, 9, 8))
 
 def parse(document: Any, limits: LimitSettings | None = None) -> list[Prompt]:
     content = json.dumps(document).encode()
-    return list(parse_old_prompts(content, "a.prompt", limits or LimitSettings()).values())
+    return list(good_prompts(read_old_prompts(content, "a.prompt", limits or LimitSettings())).values())
 
 
 TAKEN: dict[str, tuple[Any, Prompt]] = {
@@ -153,10 +154,10 @@ def test_places_outside_of_the_image_are_taken_as_they_are(prompt: Any) -> None:
 )
 def test_what_is_json_is_taken(content: bytes, is_taken: bool) -> None:
     if is_taken:
-        assert list(parse_old_prompts(content, "a.prompt", LimitSettings()).values()) == [POINT]
+        assert list(good_prompts(read_old_prompts(content, "a.prompt", LimitSettings())).values()) == [POINT]
     else:
         with pytest.raises(BadPrompt, match=r"is not JSON|must be a number|less than or equal"):
-            parse_old_prompts(content, "a.prompt", LimitSettings())
+            good_prompts(read_old_prompts(content, "a.prompt", LimitSettings()))
 
 
 def test_points_and_a_box_count_together() -> None:

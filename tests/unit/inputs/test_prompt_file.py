@@ -2,7 +2,7 @@ import json
 import re
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Event, Thread
 
 import pytest
@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Everything, Point, Prompt
-from sampoll.inputs.old_prompt import parse_old_prompts
-from sampoll.inputs.prompt_file import MAX_MASKS, parse_prompts, prompts_document
+from sampoll.inputs.old_prompt import read_old_prompts
+from sampoll.inputs.prompt_file import (
+    MAX_MASKS,
+    PlacedPrompt,
+    good_prompts,
+    parse_prompts,
+    prompts_document,
+    read_prompts,
+)
 
 LIMITS = LimitSettings(max_prompts=100, max_points=100, max_points_per_prompt=20)
 
@@ -79,7 +86,7 @@ def test_a_key_that_is_there_twice_is_refused_but_by_the_old_commands(document: 
 
     with pytest.raises(BadPrompt, match=r'cat\.json: has the key "(box|label|x)" twice in one object'):
         parse_prompts(content, "cat.json", LIMITS)
-    assert parse_old_prompts(content, "cat.json", LIMITS)
+    assert good_prompts(read_old_prompts(content, "cat.json", LIMITS))
 
 
 def test_colons_in_texts_are_no_keys() -> None:
@@ -243,14 +250,14 @@ def test_each_mask_takes_memory_so_their_number_is_limited() -> None:
         parse(document, LimitSettings())
 
 
-@pytest.mark.parametrize("parse", [parse_prompts, parse_old_prompts])
-def test_unknown_keys_are_not_collected(parse: Callable[..., object]) -> None:
+@pytest.mark.parametrize("read", [read_prompts, read_old_prompts])
+def test_unknown_keys_are_not_collected(read: Callable[..., Iterator[PlacedPrompt]]) -> None:
     keys = {f"key {number}": number for number in range(50_000)}
     content = json.dumps({"points": [{**POINT, **keys}, keys], **keys}).encode()
     started = time.process_time()
 
     with pytest.raises(BadPrompt, match=r"points\[1\]\.x: is missing|: key 0: is not a known key"):
-        parse(content, "a.json", LimitSettings())
+        good_prompts(read(content, "a.json", LimitSettings()))
 
     assert time.process_time() - started < 2
 

@@ -20,7 +20,8 @@ from sampoll.core.events import (
     Resumed,
     StopRequested,
 )
-from sampoll.core.results import ModelInfo
+from sampoll.core.jobs import SkippedPrompt
+from sampoll.core.results import ModelInfo, ResultSummary
 from sampoll.monitoring.health import Health
 from sampoll.transports.memory import submission
 
@@ -69,7 +70,7 @@ def test_outcomes_are_counted_and_the_last_failure_is_kept() -> None:
     service(InputScanned(Backlog(ready=3, half=1)))
     service(JobStarted(JOB))
     assert service.document()["in_flight"] == 1
-    service(JobDone("a", JOB.id, "a"))
+    service(JobDone("a", JOB.id, "a", ResultSummary(skipped=(SkippedPrompt(1, None, "", "bad"),))))
     service(JobSkipped("b", "id-b", "b"))
     service(JobDeferred("c", "id-c", OutOfMemory("too large"), 2.0))
     service(JobFailed("d\n", "id-d", BadImage("cut off")))
@@ -77,6 +78,7 @@ def test_outcomes_are_counted_and_the_last_failure_is_kept() -> None:
     document = service.document()
     counts = {key: document[key] for key in ("in_flight", "done", "skipped", "retries", "failed")}
     assert counts == {"in_flight": 0, "done": 1, "skipped": 1, "retries": 1, "failed": 1}
+    assert document["skipped_prompts"] == 1
     assert document["waiting"] == asdict(Backlog(ready=3, half=1))
     assert (document["model"], document["device"], document["precision"]) == ("vit_b", "cuda:0", "bf16")
     failure = document["last_failure"]

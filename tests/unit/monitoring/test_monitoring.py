@@ -33,7 +33,7 @@ from sampoll.core.events import (
     WatchChecked,
     WatchOverflowed,
 )
-from sampoll.core.jobs import Box, Prompt
+from sampoll.core.jobs import Box, Prompt, SkippedPrompt
 from sampoll.core.results import Mask, ModelInfo, ResultSummary, Segmentation
 from sampoll.monitoring.health import KEPT_FAILURES, Health
 from sampoll.monitoring.history import History
@@ -102,13 +102,16 @@ def segmentation(name: str = "a") -> Segmentation:
     )
 
 
+SKIPPED = (SkippedPrompt(0, "a", "prompts[0]", "bad"), SkippedPrompt(2, None, "prompts[2]", "bad too"))
+
+
 def test_everything_that_happens_is_counted(outside: Outside) -> None:
     metrics = outside.metrics
     metrics(ModelLoaded(MODEL))
     assert outside.values()["sampoll_failed_pairs"] == 0
     metrics(InputScanned(Backlog(ready=3, settling=2, half=1, deferred=4, oldest_ready_seconds=12.5)))
     metrics(BatchDone(8, 3))
-    metrics(JobDone("a", "1", "a", ResultSummary((), {"embedding": 0.2, "rendering": 0.01})))
+    metrics(JobDone("a", "1", "a", ResultSummary((), {"embedding": 0.2, "rendering": 0.01}, (), SKIPPED)))
     metrics(JobSkipped("b", "2", "b"))
     metrics(JobFailed("c", "3", BadImage("no image")))
     metrics(JobDeferred("d", "4", OutOfMemory("too large"), 2.0))
@@ -123,6 +126,7 @@ def test_everything_that_happens_is_counted(outside: Outside) -> None:
         'sampoll_jobs_total{"outcome": "failed"}': 1,
         'sampoll_jobs_total{"outcome": "deferred"}': 1,
         'sampoll_attempts_total{"code": "none"}': 1,
+        "sampoll_skipped_prompts_total": 2,
         'sampoll_attempts_total{"code": "bad-image"}': 1,
         'sampoll_attempts_total{"code": "out-of-memory"}': 1,
         'sampoll_stage_duration_seconds_count{"stage": "embedding"}': 1,

@@ -17,6 +17,7 @@ from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError, Overloaded, Reword, Stopped, TransientJobError, reworded
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener
 from sampoll.core.jobs import Submission
+from sampoll.core.names import base_name
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
 from sampoll.transports.redis.connection import RedisServer
@@ -158,7 +159,9 @@ class PubSubTransport:
         for delivery in deliveries:
             question, answer = self._open[delivery.submission.id], wire_answer(delivery.artifacts)
             try:
-                message = reply_message(question.request, answer, self._options.segmenter)
+                message = reply_message(
+                    question.request, answer, self._options.segmenter, delivery.summary.skipped
+                )
             except JobError as error:
                 self.reject(delivery.submission, error)
                 continue
@@ -258,6 +261,8 @@ class PubSubTransport:
             image=request.image,
             prompt=request.prompt,
             image_sha256=hashlib.sha256(request.image).hexdigest(),
+            image_file=base_name(request.image_path),
+            image_path=request.image_path,
         )
         with self._lock:
             self._open[job_id] = question

@@ -24,6 +24,16 @@ class FailedEntry(FailedJob):
     content: Mapping[str, bytes] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class NewJob:
+    """A job to be sent: its name, its image file and prompt, and where the image is, as results name it."""
+
+    name: str
+    image: bytes = field(repr=False)
+    prompt: bytes = field(repr=False)
+    image_path: str = ""
+
+
 class StreamClient:
     """Jobs of one stream. ServerUnavailable, PermissionRefused or ConfigurationError say what is wrong."""
 
@@ -37,11 +47,11 @@ class StreamClient:
     def close(self) -> None:
         self._client.close()
 
-    def send(self, name: str, image: bytes, prompt: bytes, digest: str, *, again: bool) -> bool:
+    def send(self, job: NewJob, digest: str, *, again: bool) -> bool:
         """Adds a job. Returns False if a job of the same name and digest was added so recently that its
         result may still be kept, unless it is to be done `again`."""
-        keys = (self.stream, f"{self.stream}:sent:{name}")
-        fields = ("id", name, "image", image, "prompt", prompt)
+        keys = (self.stream, f"{self.stream}:sent:{job.name}")
+        fields = ("id", job.name, "image", job.image, "prompt", job.prompt, "image_path", job.image_path)
         arguments = (digest, "0" if again else "1", str(self._settings.result_ttl_seconds), *fields)
         with translated(self._server):
             return bool(self._scripts.send(keys=keys, args=arguments))

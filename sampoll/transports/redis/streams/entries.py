@@ -15,11 +15,12 @@ from sampoll.transports.redis.messages import (
     Request,
     check_image_size,
     check_prompt_size,
+    image_path_in,
 )
 
 Fields = Mapping[bytes, bytes]
 
-INPUT_KEYS = ("image", "path", "prompt")
+INPUT_KEYS = ("image", "path", "prompt", "image_path")
 """The fields of an entry that are kept when its job fails."""
 MAX_PATH_BYTES = 4096
 _PERMANENT = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ELOOP)
@@ -35,8 +36,8 @@ class Content:
 
 
 def content_of(entry: str, fields: Fields, root: Path | None, limits: LimitSettings) -> Content:
-    """The request in an entry: "prompt", "image" or "path", and perhaps "id"; without one, its own ID is
-    taken. Its `error` says what is wrong. No field is parsed here.
+    """The request in an entry: "prompt", "image" or "path", and perhaps "image_path" and "id"; without one,
+    its own ID is taken. Its `error` says what is wrong. No field is parsed here.
 
     Paths are relative to `root`; without one they are refused.
     """
@@ -44,6 +45,8 @@ def content_of(entry: str, fields: Fields, root: Path | None, limits: LimitSetti
     try:
         content = replace(content, path=_path(fields))
         content = _with(content, id=_id(fields) or entry)
+        named = os.fsdecode(fields.get(b"image_path", b""))
+        content = _with(content, image_path=image_path_in(content.path or named))
         content = _with(content, prompt=_prompt(fields, limits.max_prompt_bytes))
         return _with(content, image=_image(fields, content.path, root, limits.max_image_bytes))
     except JobError as error:

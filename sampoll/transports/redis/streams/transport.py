@@ -13,6 +13,7 @@ from sampoll.config.settings import LimitSettings, StreamsSettings
 from sampoll.core.errors import CrashedRepeatedly, JobError, TransientJobError
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobLost, JobStarted, Listener
 from sampoll.core.jobs import Submission
+from sampoll.core.names import base_name
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
 from sampoll.transports.redis.messages import error_message, reply_message, wire_answer
@@ -123,7 +124,9 @@ class StreamTransport:
     def _publish(self, held: _Held, delivery: Delivery) -> None:
         began, submission = time.perf_counter(), delivery.submission
         answer = wire_answer(delivery.artifacts)
-        if self._commit(held, reply_message(held.content.request, answer, self._options.segmenter)):
+        skipped = delivery.summary.skipped
+        message = reply_message(held.content.request, answer, self._options.segmenter, skipped)
+        if self._commit(held, message):
             summary = delivery.summary.published_in(time.perf_counter() - began)
             self._emit(JobDone(submission.name, submission.id, submission.name, summary))
 
@@ -168,6 +171,8 @@ class StreamTransport:
             prompt=request.prompt,
             image_sha256=hashlib.sha256(request.image).hexdigest(),
             alone=attempts > 0,
+            image_file=base_name(content.path or request.image_path),
+            image_path=request.image_path,
         )
         held = _Held(entry, fields, submission, content, attempts)
         with self._lock:

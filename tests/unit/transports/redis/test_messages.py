@@ -111,6 +111,13 @@ def test_the_error_of_a_bad_request_goes_to_its_reply_to() -> None:
     assert (request.id, request.reply_to, request.prompt) == (7, "me", b'{"a":1}')
 
 
+@pytest.mark.parametrize("listed", [7, ["bad"], [{}], {"message": "bad"}])
+def test_skipped_prompts_of_another_form_are_passed_over(listed: object) -> None:
+    reply = {"contours": [], "mask": "", "meta": {"skipped_prompts": listed}}
+
+    assert parse_reply(json.dumps(reply).encode()).skipped_prompts == []
+
+
 def test_a_reply_has_the_old_keys_and_the_new_ones() -> None:
     answer = Answer(b"[[[1,2],[3,4],[5,0]]]", b"mask" * 30, b'{"objects":[]}', {".png": b"m", ".json": b"j"})
 

@@ -12,7 +12,7 @@ from support.redis_servers import Server
 
 from sampoll.config.settings import StreamsSettings
 from sampoll.transports.redis.connection import RedisServer
-from sampoll.transports.redis.streams.client import StreamClient, StreamInbox
+from sampoll.transports.redis.streams.client import NewJob, StreamClient, StreamInbox
 from sampoll.transports.redis.streams.worker import Worker
 
 NEVER = Event()
@@ -242,10 +242,11 @@ def test_a_job_is_added_once_unless_it_has_changed_or_is_added_again_on_purpose(
 ) -> None:
     jobs = StreamClient(RedisServer(port=server.port), STREAMS)
 
-    assert jobs.send("a", b"image", b"{}", "digest", again=False)
-    assert not jobs.send("a", b"image", b"{}", "digest", again=False)
-    assert jobs.send("a", b"image", b"{}", "another", again=False)
-    assert jobs.send("a", b"image", b"{}", "another", again=True)
+    job = NewJob("a", b"image", b"{}")
+    assert jobs.send(job, "digest", again=False)
+    assert not jobs.send(job, "digest", again=False)
+    assert jobs.send(job, "another", again=False)
+    assert jobs.send(job, "another", again=True)
 
     assert jobs.waiting() == 3
     jobs.close()

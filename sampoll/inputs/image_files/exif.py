@@ -1,0 +1,59 @@
+"""The orientation in EXIF data, and images turned by it.
+
+https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.2 and 4.6.4
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from sampoll.core.jobs import RgbImage
+
+UPRIGHT = 1
+ORIENTATION = 0x112
+TRANSPOSED = (5, 6, 7, 8)
+"""The orientations whose upright image is as wide as the stored one is high."""
+_EXIF_DIRECTORY = 0x8769
+_SHORT, _LONG = 3, 4
+_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_ENTRY_BYTES = 12
+_TURNED: Mapping[int, Callable[[RgbImage], RgbImage]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels),
+}
+
+
+def upright(pixels: RgbImage, orientation: int) -> RgbImage:
+    """The image as it is shown, given as it is stored."""
+    turned = _TURNED.get(orientation)
+    return np.ascontiguousarray(turned(pixels) if turned else pixels)
+
+
+def orientation_of(exif: bytes) -> int:
+    """The orientation, 1 to 8; 1 (upright) if there is none, or if the data is damaged.
+
+    Only an orientation of the type that EXIF defines, one SHORT, counts: browsers pass over others, and other
+    programs read different numbers from them.
+    """
+    order = _ORDERS.get(exif[:4])
+    if order is None:
+        return UPRIGHT
+    try:
+        directories = list(struct.unpack_from(order + "I", exif, 4))
+        for directory in directories:  # the first one, then that of EXIF, where a few programs write it
+            [number] = struct.unpack_from(order + "H", exif, directory)
+            for at in range(directory + 2, directory + 2 + number * _ENTRY_BYTES, _ENTRY_BYTES):
+                tag, kind, count, short = struct.unpack_from(order + "HHIHxx", exif, at)
+                if (tag, kind, count) == (ORIENTATION, _SHORT, 1) and 1 <= short <= max(_TURNED):
+                    return int(short)
+                if (tag, kind, count) == (_EXIF_DIRECTORY, _LONG, 1) and len(directories) == 1:
+                    directories += struct.unpack_from(order + "I", exif, at + 8)
+    except struct.error:  # behind the end of the data
+        pass
+    return UPRIGHT

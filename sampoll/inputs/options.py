@@ -1,0 +1,21 @@
+"""How submissions are read."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from sampoll.config.settings import LimitSettings
+from sampoll.core.jobs import PROMPT_KINDS, Exif, OnBadPrompt
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """The limits above which a submission is refused, how its image and prompts are read, which kinds of
+    prompts the model takes, and what a bad prompt costs. `takes_old_prompts`: whatever the commands of the
+    SAM image took."""
+
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    exif: Exif = "apply"
+    takes_old_prompts: bool = False
+    model: str = ""
+    prompt_kinds: Collection[str] = PROMPT_KINDS
+    on_bad_prompt: OnBadPrompt = "fail"
