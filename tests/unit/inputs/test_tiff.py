@@ -345,7 +345,7 @@ def test_pages_of_one_rank_are_counted_without_their_overviews(kind: int) -> Non
         decoded(content)
 
 
-@pytest.mark.parametrize("compression", ["jpeg", "group3", "group4", "tiff_lzw", "zstd"])
+@pytest.mark.parametrize("compression", ["jpeg", "group3", "group4", "tiff_lzw"])
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_what_other_programs_compress_is_decoded_and_turned_once(compression: str, orientation: int) -> None:
     image = Image.fromarray(cv2.GaussianBlur(image_of(40, 64), (0, 0), 3))
