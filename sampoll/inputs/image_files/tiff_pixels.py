@@ -7,7 +7,7 @@ decoded by Pillow.
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ from sampoll.inputs.image_files import tiff_directory as tags
 from sampoll.inputs.image_files.header import BadStructure
 from sampoll.inputs.image_files.rgb import in_8_bits, rgb_of, rows_of_band
 from sampoll.inputs.image_files.tiff_directory import LONG, SHORT, Directory, Tags, pages, with_directory
-from sampoll.inputs.image_files.tiff_kind import CMYK, LAB, PALETTE, WHITE_IS_ZERO, YCBCR, Kind, kind_of
+from sampoll.inputs.image_files.tiff_kind import CMYK, LAB, NONE, PALETTE, WHITE_IS_ZERO, YCBCR, Kind, kind_of
 
 Samples: TypeAlias = NDArray[np.unsignedinteger[Any]]
 """Shape (rows, width, samples), of 8 or 16 bits."""
@@ -73,6 +73,8 @@ def _rows_of_bytes(page: Directory, kind: Kind, plane: int, samples: int) -> Ima
         raise BadStructure(
             f"is damaged: its pixels are in {number} strips or tiles, and it has {len(places)}"
         )
+    if kind.compression == NONE:
+        _check_extent(page, shape, places)
     found: Tags = {
         **_GRAY,
         **{tag: (LONG, (value,)) for tag, value in shape.items()},
@@ -88,6 +90,20 @@ def _rows_of_bytes(page: Directory, kind: Kind, plane: int, samples: int) -> Ima
     ):
         image.load()
         return image
+
+
+def _check_extent(page: Directory, shape: Mapping[int, int], places: Sequence[int]) -> None:
+    """Refuses samples behind the end of the file, where a directory is put that Pillow would take for them.
+    Their lengths are not taken from the file: some programs write that of a whole strip for the last one."""
+    height, rows = shape[tags.HEIGHT], shape.get(tags.ROWS_PER_STRIP, 0)
+    for index, place in enumerate(places):
+        length = (
+            shape[tags.TILE_WIDTH] * shape[tags.TILE_HEIGHT]
+            if not rows
+            else (shape[tags.WIDTH] * min(rows, height - index * rows))
+        )
+        if place + length > len(page.content):
+            raise BadStructure("is truncated")
 
 
 _Blocks: TypeAlias = tuple[dict[int, int], int, int, int]

@@ -257,6 +257,35 @@ def test_a_page_with_too_few_strips_or_tiles_is_damaged(tag: int) -> None:
         decoded(tiff(numbers(8, 3), RGB, layout))
 
 
+@pytest.mark.parametrize("missing", [1, 50, 300])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        Layout(),
+        Layout(rows_per_strip=3),
+        Layout(tile=(16, 16)),
+        Layout(separate=True),
+        Layout(compression=DEFLATE),
+        Layout(compression=PACK_BITS, rows_per_strip=3),
+        Layout(compression=DEFLATE, tile=(16, 16), separate=True),
+    ],
+)
+def test_a_file_whose_last_samples_are_missing_is_refused(layout: Layout, missing: int) -> None:
+    content = tiff(numbers(8, 3), RGB, layout)
+
+    with pytest.raises(BadImage, match=r"a\.tif: is truncated"):
+        decoded(content[:-missing])
+
+
+def test_the_last_strip_may_claim_the_length_of_a_whole_one() -> None:
+    samples, layout = numbers(8, 3), Layout(rows_per_strip=16)
+    lengths = tiffs.LONG, [16 * 37 * 3] * 2
+
+    content = tiff(samples, RGB, replace(layout, tags={279: lengths}))
+
+    assert np.array_equal(decoded(content), samples)
+
+
 ORIENTATIONS = {
     "SHORT": ((tiffs.SHORT, [6]), 6),
     "LONG": ((tiffs.LONG, [6]), 6),
