@@ -20,10 +20,11 @@ from sampoll.inputs.image_files.tiff_directory import (
     Directory,
     pages,
 )
-from sampoll.inputs.image_files.tiff_kind import JPEG, MAX_BITS, MAX_SAMPLES
+from sampoll.inputs.image_files.tiff_kind import JPEG, MAX_BITS, MAX_SAMPLES, NONE
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")
 """The last two are wrong, and some programs write them."""
+_SCAN = b"\xff\xda"
 
 MAX_VALUES = 200_000
 """Of a tag: the colours of a palette of 16 bits are 196,608."""
@@ -76,13 +77,14 @@ def check(content: bytes) -> int:
         most = MAX_STRIPS if tag in (STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS) else MAX_VALUES
         if entry.count > most:
             raise BadStructure(f"has {entry.count} values of the tag {tag}, more than {most}: save it again")
-    if page.first(COMPRESSION, 1) in JPEG:
-        _check_scans(content, page)
-    return number
-
-
-def _check_scans(content: bytes, page: Directory) -> None:
+    compression = page.first(COMPRESSION, NONE)
     for offsets, counts in ((STRIP_OFFSETS, STRIP_COUNTS), (TILE_OFFSETS, TILE_COUNTS)):
-        for place, length in zip(page.values(offsets), page.values(counts), strict=False):
-            if content.count(b"\xff\xda", place, place + length) > MAX_SCANS:
+        lengths = page.values(counts)
+        if compression in JPEG and sum(lengths) > 2 * len(content):  # each is looked through
+            raise BadStructure("is damaged: its strips or tiles overlap")
+        for place, length in zip(page.values(offsets), lengths, strict=False):
+            if compression != NONE and place + length > len(content):
+                raise BadStructure("is truncated")
+            if compression in JPEG and content.count(_SCAN, place, place + length) > MAX_SCANS:
                 raise BadStructure(f"has a JPEG of more than {MAX_SCANS} scans: save it again")
+    return number

@@ -7,7 +7,7 @@ decoded by Pillow.
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ from sampoll.inputs.image_files import tiff_directory as tags
 from sampoll.inputs.image_files.header import BadStructure
 from sampoll.inputs.image_files.rgb import in_8_bits, rgb_of, rows_of_band
 from sampoll.inputs.image_files.tiff_directory import LONG, SHORT, Directory, Tags, pages, with_directory
-from sampoll.inputs.image_files.tiff_kind import CMYK, LAB, PALETTE, WHITE_IS_ZERO, YCBCR, Kind, kind_of
+from sampoll.inputs.image_files.tiff_kind import CMYK, LAB, NONE, PALETTE, WHITE_IS_ZERO, YCBCR, Kind, kind_of
 
 Samples: TypeAlias = NDArray[np.unsignedinteger[Any]]
 """Shape (rows, width, samples), of 8 or 16 bits."""
@@ -44,7 +44,7 @@ def decode(content: bytes) -> RgbImage:
     stored = [_rows_of_bytes(page, kind, plane, per_plane) for plane in range(planes)]
     colour_map = _colour_map(page, kind) if kind.photometric == PALETTE else None
     rgb = np.empty((height, width, 3), np.uint8)
-    rows = rows_of_band(width * per_plane)
+    rows = rows_of_band(width * kind.samples)
     for top in range(0, height, rows):
         box = (0, top, stored[0].width, min(height, top + rows))
         parts = [_samples(np.asarray(plane.crop(box)), page, kind, per_plane) for plane in stored]
@@ -62,26 +62,19 @@ def _tags_for_pillow(page: Directory, kind: Kind) -> Tags:
 
 def _rows_of_bytes(page: Directory, kind: Kind, plane: int, samples: int) -> Image.Image:
     """The rows of a plane as a gray image whose pixels are their bytes."""
-    width, height = page.first(tags.WIDTH, 0), page.first(tags.HEIGHT, 0)
     pixel_bits = samples * kind.bits
-    if tags.TILE_WIDTH in page.entries:
-        tile_width, tile_height = page.first(tags.TILE_WIDTH, 0), page.first(tags.TILE_HEIGHT, 0)
-        if min(tile_width, tile_height) < 1 or tile_width * pixel_bits % 8:
-            raise BadStructure(f"is damaged: its tiles are of {tile_width}x{tile_height} pixels")
-        number = math.ceil(width / tile_width) * math.ceil(height / tile_height)
-        offsets, counts = tags.TILE_OFFSETS, tags.TILE_COUNTS
-        shape = {tags.TILE_WIDTH: tile_width * pixel_bits // 8, tags.TILE_HEIGHT: tile_height}
-    else:
-        strip = min(max(page.first(tags.ROWS_PER_STRIP, height), 1), height)
-        number = math.ceil(height / strip)
-        offsets, counts = tags.STRIP_OFFSETS, tags.STRIP_COUNTS
-        shape = {tags.ROWS_PER_STRIP: strip}
-    shape |= {tags.WIDTH: math.ceil(width * pixel_bits / 8), tags.HEIGHT: height}
+    shape, offsets, counts, number = _tiles(page, pixel_bits) or _strips(page)
+    shape |= {
+        tags.WIDTH: math.ceil(page.first(tags.WIDTH, 0) * pixel_bits / 8),
+        tags.HEIGHT: page.first(tags.HEIGHT, 0),
+    }
     places, lengths = (page.values(tag)[plane * number : (plane + 1) * number] for tag in (offsets, counts))
     if len(places) < number:
         raise BadStructure(
             f"is damaged: its pixels are in {number} strips or tiles, and it has {len(places)}"
         )
+    if kind.compression == NONE:
+        _check_extent(page, shape, places)
     found: Tags = {
         **_GRAY,
         **{tag: (LONG, (value,)) for tag, value in shape.items()},
@@ -90,13 +83,49 @@ def _rows_of_bytes(page: Directory, kind: Kind, plane: int, samples: int) -> Ima
         offsets: (LONG, places),
         **({counts: (LONG, lengths)} if lengths else {}),
     }
-    # The file is closed at once, and does not take memory until the pixels are converted.
+    # The file is closed at once, and takes no memory while the pixels are converted.
     with (
         io.BytesIO(with_directory(page.content, found)) as file,
         Image.open(file, formats=("TIFF",)) as image,
     ):
         image.load()
         return image
+
+
+def _check_extent(page: Directory, shape: Mapping[int, int], places: Sequence[int]) -> None:
+    """Refuses samples behind the end of the file, where a directory is put that Pillow would take for them.
+    Their lengths are not taken from the file: some programs write that of a whole strip for the last one."""
+    height, rows = shape[tags.HEIGHT], shape.get(tags.ROWS_PER_STRIP, 0)
+    for index, place in enumerate(places):
+        length = (
+            shape[tags.TILE_WIDTH] * shape[tags.TILE_HEIGHT]
+            if not rows
+            else (shape[tags.WIDTH] * min(rows, height - index * rows))
+        )
+        if place + length > len(page.content):
+            raise BadStructure("is truncated")
+
+
+_Blocks: TypeAlias = tuple[dict[int, int], int, int, int]
+"""The tags of the size of strips or tiles, whose pixels are bytes; the tags of their offsets and lengths; and
+how many a plane has."""
+
+
+def _strips(page: Directory) -> _Blocks:
+    height = page.first(tags.HEIGHT, 0)
+    rows = min(max(page.first(tags.ROWS_PER_STRIP, height), 1), height)
+    return {tags.ROWS_PER_STRIP: rows}, tags.STRIP_OFFSETS, tags.STRIP_COUNTS, math.ceil(height / rows)
+
+
+def _tiles(page: Directory, pixel_bits: int) -> _Blocks | None:
+    if tags.TILE_WIDTH not in page.entries:
+        return None
+    width, height = page.first(tags.TILE_WIDTH, 0), page.first(tags.TILE_HEIGHT, 0)
+    if min(width, height) < 1 or width * pixel_bits % 8:
+        raise BadStructure(f"is damaged: its tiles are of {width}x{height} pixels")
+    across, down = page.first(tags.WIDTH, 0) / width, page.first(tags.HEIGHT, 0) / height
+    shape = {tags.TILE_WIDTH: width * pixel_bits // 8, tags.TILE_HEIGHT: height}
+    return shape, tags.TILE_OFFSETS, tags.TILE_COUNTS, math.ceil(across) * math.ceil(down)
 
 
 def _samples(rows: NDArray[np.uint8], page: Directory, kind: Kind, per_pixel: int) -> Samples:

@@ -259,6 +259,15 @@ EXPENSIVE = {
         gray_tiff((259, 3, 1, 7), (279, 4, 1, 200), behind=b"\xff\xda" * 100),
         "has a JPEG of more than 24 scans",
     ),
+    "strips in one place": (
+        gray_tiff(
+            (259, 3, 1, 7),
+            (273, 4, 90_000, 200),
+            (279, 4, 90_000, 400_000),
+            behind=struct.pack("<90000I", *[200] * 90_000) * 2 + struct.pack("<90000I", *[500_000] * 90_000),
+        ),
+        "is damaged: its strips or tiles overlap",
+    ),
     "run lengths": (run_length_bmp(10**8, 1), "is compressed, and has more than 16777216 pixels"),
 }
 
