@@ -48,13 +48,13 @@ def load_model(settings: ModelSettings, factory: Factory | None = None) -> Loade
     return LoadedModel(segmenter, EmbeddingCache(segmenter, settings.embedding_memory_bytes, directory))
 
 
-def decoding_options(settings: Settings, *, ignores_unknown_keys: bool = False) -> DecodingOptions:
+def decoding_options(settings: Settings, *, takes_old_prompts: bool = False) -> DecodingOptions:
     """How submissions are decoded for the model of the settings; ModelUnavailable if it has no factory."""
     model = settings.model
     return DecodingOptions(
         settings.limits,
         model.exif,
-        ignores_unknown_keys=ignores_unknown_keys,
+        takes_old_prompts=takes_old_prompts,
         model=model.model,
         prompt_kinds=attribute_of(find_factory(model), "prompts") or PROMPT_KINDS,
     )

@@ -41,6 +41,7 @@ def dry_run(plan: Plan) -> Iterator[str]:
         fate, line = _planned_action(plan, group, find_done)
         counts[fate] += 1
         yield f"{group.stem}: {line}"
+    yield from found.leftovers.lines()
     parts = [f"{counts[fate]} {fate.value}" for fate in PlannedAction]
     if found.scan.half:
         parts.append(f"{found.scan.half} half pair{'s' * (found.scan.half > 1)}")
@@ -73,4 +74,4 @@ def _submission(plan: Plan, group: Group) -> Submission:
     folder = folder_of(group.stem)
     state = JobState("dry-run", base_name(group.stem), tuple(map(base_name, group.signatures)), folder)
     claim = Claim(plan.layout.input / folder, state)
-    return read_submission(claim, plan.settings.limits, plan.transport.prompt)
+    return read_submission(plan.layout, claim, plan.settings.limits, plan.transport.prompt)

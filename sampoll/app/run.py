@@ -30,8 +30,11 @@ from sampoll.monitoring.console import Tally, progress_bar
 from sampoll.monitoring.job_log import job_log
 from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
 from sampoll.spool.failed import count_reports
+from sampoll.spool.layout import Layout
 from sampoll.spool.places import missing_mount, mount_points
 from sampoll.spool.probe import probe
+from sampoll.spool.survey import survey
+from sampoll.spool.unpaired import Leftovers
 from sampoll.transports.directory.transport import DirectoryTransport, directory_transport
 
 log = logging.getLogger(__name__)
@@ -158,7 +161,8 @@ class _Application:
                 return
             self._raise_if_unmounted()
             self._mount_points |= mount_points(self._layout)
-            if self._settings.spool.continuous or transport.has_work(session_stop):
+            is_needed = self._settings.spool.continuous or transport.has_work(session_stop)
+            if is_needed:
                 try:
                     self._service(transport).run(session_stop)
                 except (PermissionRefused, StorageTrouble) as error:
@@ -168,7 +172,7 @@ class _Application:
                     raise
             transport.raise_if_lost()
             if not self._settings.spool.continuous:
-                transport.log_halves()
+                _tell_leftovers(self._layout, transport.leftovers(), did_nothing=not is_needed)
             if session_stop.is_set():  # the stop file asked for it
                 self._stop.set()
 
@@ -192,6 +196,16 @@ class _Application:
         )
 
 
+def _tell_leftovers(layout: Layout, found: Leftovers, *, did_nothing: bool) -> None:
+    lines = found.lines()
+    if did_nothing and not lines:
+        lines = [f"there is no image and no prompt in {layout.input}"]
+        if failed := count_reports(layout):
+            lines.append(f"{failed} failed earlier: sampoll failed list --input {layout.input}")
+    for line in lines:
+        log.warning("%s", line, extra={"event": "left"})
+
+
 def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
     if settings.spool.continuous:
         return 0
@@ -207,4 +221,5 @@ def _service_info(plan: Plan) -> ServiceInfo:
         {"input": layout.input, "output": layout.output},
         partial(count_reports, layout),
         plan.settings.spool.rescan_seconds,
+        lambda: survey(layout.input, plan.settings.spool, layout.suffixes).leftovers.lines(),
     )

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from sampoll.app.assembly import decoding_options, format_options, load_model, s
 from sampoll.app.reply_formats import ContourLists, UnionMask, blank
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import ModelSettings, Settings
+from sampoll.core.errors import Reword
 from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
 from sampoll.formats.registry import load_format
 from sampoll.inputs.decode import DecodingOptions, image_size
@@ -26,22 +28,29 @@ log = logging.getLogger(__name__)
 BLACK_PIXEL = (1, 1)
 
 
+@dataclass(frozen=True)
+class StandIn:
+    """A service in the place of `sam_predict_redis` takes what that took. `segmenter` is what its replies
+    contain about the model; `reword` puts errors into its words."""
+
+    segmenter: Mapping[str, Any]
+    reword: Reword
+
+
 def serve_redis(
     settings: Settings,
     listeners: Sequence[Listener],
     *,
     embedded: bool = False,
-    segmenter: Mapping[str, Any] | None = None,
-    ignores_unknown_keys: bool = False,
+    stand_in: StandIn | None = None,
 ) -> str:
-    """Answers the requests of a channel. `segmenter` is what replies contain about the model."""
+    """Answers the requests of a channel."""
     return serve(
         ServiceInfo({"service": "serve redis", "server": str(server_of(settings.redis))}),
         partial(open_pubsub, embedded=embedded),
         settings,
         listeners,
-        segmenter=segmenter,
-        ignores_unknown_keys=ignores_unknown_keys,
+        stand_in,
     )
 
 
@@ -56,26 +65,26 @@ def serve(
     opener: Opener,
     settings: Settings,
     listeners: Sequence[Listener],
-    *,
-    segmenter: Mapping[str, Any] | None = None,
-    ignores_unknown_keys: bool = False,
+    stand_in: StandIn | None = None,
 ) -> str:
     """Serves what `opener` opens until a signal arrives, monitored; returns a summary in one line.
 
     Raises SampollError if it cannot continue.
     """
     factory = find_factory(settings.model)
-    decoding = decoding_options(settings, ignores_unknown_keys=ignores_unknown_keys)
+    decoding = decoding_options(settings, takes_old_prompts=stand_in is not None)
     tally, stop = Tally(), threading.Event()
     with monitored(settings.monitoring, info) as monitor:
         emit = broadcast([*listeners, tally, *monitor.listeners])
         host = Host(
             settings,
-            segmenter or segmenter_meta(settings.model),
+            segmenter_meta(settings.model) if stand_in is None else stand_in.segmenter,
             emit,
             partial(_black_mask, decoding),
             lambda: monitor.health.is_healthy,
             stop,
+            takes_old_requests=stand_in is not None,
+            reword=str if stand_in is None else stand_in.reword,
         )
         with stopping_on_signals(partial(_request_stop, host)), opener(host) as opened:
             outside_the_main_thread(partial(_run, opened, host, info, factory, decoding, monitor))

@@ -17,6 +17,7 @@ from sampoll.spool.failed import count_reports
 from sampoll.spool.layout import InputLayout
 from sampoll.spool.scan import Scan
 from sampoll.spool.survey import survey
+from sampoll.spool.unpaired import NOTHING_LEFT, Leftovers
 
 COUNTS = ("done", "failed", "in_flight")
 """The counts of a service that are shown to people."""
@@ -46,13 +47,14 @@ class Waiting:
 class Status:
     """`services` are alive; `dead` are the nodes of processes that ended without releasing their jobs, which
     another process has to take over. `unreadable`: why files and folders of the input cannot be read, by
-    their paths."""
+    their paths. `left`: the files of the input that no run takes."""
 
     services: Sequence[Mapping[str, Any]]
     dead: Sequence[str] = ()
     input: Path | None = None
     waiting: Waiting | None = None
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    left: Leftovers = NOTHING_LEFT
 
     @property
     def verdict(self) -> Verdict:
@@ -69,6 +71,7 @@ class Status:
             "input": None if self.input is None else printable(str(self.input)),
             "waiting": waiting,
             "unreadable": dict(self.unreadable),
+            "left": self.left.document(),
             "services": list(self.services),
             "dead": list(self.dead),
         }
@@ -79,6 +82,7 @@ class Status:
             yield f"{self.input}: {_waiting_line(self.waiting)}"
         for path, reason in self.unreadable.items():
             yield f"{path} {reason}; it is passed over"
+        yield from self.left.lines()
         for service in self.services:
             yield _service_line(service)
         for name in self.dead:
@@ -100,7 +104,7 @@ def status_of_input(settings: SpoolSettings, directory: Path) -> Status:
             services_by_id[_id_of(presence)] = presence.details
     dead = [presence.name for presence in seen if not presence.is_alive]
     waiting = _waiting(found.scan, layout)
-    return Status(list(services_by_id.values()), dead, layout.input, waiting, unreadable)
+    return Status(list(services_by_id.values()), dead, layout.input, waiting, unreadable, found.leftovers)
 
 
 def status_of_machine() -> Status:

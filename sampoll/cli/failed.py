@@ -1,6 +1,7 @@
 """`sampoll failed`: pairs that have failed, listed, shown, tried again or deleted."""
 
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -105,15 +106,19 @@ def purge_command(
     older_than: Annotated[
         float | None, typer.Option(help="Only those that failed longer ago.", metavar="DAYS", min=0)
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")] = False,
     input: InputOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Delete failed pairs, images and prompts included, for good."""
+    """Delete failed pairs, images and prompts included, for good. Asks first on a terminal."""
     store = _store(flags, input, config)
     jobs = _chosen(store, _wanted(names, every), code)
     if older_than is not None:
         latest = time.time() - older_than * SECONDS_PER_DAY
         jobs = [job for job in jobs if job.last_failure.at <= latest]
+    if jobs and not yes and sys.stdin is not None and sys.stdin.isatty():
+        question = f"Delete {len(jobs)} failed pair{'s' * (len(jobs) > 1)}, with images and prompts?"
+        typer.confirm(question, abort=True, err=True)
     freed = sum(store.purge(job) for job in jobs)
     show_aside(f"{len(jobs)} deleted, {freed} bytes freed")
 

@@ -228,7 +228,7 @@ def doctor(
 
 
 @app.command()
-@with_settings("input", "prompt", "recursive", "ready-suffix")
+@with_settings("input", "prompt", "include", "exclude", "recursive", "ready-suffix")
 def status(
     flags: dict[str, Any],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,

@@ -169,7 +169,22 @@ class SpoolSettings(_Section):
         "One prompt file for all images; they need none of their own, and other prompts stay in the input.",
         metavar="FILE",
     )
+    include: Annotated[tuple[str, ...], BeforeValidator(_listed)] = _setting(
+        (),
+        "include",
+        "Take only pairs of which a file has such a path below INPUT, as *.png or sub/**.",
+        metavar="GLOB",
+    )
+    exclude: Annotated[tuple[str, ...], BeforeValidator(_listed)] = _setting(
+        (), "exclude", "Leave pairs of which a file has such a path.", metavar="GLOB"
+    )
     continuous: bool = _setting(False, "continuous", "Keep watching until a signal or the stop file.")
+    limit: Annotated[int, Field(ge=1)] | None = _setting(
+        None,
+        "limit",
+        "One-shot: begin so many pairs, and leave the others; those done before do not count.",
+        metavar="N",
+    )
     done: Literal["keep", "delete"] | NamedPath = _setting(
         "keep",
         "done",
@@ -245,6 +260,13 @@ class SpoolSettings(_Section):
     stop_file: Annotated[str, AfterValidator(_bare)] | None = _setting(
         None, "stop-file", "Stop once a file of this name is in the input; it is removed.", metavar="NAME"
     )
+
+    @field_validator("limit")
+    @classmethod
+    def _ends(cls, limit: int | None, info: ValidationInfo) -> int | None:
+        if limit is not None and info.data.get("continuous"):
+            raise ValueError("needs a run that ends: leave continuous out")
+        return limit
 
 
 class ModelSettings(_Section):

@@ -34,11 +34,12 @@
 The codes are those of BSD's sysexits.h where it has one. Each message tells the user what to change.
 """
 
+import copy
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike, fsdecode
-from typing import ClassVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 from sampoll.core.names import printable
 
@@ -47,6 +48,18 @@ class SampollError(Exception):
     """Root of the errors that sampoll raises on purpose; `exit_code` is the process's."""
 
     exit_code: ClassVar[int] = 70
+
+
+AnyError = TypeVar("AnyError", bound=SampollError)
+Reword: TypeAlias = Callable[[str], str]
+"""Puts a message into other words; `str` leaves it as it is."""
+
+
+def reworded(error: AnyError, reword: Reword) -> AnyError:
+    """The same error with its message in other words."""
+    other = copy.copy(error)
+    other.args = (reword(str(error)),)
+    return other
 
 
 class UsageError(SampollError):

@@ -26,9 +26,20 @@ def is_ignored(name: str) -> bool:
     return name.startswith(_IGNORED_PREFIXES) or name.lower().endswith(_IGNORED_SUFFIXES)
 
 
-def takes_part(name: str, suffixes: Collection[str], ready_suffix: str | None) -> bool:
-    """Whether this file can belong to a pair: it has one of `suffixes`, or marks a pair as complete."""
-    return not is_ignored(name) and (split_name(name)[1] in suffixes or is_marker(name, ready_suffix))
+def without_temporary_affixes(name: str) -> str:
+    """The name without what makes it ignored: ".a.jpg.part" -> "a.jpg"."""
+    stem, suffix = split_name(name.lstrip("".join(_IGNORED_PREFIXES)))
+    return stem if suffix in _IGNORED_SUFFIXES else stem + suffix
+
+
+def takes_part(
+    name: str, suffixes: Collection[str], ready_suffix: str | None, *, is_hidden_too: bool = False
+) -> bool:
+    """Whether this file can belong to a pair: it has one of `suffixes`, or marks a pair as complete, and is
+    not ignored, unless `is_hidden_too`."""
+    if is_ignored(name) and not is_hidden_too:
+        return False
+    return split_name(name)[1] in suffixes or is_marker(name, ready_suffix)
 
 
 def is_marker(name: str, ready_suffix: str | None) -> bool:

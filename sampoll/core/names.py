@@ -12,6 +12,14 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
 
 
+def unicode_name(name: str) -> str:
+    r"""`name` with bytes that are not UTF-8 as \x escapes, as JSON needs it, and else unchanged: so that
+    programs find the file by it."""
+    return "".join(
+        _escaped(character) if "\ud800" <= character <= "\udfff" else character for character in name
+    )
+
+
 def folder_of(path: str) -> str:
     """The folder of a relative path, "" for none."""
     return path.rpartition("/")[0]

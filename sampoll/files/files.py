@@ -343,8 +343,9 @@ def _copied_beside(source: Path, target: Path) -> Iterator[Path]:
     copy = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         shutil.copy2(source, copy, follow_symlinks=False)
-        with copy.open("rb") as file:
-            os.fsync(file.fileno())
+        if not copy.is_symlink():
+            with copy.open("rb") as file:
+                os.fsync(file.fileno())
         yield copy
     finally:
         copy.unlink(missing_ok=True)

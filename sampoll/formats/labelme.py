@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
-from sampoll.core.names import folder_of, kept_image, printable
+from sampoll.core.names import folder_of, kept_image, unicode_name
 from sampoll.core.results import Artifact, Mask, Segmentation
-from sampoll.formats.geometry.contours import at_least_three, rings_of_parts
-from sampoll.formats.geometry.rings import joined
-from sampoll.formats.geometry.simplify import simplified
+from sampoll.formats.geometry.contours import rings_of_parts
+from sampoll.formats.geometry.rings import one_ring
 from sampoll.formats.json_document import json_document
 from sampoll.formats.options import FormatOptions
 
@@ -49,9 +48,9 @@ class LabelMe:
     def _image_path(self, segmentation: Segmentation) -> str:
         image = kept_image(segmentation.name, segmentation.image_file)
         if self._options.kept_images is None:
-            return printable(posixpath.basename(image))
+            return unicode_name(posixpath.basename(image))
         folder = posixpath.join("labelme", folder_of(segmentation.name))
-        return printable(posixpath.relpath(posixpath.join(self._options.kept_images, image), folder))
+        return unicode_name(posixpath.relpath(posixpath.join(self._options.kept_images, image), folder))
 
     def _shapes(self, segmentation: Segmentation) -> Iterator[dict[str, Any]]:
         groups = count(1)
@@ -61,10 +60,9 @@ class LabelMe:
 
     def _shapes_of(self, mask: Mask, label: str, group: int) -> Iterator[dict[str, Any]]:
         for rings in rings_of_parts(mask):
-            polygon = joined([simplified(ring, self._options.simplify_pixels) for ring in rings])
             yield {
                 "label": label,
-                "points": at_least_three(polygon),
+                "points": one_ring([rings], self._options.simplify_pixels),
                 "group_id": group,
                 "description": f"score {mask.score:.3f}",
                 "shape_type": "polygon",

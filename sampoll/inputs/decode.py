@@ -16,6 +16,7 @@ from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.core.jobs import PROMPT_KINDS, Exif, Job, KnownImage, Prompt, RgbImage, Submission
 from sampoll.inputs.image_files import BadStructure, checked, header_of, png
+from sampoll.inputs.old_prompt import parse_old_prompts
 from sampoll.inputs.prompt_file import parse_prompts
 
 # The other formats of Pillow are refused: EPS, for example, would run Ghostscript.
@@ -51,11 +52,11 @@ SPARE_BYTES = 1024
 @dataclass(frozen=True)
 class DecodingOptions:
     """The limits above which a submission is refused, how its image and prompts are read, and which kinds of
-    prompts the model takes."""
+    prompts the model takes. `takes_old_prompts`: whatever the commands of the SAM image took."""
 
     limits: LimitSettings = field(default_factory=LimitSettings)
     exif: Exif = "apply"
-    ignores_unknown_keys: bool = False
+    takes_old_prompts: bool = False
     model: str = ""
     prompt_kinds: Collection[str] = PROMPT_KINDS
 
@@ -71,12 +72,8 @@ def decode(
     EXIF orientation applied, or of the image as it is stored, if `options.exif` is "ignore". An image that
     `known` returns for its sha256 is not decoded again.
     """
-    placed = parse_prompts(
-        submission.prompt,
-        submission.prompt_name,
-        options.limits,
-        ignores_unknown_keys=options.ignores_unknown_keys,
-    )
+    parse = parse_old_prompts if options.takes_old_prompts else parse_prompts
+    placed = parse(submission.prompt, submission.prompt_name, options.limits)
     check_kinds(placed, options, submission.prompt_name)
     started = time.perf_counter()
     seen = known(submission.image_sha256) if known else None
@@ -93,8 +90,9 @@ def decode(
         decoding_seconds=time.perf_counter() - started,
         exif=options.exif,
     )
-    for place, prompt in placed.items():
-        check_inside(prompt, job.size, submission.prompt_name, place)
+    if not options.takes_old_prompts:
+        for place, prompt in placed.items():
+            check_inside(prompt, job.size, submission.prompt_name, place)
     return job
 
 

@@ -4,10 +4,10 @@ The fields of a prompt and their allowed values are declared by the classes in c
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -40,36 +40,47 @@ _STRUCTURE = (b"{", b"[", b",")
 GRID_SIDE = Everything().points_per_side
 POINT_STRUCTURE, PROMPT_STRUCTURE = 4, 16
 """How many of `_STRUCTURE` a point, and a prompt without its points, have at most, with some to spare."""
+_POINT_NAMES = (b'"x"', b'"y"', b'"label"')
+POINT_OBJECTS, PROMPT_OBJECTS = 1, 16
+"""How many objects, lists and strings other than `_POINT_NAMES` they have at most. To parse one of these
+takes ten times as long as to parse a number."""
 MAX_MASKS = 256
 """Mask prompts of one file, at most: each takes 256 KB of memory, however small it is in the file."""
 MAX_KEY_CHARACTERS = 80
 """Longer keys are cut in messages."""
 
 
-def parse_prompts(
-    content: bytes, file: str, limits: LimitSettings, *, ignores_unknown_keys: bool = False
-) -> dict[str, Prompt]:
+def parse_prompts(content: bytes, file: str, limits: LimitSettings) -> dict[str, Prompt]:
     """The prompts of a prompt file, in its order, by their place in it: "" if the file is a single prompt,
     otherwise "prompts[0]." and so on. BadPrompt names `file` and the first invalid field.
 
     A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them. A UTF-8 byte order mark is
-    skipped. NaN and infinities are refused; and unless `ignores_unknown_keys`, unknown keys, and keys that an
-    object has twice.
+    skipped. NaN, infinities, unknown keys and keys that an object has twice are refused.
 
     Any content is parsed or refused within a time and memory that `limits` determine. What could be expensive
     is counted before it is done, and no single step holds the interpreter lock for long, so that the
     heartbeats of the process go on.
     """
-    document = _document(content, file, limits)
+    document = document_of(content, file, limits)
     try:
-        if not ignores_unknown_keys:
-            _refuse_keys_that_are_there_twice(content)
-        placed = _placed(document, ignores_unknown_keys=ignores_unknown_keys)
+        _refuse_keys_that_are_there_twice(content, document)
+    except _Invalid as error:
+        raise BadPrompt(error.message, file=file) from error
+    return prompts_of(document, file, limits)
+
+
+def prompts_of(
+    document: dict[str, Any],
+    file: str,
+    limits: LimitSettings,
+    adapt: Callable[[Any], Any] = lambda prompt: prompt,
+) -> dict[str, Prompt]:
+    """The prompts of the JSON of a prompt file, as of `parse_prompts`; each is read as what `adapt` makes of
+    it."""
+    try:
+        placed = _placed(document)
         _check_counts(placed, limits)
-        return {
-            place: _prompt(place, prompt, ignores_unknown_keys=ignores_unknown_keys)
-            for place, prompt in placed.items()
-        }
+        return {place: _prompt(place, adapt(prompt)) for place, prompt in placed.items()}
     except _Invalid as error:
         raise BadPrompt(error.message, file=file, field=error.field or None) from error
 
@@ -85,16 +96,20 @@ class _Invalid(Exception):
 
 def excess_of_values(content: bytes, limits: LimitSettings) -> str:
     """Why JSON holds more values than prompts within the limits need; "" if it does not. It is not parsed."""
+    points, prompts = limits.max_points, limits.max_prompts
+    need = f"more than {prompts} prompts (--max-prompts) with {points} points (--max-points) need"
     structure = sum(map(content.count, _STRUCTURE))
-    if structure <= POINT_STRUCTURE * limits.max_points + PROMPT_STRUCTURE * limits.max_prompts:
-        return ""
-    return (
-        f"has {structure} commas and opening brackets, more than {limits.max_prompts} prompts "
-        f"(--max-prompts) with {limits.max_points} points (--max-points) need"
-    )
+    if structure > POINT_STRUCTURE * points + PROMPT_STRUCTURE * prompts:
+        return f"has {structure} commas and opening brackets, {need}"
+    strings = content.count(b'"') // 2 - sum(map(content.count, _POINT_NAMES))
+    objects = content.count(b"{") + content.count(b"[") + strings
+    if objects > POINT_OBJECTS * points + PROMPT_OBJECTS * prompts:
+        return f"has {objects} objects, lists and strings, {need}"
+    return ""
 
 
-def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any]:
+def document_of(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any]:
+    """The JSON object in a prompt file; BadPrompt if it is none, or would be expensive to parse."""
     if excess := excess_of_values(content, limits):
         raise BadPrompt(excess, file=file)
     try:
@@ -106,7 +121,7 @@ def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any
     return document
 
 
-def _refuse_keys_that_are_there_twice(content: bytes) -> None:
+def _refuse_keys_that_are_there_twice(content: bytes, document: Any) -> None:
     """Refuses an object that has a key twice: which of the values is meant? orjson takes the last one."""
 
     def check(pairs: list[tuple[str, Any]]) -> None:
@@ -116,18 +131,35 @@ def _refuse_keys_that_are_there_twice(content: bytes) -> None:
                 raise _Invalid(f'has the key "{_cut(key)}" twice in one object', "")
             seen.add(key)
 
+    def kept(number: str) -> str:
+        """Numbers stay text, because an integer of many digits would be expensive."""
+        return number
+
+    if content.count(b":") == _number_of_keys(document):
+        return
     with suppress(RecursionError):  # no prompt is as deep: what is wrong is found later
-        # Numbers stay text, because an integer of many digits would be expensive.
         text = content.removeprefix(UTF8_BOM)
-        json.loads(text, object_pairs_hook=check, parse_int=str, parse_float=str)
+        json.loads(text, object_pairs_hook=check, parse_int=kept, parse_float=kept)
 
 
-def _placed(document: dict[str, Any], *, ignores_unknown_keys: bool) -> dict[str, Any]:
+def _number_of_keys(document: Any) -> int:
+    """The number of keys of all objects in a JSON value."""
+    count, values = 0, [document]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            count += len(value)
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+    return count
+
+
+def _placed(document: dict[str, Any]) -> dict[str, Any]:
     """The values at the places of prompts, each by its place."""
     if "prompts" not in document:
         return {"": document}
-    if not ignores_unknown_keys:
-        _refuse_unknown_keys(document, Prompts, "")
+    _refuse_unknown_keys(document, Prompts, "")
     prompts = document["prompts"]
     if not isinstance(prompts, list):
         raise _Invalid(_MESSAGES["list_type"], "prompts")
@@ -169,21 +201,19 @@ def _check_counts(placed: Mapping[str, Any], limits: LimitSettings) -> None:
         raise _Invalid(f"has {masks} masks, at most {MAX_MASKS} are allowed in a file", "")
 
 
-def _prompt(place: str, value: Any, *, ignores_unknown_keys: bool) -> Prompt:
+def _prompt(place: str, value: Any) -> Prompt:
     """The validated prompt of a JSON value."""
     if isinstance(value, dict):
         objects = list(_objects(value, place))
-        if not ignores_unknown_keys:
-            for kind, inner, where in objects:
-                _refuse_unknown_keys(inner, kind, where)
+        for kind, inner, where in objects:
+            _refuse_unknown_keys(inner, kind, where)
         for kind, inner, _ in objects:
             _make_whole_numbers(inner, kind)
         value.update(_id_as_text(value.get("id")))
         if isinstance(text := value.get("mask"), str):
             value["mask"] = _mask(text, place)
     try:
-        extra: Literal["ignore", "forbid"] = "ignore" if ignores_unknown_keys else "forbid"
-        return _ONE.validate_python(value, extra=extra)
+        return _ONE.validate_python(value)
     except ValidationError as error:
         raise _first_of(error, place) from error
 

@@ -1,6 +1,6 @@
 """Connects all monitoring of a service: registry, systemd, metrics and the HTTP server."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +21,13 @@ SCANS_PER_STALL = 3
 class ServiceInfo:
     """What a service is, for people and for metrics. `about` is what `sampoll status` shows, `roots` are the
     directories whose free space is measured, and `look_seconds` is the time between two scans of its
-    input, None if it has none."""
+    input, None if it has none. `left` gives lines about files that it does not take."""
 
     about: Mapping[str, str]
     roots: Mapping[str, Path] = field(default_factory=dict)
     failed_pairs: Callable[[], int] = lambda: 0
     look_seconds: float | None = None
+    left: Callable[[], Sequence[str]] = tuple
 
 
 @dataclass
@@ -74,6 +75,6 @@ def _with_metrics(settings: MonitoringSettings, info: ServiceInfo, monitor: Moni
             thumbnails = Thumbnails() if settings.http_thumbnails else None
             monitor.listeners.append(history)
             monitor.formats += [] if thumbnails is None else [thumbnails]
-            application = Application(monitor.health, metrics, history, thumbnails)
+            application = Application(monitor.health, metrics, history, thumbnails, info.left)
             stack.enter_context(serving(*settings.http_address, application))
         yield

@@ -2,13 +2,15 @@
 
 import re
 import secrets
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from sampoll.core.errors import SampollError
 from sampoll.monitoring.health import Health
 from sampoll.monitoring.history import History
 from sampoll.monitoring.metrics import Metrics
@@ -24,6 +26,8 @@ TEXT, JSON, HTML, JPEG = (
     "image/jpeg",
 )
 SHOWN_IN_FLIGHT = 20
+LEFT_SECONDS = 20.0
+"""How long the page shows what is left in the input before it is looked through again."""
 THUMBNAIL_PATH = re.compile(r"/thumbnails/([0-9]{1,12})\.jpg")
 HARDENING = [
     ("X-Content-Type-Options", "nosniff"),
@@ -41,15 +45,23 @@ class Response:
 
 
 class Application:
-    """`thumbnails` is None if pictures must not be shown."""
+    """`thumbnails` is None if pictures must not be shown; `left` gives lines about files that the service
+    does not take."""
 
     def __init__(
-        self, health: Health, metrics: Metrics, history: History, thumbnails: Thumbnails | None
+        self,
+        health: Health,
+        metrics: Metrics,
+        history: History,
+        thumbnails: Thumbnails | None,
+        left: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._health = health
         self._metrics = metrics
         self._history = history
         self._thumbnails = thumbnails
+        self._find_left = left
+        self._left: tuple[float, Sequence[str]] = (-LEFT_SECONDS, ())
         self._routes: dict[str, Callable[[], Response]] = {
             "/": self._page,
             "/healthz": self._liveness,
@@ -108,6 +120,20 @@ class Application:
             most=max(per_minute),
             failures=self._health.failures(),
             failed_pairs=self._metrics.failed_pairs,
+            left=self._recently_left(),
             thumbnails=None if self._thumbnails is None else self._thumbnails.kept(),
         )
         return Response("200 OK", HTML, page.encode(), (("Content-Security-Policy", policy),))
+
+    def _recently_left(self) -> Sequence[str]:
+        """The lines about files that are not taken, at most LEFT_SECONDS old; none if the input cannot be
+        read, which the state of the service says."""
+        now = time.monotonic()
+        at, lines = self._left
+        if now - at >= LEFT_SECONDS:
+            try:
+                lines = self._find_left()
+            except SampollError:
+                lines = ()
+            self._left = now, lines
+        return lines

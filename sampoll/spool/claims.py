@@ -80,12 +80,28 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
         except OSError as error:
             return replace(claim, is_sound=False, refusal=error)
     signatures = {base_name(name): signature for name, signature in group.signatures.items()}
-    is_sound = all(_is_unchanged(directory / name, signatures[name]) for name in names)
+    is_sound = all(_is_unchanged(path_to_read(layout, claim, name), signatures[name]) for name in names)
     return replace(claim, is_sound=is_sound)
 
 
+def path_to_read(layout: Layout, claim: Claim, name: str) -> Path:
+    """Where the content of a claimed file is."""
+    return real_path(layout, claim.directory / name, layout.input / claim.state.folder)
+
+
+def real_path(layout: Layout, path: Path, home: Path) -> Path:
+    """Where the content of a file is: elsewhere only if it is a link, and the layout takes links. It leads to
+    where it led in `home`, its directory in the input."""
+    if not (layout.takes_links_and_hidden and path.is_symlink()):
+        return path
+    return Path(os.path.realpath(home / path.readlink()))
+
+
 def _is_unchanged(path: Path, seen: Signature) -> bool:
-    now = signature_of(path.lstat())
+    try:
+        now = signature_of(path.lstat())
+    except FileNotFoundError:  # what a link led to has gone
+        return False
     # The inode is not compared: some filesystems change it when a file is renamed.
     return (seen.size, seen.mtime_ns) == (now.size, now.mtime_ns)
 

@@ -10,7 +10,7 @@ from sampoll.files.files import ensure_below, ensure_directory
 STATE = ".state.jsonl"
 REPORT = ".error.json"
 """In the directory of a job: its state, and the report on its way to failed/. Hidden, so that they never
-collide with a claimed file: hidden files are not claimed."""
+collide with a claimed file: those that are hidden, of an old poller, have other suffixes."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Layout(InputLayout):
     `recursive`: the folders below the input are part of it, and results lie in folders of the same names.
     Files whose suffix is not in `suffixes` (in lower case) are ignored. `deletes_images`: of a finished pair,
     only the prompt is moved to `done`; `overwrites_done`: files of the same name in `done` are replaced.
+    `takes_links_and_hidden`: links to files, and names that begin with a dot or ~, are files like any other;
+    only the links themselves are moved or deleted.
     """
 
     output: Path
@@ -51,6 +53,7 @@ class Layout(InputLayout):
     suffixes: frozenset[str] = PAIR_SUFFIXES
     deletes_images: bool = False
     overwrites_done: bool = False
+    takes_links_and_hidden: bool = False
 
     def ensure_kept(self, directory: Path) -> None:
         """Creates a directory for inputs that have ended if it is missing. Inside the input, where other

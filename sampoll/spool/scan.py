@@ -1,21 +1,23 @@
 """Finds in a listing of the input which pairs are ready, settling or incomplete (halves). Pure."""
 
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.filenames import is_image, is_marker, is_prompt, split_name
+from sampoll.spool.selection import ALL_PAIRS, Selection
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What changes when a file is written or replaced."""
+    """What changes when a file is written or replaced. `ctime` (seconds of the epoch) is not compared: it
+    changes with the permissions as well."""
 
     size: int
     mtime_ns: int
     inode: int
+    ctime: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,6 @@ class Scan:
     oldest_ready_seconds: float = 0.0
     halves: tuple[str, ...] = ()
 
-    def lookalikes(self) -> list[tuple[str, ...]]:
-        """The halves that would be one pair if their names were written with the same Unicode characters: a
-        letter with an accent is one character (NFC) or two (NFD)."""
-        by_stem: dict[str, list[str]] = {}
-        for name in sorted(self.halves):
-            by_stem.setdefault(unicodedata.normalize("NFC", split_name(name)[0]), []).append(name)
-        return [
-            tuple(names) for names in by_stem.values() if len({split_name(name)[0] for name in names}) > 1
-        ]
-
 
 def observe(
     listing: Iterable[tuple[str, Signature]], earlier: Mapping[str, Sighting], now: float
@@ -82,22 +74,30 @@ class Readiness:
 
     Once none of its files has changed for `settle_seconds`; with a `ready_suffix`, as soon as it has a marker
     file of that suffix. An incomplete group (a half) that waits for longer than `pair_timeout_seconds` is
-    ready too, in order to fail. Without `needs_prompt`, an image alone is complete.
+    ready too, in order to fail. Without `needs_prompt`, an image alone is complete. What
+    `selection` leaves out is neither ready nor a half.
+
+    A one-shot run does not see a half for long: there a half waits since its files were last changed.
+    `clock_offset` is the seconds from monotonic time to that of the epoch; None in a service.
     """
 
     settle_seconds: float
     ready_suffix: str | None = None
     pair_timeout_seconds: float | None = None
     needs_prompt: bool = True
+    selection: Selection = ALL_PAIRS
+    clock_offset: float | None = None
 
     @classmethod
-    def of(cls, settings: SpoolSettings) -> Self:
+    def of(cls, settings: SpoolSettings, clock_offset: float) -> Self:
         """What the settings ask for."""
         return cls(
             settings.settle_seconds,
             settings.ready_suffix,
             settings.pair_timeout_seconds,
             needs_prompt=settings.prompt is None,
+            selection=Selection(settings.include, settings.exclude),
+            clock_offset=None if settings.continuous else clock_offset,
         )
 
 
@@ -115,13 +115,15 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
     half = 0
     halves: list[str] = []
     for stem, names in by_stem.items():
+        if not readiness.selection.takes(names):
+            continue
         files = {name: sightings[name] for name in sorted(names)}
         if _is_whole(names, readiness):
             wait = _settling_seconds(files.values(), now, readiness)
             if wait > 0:
                 waits.append(wait)
                 continue
-        elif not _has_timed_out(files.values(), now, readiness.pair_timeout_seconds):
+        elif not _has_timed_out(files.values(), now, readiness):
             half += 1
             halves += names
             continue
@@ -148,6 +150,13 @@ def _settling_seconds(files: Iterable[Sighting], now: float, readiness: Readines
     return max(sighting.unchanged_since for sighting in files) + readiness.settle_seconds - now
 
 
-def _has_timed_out(files: Iterable[Sighting], now: float, pair_timeout_seconds: float | None) -> bool:
-    changes = [sighting.unchanged_since for sighting in files]
-    return bool(changes) and pair_timeout_seconds is not None and now - max(changes) >= pair_timeout_seconds
+def _has_timed_out(files: Collection[Sighting], now: float, readiness: Readiness) -> bool:
+    if readiness.pair_timeout_seconds is None or not files:
+        return False
+    return now - max(_waits_since(file, readiness) for file in files) >= readiness.pair_timeout_seconds
+
+
+def _waits_since(file: Sighting, readiness: Readiness) -> float:
+    if readiness.clock_offset is None:
+        return file.unchanged_since
+    return min(file.unchanged_since, file.signature.ctime - readiness.clock_offset)

@@ -67,7 +67,7 @@ class Spool:
         self._places = places
         self._durability = settings.durability
         self._naming = naming
-        self._readiness = Readiness.of(settings)
+        self._readiness = Readiness.of(settings, time.time() - time.monotonic())
         self._max_attempts = settings.max_attempts
         self._machine = Machine.this()
         self._former_nodes = former_nodes
@@ -115,6 +115,7 @@ class Spool:
                 ready_suffix=self._readiness.ready_suffix,
                 obstacles=self._path_errors.obstacles,
                 now=now,
+                takes_links_and_hidden=self._layout.takes_links_and_hidden,
             ),
             self._sightings,
             now,
@@ -137,11 +138,15 @@ class Spool:
     def is_being_written(self, group: Group) -> bool:
         """Whether a process still has a file of a ready group open for writing, as far as that can be known.
         The group then has to settle again."""
-        writing = [name for name in group.signatures if is_being_written(self._layout.input / name)]
+        writing = [name for name in group.signatures if is_being_written(self._real_path(name))]
         for name in writing:
             if name in self._sightings:
                 self._sightings[name] = replace(self._sightings[name], unchanged_since=time.monotonic())
         return bool(writing)
+
+    def _real_path(self, name: str) -> Path:
+        path = self._layout.input / name
+        return claims.real_path(self._layout, path, path.parent)
 
     def must_wait(self, group: Group) -> bool:
         """Whether this group must wait: it will replace the result that an open job of ours is to publish."""

@@ -1,5 +1,6 @@
 """Scans an input without opening a spool, for commands that only read."""
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,19 +10,23 @@ from sampoll.core.errors import InputUnavailable
 from sampoll.spool.listing import listing
 from sampoll.spool.obstacles import Obstacle, Obstacles
 from sampoll.spool.scan import Readiness, Scan, observe, scan
+from sampoll.spool.unpaired import Leftovers, leftovers
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The pairs and halves of an input, all treated as settled, and what of it cannot be read."""
+    """The pairs and halves of an input, all treated as settled, what of it cannot be read, and all files that
+    no run takes."""
 
     scan: Scan
     obstacles: Sequence[Obstacle]
+    leftovers: Leftovers
 
 
 def survey(directory: Path, settings: SpoolSettings, suffixes: Collection[str]) -> Survey:
     """What is there; InputUnavailable if the input itself cannot be read."""
-    readiness = replace(Readiness.of(settings), settle_seconds=0.0)
+    readiness = replace(Readiness.of(settings, time.time() - time.monotonic()), settle_seconds=0.0)
+    now = time.monotonic()
     obstacles = Obstacles(retries=False)
     try:
         files = listing(
@@ -30,9 +35,9 @@ def survey(directory: Path, settings: SpoolSettings, suffixes: Collection[str]) 
             suffixes=suffixes,
             ready_suffix=settings.ready_suffix,
             obstacles=obstacles,
-            now=0.0,
+            now=now,
         )
-        found = scan(observe(files, {}, 0.0), 0.0, readiness)
+        found = scan(observe(files, {}, now), now, readiness)
     except OSError as error:
         raise InputUnavailable(f"the input {directory}: {error.strerror}") from error
-    return Survey(found, obstacles.unreported())
+    return Survey(found, obstacles.unreported(), leftovers(directory, settings, suffixes, found.halves))

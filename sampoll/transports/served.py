@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any, TypeAlias
 
 from sampoll.config.settings import Settings
+from sampoll.core.errors import Reword
 from sampoll.core.events import Listener
 from sampoll.core.protocols import Transport
 
@@ -20,7 +21,9 @@ BlackMask: TypeAlias = Callable[[bytes], bytes]
 @dataclass(frozen=True)
 class Host:
     """The service, as a transport needs it. `segmenter` is what replies contain about the model; `stop` is
-    set when the service is to end, and `is_healthy` is False while other processes should take its jobs."""
+    set when the service is to end, and `is_healthy` is False while other processes should take its jobs.
+    `takes_old_requests`: it takes whatever `sam_predict_redis` took. `reword` puts the errors of requests
+    into other words."""
 
     settings: Settings
     segmenter: Mapping[str, Any]
@@ -28,6 +31,8 @@ class Host:
     black_mask: BlackMask
     is_healthy: Callable[[], bool]
     stop: Event
+    takes_old_requests: bool = False
+    reword: Reword = str
 
 
 @dataclass(frozen=True)

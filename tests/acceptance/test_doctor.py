@@ -50,7 +50,8 @@ def levels(findings: Mapping[str, list[Mapping[str, str]]]) -> set[str]:
 
 def test_doctor_reports_ok_and_leaves_no_files(folders: Folders) -> None:
     folders.output.mkdir()
-    (folders.input / "waits.jpg").write_bytes(b"not looked into")
+    for name in ("waits.jpg", "waits.json"):
+        (folders.input / name).write_bytes(b"not looked into")
 
     code, findings = examined(*folders.flags, *GRABCUT, "--continuous")
     people = sampoll("doctor", *folders.flags, *GRABCUT)
@@ -70,7 +71,7 @@ def test_doctor_reports_ok_and_leaves_no_files(folders: Folders) -> None:
     assert set(findings) == checks
     assert "announces new files" in findings["events"][0]["message"]
     assert "ok       self-test: an image and a box became a mask" in people.stdout
-    assert files_below(folders.input.parent) == ["in/waits.jpg"]
+    assert files_below(folders.input.parent) == ["in/waits.jpg", "in/waits.json"]
     assert list(folders.input.parent.rglob("*self-test*")) == []
 
 

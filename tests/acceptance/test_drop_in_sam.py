@@ -25,6 +25,14 @@ pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
 AS_EVER = {"SAMPOLL_MASK_POLICY": "first", "SAMPOLL_PRECISION": "fp32", "SAMPOLL_ENGINE": "torch"}
 PROMPT = {"points": [{"x": 200, "y": 90, "label": 1}, {"x": 20, "y": 20, "label": 0}]}
+WIDTH, HEIGHT = 451, 300
+PROMPTS: dict[str, Any] = {
+    "cat": PROMPT,
+    "edge": {"points": [{"x": WIDTH, "y": HEIGHT, "label": 1}]},
+    "beyond": {"points": [{"x": -20, "y": 500.5, "label": True}, {"x": "200", "y": "90", "label": 1}]},
+    "part": {"box": {"x0": 300, "y0": -40, "x1": 600, "y1": 200}},
+    "outside": {"box": {"x0": 500, "y0": 10, "x1": 600, "y1": 200}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,32 +51,42 @@ def photograph() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def expected(checkpoint: Path, photograph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The result of the old command."""
+def predicted(checkpoint: Path, photograph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Computes the mask of the old command for an old prompt."""
     path = tmp_path_factory.mktemp("photo") / "cat.jpg"
     path.write_bytes(photograph)
     predictor = SamPredictor(sam_model_registry["vit_b"](checkpoint=str(checkpoint)))
     predictor.set_image(np.array(Image.open(path).convert("RGB")))
-    points = PROMPT["points"]
-    masks, _, _ = predictor.predict(
-        point_coords=np.array([[point["x"], point["y"]] for point in points]),
-        point_labels=np.array([point["label"] for point in points]),
-    )
-    return masks[0]
+
+    def predict(prompt: Any) -> Any:
+        if "points" in prompt:
+            points = prompt["points"]
+            masks, _, _ = predictor.predict(
+                point_coords=np.array([[point["x"], point["y"]] for point in points]),
+                point_labels=np.array([point["label"] for point in points]),
+            )
+        else:
+            masks, _, _ = predictor.predict(
+                box=np.array([prompt["box"][key] for key in ("x0", "y0", "x1", "y1")])
+            )
+        return masks[0]
+
+    return predict
 
 
 def flags(checkpoint: Path) -> list[str]:
-    return ["--model", str(checkpoint), "--model_type", "vit_b", "--device", "cpu"]
+    return ["--model", str(checkpoint), "--model_type", "vit_b"]
 
 
 def test_sam_predict_poll_writes_the_masks_of_the_old_command(
-    tmp_path: Path, checkpoint: Path, photograph: bytes, expected: Any
+    tmp_path: Path, checkpoint: Path, photograph: bytes, predicted: Any
 ) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     target.mkdir()
-    (source / "cat.jpg").write_bytes(photograph)
-    (source / "cat.prompt").write_text(json.dumps(PROMPT))
+    for name, prompt in PROMPTS.items():
+        (source / f"{name}.jpg").write_bytes(photograph)
+        (source / f"{name}.prompt").write_text(json.dumps(prompt))
 
     run = subprocess.run(
         [BIN / "sam_predict_poll", *flags(checkpoint), "--prediction_i", source, "--prediction_o", target],
@@ -80,15 +98,18 @@ def test_sam_predict_poll_writes_the_masks_of_the_old_command(
     )
 
     assert run.returncode == 0, run.stderr
-    assert names_in(target) == ["cat.jpg", "cat.json", "cat.png", "cat.prompt"]
+    assert names_in(target) == sorted(
+        f"{name}{suffix}" for name in PROMPTS for suffix in (".jpg", ".json", ".png", ".prompt")
+    )
     assert f"Start processing: {source / 'cat.jpg'}\n" in run.stdout
-    assert (read_mask(target / "cat.png") == expected).mean() > 0.999
+    for name, prompt in PROMPTS.items():
+        assert (read_mask(target / f"{name}.png") == predicted(prompt)).mean() > 0.999, name
     segmenter = json.loads(read_opex(target / "cat.json").meta["segmenter"])
     assert segmenter == {"type": "sam", "model_type": "vit_b", "model_file": str(checkpoint)}
 
 
 def test_sam_predict_redis_replies_with_the_masks_of_the_old_command(
-    tmp_path: Path, checkpoint: Path, photograph: bytes, expected: Any
+    tmp_path: Path, checkpoint: Path, photograph: bytes, predicted: Any
 ) -> None:
     log = tmp_path / "log"
     with running_server() as server, server.client() as client, log.open("wb") as output:
@@ -104,7 +125,10 @@ def test_sam_predict_redis_replies_with_the_masks_of_the_old_command(
             # Scripts find it by its name, to end it.
             assert b"sam_predict_redis" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
             masks = [
-                LateSubscriber(client).ask(photograph, {**PROMPT, "more": "is ignored"}) for _ in range(2)
+                LateSubscriber(client).ask(
+                    photograph, {**PROMPT, "more": "is ignored", "label": True, "id": 17}
+                )
+                for _ in range(2)
             ]
             process.terminate()
             assert process.wait(30) == 0
@@ -113,7 +137,7 @@ def test_sam_predict_redis_replies_with_the_masks_of_the_old_command(
             process.wait()
 
     for mask in masks:
-        assert (mask == expected).mean() > 0.999
+        assert (mask == predicted(PROMPT)).mean() > 0.999
     lines = log.read_text().splitlines()
     assert lines[0] == f"Loading model/type: {checkpoint}/vit_b"
     said = [line.partition(" -  ")[2] for line in lines if " -  process_images" in line]

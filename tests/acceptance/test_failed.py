@@ -1,10 +1,13 @@
 """`sampoll failed`: failed pairs are listed, retried and deleted."""
 
 import json
+import os
+import pty
+import subprocess
 
 import pytest
 from support.folders import BOX, Folders, drop_pair
-from support.process import sampoll
+from support.process import SAMPOLL, sampoll
 
 BAD = {"box": {"x0": 9, "y0": 0, "x1": 1, "y1": 1}}
 BOXES = ("--model", "support.fakes:boxes")
@@ -95,6 +98,27 @@ def test_purge_deletes_only_the_chosen_pairs(folders: Folders) -> None:
     assert folders.failed == ["b.error.json", "b.jpg", "b.json", "notes.txt"]
     sampoll("failed", "purge", "--all", "-i", folders.input)
     assert folders.failed == ["notes.txt"]
+
+
+def test_on_a_terminal_purge_asks_first(folders: Folders) -> None:
+    fail_two(folders)
+
+    def purge(answer: str, *more: str) -> int:
+        ours, theirs = pty.openpty()
+        os.write(ours, answer.encode())
+        command = [str(SAMPOLL), "failed", "purge", "a", "-i", str(folders.input), *more]
+        ended = subprocess.run(command, stdin=theirs, stderr=subprocess.PIPE, text=True, timeout=60)
+        os.close(theirs)
+        os.close(ours)
+        assert ("Delete 1 failed pair, with images and prompts?" in ended.stderr) == (not more)
+        return ended.returncode
+
+    assert purge("n\n") == 1
+    assert folders.failed == ["a.error.json", "a.jpg", "a.json", "b.error.json", "b.jpg", "b.json"]
+    assert purge("y\n") == 0
+    assert folders.failed == ["b.error.json", "b.jpg", "b.json"]
+    fail_two(folders)
+    assert purge("", "--yes") == 0
 
 
 @pytest.mark.parametrize(

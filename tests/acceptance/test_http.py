@@ -170,6 +170,7 @@ def test_the_page_shows_what_runs_what_failed_and_the_last_masks(browser: Browse
                 "The last hour",
                 "What runs",
                 "What failed, and why",
+                "What it does not take, and why",
                 "The last masks",
                 "About this service",
             ]

@@ -168,7 +168,49 @@ def test_half_pairs_are_counted_and_stay_in_the_input(folders: Folders) -> None:
 
     assert run.returncode == 0
     assert "1 done, 0 failed, 2 half pairs left" in run.stdout
+    assert "image only.jpg has no prompt: a run looks for image only.json or image only.prompt" in run.stderr
+    assert "prompt only.prompt has no image: a run looks for prompt only.bmp, " in run.stderr
     assert folders.waiting == ["image only.jpg", "notes.txt", "prompt only.prompt"]
+
+
+def test_include_and_exclude_choose_pairs_and_leave_no_halves(folders: Folders) -> None:
+    for name in ("a", "b", "sub/c", "sub/deep/d", "other/e"):
+        (folders.input / name).parent.mkdir(parents=True, exist_ok=True)
+        drop_pair(folders.input, name, suffix=".png" if name == "b" else ".jpg")
+    chosen = ("--recursive", "--include", "*.jpg", "--exclude", "sub/deep/", "--exclude", "other/*.json")
+
+    run = sampoll("run", *folders.flags, *BOXES, *chosen)
+
+    assert run.returncode == 0
+    assert "has no" not in run.stderr
+    assert run.stdout.startswith("2 done, 0 failed in")
+    assert folders.results == ["a.json", "a.png", "sub"]
+    assert (folders.output / "sub" / "c.json").exists()
+    assert (folders.input / "sub" / "deep" / "d.json").exists()
+
+
+def test_a_limit_counts_pairs_that_are_begun_and_those_done_before_do_not_count(folders: Folders) -> None:
+    for name in "abc":
+        drop_pair(folders.input, name)
+    run = sampoll("run", *folders.flags, *BOXES, "--limit", 2)
+    assert (run.returncode, run.stdout[:16]) == (0, "2 done, 0 failed")
+    assert folders.waiting == ["c.jpg", "c.json"]
+
+    drop_pair(folders.input, "a")
+    drop_pair(folders.input, "bad", prompt={})
+    drop_pair(folders.input, "d")
+    run = sampoll("run", *folders.flags, *BOXES, "--skip-done", "--limit", 2)
+
+    assert run.stdout.startswith("1 done, 1 done before, 1 failed"), run.stdout
+    assert folders.waiting == ["d.jpg", "d.json"]
+
+
+def test_a_limit_for_a_service_is_refused(folders: Folders) -> None:
+    run = sampoll("run", *folders.flags, *BOXES, "--limit", 2, "--continuous")
+
+    assert run.returncode == 2
+    assert "--limit" in run.stderr
+    assert "needs a run that ends" in run.stderr
 
 
 def test_two_images_for_one_prompt_fail_together(folders: Folders) -> None:
@@ -227,6 +269,7 @@ def test_nothing_to_do_needs_no_model(folders: Folders) -> None:
     run = sampoll("run", *folders.flags)
 
     assert (run.returncode, run.stdout[:16]) == (0, "0 done, 0 failed")
+    assert f"there is no image and no prompt in {folders.input}" in run.stderr
 
 
 def test_retries_that_are_due_later_than_give_up_end_the_run_as_temporary(folders: Folders) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -290,9 +291,11 @@ def test_requests_to_a_service_that_was_restarted_or_full_are_sent_again(tmp_pat
 
 
 @contextmanager
-def old_receiver(served: Server, output: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], object]]:
+def old_receiver(
+    served: Server, output: Path, *flags: str, channel: str = "old_out"
+) -> Iterator[tuple[subprocess.Popen[str], object]]:
     output.mkdir()
-    command = [BIN / "sam_test_redis_recv", "-p", str(served.port), "-c", "old_out", "-o", output, *flags]
+    command = [BIN / "sam_test_redis_recv", "-p", str(served.port), "-c", channel, "-o", output, *flags]
     receiver = subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True, env=environment())
     try:
         with served.client() as client:
@@ -321,12 +324,13 @@ def test_the_old_test_commands_send_a_request_and_receive_the_reply(served: Serv
             assert old_send(served, tmp_path / "a.jpg", tmp_path / "a.json") == ""
             client.publish("old_out", json.dumps(next_reply(pubsub)))
         assert receiver.stdout is not None
-        printed = [receiver.stdout.readline().strip() for _ in range(2)]
+        printed = [receiver.stdout.readline().strip() for _ in range(4)]
     assert old_send(served, tmp_path / "a.jpg", tmp_path / "a.json", "nobody") == (
         "no service is subscribed to nobody: the request was lost\n"
     )
 
-    assert printed == [str(tmp_path / "results" / name) for name in ("result.png", "result.json")]
+    assert printed[:2] == ["", "Data received..."]
+    assert printed[2:] == [str(tmp_path / "results" / name) for name in ("result.png", "result.json")]
     assert read_mask(tmp_path / "results" / "result.png").sum() == 16 * 12
     opex = read_opex(tmp_path / "results" / "result.json")
     assert opex.id == "result"
@@ -347,10 +351,27 @@ def test_the_old_receiver_understands_replies_of_the_old_service(served: Server,
             before = time.strftime("%Y%m%d_%H%M")
             client.publish("old_out", json.dumps(reply))
             assert receiver.stdout is not None
-            path = Path(receiver.stdout.readline().strip())
+            _, _, path, _ = (Path(receiver.stdout.readline().strip()) for _ in range(4))
 
     assert path.stem.startswith(before[:8])
     [thing] = read_opex(path.with_suffix(".json")).objects
     assert thing.label == "object"
     assert (thing.bbox.left, thing.bbox.right) == (4, 19)
     assert np.count_nonzero(read_mask(path)) == 16 * 12
+
+
+def test_the_channel_of_the_old_receiver_is_a_pattern(served: Server, tmp_path: Path) -> None:
+    reply = {"contours": [], "mask": base64.b64encode(encoded(image_of())).decode(), "meta": {}}
+    with (
+        served.client() as client,
+        old_receiver(served, tmp_path / "results", "-f", "result", channel="rc_*") as (receiver, _),
+    ):
+        assert client.publish("other", json.dumps(reply)) == 0
+        assert client.publish("rc_1", json.dumps(reply)) == 1
+        assert receiver.stdout is not None
+        printed = [receiver.stdout.readline() for _ in range(4)]
+        receiver.send_signal(signal.SIGINT)
+        assert receiver.wait(60) == 0
+
+    assert printed[:2] == ["\n", "Data received...\n"]
+    assert names_in(tmp_path / "results") == ["result.json", "result.png"]

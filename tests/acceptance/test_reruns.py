@@ -158,6 +158,8 @@ def test_a_dry_run_lists_what_would_be_done_and_does_nothing(done: Folders) -> N
         "outside: would fail: outside.json: points[0]: (99, 1) lies outside the image of 32x24 pixels",
         "twice: would fail: twice.jpg, twice.json, twice.png share one stem: drop one image and one prompt "
         "again, the others under other names",
+        "half.json has no image: a run looks for half.bmp, half.jpeg, half.jpg, half.png, half.tif, "
+        "half.tiff or half.webp beside it",
         "1 to do, 2 to skip, 2 to fail, 1 half pair",
     ]
     after = {name: (done.input.parent / name).stat().st_mtime_ns for name in files_below(done.input.parent)}

@@ -82,6 +82,24 @@ def test_every_error_is_one_reply_that_old_clients_survive(
     assert f"1 done, {len(SPOILED)} failed" in service.log
 
 
+def test_an_error_does_not_overtake_the_answer_to_an_earlier_request(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    """Old clients have no ids: they take the next message for the answer to their last request."""
+    other = {"box": {"x0": 1, "y0": 2, "x1": 9, "y1": 8}}
+    with serving(tmp_path, server.port, model="slow") as service, client.pubsub() as pubsub:
+        pubsub.subscribe("sam_out")
+        pubsub.get_message(timeout=5)
+        for message in (request(), "{", request(prompt=other), request(prompt={"points": "none"}), request()):
+            client.publish("sam_in", message)
+
+        replies = [next_reply(pubsub) for _ in range(5)]
+
+        assert service.end() == 0
+    kinds = [reply["meta"].get("error_code") or reply["meta"]["prompt"] for reply in replies]
+    assert kinds == [BOX, "bad-request", other, "bad-prompt", BOX]
+
+
 @pytest.mark.slow
 def test_sixty_large_messages_at_once_are_all_answered(
     tmp_path: Path, server: Server, client: "redis.Redis"

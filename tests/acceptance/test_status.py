@@ -50,7 +50,10 @@ def test_the_state_of_a_running_service_is_shown(folders: Folders) -> None:
     assert service["state"] == "working"
     assert (service["service"], service["pid"], service["model"]) == ("run", process.pid, "boxes")
     assert here["waiting"] == {"pairs": 0, "halves": 1, "claimed": 0, "deferred": 0, "failed": 0}
+    assert here["left"]["counts"] == {"no-prompt": 1}
+    assert [file["path"] for file in here["left"]["files"]] == ["half.jpg"]
     assert "1 half pair" in people.stdout
+    assert "half.jpg has no prompt" in people.stdout
     assert f"process {process.pid}: working; up for" in people.stdout
     code, after = json_status("-i", folders.input)
     assert (code, after["services"], after["dead"]) == (3, [], [])

@@ -1,5 +1,6 @@
 """Data sets with something wrong in them, made from valid ones."""
 
+import base64
 from collections.abc import Callable, Mapping
 from random import Random
 
@@ -69,19 +70,24 @@ _SEGMENTATIONS = (
 
 
 def _labelme(random: Random, names: list[str], images: Tree) -> Tree:
-    kinds = ["point", "points", "circle", "polygon", "rectangle", word(random)]
+    kinds = ["point", "points", "circle", "polygon", "rectangle", "mask", "oriented_rectangle", word(random)]
+    places = [[1, 2], [3.5, 4], [5, 2], [3, 1]]
+    pixels = base64.b64encode(valid_image("PNG", 0, SIZES[0], 0)).decode()
     made = dict(images)
     for name in names:
         shapes = [
             {
                 "label": "cat",
-                "points": [[1, 2], [3.5, 4]],
+                "points": places[: random.choice([1, 2, 2, 3, 4, 4])],
+                "mask": pixels if random.random() < 0.2 else None,
                 "shape_type": random.choice(kinds),
                 "group_id": i % 2,
             }
             for i in range(random.randrange(4))
         ]
-        document = {"imagePath": _name(random, name.rpartition("/")[2]), "shapes": shapes}
+        image_data = pixels if random.random() < 0.1 else None
+        written = _name(random, name.rpartition("/")[2])
+        document = {"imagePath": written, "imageData": image_data, "shapes": shapes}
         made[f"{name.rpartition('.')[0]}.json"] = document_bytes(random, document)
     return made
 

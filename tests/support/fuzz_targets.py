@@ -24,6 +24,7 @@ from sampoll.inputs.decode import DecodingOptions, decode_image, decoding_bytes,
 from sampoll.inputs.image_files import BadStructure, checked, header_of
 from sampoll.inputs.importers.registry import load_importer
 from sampoll.inputs.importers.write_pairs import Imported, write_pairs
+from sampoll.inputs.old_prompt import parse_old_prompts
 from sampoll.inputs.prompt_file import parse_prompts, prompts_document
 from sampoll.spool.state import JobState
 from sampoll.transports.redis.messages import error_message, parse_request
@@ -64,9 +65,9 @@ def _document(made: Callable[[Random], Any]) -> Callable[[Random], Tree]:
 
 
 def _prompts(tree: Tree, scratch: Path) -> None:
-    for ignores in (False, True):
+    for parse in (parse_prompts, parse_old_prompts):
         try:
-            found = parse_prompts(tree["input"], "a.json", LIMITS, ignores_unknown_keys=ignores)
+            found = parse(tree["input"], "a.json", LIMITS)
         except BadPrompt as error:
             _check_message(error)
         else:

@@ -47,15 +47,8 @@ def following_links() -> AbstractContextManager[object]:
     stack = ExitStack()
     real_signature, real_open = listing._signature_of_regular, os.open
 
-    class Followed:
-        def __init__(self, entry: Any) -> None:
-            self._entry = entry
-
-        def stat(self, *, follow_symlinks: bool) -> Any:
-            return self._entry.stat(follow_symlinks=True)
-
-    def signature(entry: Any) -> Any:
-        return real_signature(Followed(entry))  # type: ignore[arg-type]
+    def signature(entry: Any, **_: object) -> Any:
+        return real_signature(entry, follows_links=True)
 
     def opening(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
         return real_open(path, flags & ~os.O_NOFOLLOW, *arguments, **options)

@@ -20,6 +20,7 @@ from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
 from sampoll.spool.obstacles import Obstacles
 from sampoll.spool.probe import probe
+from sampoll.spool.survey import survey
 
 LOW_SPACE_BYTES = 2**30
 """A disk with less free space than this gives a warning, whatever the value of --min-free."""
@@ -53,6 +54,8 @@ def check_directories(settings: SpoolSettings, layout: Layout) -> Iterator[Findi
     except SampollError as error:
         yield error_of("permissions", error)
         return
+    for line in survey(layout.input, settings, layout.suffixes).leftovers.lines():
+        yield warning("pairs", line, "")
     if settings.continuous:
         yield _events(settings, layout)
 

@@ -1,11 +1,13 @@
 """The model flags of the two predicting commands, and what they mean here."""
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from sampoll.config.settings import ModelSettings
+from sampoll.core.errors import ModelUnavailable
 from sampoll.core.results import Segmentation
 from sampoll.inputs.prompt_file import prompts_document
 from sampoll.models.checkpoints import official_checkpoints
@@ -14,6 +16,9 @@ from sampoll.models.registry import attribute_of_model
 REPLY_TYPE = "sam"
 DEFAULT_TYPE = "default"
 DEFAULT_MODEL = "vit_h"
+DEFAULT_DEVICE = "auto"
+MODEL_FLAGS: dict[str, str] = {"model": "--model_type", "checkpoint": "--model", "device": "--device"}
+"""The model flags by the settings that they stand for."""
 DEFAULTS: dict[str, Any] = {"exif": "ignore", "log-level": "warning", "log-format": "text"}
 """Defaults of the commands that differ from those of sampoll."""
 
@@ -34,7 +39,23 @@ def add_model_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--model_type", choices=list(model_types()), help="What the checkpoint is; default is vit_h."
     )
-    parser.add_argument("--device", metavar="DEVICE", default="cuda:0", help="Where the model runs.")
+    parser.add_argument(
+        "--device",
+        metavar="DEVICE",
+        default=DEFAULT_DEVICE,
+        help="Where the model runs; auto is what SAMPOLL_DEVICE says, else cuda if there is one, else cpu.",
+    )
+
+
+def check_model(arguments: Namespace) -> None:
+    """ModelUnavailable if --model is no file that can be read; a run without work would not notice."""
+    try:
+        with Path(arguments.model).open("rb"):
+            pass
+    except OSError as error:
+        raise ModelUnavailable(
+            f"--model {arguments.model} cannot be read: {error.strerror or error}"
+        ) from error
 
 
 def model_settings(arguments: Namespace) -> dict[str, Any]:
@@ -42,7 +63,7 @@ def model_settings(arguments: Namespace) -> dict[str, Any]:
     return {
         "model": model_types()[arguments.model_type or DEFAULT_TYPE],
         "checkpoint": arguments.model,
-        "device": arguments.device,
+        **({} if arguments.device == DEFAULT_DEVICE else {"device": arguments.device}),
     }
 
 

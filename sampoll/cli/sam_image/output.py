@@ -12,5 +12,5 @@ def say(*lines: str) -> None:
 
 
 def say_now(message: str, *more_lines: str) -> None:
-    """Writes a message after the date and the time, as the original commands do."""
-    say(f"{datetime.now()} - {message}", *more_lines)
+    """Writes a message after the date and the time, as the original commands do: two spaces after a dash."""
+    say(f"{datetime.now()} -  {message}", *more_lines)

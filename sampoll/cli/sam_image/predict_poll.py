@@ -15,12 +15,30 @@ from sampoll.app.run import run_plan
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.output import tell
-from sampoll.cli.sam_image.models import DEFAULTS, add_model_flags, loading_message, model_settings, opex_meta
+from sampoll.cli.sam_image.advice import Advice
+from sampoll.cli.sam_image.models import (
+    DEFAULTS,
+    MODEL_FLAGS,
+    add_model_flags,
+    check_model,
+    loading_message,
+    model_settings,
+    opex_meta,
+)
 from sampoll.cli.sam_image.output import say, say_now
 from sampoll.cli.sam_image.parser import Parser
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
-from sampoll.core.events import Event, InputScanned, JobDeferred, JobDone, JobFailed, JobStarted, PassedOver
+from sampoll.core.events import (
+    Event,
+    InputScanned,
+    JobDeferred,
+    JobDone,
+    JobFailed,
+    JobStarted,
+    PassedOver,
+    StopRequested,
+)
 from sampoll.formats.opex import Opex
 from sampoll.formats.opex_record import read_record
 from sampoll.formats.png import PngMask
@@ -63,15 +81,18 @@ def parser() -> ArgumentParser:
 
 def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """Runs the command with these flags; returns the exit code."""
+    check_model(arguments)
     _check(arguments)
-    resolved = resolve(_settings(arguments), environment, defaults=DEFAULTS)
-    set_up_logging(resolved, show_progress=False)
-    messages = Messages(arguments)
-    if arguments.verbose:
-        messages.list_parameters()
-    exit_code, summary = run_plan(
-        _plan(arguments, plan_of(resolved.settings, _layout(arguments))), [messages], show_progress=False
-    )
+    advice = _advice(arguments)
+    with advice.in_errors():
+        resolved = resolve(_settings(arguments), environment, defaults=DEFAULTS)
+        set_up_logging(resolved, show_progress=False)
+        advice.in_logs()
+        messages = Messages(arguments)
+        if arguments.verbose:
+            messages.list_parameters()
+        plan = _plan(arguments, plan_of(resolved.settings, _layout(arguments)), advice)
+        exit_code, summary = run_plan(plan, [messages], show_progress=False)
     if not arguments.quiet:
         tell(summary)
     return exit_code
@@ -111,6 +132,19 @@ def _settings(arguments: Namespace) -> dict[str, Any]:
     }
 
 
+def _advice(arguments: Namespace) -> Advice:
+    return Advice(
+        {
+            **MODEL_FLAGS,
+            "input": "--prediction_in",
+            "output": "--prediction_out",
+            "continuous": "--continuous",
+            "watch": "--use_watchdog",
+            "rescan": "--watchdog_check_interval" if arguments.use_watchdog else "--poll_wait",
+        }
+    )
+
+
 def _layout(arguments: Namespace) -> Layout:
     output = Path(arguments.prediction_out).resolve()
     return Layout(
@@ -120,14 +154,15 @@ def _layout(arguments: Namespace) -> Layout:
         suffixes=frozenset({*SUFFIXES, ".prompt"}),
         deletes_images=arguments.delete_input,
         overwrites_done=True,
+        takes_links_and_hidden=True,
     )
 
 
-def _plan(arguments: Namespace, plan: Plan) -> Plan:
+def _plan(arguments: Namespace, plan: Plan, advice: Advice) -> Plan:
     return replace(
         plan,
-        transport=replace(plan.transport, naming=Naming(OnExist.OVERWRITE, read_record)),
-        decoding=replace(plan.decoding, ignores_unknown_keys=True),
+        transport=replace(plan.transport, naming=Naming(OnExist.OVERWRITE, read_record), reword=advice),
+        decoding=replace(plan.decoding, takes_old_prompts=True),
         formats=[
             PngMask(),
             Opex(format_options(plan.settings), partial(opex_meta, arguments=arguments)),
@@ -142,6 +177,7 @@ class Messages:
     def __init__(self, arguments: Namespace) -> None:
         self._arguments = arguments
         self._begun: dict[str, tuple[str, float]] = {}
+        self._checked_at: float | None = None
 
     def list_parameters(self) -> None:
         arguments = self._arguments
@@ -161,9 +197,10 @@ class Messages:
 
     def __call__(self, event: Event) -> None:
         match event:
-            case InputScanned(backlog):
-                if backlog.ready and not self._arguments.use_watchdog:
-                    self._info(f"# files located: {backlog.ready}")
+            case InputScanned() if self._arguments.use_watchdog:
+                self._note_check(time.monotonic())
+            case StopRequested():
+                say_now("Interrupted, exiting")
             case PassedOver(path, error):
                 say_now(f"Passed over: {self._input_path(path)}", str(error))
             case JobStarted(submission):
@@ -179,6 +216,16 @@ class Messages:
             case JobDeferred(_, job_id, error, delay_seconds):
                 say_now(f"{error}; trying again in {delay_seconds:.1f} s")
                 self._finished(job_id)
+
+    def _note_check(self, now: float) -> None:
+        """A scan as the original command announces it: not each one that an event has caused."""
+        if self._checked_at is None:
+            self._info("Initial check")
+        elif now - self._checked_at >= self._arguments.watchdog_check_interval:
+            self._info("Watchdog check interval reached")
+        else:
+            return
+        self._checked_at = now
 
     def _finished(self, job_id: str) -> None:
         _, started = self._begun.pop(job_id, ("", 0.0))

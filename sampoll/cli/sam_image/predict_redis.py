@@ -6,13 +6,16 @@ from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from sampoll.app.serve import serve_redis
+from sampoll.app.serve import StandIn, serve_redis
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.output import tell
+from sampoll.cli.sam_image.advice import Advice
 from sampoll.cli.sam_image.models import (
     DEFAULTS,
+    MODEL_FLAGS,
     add_model_flags,
+    check_model,
     loading_message,
     model_settings,
     segmenter_meta,
@@ -21,6 +24,19 @@ from sampoll.cli.sam_image.output import say, say_now
 from sampoll.cli.sam_image.parser import Parser
 from sampoll.config.resolve import resolve
 from sampoll.core.events import Event, JobDone, JobFailed, JobStarted
+
+ADVICE = Advice(
+    {
+        **MODEL_FLAGS,
+        "redis-host": "--redis_host",
+        "redis-port": "--redis_port",
+        "redis-db": "--redis_db",
+        "redis-in": "--redis_in",
+        "redis-out": "--redis_out",
+        "redis-password": "--redis_password",
+        "redis-url": "--redis-url of `sampoll serve redis`",
+    }
+)
 
 
 def main() -> NoReturn:
@@ -58,16 +74,15 @@ def parser() -> ArgumentParser:
 
 def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
     """Serves until a signal comes; the exit code."""
-    resolved = resolve(_settings(arguments, environment), environment, defaults=DEFAULTS)
-    set_up_logging(resolved, show_progress=False)
-    if arguments.verbose:
-        say(loading_message(arguments))
-    summary = serve_redis(
-        resolved.settings,
-        [Messages(arguments)],
-        segmenter=segmenter_meta(arguments),
-        ignores_unknown_keys=True,
-    )
+    check_model(arguments)
+    with ADVICE.in_errors():
+        resolved = resolve(_settings(arguments, environment), environment, defaults=DEFAULTS)
+        set_up_logging(resolved, show_progress=False)
+        ADVICE.in_logs()
+        if arguments.verbose:
+            say(loading_message(arguments))
+        stand_in = StandIn(segmenter_meta(arguments), ADVICE)
+        summary = serve_redis(resolved.settings, [Messages(arguments)], stand_in=stand_in)
     if arguments.verbose:
         tell(summary)
     return 0
@@ -107,8 +122,8 @@ class Messages:
                 self._info(f"finished processing image: {int(1000 * (time.monotonic() - started))} ms")
             case JobFailed(_, job_id, error):
                 self._begun.pop(job_id, None)
-                say_now(f" process_images - failed to process: {error}")
+                say_now(f"process_images - failed to process: {error}")
 
     def _info(self, message: str) -> None:
         if self._arguments.verbose:
-            say_now(f" process_images - {message}")
+            say_now(f"process_images - {message}")

@@ -13,11 +13,10 @@ from sampoll.cli.exit import run_and_exit
 from sampoll.cli.output import tell
 from sampoll.cli.sam_image.output import say
 from sampoll.cli.sam_image.parser import Parser
-from sampoll.cli.sam_image.servers import add_server_flags, server_of
+from sampoll.cli.sam_image.servers import ADVICE, add_server_flags, server_of
 from sampoll.core.errors import OutputUnavailable, translated_os_errors
 from sampoll.files.atomic import replace_file
 from sampoll.transports.redis.pubsub.inbox import Inbox, listening
-from sampoll.transports.redis.pubsub.subscription import literal
 from sampoll.transports.redis.replies import NoReply, parse_reply
 
 
@@ -31,7 +30,7 @@ def parser() -> ArgumentParser:
         prog="sam_test_redis_recv",
         formatter_class=ArgumentDefaultsHelpFormatter,
     )
-    add_server_flags(made, channel="Channel to listen to.")
+    add_server_flags(made, channel="Channel, or pattern, to listen to.")
     made.add_argument("-o", "--output_dir", metavar="DIR", required=True, help="Where replies are written.")
     made.add_argument(
         "-f",
@@ -50,8 +49,9 @@ def receive(arguments: Namespace, stop: Event) -> int:
         raise OutputUnavailable(f"--output_dir {directory} is no directory: create it")
 
     with (
+        ADVICE.in_errors(),
         stopping_on_signals(stop.set),
-        listening(server_of(arguments), literal(arguments.channel)) as inbox,
+        listening(server_of(arguments), arguments.channel) as inbox,
     ):
         outside_the_main_thread(partial(_write_all, inbox, directory, arguments.file_prefix, stop))
     return 0
@@ -64,6 +64,7 @@ def _write_all(inbox: Inbox, directory: Path, file_prefix: str, stop: Event) -> 
 
 
 def _write(message: bytes, directory: Path, prefix: str) -> None:
+    say("", "Data received...")
     try:
         reply = parse_reply(message)
     except NoReply as error:

@@ -9,7 +9,7 @@ import orjson
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.output import tell
 from sampoll.cli.sam_image.parser import Parser
-from sampoll.cli.sam_image.servers import add_server_flags, server_of
+from sampoll.cli.sam_image.servers import ADVICE, add_server_flags, server_of
 from sampoll.core.errors import InputUnavailable, UsageError
 from sampoll.transports.redis.connection import translated
 from sampoll.transports.redis.messages import request_message
@@ -38,9 +38,10 @@ def send(arguments: Namespace) -> int:
         message = request_message(image, orjson.loads(_read(arguments.prompt)))
     except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
         raise UsageError(f"--prompt {arguments.prompt} is not JSON in UTF-8: {error}") from error
-    server = server_of(arguments)
-    with translated(server), server.client() as client:
-        receivers = client.publish(arguments.channel, message)
+    with ADVICE.in_errors():
+        server = server_of(arguments)
+        with translated(server), server.client() as client:
+            receivers = client.publish(arguments.channel, message)
     if receivers == 0:
         tell(f"no service is subscribed to {arguments.channel}: the request was lost")
     return 0

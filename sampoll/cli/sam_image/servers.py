@@ -2,7 +2,16 @@
 
 from argparse import ArgumentParser, Namespace
 
+from sampoll.cli.sam_image.advice import Advice
 from sampoll.transports.redis.connection import RedisServer
+
+ADVICE = Advice(
+    {
+        "redis-url": "--redis-url of `sampoll send` and `sampoll recv`",
+        "redis-username": "--redis-username of `sampoll send` and `sampoll recv`",
+    }
+)
+"""These commands never had a login."""
 
 
 def add_server_flags(parser: ArgumentParser, channel: str) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import orjson
 from pycocotools import mask as coco
 
-from sampoll.core.names import kept_image, printable
+from sampoll.core.names import kept_image, unicode_name
 from sampoll.core.protocols import Results
 from sampoll.core.results import Mask, Segmentation
 from sampoll.files.file_set import replaced_set
-from sampoll.formats.geometry.rings import edge_polygons
+from sampoll.formats.geometry.edges import edge_polygons
 from sampoll.formats.geometry.rle import rle_of
 from sampoll.formats.options import FormatOptions
 
@@ -73,7 +73,7 @@ class Coco:
 
 def _image(segmentation: Segmentation, number: int) -> dict[str, Any]:
     height, width = segmentation.size
-    file_name = printable(kept_image(segmentation.name, segmentation.image_file))
+    file_name = unicode_name(kept_image(segmentation.name, segmentation.image_file))
     return {"id": number, "file_name": file_name, "width": width, "height": height}
 
 

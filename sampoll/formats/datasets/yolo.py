@@ -12,16 +12,18 @@ from sampoll.core.errors import OutputFailed
 from sampoll.core.protocols import Results
 from sampoll.core.results import Mask, Segmentation
 from sampoll.files.file_set import replaced_set
-from sampoll.formats.geometry.contours import Polygon, at_least_three, rings_of_parts
-from sampoll.formats.geometry.rings import joined
-from sampoll.formats.geometry.simplify import simplified
+from sampoll.formats.geometry.contours import Polygon, rings_of_parts
+from sampoll.formats.geometry.rings import one_ring
 from sampoll.formats.options import FormatOptions
 
 LABELS = "labels"
+IN_PIXEL = 0.49
+"""Where a point lies in its pixel: just before the middle, so that readers that drop fractions (Ultralytics)
+and readers that round (supervision) both get that pixel, in images of up to 60,000 pixels a side."""
 
 
 class Yolo:
-    """One line a mask: its class, and a polygon through the centres of pixels, as shares of width and height.
+    """One line a mask: its class, and a polygon through its border pixels, as shares of width and height.
 
     Detached parts and holes are reached by cuts.
     """
@@ -45,12 +47,11 @@ class Yolo:
         for prompt, masks in zip(segmentation.prompts, segmentation.masks, strict=True):
             for mask in masks:
                 if mask.box is not None:
-                    places = ((self._polygon(mask) + 0.5) / (width, height)).ravel()
-                    yield f"{classes[prompt.label]} {' '.join(f'{place:.6f}' for place in places)}\n"
+                    places = ((self._polygon(mask) + IN_PIXEL) / (width, height)).ravel()
+                    yield f"{classes[prompt.label]} {' '.join(f'{place:.7f}' for place in places)}\n"
 
     def _polygon(self, mask: Mask) -> Polygon:
-        rings = [ring for rings in rings_of_parts(mask) for ring in rings]
-        return at_least_three(joined([simplified(ring, self._options.simplify_pixels) for ring in rings]))
+        return one_ring(list(rings_of_parts(mask)), self._options.simplify_pixels)
 
 
 def _data_yaml(labels: Sequence[str]) -> bytes:

@@ -1,50 +1,77 @@
-"""Outlines for formats that have one closed ring an object, or count the edges of pixels."""
+"""Outlines for formats that have one closed line an object."""
 
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 
-from sampoll.core.results import Mask
-from sampoll.formats.geometry.contours import Polygon
-from sampoll.formats.geometry.simplify import Points, simplified
+from sampoll.formats.geometry.contours import Polygon, at_least_three
+from sampoll.formats.geometry.cuts import (
+    BorderPixels,
+    Indices,
+    border_pixels,
+    cuts_between_parts,
+    cuts_to_holes,
+)
+from sampoll.formats.geometry.simplify import kept_points, simplified
 
-MAX_CANDIDATES = 256
-"""Points of a ring among which the end of a cut is chosen."""
 
+def one_ring(parts: Sequence[Sequence[Polygon]], simplify_pixels: float = 0.0) -> Polygon:
+    """One closed line of at least three points through the outlines of all parts and of their holes. Between
+    them are cuts, which it follows in both directions. `parts` are those of `rings_of_parts`.
 
-def joined(rings: Sequence[Polygon]) -> Polygon:
-    """One ring through all rings, connected by cuts that are traversed in both directions.
-
-    Filling it by the even-odd rule, with its border, gives the same pixels as filling the rings, and also the
-    cuts, which are one pixel wide.
+    Filled by the even-odd rule, with its border, it gives the pixels of the parts, and besides only the cuts
+    between parts, which are one pixel wide. With `simplify_pixels`, points are left out, but no end of a cut.
     """
-    whole = rings[0]
-    for ring in rings[1:]:
-        here, there = _nearest(whole, ring)
-        around = np.concatenate([ring[there:], ring[: there + 1]])
-        whole = np.concatenate([whole[: here + 1], around, whole[here:]])
-    return whole
+    if len(parts) == 1 and len(parts[0]) == 1:
+        return at_least_three(simplified(parts[0][0], simplify_pixels))
+    pixels = border_pixels(parts)
+    cuts = np.concatenate([cuts_to_holes(pixels), cuts_between_parts(pixels)])
+    whole = pixels.points[np.concatenate(list(_Line(pixels, cuts, simplify_pixels).pieces()))]
+    is_new = np.append(True, (whole[1:] != whole[:-1]).any(axis=1))
+    return at_least_three(whole[is_new][:-1])  # it ends where it began
 
 
-def _nearest(ring: Polygon, other: Polygon) -> tuple[int, int]:
-    """The indices of two points near each other, on the one ring and on the other."""
-    some, others = (np.arange(0, len(r), -(-len(r) // MAX_CANDIDATES)) for r in (ring, other))
-    distances = ((ring[some, None].astype(np.int64) - other[None, others]) ** 2).sum(axis=2)
-    nearest, nearest_other = np.unravel_index(np.argmin(distances), distances.shape)
-    return int(some[nearest]), int(others[nearest_other])
+class _Line:
+    """The way along all rings and cuts; all points are indices into those of the border."""
 
+    def __init__(self, border: BorderPixels, cuts: Indices, simplify_pixels: float) -> None:
+        ends = np.concatenate([cuts, cuts[:, ::-1]])
+        self._ends = ends[np.argsort(ends[:, 0])]  # of each cut both, and where it leads from there
+        self._needed = np.union1d(border.corners, ends[:, 0])
+        self._places = np.searchsorted(self._needed, self._ends[:, 0])
+        self._ring_of = border.ring_of
+        self._points = border.points
+        self._first_needed = np.searchsorted(self._needed, border.ring_starts)
+        self._first_end = np.searchsorted(self._ends[:, 0], border.ring_starts)
+        self._simplify_pixels = simplify_pixels
+        self._is_visited = np.zeros(len(border.ring_starts) - 1, np.bool_)
 
-def edge_polygons(mask: Mask, simplify_pixels: float = 0.0) -> Iterator[Points]:
-    """For each 8-connected part of a mask its outline along the edges of pixels, holes filled: pixel x
-    reaches from x to x + 1, as in COCO's polygons."""
-    if mask.box is None:
-        return
-    finer = mask.pixels_in(mask.box).view(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
-    contours, hierarchy = cv2.findContours(finer, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    for contour, parent in zip(contours, hierarchy.reshape(-1, 4)[:, 3], strict=True):
-        if parent == -1:
-            # In half pixels, even ones lie at the left and top of a pixel, odd ones at its right and bottom.
-            edges = (contour.reshape(-1, 2) + 1) // 2 + (mask.box.left, mask.box.top)
-            is_new = (edges != np.roll(edges, 1, axis=0)).any(axis=1)
-            yield simplified(edges[is_new], simplify_pixels)
+    def pieces(self) -> Iterator[Indices]:
+        """The points of the line, up to the end of a cut at a time; the first is also the last."""
+        rings = [self._enter(0)]
+        while rings:
+            around, stops, begun = rings.pop()
+            for stop, target in stops:
+                if not self._is_visited[self._ring_of[target]]:
+                    yield around[begun : stop + 1]
+                    rings += [(around, stops, stop), self._enter(target)]
+                    break
+            else:
+                yield around[begun:]
+
+    def _enter(self, point: int) -> tuple[Indices, Iterator[tuple[int, int]], int]:
+        """The points of a ring from this one around to it again; the ends of cuts on the way, each as its
+        place in them and the point where the cut leads; and how far the line has followed it."""
+        ring = self._ring_of[point]
+        self._is_visited[ring] = True
+        first, last = self._first_needed[ring : ring + 2]
+        ends = slice(*self._first_end[ring : ring + 2])
+        points, places = self._needed[first:last], self._places[ends] - first
+        if self._simplify_pixels > 0:
+            kept = kept_points(self._points[points], self._simplify_pixels, places)
+            points, places = points[kept], np.searchsorted(kept, places)
+        entry = np.searchsorted(points, point)
+        stops = sorted(
+            zip(((places - entry) % len(points)).tolist(), self._ends[ends, 1].tolist(), strict=True)
+        )
+        return np.concatenate([points[entry:], points[: entry + 1]]), iter(stops), 0

@@ -1,5 +1,7 @@
 """Fewer points for an outline, within a stated distance of it."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,12 +18,17 @@ def simplified(ring: Points, tolerance: float) -> Points:
     Douglas and Peucker (1973), between the first point and the one farthest from it. cv2.approxPolyDP, which
     does the same, cleans up afterwards, and is then up to 1.4 tolerances off.
     """
+    return ring[kept_points(ring, tolerance)]
+
+
+def kept_points(ring: Points, tolerance: float, anchors: Sequence[int] = ()) -> NDArray[np.int64]:
+    """The indices of the points of the simplified ring, in their order; `anchors` are among them."""
     if tolerance <= 0 or len(ring) <= 3:
-        return ring
+        return np.arange(len(ring))
     opposite = int(np.argmax(_distances(ring, ring[0], ring[0])))
     closed = np.concatenate([ring, ring[:1]])
-    kept = {0, opposite}
-    pending = [(0, opposite), (opposite, len(ring))]
+    kept = {0, opposite, *map(int, anchors)}
+    pending = list(pairwise([*sorted(kept), len(ring)]))
     while pending:
         start, end = pending.pop()
         between = closed[start + 1 : end]
@@ -35,7 +42,7 @@ def simplified(ring: Points, tolerance: float) -> Points:
             pending += [(start, middle), (middle, end)]
     if len(kept) == 2:
         kept.add(int(np.argmax(_distances(ring, ring[0], ring[opposite]))))
-    return ring[sorted(kept)]
+    return np.array(sorted(kept))
 
 
 def _distances(points: Points, start: Points, end: Points) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import reprlib
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -40,7 +40,8 @@ class AnnotatedImage:
     """An image of a data set, with its prompts, which may be none. `name` is its path in the data set.
 
     `source` is the file of the annotations, and `fields` are the places of the prompts in it, for messages.
-    `size` is the image's size according to the data set, if that states it.
+    `size` is the image's size according to the data set, if that states it. `content` is an image that the
+    data set has in no file; `path` is then only its name.
     """
 
     name: str
@@ -49,6 +50,7 @@ class AnnotatedImage:
     source: str = ""
     fields: tuple[str, ...] = ()
     size: Size | None = None
+    content: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.fields and len(self.fields) != len(self.prompts):

@@ -91,6 +91,12 @@ def _imported(
 
 
 def _content(image: AnnotatedImage, options: DecodingOptions) -> bytes:
+    if image.content is not None:
+        if len(image.content) > options.limits.max_image_bytes:
+            raise BadImage(
+                f"has more than {options.limits.max_image_bytes} bytes (--max-image-bytes)", file=image.name
+            )
+        return image.content
     try:
         is_file = image.path.is_file()
     except OSError as error:
@@ -189,7 +195,7 @@ class _Target:
             self._directory.mkdir(parents=True, exist_ok=True)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _write_pair(image.path, path, document, copies=copies)
+                _write_pair(image, path, document, copies=copies)
             except FileExistsError as error:  # since we looked
                 raise _exists(Path(str(error.filename2 or error.filename)), image) from error
             except OSError as error:
@@ -203,7 +209,7 @@ def _prompt_of(image: Path) -> Path:
     return image.with_name(split_name(image.name)[0] + PROMPT_SUFFIX)
 
 
-def _write_pair(image: Path, target: Path, document: bytes, *, copies: bool) -> None:
+def _write_pair(image: AnnotatedImage, target: Path, document: bytes, *, copies: bool) -> None:
     prompt = _prompt_of(target)
     # The prompt first: a run that watches the directory takes a pair once both are there.
     with created_file(prompt) as file:
@@ -219,13 +225,17 @@ def _exists(path: Path, image: AnnotatedImage) -> OutputExists:
     return OutputExists(f"{path} is there already: the pair was left as it is", file=image.name)
 
 
-def _put(image: Path, target: Path, *, copies: bool) -> None:
+def _put(image: AnnotatedImage, target: Path, *, copies: bool) -> None:
+    if image.content is not None:
+        with created_file(target) as file:
+            file.write(image.content)
+        return
     if not copies:
         try:
-            os.link(image.resolve(), target)
+            os.link(image.path.resolve(), target)
             return
         except OSError as error:
             if error.errno not in UNLINKABLE:
                 raise
-    with image.open("rb") as original, created_file(target) as copy:
+    with image.path.open("rb") as original, created_file(target) as copy:
         shutil.copyfileobj(original, copy)

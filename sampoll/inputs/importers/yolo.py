@@ -1,112 +1,98 @@
-"""YOLO: boxes of detection labels, and the boxes around the polygons of segmentation labels.
+"""YOLO: labels for detection, segmentation, poses and oriented boxes, one text file for each image.
 
-https://docs.ultralytics.com/datasets/detect/
+https://docs.ultralytics.com/datasets/
 """
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import numpy as np
-import yaml
-
 from sampoll.core.errors import BadPrompt, InputUnavailable, JobError
+from sampoll.core.filenames import is_image
 from sampoll.core.jobs import Prompt
-from sampoll.core.names import base_name
-from sampoll.files.files import files_below, walk
+from sampoll.files.files import files_below
 from sampoll.inputs.decode import image_size
-from sampoll.inputs.importers.base import (
-    AnnotatedImage,
-    annotated_image,
-    box_prompt,
-    files_of,
-    image_beside,
-    number,
-)
+from sampoll.inputs.importers.base import AnnotatedImage, Size, annotated_image, text_of
+from sampoll.inputs.importers.yolo_class_files import ClassFiles, is_description, is_list
+from sampoll.inputs.importers.yolo_classes import Classes
+from sampoll.inputs.importers.yolo_files import above_labels, image_of, label_files, name_of
+from sampoll.inputs.importers.yolo_line import prompt_of
 
-LABELS, IMAGES = "labels", "images"
-CLASSES = "classes.txt"
-"""File with the names of the classes, one per line, which some tools write beside the labels."""
+CONFIGURATION_SUFFIX = ".data"
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobError]:
-    """Reads a data set's folder, or its data.yaml. The image of .../labels/NAME.txt is .../images/NAME; that
-    of another NAME.txt is beside it. If `images` is given, images are below that folder."""
-    root = source.parent if source.suffix in (".yaml", ".yml") else source
-    classes = _classes(source, root)
-    has_folders = root.is_dir() and any(
-        base_name(folder) == LABELS or any(entry.name == LABELS and entry.is_dir() for entry in entries)
-        for folder, entries in walk(root)  # links to folders are among the entries
-    )
-    for path in files_of(root, ".txt"):
-        if isinstance(path, BadPrompt):
-            yield path
-            continue
-        if path.name == CLASSES or (has_folders and LABELS not in path.relative_to(root).parts):
-            continue
-        where = path.relative_to(root) if root.is_dir() else Path(path.name)
-        try:
-            image = image_beside(_place_of_image(path, root, images))
-            size = image_size(image.read_bytes())
-            lines = path.read_text("utf-8", "replace").splitlines()
-        except (OSError, ValueError) as error:
-            reason = f"cannot be read: {error}" if isinstance(error, OSError) else str(error)
-            yield BadPrompt(reason, file=str(path))
-            continue
-        if size is None:
-            yield BadPrompt("has no image that can be read", file=str(path))
-            continue
-        prompts: dict[str, Prompt] = {}
-        for line_number, line in enumerate(lines, start=1):
-            try:
-                if words := line.split():
-                    prompts[f"line {line_number}"] = _prompt(words, size, classes)
-            except ValueError as error:
-                yield BadPrompt(str(error), file=str(path), field=f"line {line_number}")
-        parts = [part for part in where.parts if part != LABELS]
-        name = Path(*parts).with_suffix(image.suffix)
-        yield annotated_image(name.as_posix(), image, prompts, path)
+    """Reads the folder of a data set, a file in it that names the classes, or a single label file.
 
-
-def _place_of_image(label: Path, root: Path, images: Path | None) -> Path:
-    if images is not None:
-        below = label.relative_to(root) if root.is_dir() else Path(label.name)
-        return images.joinpath(*(part for part in below.parts if part != LABELS))
-    parts = list(label.parts)
-    if LABELS in parts:
-        parts[len(parts) - 1 - parts[::-1].index(LABELS)] = IMAGES
-    return Path(*parts)
-
-
-def _classes(source: Path, root: Path) -> Mapping[str, str]:
-    """Names of classes, from data.yaml or classes.txt; without these, class numbers are used as labels."""
-    given = source if source.suffix in (".yaml", ".yml") else root / "data.yaml"
-    lists = sorted(path for path in files_below(root) if path.name == CLASSES)
-    try:
-        if given.is_file():
-            # All values stay strings: other loaders raise anything for dates, and merge mappings without end.
-            names = yaml.load(given.read_text("utf-8"), yaml.BaseLoader)["names"]
+    The image of .../labels/NAME.txt is .../images/NAME, or beside it, as it is for other label files. If
+    `images` is given, images are below that folder.
+    """
+    if not source.exists():
+        raise InputUnavailable(f"no file or folder {source}")
+    source = Path(os.path.abspath(source))  # noqa: PTH100  the folders above count, and links are kept
+    root = source if source.is_dir() else source.parent
+    labels: list[Path] = []
+    for found in label_files(root) if _stands_for_its_folder(source) else [source]:
+        if isinstance(found, BadPrompt):
+            yield found
         else:
-            names = lists[0].read_text("utf-8").splitlines() if lists else []
-        if not isinstance(names, list | dict):
-            raise TypeError("must be a list, or names by number")
-        pairs = list(names.items() if isinstance(names, dict) else enumerate(names))
-        if any(isinstance(name, list | dict) for _, name in pairs):  # aliases can make them endless as text
-            raise TypeError("each must be a single value")
-        return {str(number): str(name) for number, name in pairs}
-    except (yaml.YAMLError, OSError, TypeError, KeyError, ValueError, RecursionError) as error:
-        raise InputUnavailable(f'{given} has no "names" of classes: {error}') from error
+            labels.append(found)
+    class_files = ClassFiles(above_labels(root), source if is_description(source) else None)
+    # For all folders before the first image: a file that is wrong leaves no half of a data set behind.
+    classes = {
+        folder: class_files.of(folder) for folder in dict.fromkeys([root, *(p.parent for p in labels)])
+    }
+    yield from class_files.problems
+    if not labels:
+        raise InputUnavailable(f"no YOLO labels in {root}")
+    label_of_image: dict[Path, Path] = {}
+    for label in labels:
+        try:
+            image = image_of(label, root, images)
+            if (other := label_of_image.setdefault(image, label)) != label:
+                raise ValueError(f"is left out: the labels of {image.name} are those in {other}")
+            yield from _read_one(label, name_of(label, root), image, classes[label.parent])
+        except ValueError as error:
+            yield BadPrompt(str(error), file=str(label))
+        except InputUnavailable as error:
+            yield BadPrompt(str(error))
+    if _stands_for_its_folder(source):
+        yield from _images_without_labels(images or root, label_of_image)
 
 
-def _prompt(words: list[str], size: tuple[int, int], classes: Mapping[str, str]) -> Prompt:
-    label = classes.get(words[0], words[0])
-    places, (height, width) = [number(word) for word in words[1:]], size
-    if len(places) in (4, 5):  # the fifth is a confidence
-        x, y, w, h = places[:4]
-        corners = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
-    elif len(places) >= 6 and len(places) % 2 == 0:
-        polygon = np.array(places).reshape(-1, 2)
-        corners = [*polygon.min(axis=0).tolist(), *polygon.max(axis=0).tolist()]
-    else:
-        raise ValueError("must be a class and x y width height, or a class and x y x y x y ...")
-    x0, y0, x1, y1 = corners
-    return box_prompt(x0 * width, y0 * height, x1 * width, y1 * height, label)
+def _images_without_labels(folder: Path, with_labels: Collection[Path]) -> Iterator[AnnotatedImage]:
+    for path in files_below(folder):
+        if is_image(path.name) and path not in with_labels:
+            yield AnnotatedImage(path.relative_to(folder).as_posix(), path, ())
+
+
+def _stands_for_its_folder(source: Path) -> bool:
+    return (
+        source.is_dir() or is_description(source) or is_list(source) or source.suffix == CONFIGURATION_SUFFIX
+    )
+
+
+def _read_one(
+    label: Path, name: Path, image: Path, classes: Classes | None
+) -> Iterator[AnnotatedImage | BadPrompt]:
+    size = _size(image)
+    prompts: dict[str, Prompt] = {}
+    for number, line in enumerate(text_of(label).splitlines(), start=1):
+        field = f"line {number}"
+        try:
+            if words := line.split():
+                prompts[field] = prompt_of(words, size, classes)
+        except ValueError as error:
+            yield BadPrompt(str(error), file=str(label), field=field)
+    yield annotated_image(name.with_suffix(image.suffix).as_posix(), image, prompts, label, size)
+
+
+def _size(image: Path) -> Size:
+    """ValueError if it is no image."""
+    try:
+        size = image_size(image.read_bytes())
+    except OSError as error:
+        raise ValueError(f"has an image that cannot be read: {image}: {error.strerror}") from error
+    if size is None:
+        raise ValueError(f"has an image that cannot be read: {image}")
+    return size

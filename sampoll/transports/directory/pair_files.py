@@ -18,7 +18,8 @@ from sampoll.core.filenames import is_image, is_prompt
 from sampoll.core.jobs import Submission
 from sampoll.core.names import printable
 from sampoll.files.files import opened_regular
-from sampoll.spool.claims import Claim
+from sampoll.spool.claims import Claim, path_to_read
+from sampoll.spool.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,18 @@ class CommonPrompt:
     content: bytes = field(repr=False)
 
 
-def read_submission(claim: Claim, limits: LimitSettings, common: CommonPrompt | None = None) -> Submission:
+def read_submission(
+    layout: Layout, claim: Claim, limits: LimitSettings, common: CommonPrompt | None = None
+) -> Submission:
     """Makes a submission from a claim's files; a JobError if they are no valid pair, or cannot be read."""
     image, prompt = _pair_of(claim, has_common_prompt=common is not None)
     if prompt is not None:
-        prompt_content = _read(prompt, limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
+        path = path_to_read(layout, claim, prompt.name)
+        prompt_content = _read(path, prompt.name, limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
         common = CommonPrompt(prompt.name, prompt_content)
     assert common is not None
-    image_content = _read(image, limits.max_image_bytes, "--max-image-bytes", BadImage)
+    path = path_to_read(layout, claim, image.name)
+    image_content = _read(path, image.name, limits.max_image_bytes, "--max-image-bytes", BadImage)
     return Submission(
         id=claim.state.job_id,
         name=claim.state.path,
@@ -67,15 +72,16 @@ def _pair_of(claim: Claim, *, has_common_prompt: bool) -> tuple[Path, Path | Non
     return images[0], prompts[0]
 
 
-def _read(path: Path, at_most: int, flag: str, refusal: type[BadImage] | type[BadPrompt]) -> bytes:
-    """The content of a file; `refusal` if it is too large, a TransientJobError if reading fails."""
+def _read(path: Path, name: str, at_most: int, flag: str, refusal: type[BadImage] | type[BadPrompt]) -> bytes:
+    """The content of a file, which errors call `name`; `refusal` if it is too large, a TransientJobError if
+    reading fails."""
     try:
         with opened_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > at_most:
-                raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=path.name)
+                raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=name)
             return file.readall()
     except MemoryError as error:
-        raise OutOfMemory("not enough memory to read it; it is tried again later", file=path.name) from error
+        raise OutOfMemory("not enough memory to read it; it is tried again later", file=name) from error
     except OSError as error:
-        raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=path.name) from error
+        raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=name) from error

@@ -18,7 +18,9 @@ from sampoll.core.errors import (
     JobError,
     OutputFailed,
     OutputTaken,
+    Reword,
     StorageTrouble,
+    reworded,
     translated_os_errors,
 )
 from sampoll.core.events import (
@@ -49,6 +51,7 @@ from sampoll.spool.recovery import Step
 from sampoll.spool.results import VERSIONED, Naming, first_version
 from sampoll.spool.scan import Scan
 from sampoll.spool.spool import Deferral, Spool, opened
+from sampoll.spool.unpaired import Leftovers, leftovers
 from sampoll.transports.directory.pair_files import CommonPrompt, read_submission
 
 log = logging.getLogger(__name__)
@@ -56,7 +59,6 @@ log = logging.getLogger(__name__)
 GROUP_SIZE = 16
 GROUP_BYTES = 64 * 2**20
 """A group of submissions that are begun together is closed at so many submissions or image bytes."""
-MAX_SHOWN_HALVES = 10
 MIN_PAUSE_SECONDS = 0.05
 """The shortest pause between two scans of the input, however many events there are."""
 
@@ -68,12 +70,14 @@ this very submission; otherwise None."""
 
 @dataclass(frozen=True)
 class DirectoryOptions:
-    """How the input is watched, and results are named. `prompt` is what the settings' prompt file holds."""
+    """How the input is watched, and results are named. `prompt` is what the settings' prompt file holds;
+    `reword` puts the errors of pairs into other words."""
 
     spool: SpoolSettings
     limits: LimitSettings = field(default_factory=LimitSettings)
     naming: Naming = VERSIONED
     prompt: CommonPrompt | None = None
+    reword: Reword = str
 
 
 class DirectoryTransport:
@@ -89,6 +93,7 @@ class DirectoryTransport:
         self._recovered: list[Claim] = []
         self._find_done: FindDone | None = None
         self._last_scan: Scan | None = None
+        self._begun = 0
 
     # Transport
 
@@ -116,6 +121,9 @@ class DirectoryTransport:
                 for group in _grouped(self._submissions(self._claims(scan, deferrals, recovered, stop))):
                     retries_end = None
                     yield group
+                if self._is_limit_reached:
+                    log.info("--limit %s is reached: the other pairs stay in the input", self._begun)
+                    return
                 # Jobs that were in flight before the scan may have been deferred after it.
                 is_busy = scan.ready or scan.settling or recovered or open_before
                 if not self._settings.continuous and not is_busy:
@@ -193,19 +201,16 @@ class DirectoryTransport:
         mount that came or went. A new transport is needed once it is there again."""
         self._spool.raise_if_lost()
 
-    def log_halves(self) -> None:
-        """Names the first files that still lack their other half."""
-        if (scan := self._last_scan) is None or not scan.halves:
-            return
-        shown = [printable(name) for name in sorted(scan.halves)[:MAX_SHOWN_HALVES]]
-        more = len(scan.halves) - len(shown)
-        log.warning("no pair yet: %s%s", ", ".join(shown), f" and {more} more" if more else "")
-        for names in scan.lookalikes()[:MAX_SHOWN_HALVES]:
-            log.warning(
-                "%s: these names look alike, and are written with different Unicode characters (NFC and "
-                "NFD): rename one, so that they are a pair",
-                ", ".join(map(printable, names)),
-            )
+    def leftovers(self) -> Leftovers:
+        """The files that are in the input and in no pair, as of the last scan."""
+        halves = () if self._last_scan is None else self._last_scan.halves
+        return leftovers(
+            self._layout.input,
+            self._settings,
+            self._layout.suffixes,
+            halves,
+            takes_links_and_hidden=self._layout.takes_links_and_hidden,
+        )
 
     # What is there
 
@@ -265,16 +270,16 @@ class DirectoryTransport:
     ) -> Iterator[Claim]:
         """Yields one claim after the other; each is made only when the caller asks for it."""
         for claim in recovered:
-            if not self._should_stop(stop) and self._goes_on(claim):
+            if not self._ends_claims(stop) and self._goes_on(claim):
                 yield claim
         for deferral in deferrals:
-            if deferral.seconds == 0 and not self._should_stop(stop):
+            if deferral.seconds == 0 and not self._ends_claims(stop):
                 with translated_os_errors("claim from", self._layout.deferred):
                     due = self._spool.take_deferred(deferral)
                 if due is not None and self._goes_on(due):
                     yield due
         for group in scan.ready:
-            if self._should_stop(stop):
+            if self._ends_claims(stop):
                 return
             if self._spool.is_passed_over(group.stem) or self._spool.must_wait(group):
                 continue
@@ -318,11 +323,15 @@ class DirectoryTransport:
         """The submission of a claim; None if its files are no valid submission or cannot be read, or if it
         was done before."""
         try:
-            submission = read_submission(claim, self._options.limits, self._options.prompt)
+            submission = read_submission(self._layout, claim, self._options.limits, self._options.prompt)
         except JobError as error:
+            self._begun += 1
             self._fail(claim.state.path, claim.state.job_id, error)
             return None
-        return None if self._was_done(submission, claim) else submission
+        if self._was_done(submission, claim):
+            return None
+        self._begun += 1
+        return submission
 
     def _was_done(self, submission: Submission, claim: Claim) -> bool:
         """Whether it already has a result of this name; then the job is finished here."""
@@ -340,6 +349,7 @@ class DirectoryTransport:
         return True
 
     def _fail(self, name: str, job_id: str, error: JobError) -> None:
+        error = reworded(error, self._options.reword)
         with (
             translated_os_errors("move a failed pair to", self._layout.failed),
             self._reporting_held_up(),
@@ -351,6 +361,13 @@ class DirectoryTransport:
                 self._emit(JobDeferred(name, job_id, error, delay))
 
     # When to scan again
+
+    @property
+    def _is_limit_reached(self) -> bool:
+        return self._settings.limit is not None and self._begun >= self._settings.limit
+
+    def _ends_claims(self, stop: Event) -> bool:
+        return self._should_stop(stop) or self._is_limit_reached
 
     def _should_stop(self, stop: Event) -> bool:
         if self._settings.stop_file is not None and not stop.is_set():

@@ -65,10 +65,14 @@ def wire_answer(artifacts: Sequence[Artifact]) -> Answer:
     return Answer(contours, mask, files[RECORD], files)
 
 
-def parse_request(message: bytes, limits: LimitSettings) -> Request | None:
+def parse_request(message: bytes, limits: LimitSettings, *, is_old: bool = False) -> Request | None:
     """The request in a message: JSON with an "image" in base64 and a "prompt". Unknown keys are
     ignored, as they have always been. None for a reply, which must never be answered: a client may have
-    its reply sent to a channel of requests, and services would answer each other without an end."""
+    its reply sent to a channel of requests, and services would answer each other without an end.
+
+    `is_old`: it may be for `sam_predict_redis`, which knew no other keys, and passed over characters that are
+    no base64. Values of our own keys that we do not take are then ignored too.
+    """
     try:
         _check_cost(message, limits)
         document = orjson.loads(message)
@@ -83,10 +87,10 @@ def parse_request(message: bytes, limits: LimitSettings) -> Request | None:
     request = Request(wants_files=document.get("files") is True)
     try:
         # `reply_to` is read first: it is needed to report errors in the other fields.
-        request = replace(request, reply_to=_reply_to(document))
-        request = replace(request, id=_id(document))
+        request = replace(request, reply_to=_reply_to(document, is_old=is_old))
+        request = replace(request, id=_id(document, is_old=is_old))
         request = replace(request, prompt=_prompt(document, limits.max_prompt_bytes))
-        return replace(request, image=_image(document, limits.max_image_bytes))
+        return replace(request, image=_image(document, limits.max_image_bytes, is_old=is_old))
     except JobError as error:
         return replace(request, error=error)
 
@@ -113,20 +117,25 @@ def _unparsed(message: bytes, error: JobError) -> Request:
         return Request(error=error)
 
 
-def _reply_to(document: Mapping[str, Any]) -> str | None:
+def _reply_to(document: Mapping[str, Any], *, is_old: bool = False) -> str | None:
     channel = document.get("reply_to")
-    if channel is None or (isinstance(channel, str) and 0 < len(channel) <= MAX_CHANNEL_CHARACTERS):
+    if isinstance(channel, str) and 0 < len(channel) <= MAX_CHANNEL_CHARACTERS:
         return channel
+    if channel is None or is_old:
+        return None
     raise BadRequest(
         f"must be a channel's name of 1 to {MAX_CHANNEL_CHARACTERS} characters", field="reply_to"
     )
 
 
-def _id(document: Mapping[str, Any]) -> str | int | None:
+def _id(document: Mapping[str, Any], *, is_old: bool) -> str | int | None:
     identity = document.get("id")
-    is_name = isinstance(identity, str) and 0 < len(identity) <= MAX_ID_CHARACTERS
-    if identity is None or is_name or type(identity) is int:
+    if isinstance(identity, str) and 0 < len(identity) <= MAX_ID_CHARACTERS:
         return identity
+    if isinstance(identity, int) and not isinstance(identity, bool):
+        return identity
+    if identity is None or is_old:
+        return None
     raise BadRequest(f"must be a string of 1 to {MAX_ID_CHARACTERS} characters, or an integer", field="id")
 
 
@@ -151,7 +160,7 @@ def check_image_size(size_bytes: int, max_bytes: int) -> None:
         raise BadImage(f"has {size_bytes} bytes, more than {max_bytes} (--max-image-bytes)", field="image")
 
 
-def _image(document: Mapping[str, Any], max_image_bytes: int) -> bytes:
+def _image(document: Mapping[str, Any], max_image_bytes: int, *, is_old: bool) -> bytes:
     image = document.get("image")
     if not isinstance(image, str):
         raise BadRequest("must be an image file in base64", field="image")
@@ -161,7 +170,7 @@ def _image(document: Mapping[str, Any], max_image_bytes: int) -> bytes:
     try:
         text = without_whitespace(image[prefix.end() :] if prefix else image)
         check_image_size(len(text) * 3 // 4 - text[-2:].count(b"="), max_image_bytes)
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(text, validate=not is_old)
     except ValueError as error:
         raise BadRequest(f"is not base64: {error}", field="image") from error
 

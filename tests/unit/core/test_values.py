@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from sampoll.core.jobs import LOW_RES_SIDE, Box, LowResMask, Point, Prompt
-from sampoll.core.names import printable
+from sampoll.core.names import printable, unicode_name
 from sampoll.core.results import BoolMask, Mask, PixelBox
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=20))
@@ -122,6 +122,11 @@ def test_an_invalid_value_cannot_be_created(make: object) -> None:
 )
 def test_control_characters_in_names_are_escaped(name: str, expected: str) -> None:
     assert printable(name) == expected
+
+
+def test_a_name_in_a_document_is_the_name_of_the_file_as_far_as_json_can_hold_it() -> None:
+    assert unicode_name("at 10\u202fAM\n") == "at 10\u202fAM\n"
+    assert unicode_name("caf\udce9") == "caf\\xe9"
 
 
 @given(st.text(st.characters()))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from sampoll.core.jobs import Box, Prompt
-from sampoll.core.results import Mask, ModelInfo, Segmentation
+from sampoll.core.results import BoolMask, Mask, ModelInfo, Segmentation
 from sampoll.formats.datasets.coco import Coco
 from sampoll.formats.datasets.yolo import Yolo
 from sampoll.formats.options import FormatOptions
@@ -37,6 +37,8 @@ LABELS = {
     "the last one": "\U0010ffff",
 }
 
+SQUARE = np.ones((8, 8), np.bool_)
+
 
 @dataclass(frozen=True)
 class ResultsOf:
@@ -50,11 +52,11 @@ class ResultsOf:
         return iter(self.segmentations)
 
 
-def result(name: str, *labels: str) -> Segmentation:
-    mask = Mask.from_array(np.ones((8, 8), np.bool_), 0.5)
+def result(name: str, *labels: str, array: BoolMask = SQUARE) -> Segmentation:
+    mask = Mask.from_array(array, 0.5)
     prompts = tuple(Prompt(box=Box(0, 0, 5, 5), label=label) for label in labels)
     return Segmentation(
-        "id", name, prompts, tuple((mask,) for _ in labels), ModelInfo("boxes"), (8, 8), "ab" * 32, {}
+        "id", name, prompts, tuple((mask,) for _ in labels), ModelInfo("boxes"), mask.size, "ab" * 32, {}
     )
 
 
@@ -92,3 +94,17 @@ def test_label_files_are_named_as_the_images_are(tmp_path: Path, name: str) -> N
     Yolo(FormatOptions()).write(ResultsOf([result(name, "a")]), tmp_path)
 
     assert (tmp_path / "labels" / f"{name}.txt").is_file()
+
+
+@pytest.mark.parametrize("width", [8, 30, 97, 4001, 50_000])
+def test_readers_that_drop_fractions_and_readers_that_round_get_the_same_pixels(
+    tmp_path: Path, width: int
+) -> None:
+    columns = np.zeros((1, width), np.bool_)
+    columns[:, :: max(1, width // 500)] = True
+    Yolo(FormatOptions()).write(ResultsOf([result("cat", "a", array=columns)]), tmp_path)
+
+    shares = np.array((tmp_path / "labels/cat.txt").read_text().split()[1:], np.float32)
+    places = shares[::2] * np.float32(width)
+    assert np.array_equal(np.trunc(places), np.round(places))
+    assert set(np.trunc(places)) >= {0, np.nonzero(columns)[1].max()}

@@ -550,7 +550,7 @@ PAIRS = "".join(f"l{n}: &l{n} [*l{n - 1}, *l{n - 1}]\n" for n in range(1, 40))
     [
         "names: [2001-99-99]",
         "names: !!timestamp x",
-        "names: [!!float x, !!int x, !!bool x]",
+        "names: [!!float x, !!int y, !!bool z]",
         f"l0: &l0 {{a: b}}\n{MERGES}names: [cat]",
         f"l0: &l0 [a]\n{PAIRS}names: !!pairs [a: *l39]",
         f"names: {'[' * 1000}{']' * 1000}",

@@ -74,6 +74,18 @@ def test_two_images_of_one_stem_are_one_ambiguous_group() -> None:
     assert sorted(group.signatures) == ["a.jpg", "a.json", "a.png"]
 
 
+def test_in_a_one_shot_run_a_half_has_waited_since_its_file_was_last_changed() -> None:
+    half = [("a.jpg", Signature(5, 0, 1, ctime=1000.0))]
+
+    def stems_at(epoch_seconds: float) -> list[str]:
+        one_shot = Readiness(1.0, pair_timeout_seconds=60.0, clock_offset=epoch_seconds - 7.0)
+        return stems(after((7.0, half), readiness=one_shot))
+
+    assert stems_at(1059.0) == []
+    assert stems_at(1060.0) == ["a"]
+    assert stems_at(900.0) == []  # the clock of the storage is ahead
+
+
 MARKED = Readiness(settle_seconds=1.0, ready_suffix=".ready")
 
 
@@ -132,13 +144,3 @@ def test_the_name_decides_what_a_file_is() -> None:
     assert not any(map(is_ignored, ["a.jpg", "done.jpg"]))
     assert split_name("a.b.JPG") == ("a.b", ".jpg")
     assert [versioned("a", v) for v in (1, 2, 3)] == ["a", "a~2", "a~3"]
-
-
-def test_halves_whose_names_only_look_alike_are_found() -> None:
-    composed, decomposed = "K\u00e4se.jpg", "Ka\u0308se.json"
-    listing = [(name, Signature(1, 0, number)) for number, name in enumerate((composed, decomposed, "x.jpg"))]
-
-    found = scan(observe(listing, {}, 0.0), 10.0, Readiness(0.0))
-
-    assert (found.half, sorted(found.halves)) == (3, sorted((composed, decomposed, "x.jpg")))
-    assert [set(names) for names in found.lookalikes()] == [{composed, decomposed}]

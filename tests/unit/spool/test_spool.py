@@ -634,6 +634,24 @@ def test_links_pipes_and_directories_are_no_files_of_a_pair(layout: Layout) -> N
     assert (scan.ready, scan.half) == ((), 1)
 
 
+def test_a_link_whose_target_has_gone_or_changed_is_given_back(layout: Layout) -> None:
+    layout = replace(layout, takes_links_and_hidden=True)
+    target = layout.input.parent / "a.jpg"
+    for change in (target.unlink, lambda: target.write_text("another one")):
+        drop(layout)
+        target.write_text("image")
+        (layout.input / "a.jpg").unlink()
+        (layout.input / "a.jpg").symlink_to(target)
+        with spool_in(layout) as spool:
+            [group] = spool.sweep().ready
+            change()
+            claim = spool.take(group)
+
+            assert not claim.is_sound
+            assert spool.next_step(claim) is Step.GIVE_BACK
+        assert (layout.input / "a.jpg").is_symlink()
+
+
 def test_the_node_file_names_its_process(layout: Layout) -> None:
     with spool_in(layout):
         [lock] = [path for path in layout.nodes.iterdir() if not path.name.startswith(".")]

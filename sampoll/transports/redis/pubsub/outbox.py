@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
@@ -13,6 +14,7 @@ from redis.exceptions import NoPermissionError, RedisError
 from sampoll.core.channel import Channel
 from sampoll.core.names import printable
 from sampoll.transports.redis.connection import Backoff, RedisServer, refusal
+from sampoll.transports.redis.pubsub.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +28,21 @@ PAUSE_SECONDS = 0.05
 @dataclass(frozen=True)
 class Outgoing:
     """A reply. It is also kept as `key` for `ttl_seconds`; `is_private`: the client chose the channel.
-    `sent` is called once it is published, or lost."""
+    `turn`: it must not overtake the replies to messages with smaller numbers. `sent` is called once it is
+    published, or lost."""
 
     channel: str
     content: bytes = field(repr=False)
     key: str | None = None
     ttl_seconds: int = 0
     is_private: bool = False
+    turn: int | None = None
     sent: Callable[[], None] = lambda: None
 
 
 class Outbox:
-    """Publishes replies in the order in which they are put in, and waits while the server is unavailable.
+    """Publishes replies in the order in which they are put in, those with a turn in the order of their turns,
+    and waits while the server is unavailable.
 
     A reply whose publication was interrupted is not published again: a client could mistake the second one
     for the reply to its next request.
@@ -45,10 +50,11 @@ class Outbox:
 
     def __init__(self, server: RedisServer) -> None:
         self.lost = 0
+        self.turns: Turns[Outgoing] = Turns()
         self._server = server
         self._client = server.client()
         self._waiting: Channel[Outgoing] = Channel(OUTBOX_BYTES)
-        self._undelivered: list[tuple[float, Outgoing]] = []
+        self._undelivered: dict[str, deque[tuple[float, Outgoing]]] = {}
         self._is_told_of_keys = False
 
     def put(self, outgoing: Outgoing) -> None:
@@ -71,12 +77,17 @@ class Outbox:
         repeated = time.monotonic()
         try:
             while True:
-                taken = self._waiting.take(timeout_seconds=PAUSE_SECONDS if self._undelivered else None)
+                is_behind = self._undelivered or len(self.turns)
+                taken = self._waiting.take(timeout_seconds=PAUSE_SECONDS if is_behind else None)
                 for outgoing in taken:
-                    if self._send(outgoing, stop) == 0:
-                        self._undelivered.append((time.monotonic(), outgoing))
-                    outgoing.sent()
-                if not taken and self._waiting.is_closed:
+                    if outgoing.turn is None:
+                        self._publish(outgoing, stop)
+                    else:
+                        self.turns.hold(outgoing.turn, outgoing, len(outgoing.content))
+                is_over = not taken and self._waiting.is_closed
+                for outgoing in self.turns.rest() if is_over else self.turns.due():
+                    self._publish(outgoing, stop)
+                if is_over:
                     break
                 if time.monotonic() - repeated > PAUSE_SECONDS:
                     self._repeat_undelivered()
@@ -85,6 +96,11 @@ class Outbox:
                 self._repeat_undelivered()
         finally:
             self._client.close()
+
+    def _publish(self, outgoing: Outgoing, stop: Event) -> None:
+        if self._send(outgoing, stop) == 0:
+            self._undelivered.setdefault(outgoing.channel, deque()).append((time.monotonic(), outgoing))
+        outgoing.sent()
 
     def _send(self, outgoing: Outgoing, stop: Event) -> int | None:
         """How many subscribers have received it; None if it is lost, or may be lost."""
@@ -98,6 +114,8 @@ class Outbox:
                 log.debug("no connection for replies: %s; trying again", error)
                 backoff.pause(stop)
                 continue
+            if outgoing.channel in self._undelivered:
+                return 0  # it must not overtake those that wait for a subscriber
             try:
                 return int(self._client.publish(outgoing.channel, outgoing.content))
             except RedisError as error:
@@ -130,16 +148,22 @@ class Outbox:
             self._is_told_of_keys = True
 
     def _repeat_undelivered(self) -> None:
-        unheard, self._undelivered = self._undelivered, []
-        for since, outgoing in unheard:
-            if time.monotonic() - since > UNDELIVERED_REPEAT_SECONDS:
-                log.warning("%s has no subscriber: a reply reached no client", printable(outgoing.channel))
-                continue
-            try:
-                if self._client.publish(outgoing.channel, outgoing.content) == 0:
-                    self._undelivered.append((since, outgoing))
-            except RedisError as error:
-                self._lose(outgoing, error)
+        for channel, waiting in list(self._undelivered.items()):
+            while waiting and self._is_done_with(*waiting[0]):
+                waiting.popleft()
+            if not waiting:
+                del self._undelivered[channel]
+
+    def _is_done_with(self, since: float, outgoing: Outgoing) -> bool:
+        """Repeats a reply that reached no subscriber; False if there is still none, and time left."""
+        if time.monotonic() - since > UNDELIVERED_REPEAT_SECONDS:
+            log.warning("%s has no subscriber: a reply reached no client", printable(outgoing.channel))
+            return True
+        try:
+            return self._client.publish(outgoing.channel, outgoing.content) != 0
+        except RedisError as error:
+            self._lose(outgoing, error)
+            return True
 
     def _refuse(self, error: RedisError) -> None:
         if (refused := refusal(error, self._server)) is not None:
@@ -147,4 +171,6 @@ class Outbox:
 
     def _lose(self, outgoing: Outgoing, reason: object) -> None:
         self.lost += 1
+        if outgoing.turn is not None:
+            self.turns.settle(outgoing.turn)
         log.error("a reply for %s is lost: %s", printable(outgoing.channel), reason)

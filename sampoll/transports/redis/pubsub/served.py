@@ -22,7 +22,14 @@ def open_pubsub(host: Host, *, embedded: bool = False) -> Iterator[Opened]:
     if embedded and (settings.redis.redis_url or settings.redis.redis_host != defaults.redis_host):
         raise UsageError("--embedded starts a server of its own: leave redis-url and redis-host out")
     server = server_of(settings.redis)
-    options = PubSubOptions(settings.redis, settings.requests, settings.limits, host.segmenter)
+    options = PubSubOptions(
+        settings.redis,
+        settings.requests,
+        settings.limits,
+        host.segmenter,
+        takes_old_requests=host.takes_old_requests,
+        reword=host.reword,
+    )
     with (
         embedded_server(server.port) if embedded else nullcontext(),
         pubsub_transport(server, options, host.emit, host.black_mask) as transport,

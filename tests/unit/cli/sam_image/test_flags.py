@@ -20,7 +20,7 @@ PUBLISHED: Mapping[str, tuple[ArgumentParser, Mapping[tuple[str, ...], Any]]] = 
         {
             ("--model",): REQUIRED,
             ("--model_type",): None,
-            ("--device",): "cuda:0",
+            ("--device",): "auto",
             ("--prediction_in",): REQUIRED,
             ("--prediction_out",): REQUIRED,
             ("--prediction_tmp",): None,
@@ -46,7 +46,7 @@ PUBLISHED: Mapping[str, tuple[ArgumentParser, Mapping[tuple[str, ...], Any]]] = 
             ("--redis_timeout",): 0.01,
             ("--model",): REQUIRED,
             ("--model_type",): None,
-            ("--device",): "cuda:0",
+            ("--device",): "auto",
             ("--verbose",): False,
         },
     ),
@@ -165,3 +165,21 @@ def test_flags_for_the_server_override_the_environment() -> None:
 
 def redis_arguments(*given: str) -> Any:
     return predict_redis.parser().parse_args(["--model", "m", "--redis_in", "i", "--redis_out", "o", *given])
+
+
+@pytest.mark.parametrize(
+    ("environment", "policy"), [({}, "best"), ({"SAMPOLL_MASK_POLICY": "first"}, "first")]
+)
+def test_the_best_mask_is_used_unless_the_first_one_is_asked_for(
+    environment: dict[str, str], policy: str
+) -> None:
+    settings = resolve(predict_redis._settings(redis_arguments(), environment), environment).settings
+
+    assert settings.model.mask_policy == policy
+    assert settings.model.precision == "auto"
+
+
+def test_the_time_between_two_looks_for_messages_has_no_effect() -> None:
+    with_it = predict_redis._settings(redis_arguments("--redis_timeout", "9"), {})
+
+    assert with_it == predict_redis._settings(redis_arguments(), {})

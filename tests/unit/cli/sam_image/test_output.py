@@ -32,7 +32,7 @@ def test_a_name_with_a_line_break_makes_no_second_message(capsys: pytest.Capture
 
     captured = capsys.readouterr()
     first, second = captured.out.splitlines()
-    assert first.endswith(r"- Failed to process image: in/a\n2026-01-01 - Start processing: b.jpg")
+    assert first.endswith(r" -  Failed to process image: in/a\n2026-01-01 - Start processing: b.jpg")
     assert second == r"bad\nprompt"
     assert captured.err == "a\\nb\n"
 
@@ -45,10 +45,14 @@ def test_the_receiver_names_what_is_no_reply_and_goes_on(
     redis_recv._write(b"not json {", tmp_path, "first")
     redis_recv._write(json.dumps(error).encode(), tmp_path, "second")
 
+    assert (tmp_path / "second.png").read_bytes() == b"ABC"
     captured = capsys.readouterr()
     assert captured.err.startswith("a message that is no reply: it is not JSON in UTF-8")
     assert captured.err.endswith("second: bad\\n\\x1b]0;title\\x07\n")
-    assert [Path(line).name for line in captured.out.splitlines()] == ["second.png", "second.json"]
+    assert [Path(line).name for line in captured.out.splitlines()] == [
+        *("", "Data received..."),
+        *("", "Data received...", "second.png", "second.json"),
+    ]
 
 
 @pytest.mark.parametrize("flag", ["--redis_pass=hush", "--redis_passwd=hush", "--redis_passwd hush"])

@@ -276,3 +276,37 @@ def test_any_message_is_a_reply_or_raises_no_reply(message: bytes | str) -> None
 def test_a_message_that_is_no_reply_raises_no_reply(message: bytes) -> None:
     with pytest.raises(NoReply, match="a message that is no reply"):
         parse_reply(message)
+
+
+@pytest.mark.parametrize(
+    "more", [{"id": []}, {"id": True}, {"id": 1.5}, {"id": ""}, {"reply_to": 3}, {"reply_to": ""}]
+)
+def test_keys_that_an_old_client_uses_for_something_else_are_ignored(more: dict[str, Any]) -> None:
+    message = json.dumps({"image": "QUJD", "prompt": {}, **more}).encode()
+
+    request = parse_request(message, LIMITS, is_old=True)
+
+    assert request == Request(image=b"ABC", prompt=b"{}")
+    assert parsed(message).error is not None
+
+
+def test_ids_and_channels_that_fit_are_used_for_old_clients_too() -> None:
+    message = json.dumps({"image": "QUJD", "prompt": {}, "id": 7, "reply_to": "mine", "files": True}).encode()
+
+    assert parse_request(message, LIMITS, is_old=True) == parsed(message)
+
+
+def test_characters_that_are_no_base64_are_passed_over_for_old_clients() -> None:
+    message = json.dumps({"image": "<QU-JD>\n", "prompt": {}}).encode()
+
+    request = parse_request(message, LIMITS, is_old=True)
+
+    assert request is not None
+    assert (request.image, request.error) == (b"ABC", None)
+    assert parsed(message).error is not None
+
+
+def test_the_image_of_a_request_is_one_line_of_base64() -> None:
+    message = json.loads(request_message(bytes(1000), {}))
+
+    assert base64.b64decode(message["image"], validate=True) == bytes(1000)

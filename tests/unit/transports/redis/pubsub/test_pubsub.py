@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event, Thread
+from typing import Any
 
 import pytest
+import redis
 from support.images import encoded, image_of
 from support.process import until
 from support.redis_clients import next_reply
 from support.redis_servers import Proxy, Server, proxy_to, running_server
 
 from sampoll.config.settings import LimitSettings, RedisSettings, RequestSettings
-from sampoll.core.errors import ConfigurationError
+from sampoll.core.errors import BadPrompt, ConfigurationError, OutOfMemory
 from sampoll.core.events import ignore_events
 from sampoll.core.jobs import Submission
 from sampoll.core.results import Artifact, Delivery
@@ -29,6 +31,7 @@ from sampoll.transports.redis.pubsub import subscription as subscription_module
 from sampoll.transports.redis.pubsub.outbox import Outbox, Outgoing
 from sampoll.transports.redis.pubsub.subscription import Flood, Subscription, literal
 from sampoll.transports.redis.pubsub.transport import PubSubOptions, PubSubTransport, pubsub_transport
+from sampoll.transports.redis.pubsub.turns import Turns
 
 IMAGE = encoded(image_of(), "JPEG")
 LIMIT = 10**6
@@ -209,11 +212,26 @@ def test_replies_wait_through_an_outage_in_their_order() -> None:
             server.start()
             with server.client() as client, client.pubsub() as pubsub:
                 pubsub.subscribe("a")
-                received = sorted(next_reply(pubsub)["number"] for _ in range(5))
+                received = [next_reply(pubsub)["number"] for _ in range(5)]
 
-    # In order, except for what came out before somebody was subscribed, and had to be repeated.
     assert sent == received == [0, 1, 2, 3, 4]
     assert outbox.lost == 0
+
+
+def test_a_reply_does_not_overtake_one_that_waits_for_its_late_subscriber(server: Server) -> None:
+    sent: list[int] = []
+    with (
+        outbox_on(RedisServer(port=server.port)) as outbox,
+        server.client() as client,
+        client.pubsub() as late,
+    ):
+        for number in range(2):
+            outbox.put(Outgoing("late", b'{"number": %d}' % number, sent=partial(sent.append, number)))
+        until(lambda: sent == [0, 1], "both to be tried")
+        late.subscribe("late")
+        outbox.put(Outgoing("late", b'{"number": 2}'))
+
+        assert [next_reply(late)["number"] for _ in range(3)] == [0, 1, 2]
 
 
 def test_a_publication_that_breaks_off_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
@@ -260,6 +278,18 @@ def test_a_full_outbox_makes_put_wait_and_loses_what_is_only_offered(monkeypatch
     assert outbox.lost == 2
 
 
+def test_at_the_end_replies_come_in_order_although_one_is_missing() -> None:
+    turns: Turns[str] = Turns()
+    numbers = [turns.take() for _ in range(4)]
+    for number in (3, 2, 0):
+        turns.hold(numbers[number], f"reply {number}", 10)
+
+    assert list(turns.due()) == ["reply 0"]
+    assert (len(turns), turns.held_bytes) == (2, 20)
+    assert list(turns.rest()) == ["reply 2", "reply 3"]
+    assert (len(turns), turns.held_bytes) == (0, 0)
+
+
 # The transport
 
 
@@ -302,6 +332,117 @@ def test_a_request_that_finds_the_queue_full_is_refused_at_once(
     assert sorted((reply["id"], reply["meta"]["error_code"]) for reply in stopped) == [
         (name, "stopped") for name in ("a", "b", "d")
     ]
+
+
+def submissions_of(transport: PubSubTransport, count: int) -> list[Submission]:
+    """The next submissions, begun."""
+    taken: list[Submission] = []
+    for group in transport.submissions(Event()):
+        transport.begin(group)
+        taken += group
+        if len(taken) >= count:
+            break
+    return taken
+
+
+def answer(transport: PubSubTransport, submission: Submission, contours: bytes = b"[]") -> None:
+    artifacts = (Artifact(CONTOURS, contours), Artifact(UNION, b"mask"), Artifact(RECORD, b"{}"))
+    transport.deliver([Delivery(submission, artifacts)])
+
+
+def outcomes(pubsub: "redis.client.PubSub", count: int) -> list[Any]:
+    """What is in each reply that tells it apart: its contours, or its error."""
+    replies = [next_reply(pubsub) for _ in range(count)]
+    return [reply["meta"].get("error_code") or reply.get("id") or reply["contours"] for reply in replies]
+
+
+def test_replies_without_ids_come_in_the_order_of_the_requests_and_others_at_once(server: Server) -> None:
+    anonymous = request_message(IMAGE, {})
+    named = request_message(IMAGE, {}, id="named")
+    with server.client() as client, client.pubsub() as pubsub, transport_on(server) as transport:
+        pubsub.subscribe("out")
+        pubsub.get_message(timeout=5)
+        for message in (anonymous, b"{", anonymous, named, anonymous, anonymous):
+            client.publish("in", message)
+        first, second, with_id, third, fourth = submissions_of(transport, 5)
+
+        answer(transport, third, b"[[[3, 3]]]")
+        transport.reject(fourth, BadPrompt("no"))
+        answer(transport, second, b"[[[2, 2]]]")
+        answer(transport, with_id)
+        assert outcomes(pubsub, 1) == ["named"]
+        answer(transport, first, b"[[[1, 1]]]")
+
+        assert outcomes(pubsub, 5) == [[[[1, 1]]], "bad-request", [[[2, 2]]], [[[3, 3]]], "bad-prompt"]
+
+
+def test_a_request_that_is_tried_again_keeps_its_turn(server: Server) -> None:
+    message = request_message(IMAGE, {})
+    with server.client() as client, client.pubsub() as pubsub, transport_on(server) as transport:
+        pubsub.subscribe("out")
+        pubsub.get_message(timeout=5)
+        client.publish("in", message)
+        client.publish("in", message)
+        first, second = submissions_of(transport, 2)
+        transport.reject(first, OutOfMemory("later"))
+        answer(transport, second, b"[[[2, 2]]]")
+        [again] = submissions_of(transport, 1)
+        answer(transport, again, b"[[[1, 1]]]")
+
+        assert outcomes(pubsub, 2) == [[[[1, 1]]], [[[2, 2]]]]
+
+
+def test_what_waits_for_a_slow_request_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampoll.transports.redis.pubsub.transport.HELD_BYTES", 1000)
+    message = request_message(IMAGE, {})
+    stop = Event()
+    with server.client() as client, client.pubsub() as pubsub, transport_on(server) as transport:
+        pubsub.subscribe("out")
+        pubsub.get_message(timeout=5)
+        client.publish("in", message)
+        client.publish("in", message)
+        slow, fast = submissions_of(transport, 2)
+        answer(transport, fast, b"[[[2, 2]]%s]" % (b", [[3, 3]]" * 200))
+        until(lambda: transport._outbox.turns.held_bytes > 1000, "the reply to be held")
+        client.publish("in", message)
+        until(lambda: len(transport._queue), "the next request to come")
+        later = transport.submissions(stop)
+        taken: list[Submission] = []
+        reader = Thread(target=lambda: taken.extend(next(later)))
+        reader.start()
+        reader.join(0.3)
+        assert taken == []
+
+        answer(transport, slow, b"[[[1, 1]]]")
+
+        reader.join(10)
+        assert len(taken) == 1
+        assert [found[0] for found in outcomes(pubsub, 2)] == [[[1, 1]], [[2, 2]]]
+
+
+@pytest.mark.parametrize(("held_bytes", "is_in_turn"), [(10**6, True), (-1, False)])
+def test_a_refusal_waits_for_its_turn_while_there_is_room_for_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch, held_bytes: int, is_in_turn: bool
+) -> None:
+    monkeypatch.setattr("sampoll.transports.redis.pubsub.transport.HELD_BYTES", held_bytes)
+    message = request_message(IMAGE, {})
+    with (
+        server.client() as client,
+        client.pubsub() as pubsub,
+        transport_on(server, queue_bytes=len(message)) as transport,
+    ):
+        pubsub.subscribe("out")
+        pubsub.get_message(timeout=5)
+        client.publish("in", message)
+        client.publish("in", message)
+        if not is_in_turn:
+            assert outcomes(pubsub, 1) == ["overloaded"]
+        [slow] = submissions_of(transport, 1)
+        answer(transport, slow, b"[[[1, 1]]]")
+
+        assert outcomes(pubsub, 1) == [[[[1, 1]]]]
+        if is_in_turn:
+            assert outcomes(pubsub, 1) == ["overloaded"]
 
 
 def test_a_reply_that_no_server_takes_is_an_error_and_the_others_go_on(
