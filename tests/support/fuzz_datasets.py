@@ -47,15 +47,26 @@ def _name(random: Random, name: str) -> str:
 
 def _coco(random: Random, names: list[str], images: Tree) -> Tree:
     document = {
-        "images": [{"id": i, "file_name": _name(random, name)} for i, name in enumerate(names)],
+        "images": [
+            {"id": i, "file_name": _name(random, name), "width": random.choice([0, 8]), "height": 8}
+            for i, name in enumerate(names)
+        ],
         "annotations": [
             {"id": i, "image_id": i, "category_id": 1, "bbox": [1, 2, 3.5, 4], "iscrowd": 0}
             for i in range(len(names))
         ]
-        + [{"image_id": 0, "keypoints": [1, 2, 2, 0, 0, 0]}],
+        + [{"image_id": 0, "keypoints": [1, 2, 2, 0, 0, 0]}]
+        + [{"image_id": 0, "segmentation": shape, "iscrowd": 1} for shape in _SEGMENTATIONS],
         "categories": [{"id": 1, "name": "cat"}],
     }
     return {**images, "coco.json": document_bytes(random, document)}
+
+
+_SEGMENTATIONS = (
+    [[1, 2, 3.5, 2, 3, 4]],
+    {"size": [5, 7], "counts": [6, 3, 26]},
+    {"size": [5, 7], "counts": "63j0"},
+)
 
 
 def _labelme(random: Random, names: list[str], images: Tree) -> Tree:
@@ -83,14 +94,24 @@ def _labelme(random: Random, names: list[str], images: Tree) -> Tree:
 
 def _opex(random: Random, names: list[str], images: Tree) -> Tree:
     box = {"left": 1, "top": 2, "right": 3, "bottom": 4.5}
-    document = {"objects": [{"bbox": dict(box), "label": "cat"} for _ in range(random.randrange(4))]}
+    objects = [
+        {"bbox": dict(box), "label": "cat", "meta": {"prompt": "0", "mask": str(i % 2)}}
+        for i in range(random.randrange(4))
+    ]
+    meta = {"files": '{"a.png":"0"}', "image_size": '{"width":8,"height":8}'}
+    document = {"objects": objects, "meta": meta if random.random() < 0.5 else {}}
     made = {f"{name.rpartition('.')[0]}.json": document_bytes(random, document) for name in names}
     return {**images, **made}
 
 
 def _csv(random: Random, names: list[str], images: Tree) -> Tree:
     columns = random.choice(
-        ["image,x0,y0,x1,y1,label,id", "image,x,y,point,id", "image,x0,y0,x1,y1,x,y,point,id"]
+        [
+            "image,x0,y0,x1,y1,label,id",
+            "image,x,y,point,id",
+            "image,x0,y0,x1,y1,x,y,point,id",
+            "filename,width,height,class,xmin,ymin,xmax,ymax",
+        ]
     )
     lines = [columns]
     for name in names * random.choice([1, 2, 5]):
@@ -98,6 +119,8 @@ def _csv(random: Random, names: list[str], images: Tree) -> Tree:
         if random.random() < 0.3:
             values[random.randrange(len(values))] = str(odd(random))
         lines.append(",".join(values))
+    if random.random() < 0.2:
+        lines = ["sep=;", *(line.replace(",", ";") for line in lines)]
     content = random.choice(["\n", "\r\n", "\r"]).join(lines).encode("utf-8", "replace")
     tokens = (b'"', b",", b"\n", b'""', b"\0", b"\xff", b"x0", b"x" * 140_000)
     return {**images, "boxes.csv": damaged(random, content, tokens) if random.random() < 0.4 else content}

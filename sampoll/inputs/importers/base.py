@@ -1,12 +1,16 @@
 """The common form of all imported data sets, and helpers to read them."""
 
 import codecs
+import json
 import os
 import re
 import reprlib
+import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
@@ -86,10 +90,14 @@ def text_of(path: Path) -> str:
 
 
 def json_of(path: Path) -> Any:
-    """The content of a JSON file in an encoding of `text_of`; InputUnavailable if that cannot be read."""
+    """The content of a JSON file in an encoding of `text_of`, which may have NaN, as Python writes it;
+    InputUnavailable if that cannot be read."""
+    text = text_of(path)
     try:
-        return orjson.loads(text_of(path))
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
+        with suppress(ValueError, RecursionError):
+            return json.loads(text)
         raise InputUnavailable(f"{path} is not JSON: {error}") from error
 
 
@@ -179,6 +187,17 @@ def image_beside(path: Path, *, but_not: Collection[Path] = ()) -> Path:
     return found[0]
 
 
+def in_its_unicode_form(path: Path) -> Path:
+    """The path of the image of this name, whose accents may be characters of their own, as macOS writes names
+    of files; `path` itself if there is none."""
+    with suppress(OSError):
+        if not path.name.isascii() and not path.is_file():
+            wanted = unicodedata.normalize("NFC", path.name)
+            images = chain.from_iterable(images_in(path.parent).values())
+            return next((i for i in images if unicodedata.normalize("NFC", i.name) == wanted), path)
+    return path
+
+
 @lru_cache(16)
 def images_in(directory: Path) -> Mapping[str, Sequence[Path]]:
     """The images of a directory by stem; cached, so that it is scanned only once."""
@@ -201,7 +220,7 @@ def number(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
         return float(value)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"must be a number, got {reprlib.repr(value)}") from error
 
 

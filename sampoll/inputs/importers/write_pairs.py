@@ -25,7 +25,13 @@ from sampoll.files.atomic import created_file
 from sampoll.inputs.check import check_pair
 from sampoll.inputs.decode import image_size
 from sampoll.inputs.discovery import read_image
-from sampoll.inputs.importers.base import MAX_FILE_NAME_BYTES, AnnotatedImage, Size, image_name
+from sampoll.inputs.importers.base import (
+    MAX_FILE_NAME_BYTES,
+    AnnotatedImage,
+    Size,
+    image_name,
+    in_its_unicode_form,
+)
 from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.prompt_file import parse_prompts, prompts_document
 from sampoll.inputs.usable_prompts import check_inside
@@ -70,7 +76,7 @@ def _imported(
 ) -> Generator[JobError, None, Imported]:
     if not image.prompts:
         return Imported(image.name, 0)
-    image = target.checked(image)
+    image = replace(target.checked(image), path=in_its_unicode_form(image.path))
     content = _content(image, options)
     _check_size(image, content, options.exif)
     prompts = yield from _fitting(image, image_size(content, options.exif), options)

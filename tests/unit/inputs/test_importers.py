@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 import time
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -795,11 +796,31 @@ def test_json_is_read_with_and_without_a_byte_order_mark(tmp_path: Path, encodin
     assert json_of(tmp_path / "a.json") == {"label": "é"}
 
 
+def test_json_of_python_may_have_values_that_json_has_not(tmp_path: Path) -> None:
+    source = coco(tmp_path / "set", {}, {"area": "NAN"})
+    source.write_text(source.read_text().replace('"NAN"', "NaN"))
+    assert imported("coco", source) == ["a.png"]
+
+    source = coco(tmp_path / "b" / "set", {}, {"bbox": [1, 1, "NAN", 2]})
+    source.write_text(source.read_text().replace('"NAN"', "1" * 400))
+    assert imported("coco", source)[0].startswith(f"{source}: annotations[0]: ")
+
+
 def test_a_path_written_on_windows_is_one_with_folders(tmp_path: Path) -> None:
     assert image_name("images\\sub\\a.jpg") == "images/sub/a.jpg"
     for outside in ("C:\\a.jpg", "c:/a.jpg", "..\\a.jpg", "\\\\server\\a.jpg"):
         with pytest.raises(ValueError, match="must be a path below the folder of the images"):
             image_name(outside)
+
+
+@pytest.mark.parametrize(("stated", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_image_is_found_whose_accents_are_other_characters(
+    tmp_path: Path, stated: Any, on_disk: Any
+) -> None:
+    (tmp_path / unicodedata.normalize(on_disk, "Käse.png")).write_bytes(IMAGE)
+    name = unicodedata.normalize(stated, "Käse.png")
+
+    assert written(tmp_path, AnnotatedImage(name, tmp_path / name, (BOX,))) == [Imported(name, 1)]
 
 
 def test_a_source_without_any_annotations_is_refused(tmp_path: Path) -> None:
