@@ -89,8 +89,7 @@ def command_pages() -> str:
     with tempfile.TemporaryDirectory() as directory:
         page = Path(directory) / "commands.md"
         made = ["typer", "sampoll.cli.main", "utils", "docs", "--name", "sampoll", "--title", "Commands"]
-        typer = Path(sys.executable).with_name(made[0])
-        subprocess.run([typer, *made[1:], "--output", page], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", *made, "--output", page], check=True, capture_output=True)
         text = html.unescape(page.read_text(encoding="utf-8"))
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sampoll.cli.logs import set_up_logging
-from sampoll.cli.options import ConfigOption, path_of, with_settings
+from sampoll.cli.options import ConfigOption, path_of, time_in, with_settings
 from sampoll.cli.output import show_aside
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
@@ -49,7 +49,13 @@ def send(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Stream: send again what was sent before.")] = False,
     timeout: Annotated[
-        float, typer.Option(min=0, help="Stop waiting for a reply after this long.", metavar="SECONDS")
+        float,
+        typer.Option(
+            help="Stop waiting for a reply after this long.",
+            metavar="SECONDS",
+            parser=time_in(),
+            show_default="10m",
+        ),
     ] = 600.0,
     config: ConfigOption = None,
 ) -> None:
@@ -92,7 +98,8 @@ def recv(
         int | None, typer.Option(min=1, help="End after this many replies.", metavar="N")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0, help="End when no reply has come for this long.", metavar="SECONDS")
+        float | None,
+        typer.Option(help="End when no reply has come for this long.", metavar="SECONDS", parser=time_in()),
     ] = None,
     config: ConfigOption = None,
 ) -> None:

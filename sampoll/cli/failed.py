@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from sampoll.cli.options import ConfigOption, with_settings
+from sampoll.cli.options import ConfigOption, time_in, with_settings
 from sampoll.cli.output import show, show_aside, show_json, tell
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
@@ -103,7 +103,10 @@ def purge_command(
     every: AllOption = False,
     code: CodeOption = None,
     older_than: Annotated[
-        float | None, typer.Option(help="Only those that failed longer ago.", metavar="DAYS", min=0)
+        float | None,
+        typer.Option(
+            help="Only those that failed longer ago.", metavar="DAYS", parser=time_in(SECONDS_PER_DAY)
+        ),
     ] = None,
     input: InputOption = None,
     config: ConfigOption = None,
@@ -112,7 +115,7 @@ def purge_command(
     store = _store(flags, input, config)
     jobs = _chosen(store, _wanted(names, every), code)
     if older_than is not None:
-        latest = time.time() - older_than * SECONDS_PER_DAY
+        latest = time.time() - older_than
         jobs = [job for job in jobs if job.last_failure.at <= latest]
     freed = sum(store.purge(job) for job in jobs)
     show_aside(f"{len(jobs)} deleted, {freed} bytes freed")

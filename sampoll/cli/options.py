@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import typer
 
 from sampoll.cli.output import presentable_lines, show
 from sampoll.config.fields import Setting, all_settings
+from sampoll.config.quantities import seconds_of
 from sampoll.config.resolve import Resolved, describe, resolve
 from sampoll.files.home import expanded
 
@@ -22,6 +24,22 @@ def path_of(text: str) -> Path:
         return Path(expanded(text))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def time_in(unit_seconds: float = 1.0) -> Callable[[str], float]:
+    """A parser of times: the seconds of 90s or 10m; a plain number counts units of `unit_seconds`."""
+
+    def seconds(text: str) -> float:
+        try:
+            given = seconds_of(text)
+            found = float(given) * unit_seconds if given is text else float(given)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        if not 0 <= found < math.inf:
+            raise typer.BadParameter(f"must be 0 or more, got {text}")
+        return found
+
+    return seconds
 
 
 Command: TypeAlias = Callable[..., None]

@@ -1,6 +1,6 @@
 """Every setting by its names: on the command line, in the environment, in a TOML file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -9,11 +9,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sampoll.config.plugins import plugins
+from sampoll.config.quantities import size_text, time_text
 from sampoll.config.settings import SECRETS, NamedPath, Settings
 
 ENVIRONMENT_PREFIX = "SAMPOLL_"
 NOT_CHOSEN = ("opex", "overlay")
 """Formats that are not chosen by name: the record is always written, the overlay has a flag of its own."""
+_QUANTITIES: Mapping[str, Callable[[Any], str]] = {"SECONDS": time_text, "BYTES": size_text}
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,13 @@ class Setting:
     def default(self) -> str:
         """The default value as a user would write it; "" if there is none."""
         default = self.field.default
+        if default is None:
+            return ""
         if isinstance(default, bool):
             return str(default).lower()
-        return "" if default is None else ", ".join(default) if self.is_list else str(default)
+        if write := _QUANTITIES.get(self.extra("metavar")):
+            return write(default)
+        return ", ".join(default) if self.is_list else str(default)
 
     @property
     def is_list(self) -> bool:

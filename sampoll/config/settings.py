@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from sampoll.config.plugins import DATASETS, FORMATS, SEGMENTERS
+from sampoll.config.quantities import SIZE_PATTERN, TIME_PATTERN, bytes_of, seconds_of
 from sampoll.core.addresses import is_address, redacted
 from sampoll.core.filenames import PAIR_SUFFIXES
 from sampoll.files.home import expanded
@@ -34,7 +35,16 @@ Durability: TypeAlias = Literal["batch", "file", "off"]
 or nothing. This matters only if the power fails: a killed process loses nothing in any case."""
 MASK_BYTES = 512 * 2**20
 """What the masks of a batch may take in memory."""
-Seconds = Annotated[FiniteFloat, Field(ge=0)]
+
+_TimeText = Annotated[str, Field(pattern=f"^{TIME_PATTERN}$")]
+_SizeText = Annotated[str, Field(pattern=f"^{SIZE_PATTERN}$")]
+_AS_TIME = BeforeValidator(seconds_of, json_schema_input_type=float | _TimeText)
+_AS_SIZE = BeforeValidator(bytes_of, json_schema_input_type=int | _SizeText)
+Seconds = Annotated[FiniteFloat, _AS_TIME, Field(ge=0)]
+PositiveSeconds = Annotated[FiniteFloat, _AS_TIME, Field(gt=0)]
+WholeSeconds = Annotated[int, _AS_TIME, Field(ge=1)]
+ByteCount = Annotated[int, _AS_SIZE, Field(ge=0)]
+PositiveByteCount = Annotated[int, _AS_SIZE, Field(ge=1)]
 
 
 class SecretAddress(Secret[str]):
@@ -196,13 +206,13 @@ class SpoolSettings(_Section):
         "A pair is complete as soon as a file NAME plus this suffix is beside it.",
         metavar=".SUFFIX",
     )
-    pair_timeout_seconds: Annotated[FiniteFloat, Field(gt=0)] | None = _setting(
+    pair_timeout_seconds: PositiveSeconds | None = _setting(
         None,
         "pair-timeout",
         "Fail half pairs whose other half does not arrive within this time.",
         metavar="SECONDS",
     )
-    rescan_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
+    rescan_seconds: PositiveSeconds = _setting(
         2.0, "rescan", "Scan the input at least this often.", metavar="SECONDS"
     )
     max_attempts: Annotated[int, Field(ge=1)] = _setting(
@@ -211,10 +221,10 @@ class SpoolSettings(_Section):
     give_up_seconds: Seconds = _setting(
         60.0, "give-up", "One-shot: wait at most this long for retries that are due later.", metavar="SECONDS"
     )
-    min_free_bytes: Annotated[int, Field(ge=0)] = _setting(
+    min_free_bytes: ByteCount = _setting(
         64 * 2**20, "min-free", "Take no pairs while a disk has fewer free bytes.", metavar="BYTES"
     )
-    lease_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
+    lease_seconds: PositiveSeconds = _setting(
         30.0,
         "lease",
         "Take over the jobs of a process that sends no heartbeat for this long.",
@@ -306,7 +316,7 @@ class ModelSettings(_Section):
     max_wait_seconds: Seconds = _setting(
         0.1, "max-wait", "How long an image may wait for a batch to fill.", metavar="SECONDS"
     )
-    embedding_memory_bytes: Annotated[int, Field(ge=0)] = _setting(
+    embedding_memory_bytes: ByteCount = _setting(
         256 * 2**20,
         "embedding-memory",
         "Memory that keeps the embeddings of the last images, for further prompts for them.",
@@ -414,11 +424,11 @@ class LimitSettings(_Section):
     max_pixels: Annotated[int, Field(ge=1)] = _setting(
         150_000_000, "max-pixels", "Refuse larger images.", metavar="N"
     )
-    max_image_bytes: Annotated[int, Field(ge=1)] = _setting(
-        512 * 2**20, "max-image-bytes", "Refuse larger image files.", metavar="N"
+    max_image_bytes: PositiveByteCount = _setting(
+        512 * 2**20, "max-image-bytes", "Refuse larger image files.", metavar="BYTES"
     )
-    max_prompt_bytes: Annotated[int, Field(ge=1)] = _setting(
-        16 * 2**20, "max-prompt-bytes", "Refuse larger prompt files.", metavar="N"
+    max_prompt_bytes: PositiveByteCount = _setting(
+        16 * 2**20, "max-prompt-bytes", "Refuse larger prompt files.", metavar="BYTES"
     )
     max_prompts: Annotated[int, Field(ge=1)] = _setting(
         10_000, "max-prompts", "Refuse prompt files with more prompts.", metavar="N"
@@ -429,8 +439,11 @@ class LimitSettings(_Section):
     max_points_per_prompt: Annotated[int, Field(ge=1)] = _setting(
         1000, "max-points-per-prompt", "Refuse prompts with more points.", metavar="N"
     )
-    max_mask_bytes: Annotated[int, Field(ge=1)] = _setting(
-        MASK_BYTES, "max-mask-bytes", "Refuse pairs whose masks take more memory, compressed.", metavar="N"
+    max_mask_bytes: PositiveByteCount = _setting(
+        MASK_BYTES,
+        "max-mask-bytes",
+        "Refuse pairs whose masks take more memory, compressed.",
+        metavar="BYTES",
     )
 
 
@@ -468,10 +481,10 @@ class RedisSettings(_Section):
 class RequestSettings(_Section):
     """What requests may take before and after they are worked on."""
 
-    queue_bytes: Annotated[int, Field(ge=1)] = _setting(
+    queue_bytes: PositiveByteCount = _setting(
         2**30, "queue-bytes", "Refuse requests while this much of them waits.", metavar="BYTES"
     )
-    reply_ttl_seconds: Annotated[int, Field(ge=1)] = _setting(
+    reply_ttl_seconds: WholeSeconds = _setting(
         600, "reply-ttl", "Keep the reply to a request with an id for this long.", metavar="SECONDS"
     )
 
@@ -491,7 +504,7 @@ class StreamsSettings(_Section):
         "Directory that contains the paths in jobs; without it, paths are refused.",
         metavar="DIR",
     )
-    result_ttl_seconds: Annotated[int, Field(ge=1)] = _setting(
+    result_ttl_seconds: WholeSeconds = _setting(
         7 * 86400, "result-ttl", "Keep results in the stream for this long.", metavar="SECONDS"
     )
 
@@ -540,7 +553,7 @@ class MonitoringSettings(_Section):
         "Write the metrics to this file at the end, for Prometheus's node exporter.",
         metavar="FILE",
     )
-    stall_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
+    stall_seconds: PositiveSeconds = _setting(
         600.0,
         "stall",
         "A service is not healthy if its work makes no progress for this long.",
