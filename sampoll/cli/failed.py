@@ -14,6 +14,7 @@ from sampoll.cli.output import show, show_aside, show_json, tell
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
 from sampoll.core.failures import FailedJob, FailedJobs, Failure, KeptFile
+from sampoll.core.suggestions import did_you_mean
 
 app = typer.Typer(
     name="failed",
@@ -152,7 +153,10 @@ def _chosen(store: FailedJobs[Any], names: Sequence[str] | None, code: str | Non
         by_name.setdefault(job.name, []).append(job)
     for name in names or ():
         if name not in by_name:
-            raise UsageError(f"no failed pair is called {name}: `sampoll failed list` shows them all")
+            raise UsageError(
+                f"no failed pair is called {name}: `sampoll failed list` shows them all"
+                f"{did_you_mean(name, by_name)}"
+            )
     chosen = by_name if names is None else dict.fromkeys(names)
     return [job for name in chosen for job in by_name[name] if code in (None, job.last_failure.code)]
 

@@ -15,6 +15,7 @@ from sampoll.cli.output import presentable_lines, show
 from sampoll.config.fields import Setting, all_settings
 from sampoll.config.quantities import seconds_of
 from sampoll.config.resolve import Resolved, describe, resolve
+from sampoll.core.suggestions import did_you_mean
 from sampoll.files.home import expanded
 
 
@@ -68,10 +69,15 @@ def resolve_or_print(flags: Mapping[str, Any], config: Path | None, *, print_con
 
 @contextmanager
 def presentable_refusals() -> Iterator[None]:
-    """Escapes what an error of typer repeats of the command line: arguments may be names of files."""
+    """Escapes what an error of typer repeats of the command line: arguments may be names of files. Of the
+    options that are similar to an unknown one, only the nearest is suggested."""
     try:
         yield
     except Exception as error:
+        similar = getattr(error, "possibilities", None) or ()
+        if hint := did_you_mean(getattr(error, "option_name", ""), similar):
+            error.message += hint  # type: ignore[attr-defined]
+            error.possibilities = None  # type: ignore[attr-defined]
         # The class that has it is typer's own in some versions, and that of click in others.
         if message := getattr(error, "format_message", None):
             error.format_message = lambda: presentable_lines(message())  # type: ignore[attr-defined]

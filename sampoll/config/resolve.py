@@ -1,7 +1,6 @@
 """Resolves the settings in force, and the source of each value: flags override SAMPOLL_* variables, which
 override a TOML file, which overrides defaults."""
 
-import difflib
 import logging
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from sampoll.config.fields import ENVIRONMENT_PREFIX, Setting, all_settings
 from sampoll.config.settings import SecretAddress, Settings
 from sampoll.core.errors import ConfigurationError, UsageError
 from sampoll.core.names import printable
+from sampoll.core.suggestions import did_you_mean
 from sampoll.files.home import expanded, user_config_directory
 
 log = logging.getLogger(__name__)
@@ -171,20 +171,22 @@ def _unknown_key(
 
 
 def _unknown(path: Path, place: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    hint = f"; the nearest known name is {near[0]}" if near else ""
-    return f"{path}: {place} is not known{hint}"
+    return f"{path}: {place} is not known{did_you_mean(name, known)}"
 
 
-def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """The variables that begin with SAMPOLL_ but are not settings."""
-    known = {CONFIG_VARIABLE, *(setting.variable for setting in all_settings())}
-    return [name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in known]
+def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that begin with SAMPOLL_ but are not settings, each with a hint at a similar one."""
+    known = [CONFIG_VARIABLE, *(setting.variable for setting in all_settings())]
+    return {
+        name: did_you_mean(name, known, prefix=ENVIRONMENT_PREFIX)
+        for name in environment
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known
+    }
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
-    for variable in unknown_variables(environment):
-        log.warning("%s is no setting of sampoll and is ignored", variable)
+    for variable, hint in unknown_variables(environment).items():
+        log.warning("%s is no setting of sampoll and is ignored%s", variable, hint)
     return {
         setting.key: _Given(value, setting.variable)
         for setting in all_settings()
@@ -200,4 +202,6 @@ def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError 
     # An @ may belong to an address with a login that was given for another setting.
     is_shown = not setting.is_secret and "@" not in str(at_fault.value)
     got = f", got {at_fault.value!r}" if is_shown else ""
-    return at_fault.refusal(f"{at_fault.origin}: {reason}{got}")
+    is_word = first["type"] == "literal_error" and is_shown
+    hint = did_you_mean(str(at_fault.value), setting.extra("metavar").split("|")) if is_word else ""
+    return at_fault.refusal(f"{at_fault.origin}: {reason}{got}{hint}")

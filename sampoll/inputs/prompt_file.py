@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import MAX_NAME_CHARACTERS, Box, Everything, LowResMask, Point, Prompt
+from sampoll.core.suggestions import did_you_mean
 from sampoll.inputs.mask_prompt import decode_mask_prompt, encode_mask_prompt
 
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -196,7 +197,7 @@ def _refuse_unknown_keys(value: dict[str, Any], kind: type, place: str) -> None:
     """Stops at the first one; pydantic would make an error of each."""
     if not _KEYS[kind].issuperset(value):
         key = next(key for key in value if key not in _KEYS[kind])
-        raise _Invalid("is not a known key", place + _cut(key))
+        raise _Invalid(f"is not a known key{did_you_mean(key, sorted(_KEYS[kind]))}", place + _cut(key))
 
 
 def _cut(key: str) -> str:

@@ -337,6 +337,7 @@ def test_a_missing_checkpoint_is_exit_code_69_and_nothing_was_touched(folders: F
     ("model", "message"),
     [
         ("vit_x", "no 'vit_x' among models: grabcut, vit_b, vit_h, vit_l, or package.module:factory"),
+        ("sam_vit_b", "or package.module:factory; did you mean vit_b?"),
         ("nowhere:build", "importing nowhere failed: ModuleNotFoundError"),
         ("support.fakes:nothing", "fakes has no callable 'nothing'"),
     ],
@@ -412,7 +413,7 @@ def test_an_unknown_key_in_the_toml_is_exit_code_78(tmp_path: Path) -> None:
 
     run = sampoll("run", "--config", tmp_path / "my.toml")
 
-    assert (run.returncode, "the nearest known name is settle" in run.stderr) == (78, True)
+    assert (run.returncode, "did you mean settle?" in run.stderr) == (78, True)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["failed", "list", "--help"]])

@@ -403,7 +403,7 @@ def test_check_names_file_and_field_of_every_bad_prompt(folders: Folders) -> Non
         f"{at}/broken.json: is not JSON in UTF-8: unexpected end of data: line 1 column 2 (char 1)",
         f"{at}/cut.png: is truncated, or damaged: it has no IEND chunk",
         f"{at}/outside.json: points[0]: (99, 1) lies outside the image of 32x24 pixels",
-        f"{at}/unknown.json: prompts[1].bx: is not a known key",
+        f"{at}/unknown.json: prompts[1].bx: is not a known key; did you mean box?",
     ]
     assert sampoll("prompts", "check", folders.input / "good.json").stdout == "1 valid, 0 invalid\n"
 
