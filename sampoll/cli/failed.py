@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from sampoll.cli.commands import Commands
 from sampoll.cli.options import ConfigOption, time_in, with_settings
 from sampoll.cli.output import show, show_aside, show_json, tell
 from sampoll.config.resolve import resolve
@@ -16,7 +17,7 @@ from sampoll.core.errors import UsageError
 from sampoll.core.failures import FailedJob, FailedJobs, Failure, KeptFile
 from sampoll.core.suggestions import did_you_mean
 
-app = typer.Typer(
+app = Commands(
     name="failed",
     help="Pairs that have failed: list them, look at them, try them again, delete them.",
     no_args_is_help=True,
@@ -28,7 +29,7 @@ InputOption: TypeAlias = Annotated[
     Path | None, typer.Option("--input", "-i", help="The input directory of the run.", metavar="DIR")
 ]
 NamesArgument: TypeAlias = Annotated[
-    list[str] | None, typer.Argument(help="Names as `sampoll failed list` shows them.", metavar="[NAME]...")
+    list[str] | None, typer.Argument(help="Names as `sampoll failed list` shows them.", metavar="NAME")
 ]
 AllOption: TypeAlias = Annotated[bool, typer.Option("--all", help="All of them, instead of names.")]
 CodeOption: TypeAlias = Annotated[

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from sampoll.config.plugins import plugins
 from sampoll.config.quantities import size_text, time_text
-from sampoll.config.settings import SECRETS, NamedPath, Settings
+from sampoll.config.settings import SECRETS, NamedDirectory, NamedPath, Settings
 
 ENVIRONMENT_PREFIX = "SAMPOLL_"
 NOT_CHOSEN = ("opex", "overlay")
@@ -43,7 +43,7 @@ class Setting:
 
     @property
     def is_path(self) -> bool:
-        return NamedPath in get_args(self.field.annotation)
+        return not {NamedPath, NamedDirectory}.isdisjoint(get_args(self.field.annotation))
 
     @property
     def is_secret(self) -> bool:
@@ -67,23 +67,43 @@ class Setting:
         return get_origin(self.field.annotation) is tuple
 
     @property
+    def words(self) -> list[str]:
+        """The words that it can be, with those of the installed plug-ins; other values may be allowed too."""
+        known = [word for word in self.extra("metavar").split("|") if not word.isupper()]
+        return [word for word in (*known, *self._plugins()) if word.isprintable() and word]
+
+    def _plugins(self) -> list[str]:
+        extra = self.field.json_schema_extra
+        assert isinstance(extra, dict)
+        groups: Any = extra["named_by"]
+        return [name for group in groups for name in plugins(group) if name not in NOT_CHOSEN]
+
+    @property
     def is_flag(self) -> bool:
         """Whether it can be given on the command line."""
         extra = self.field.json_schema_extra
         return isinstance(extra, dict) and bool(extra["is_flag"])
 
     @property
+    def is_everyday(self) -> bool:
+        """Whether --help shows it, not only --help-all."""
+        extra = self.field.json_schema_extra
+        return isinstance(extra, dict) and bool(extra["is_everyday"])
+
+    @property
     def help(self) -> str:
         """The help text, in which {names} is replaced by the names of the installed plug-ins."""
-        extra = self.field.json_schema_extra
-        assert isinstance(extra, dict)
-        groups: Any = extra["named_by"]
-        names = [name for group in groups for name in plugins(group) if name not in NOT_CHOSEN]
-        return str(self.field.description).replace("{names}", ", ".join(names))
+        return str(self.field.description).replace("{names}", ", ".join(self._plugins()))
 
     def extra(self, name: str) -> str:
         extra = self.field.json_schema_extra
         return str(extra[name]) if isinstance(extra, dict) else ""
+
+
+def section_title(name: str) -> str:
+    """The name of a section and what its settings are about: `Masks: what is done to masks and outlines`."""
+    meaning = str(Settings.model_fields[name].annotation.__doc__)
+    return f"{name.capitalize()}: {meaning[0].lower()}{meaning[1:].removesuffix('.')}"
 
 
 def all_settings() -> Iterator[Setting]:

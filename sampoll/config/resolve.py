@@ -195,7 +195,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
 
 
 def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError | ConfigurationError:
-    first = error.errors(include_url=False)[0]
+    first, *others = error.errors(include_url=False)
+    # Of the alternatives of a setting, a check of ours says more than "should be one of these words".
+    same = [first, *(other for other in others if other["loc"][:2] == first["loc"][:2])]
+    first = next((each for each in same if each["type"] == "value_error"), first)
     [setting] = [setting for setting in all_settings() if setting.key == first["loc"][1]]
     at_fault = given[setting.key]
     reason = first["msg"].removeprefix("Value error, ")
@@ -203,5 +206,5 @@ def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError 
     is_shown = not setting.is_secret and "@" not in str(at_fault.value)
     got = f", got {at_fault.value!r}" if is_shown else ""
     is_word = first["type"] == "literal_error" and is_shown
-    hint = did_you_mean(str(at_fault.value), setting.extra("metavar").split("|")) if is_word else ""
+    hint = did_you_mean(str(at_fault.value), setting.words) if is_word else ""
     return at_fault.refusal(f"{at_fault.origin}: {reason}{got}{hint}")

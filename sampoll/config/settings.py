@@ -26,6 +26,8 @@ from sampoll.config.plugins import DATASETS, FORMATS, SEGMENTERS
 from sampoll.config.quantities import SIZE_PATTERN, TIME_PATTERN, bytes_of, seconds_of
 from sampoll.core.addresses import is_address, redacted
 from sampoll.core.filenames import PAIR_SUFFIXES
+from sampoll.core.names import printable
+from sampoll.files.files import file_in_the_way
 from sampoll.files.home import expanded
 
 LOOPBACK = "127.0.0.1"
@@ -119,7 +121,15 @@ def _listed(value: Any) -> Any:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
+def no_file(path: Path) -> Path:
+    """`path`, which may be a directory or nothing yet; ValueError if it is a file, or below one."""
+    if (file := file_in_the_way(path)) is not None:
+        raise ValueError(f"must be a directory, but {printable(str(file))} is a file")
+    return path
+
+
 NamedPath = Annotated[Path, BeforeValidator(_named)]
+NamedDirectory = Annotated[Path, BeforeValidator(_named), AfterValidator(no_file)]
 RedisAddress = Annotated[
     SecretAddress, AfterValidator(_address_with("redis://", "rediss://", "unix://", query=True))
 ]
@@ -136,14 +146,17 @@ def _setting(
     metavar: str = "",
     short: str = "",
     is_flag: bool = True,
+    is_everyday: bool = False,
     named_by: Sequence[str] = (),
 ) -> Any:
-    """A field whose flag (if `is_flag`), variable and TOML key are made from `key`. In its help, {names}
-    stands for the names of the plug-ins in the groups `named_by`."""
+    """A field whose flag (if `is_flag`), variable and TOML key are made from `key`. --help shows everyday
+    settings, --help-all shows all. In the help, {names} stands for the names of the plug-ins in the groups
+    `named_by`."""
     extra: dict[str, Any] = {
         "metavar": metavar,
         "short": short,
         "is_flag": is_flag,
+        "is_everyday": is_everyday,
         "named_by": list(named_by),
     }
     return Field(default, alias=key, description=help, json_schema_extra=extra)
@@ -163,39 +176,46 @@ class _Section(BaseModel):
 class SpoolSettings(_Section):
     """Where jobs come from and where they go."""
 
-    input: NamedPath | None = _setting(
-        None, "input", "Directory to take pairs from.", metavar="DIR", short="-i"
+    input: NamedDirectory | None = _setting(
+        None, "input", "Directory to take pairs from.", metavar="DIR", short="-i", is_everyday=True
     )
-    output: NamedPath | None = _setting(
+    output: NamedDirectory | None = _setting(
         None,
         "output",
         "Directory for masks and OPEX; created if it does not exist.",
         metavar="DIR",
         short="-o",
+        is_everyday=True,
     )
     prompt: NamedPath | None = _setting(
         None,
         "prompt",
         "One prompt file for all images; they need none of their own, and other prompts stay in the input.",
         metavar="FILE",
+        is_everyday=True,
     )
-    continuous: bool = _setting(False, "continuous", "Keep watching until a signal or the stop file.")
-    done: Literal["keep", "delete"] | NamedPath = _setting(
+    continuous: bool = _setting(
+        False, "continuous", "Keep watching until a signal or the stop file.", is_everyday=True
+    )
+    done: Literal["keep", "delete"] | NamedDirectory = _setting(
         "keep",
         "done",
         "Finished inputs: keep in INPUT/done, delete, or move to DIR.",
         metavar="keep|delete|DIR",
+        is_everyday=True,
     )
     on_exist: Literal["version", "replace", "fail"] = _setting(
         "version",
         "on-exist",
         "If the output has a result of this name: write NAME~2, replace it, or fail the pair.",
         metavar="version|replace|fail",
+        is_everyday=True,
     )
     skip_done: bool = _setting(
         False,
         "skip-done",
         "Skip pairs whose image, prompts, model and settings match the result that exists.",
+        is_everyday=True,
     )
     settle_seconds: Seconds = _setting(
         1.0, "settle", "A file is complete once unchanged for this long.", metavar="SECONDS"
@@ -239,6 +259,7 @@ class SpoolSettings(_Section):
         False,
         "recursive",
         "Take pairs from folders below too; results are written to folders of the same names.",
+        is_everyday=True,
     )
     watch: Literal["auto", "native", "polling"] = _setting(
         "auto",
@@ -266,12 +287,20 @@ class ModelSettings(_Section):
         "{names}, or package.module:factory.",
         metavar="NAME",
         named_by=(SEGMENTERS,),
+        is_everyday=True,
     )
     checkpoint: NamedPath | None = _setting(
-        None, "checkpoint", "Weights of the model: an official .pth, or .safetensors.", metavar="FILE"
+        None,
+        "checkpoint",
+        "Weights of the model: an official .pth, or .safetensors.",
+        metavar="FILE",
+        is_everyday=True,
     )
     pull: bool = _setting(
-        False, "pull", "Download the official checkpoint of the model first, if it is not there yet."
+        False,
+        "pull",
+        "Download the official checkpoint of the model first, if it is not there yet.",
+        is_everyday=True,
     )
     mirror: FolderAddress | None = _setting(
         None,
@@ -279,7 +308,7 @@ class ModelSettings(_Section):
         "URL of a folder that has the official checkpoints too, by their file names.",
         metavar="URL",
     )
-    home: NamedPath | None = _setting(
+    home: NamedDirectory | None = _setting(
         None,
         "home",
         "Directory for checkpoints and converted models; the user's cache if not set.",
@@ -290,6 +319,7 @@ class ModelSettings(_Section):
         "device",
         "Device of the model; auto is cuda if there is one, else cpu.",
         metavar="auto|cpu|cuda|cuda:N",
+        is_everyday=True,
     )
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = _setting(
         "auto",
@@ -322,8 +352,12 @@ class ModelSettings(_Section):
         "Memory that keeps the embeddings of the last images, for further prompts for them.",
         metavar="BYTES",
     )
-    embedding_cache: NamedPath | None = _setting(
-        None, "embedding-cache", "Directory that keeps embeddings in files between runs.", metavar="DIR"
+    embedding_cache: NamedDirectory | None = _setting(
+        None,
+        "embedding-cache",
+        "Directory that keeps embeddings in files between runs.",
+        metavar="DIR",
+        is_everyday=True,
     )
     prompt_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = _setting(
         "auto",
@@ -399,14 +433,16 @@ class OutputSettings(_Section):
     formats: Annotated[tuple[str, ...], BeforeValidator(_listed)] = _setting(
         ("png",),
         "format",
-        "Format to write besides OPEX: {names}. May be repeated.",
+        "Format to write besides OPEX: {names}. May be repeated. Any replaces png: name png too to keep it.",
         metavar="NAME",
         named_by=(FORMATS, DATASETS),
+        is_everyday=True,
     )
     overlay: bool = _setting(
         False,
         "overlay",
         "Write a small picture of each image with its masks, prompts and scores to overlay/.",
+        is_everyday=True,
     )
     coco_polygons: bool = _setting(
         False, "coco-polygons", "COCO: outlines without holes instead of exact run-length encodings."
@@ -455,10 +491,13 @@ class RedisSettings(_Section):
         "redis-url",
         "redis://, rediss:// or unix:// URL of the server, instead of host, port and db.",
         metavar="URL",
+        is_everyday=True,
     )
-    redis_host: str = _setting("localhost", "redis-host", "Host of the server.", metavar="HOST")
+    redis_host: str = _setting(
+        "localhost", "redis-host", "Host of the server.", metavar="HOST", is_everyday=True
+    )
     redis_port: Annotated[int, Field(ge=1, le=65535)] = _setting(
-        6379, "redis-port", "Port of the server.", metavar="PORT"
+        6379, "redis-port", "Port of the server.", metavar="PORT", is_everyday=True
     )
     redis_db: Annotated[int, Field(ge=0)] = _setting(0, "redis-db", "Database of the server.", metavar="N")
     redis_username: str | None = _setting(
@@ -471,10 +510,14 @@ class RedisSettings(_Section):
         None, "redis-password-file", "File that holds the password.", metavar="FILE"
     )
     redis_in: Annotated[str, Field(min_length=1)] = _setting(
-        "sam_in", "redis-in", "Channel for requests; to serve, a pattern with * ? [].", metavar="CHANNEL"
+        "sam_in",
+        "redis-in",
+        "Channel for requests; to serve, a pattern with * ? [].",
+        metavar="CHANNEL",
+        is_everyday=True,
     )
     redis_out: Annotated[str, Field(min_length=1)] = _setting(
-        "sam_out", "redis-out", "Channel for replies.", metavar="CHANNEL"
+        "sam_out", "redis-out", "Channel for replies.", metavar="CHANNEL", is_everyday=True
     )
 
 
@@ -493,16 +536,17 @@ class StreamsSettings(_Section):
     """Jobs in a stream that many workers share."""
 
     stream: Annotated[str, Field(min_length=1)] = _setting(
-        "sam", "stream", "Stream of jobs; results are in NAME:results.", metavar="NAME"
+        "sam", "stream", "Stream of jobs; results are in NAME:results.", metavar="NAME", is_everyday=True
     )
     group: Annotated[str, Field(min_length=1)] = _setting(
-        "sampoll", "group", "Group of workers that share the stream.", metavar="NAME"
+        "sampoll", "group", "Group of workers that share the stream.", metavar="NAME", is_everyday=True
     )
-    root: NamedPath | None = _setting(
+    root: NamedDirectory | None = _setting(
         None,
         "root",
         "Directory that contains the paths in jobs; without it, paths are refused.",
         metavar="DIR",
+        is_everyday=True,
     )
     result_ttl_seconds: WholeSeconds = _setting(
         7 * 86400, "result-ttl", "Keep results in the stream for this long.", metavar="SECONDS"
@@ -523,9 +567,14 @@ class OperationSettings(_Section):
         "report",
         "Add a line of JSON to this file for each job: its outcome, seconds a stage, and files.",
         metavar="FILE",
+        is_everyday=True,
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "info", "log-level", "How much is logged to standard error.", metavar="debug|info|warning|error"
+        "info",
+        "log-level",
+        "How much is logged to standard error.",
+        metavar="debug|info|warning|error",
+        is_everyday=True,
     )
     log_format: Literal["auto", "text", "json"] = _setting(
         "auto",
@@ -543,6 +592,7 @@ class MonitoringSettings(_Section):
         "http",
         "Address for health, metrics and a status page over HTTP; loopback if no host is named.",
         metavar="HOST:PORT",
+        is_everyday=True,
     )
     http_thumbnails: bool = _setting(
         False, "http-thumbnails", "Show thumbnails of the last results on the status page."

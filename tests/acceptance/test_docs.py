@@ -41,7 +41,7 @@ def test_the_readme_has_exactly_two_lines_to_copy_before_the_details() -> None:
     first_part = (REPOSITORY / "README.md").read_text().partition("\n## ")[0]
 
     assert re.findall(r"```sh\n(.*?)```", first_part, re.DOTALL) == [
-        "pip install . && sampoll demo demo && sampoll run -i demo/in -o demo/out --model grabcut\n",
+        "pip install . && sampoll demo demo && sampoll run demo/in demo/out --model grabcut\n",
         "pip install '.[dev]' && pytest\n",
     ]
 
