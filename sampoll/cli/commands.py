@@ -45,4 +45,4 @@ def _print_help(command: Any, ctx: Any) -> None:
     from sampoll.cli.help import print_help  # rich takes a while to be imported
 
     rare = () if ctx.meta.get(_SHOWS_ALL) else getattr(command.callback, "rare", ())
-    print_help(command, ctx, frozenset(rare))
+    print_help(command, ctx, rare=frozenset(rare), last=GENERAL)

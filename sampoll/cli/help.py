@@ -8,16 +8,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sampoll.cli.commands import GENERAL
-
 _OWN = "Options"
 _NAMES_WIDTH = 30
 """Columns for an option with its values; longer ones take two lines."""
 
 
-def print_help(command: Any, ctx: Any, rare: frozenset[str]) -> None:
-    """Prints the help without the options `rare`; with colours if standard output is a terminal that has
-    them."""
+def print_help(command: Any, ctx: Any, *, rare: frozenset[str], last: str) -> None:
+    """Prints the help, without the options `rare`, and with the group called `last` at the end. It has
+    colours if standard output is a terminal that has them."""
     console = Console(highlight=False, markup=False, emoji=False)
     console.print(Text(command.get_usage(ctx), style="bold"))
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
@@ -25,7 +23,7 @@ def print_help(command: Any, ctx: Any, rare: frozenset[str]) -> None:
     below = getattr(command, "commands", {})
     _print_group(console, "Commands", [(Text(name), _first_paragraph(below[name])) for name in below])
     shown = [p for p in command.get_params(ctx) if p.name not in rare and not getattr(p, "hidden", False)]
-    for title, parameters in _groups(shown).items():
+    for title, parameters in _groups(shown, last).items():
         _print_group(console, title, [_row(p, with_opposite=not rare) for p in parameters], _NAMES_WIDTH)
     if rare:
         _print_paragraph(console, f"{ctx.command_path} --help-all shows {len(rare)} more options.")
@@ -42,7 +40,7 @@ def _print_paragraph(console: Console, text: str) -> None:
         console.print(Text.assemble("  ", (example, "cyan"), gap, (meaning, "dim")), soft_wrap=True)
 
 
-def _groups(parameters: list[Any]) -> dict[str, list[Any]]:
+def _groups(parameters: list[Any], last: str) -> dict[str, list[Any]]:
     """Arguments and a command's own options first, those that many commands share last."""
     groups: dict[str, list[Any]] = {"Arguments": [], _OWN: []}
     shared: list[Any] = []
@@ -50,11 +48,11 @@ def _groups(parameters: list[Any]) -> dict[str, list[Any]]:
         title = getattr(parameter, "rich_help_panel", None) or _OWN
         if parameter.param_type_name == "argument":
             groups["Arguments"].append(parameter)
-        elif parameter.name == "help" or title == GENERAL:
+        elif parameter.name == "help" or title == last:
             shared.append(parameter)
         else:
             groups.setdefault(title, []).append(parameter)
-    return groups | {GENERAL: shared}
+    return groups | {last: shared}
 
 
 def _row(parameter: Any, *, with_opposite: bool) -> tuple[Text, str]:

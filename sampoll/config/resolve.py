@@ -96,19 +96,20 @@ def describe(resolved: Resolved) -> str:
         for key, value in values.items():
             if isinstance(value, Path | SecretStr | SecretAddress):
                 value = str(value.absolute()) if isinstance(value, Path) else str(value)  # hides secrets
-            assignment = f"{key} = {_toml_value(value)}" if value is not None else f"# {key} is not set"
+            assignment = f"{key} = {toml_value(value)}" if value is not None else f"# {key} is not set"
             lines.append(f"{assignment:<40}  # {printable(resolved.origins.get(key, 'default'))}")
         lines.append("")
     return "\n".join(lines)
 
 
-def _toml_value(value: bool | float | str | Sequence[str]) -> str:
+def toml_value(value: bool | float | str | Sequence[str]) -> str:
+    """A value as TOML, in printable characters."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return f'"{"".join(map(_toml_character, value))}"'
     if isinstance(value, Sequence):
-        return f"[{', '.join(map(_toml_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     return str(value)
 
 

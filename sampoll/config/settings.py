@@ -130,6 +130,7 @@ def no_file(path: Path) -> Path:
 
 NamedPath = Annotated[Path, BeforeValidator(_named)]
 NamedDirectory = Annotated[Path, BeforeValidator(_named), AfterValidator(no_file)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 RedisAddress = Annotated[
     SecretAddress, AfterValidator(_address_with("redis://", "rediss://", "unix://", query=True))
 ]
@@ -430,7 +431,7 @@ class MaskSettings(_Section):
 class OutputSettings(_Section):
     """Which files are written beside the records."""
 
-    formats: Annotated[tuple[str, ...], BeforeValidator(_listed)] = _setting(
+    formats: Names = _setting(
         ("png",),
         "format",
         "Format to write besides OPEX: {names}. May be repeated. Any replaces png: name png too to keep it.",

@@ -45,6 +45,8 @@ POINT_OBJECTS, PROMPT_OBJECTS = 1, 16
 takes ten times as long as to parse a number."""
 MAX_MASKS = 256
 """Mask prompts of one file, at most: each takes 256 KB of memory, however small it is in the file."""
+SCHEMA_KEY = "$schema"
+"""Where a file may say which JSON Schema editors check it with; it has no other meaning."""
 MAX_KEY_CHARACTERS = 80
 """Longer keys are cut in messages."""
 
@@ -55,8 +57,9 @@ def parse_prompts(
     """The prompts of a prompt file, in its order, by their place in it: "" if the file is a single prompt,
     otherwise "prompts[0]." and so on. BadPrompt names `file` and the first invalid field.
 
-    A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them. A UTF-8 byte order mark is
-    skipped. NaN, infinities and, unless `ignores_unknown_keys`, unknown keys are refused.
+    A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them; both may have a "$schema". A
+    UTF-8 byte order mark is skipped. NaN, infinities and, unless `ignores_unknown_keys`, unknown keys are
+    refused.
 
     Any content is parsed or refused within a time and memory that `limits` determine. What could be expensive
     is counted before it is done, and no single step holds the interpreter lock for long, so that the
@@ -106,6 +109,8 @@ def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any
         raise BadPrompt(f"is not JSON in UTF-8: {error}", file=file) from error
     if not isinstance(document, dict):
         raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
+    if not isinstance(document.pop(SCHEMA_KEY, ""), str):
+        raise BadPrompt(_MESSAGES["string_type"], file=file, field=SCHEMA_KEY)
     return document
 
 

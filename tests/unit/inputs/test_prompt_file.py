@@ -3,6 +3,7 @@ import re
 import time
 import tracemalloc
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,11 @@ def test_many_prompts_keep_their_order() -> None:
     assert [prompt.id for prompt in prompts] == ["b", "a"]
 
 
+@pytest.mark.parametrize("document", [{"box": BOX}, {"prompts": [{"box": BOX}]}])
+def test_the_schema_that_an_editor_uses_changes_nothing(document: dict[str, Any]) -> None:
+    assert parse({"$schema": "./prompt.schema.json", **document}) == parse(document)
+
+
 def test_a_byte_order_mark_is_skipped() -> None:
     assert parse(b"\xef\xbb\xbf" + json.dumps({"box": BOX}).encode()) == parse({"box": BOX})
 
@@ -69,6 +75,8 @@ def test_a_byte_order_mark_is_skipped() -> None:
         ({"prompts": []}, "cat.json: prompts: must not be empty"),
         ({"prompts": [{"box": BOX}], "label": "x"}, "cat.json: label: is not a known key"),
         ({"prompts": [{"box": BOX}, {}]}, 'cat.json: prompts[1]: needs "points"'),
+        ({"$schema": 1, "box": BOX}, "cat.json: $schema: must be a string"),
+        ({"prompts": [{"$schema": "s", "box": BOX}]}, "cat.json: prompts[0].$schema: is not a known key"),
         ({"boxes": []}, "cat.json: boxes: is not a known key; did you mean box?"),
         ({"prompts": [{"point": [POINT]}]}, "prompts[0].point: is not a known key; did you mean points?"),
         ({"prompts": [], "prompt": 1}, "cat.json: prompt: is not a known key; did you mean prompts?"),
