@@ -48,7 +48,7 @@ def _groups(parameters: list[Any], last: str) -> dict[str, list[Any]]:
         title = getattr(parameter, "rich_help_panel", None) or _OWN
         if parameter.param_type_name == "argument":
             groups["Arguments"].append(parameter)
-        elif parameter.name == "help" or title == last:
+        elif "--help" in parameter.opts or title == last:
             shared.append(parameter)
         else:
             groups.setdefault(title, []).append(parameter)

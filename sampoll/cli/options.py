@@ -106,7 +106,7 @@ def presentable_refusals() -> Iterator[None]:
     except Exception as error:
         similar = getattr(error, "possibilities", None) or ()
         if hint := did_you_mean(getattr(error, "option_name", ""), similar):
-            error.message += hint  # type: ignore[attr-defined]
+            error.message = error.message.rstrip(".") + hint  # type: ignore[attr-defined]
             error.possibilities = None  # type: ignore[attr-defined]
         # The class that has it is typer's own in some versions, and that of click in others.
         if message := getattr(error, "format_message", None):
