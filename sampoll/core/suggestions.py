@@ -23,7 +23,8 @@ def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     similarity: dict[str, float] = {}
     for candidate in known:
         matcher.set_seq1(_plain(candidate, prefix))
-        similarity[candidate] = matcher.ratio()
+        if matcher.real_quick_ratio() >= LEAST_SIMILARITY and matcher.quick_ratio() >= LEAST_SIMILARITY:
+            similarity[candidate] = matcher.ratio()
     best = max(similarity.values(), default=0.0)
     found = [candidate for candidate in similarity if similarity[candidate] == best]
     return found[0] if best >= LEAST_SIMILARITY and len(found) == 1 else ""

@@ -109,13 +109,13 @@ def _document(content: bytes, file: str, limits: LimitSettings) -> dict[str, Any
         raise BadPrompt(f"is not JSON in UTF-8: {error}", file=file) from error
     if not isinstance(document, dict):
         raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
-    if not isinstance(document.pop(SCHEMA_KEY, ""), str):
-        raise BadPrompt(_MESSAGES["string_type"], file=file, field=SCHEMA_KEY)
     return document
 
 
 def _placed(document: dict[str, Any], *, ignores_unknown_keys: bool) -> dict[str, Any]:
     """The values at the places of prompts, each by its place."""
+    if not isinstance(document.pop(SCHEMA_KEY, ""), str) and not ignores_unknown_keys:
+        raise _Invalid(_MESSAGES["string_type"], SCHEMA_KEY)
     if "prompts" not in document:
         return {"": document}
     if not ignores_unknown_keys:

@@ -225,6 +225,12 @@ def test_each_mask_takes_memory_so_their_number_is_limited() -> None:
         parse(document, LimitSettings())
 
 
+def test_a_schema_of_any_kind_is_passed_over_with_other_unknown_keys() -> None:
+    content = json.dumps({"$schema": 7, "box": BOX}).encode()
+
+    assert parse_prompts(content, "a.json", LimitSettings(), ignores_unknown_keys=True)
+
+
 @pytest.mark.parametrize("ignores_unknown_keys", [False, True])
 def test_unknown_keys_are_not_collected(ignores_unknown_keys: bool) -> None:
     keys = {f"key {number}": number for number in range(50_000)}
