@@ -83,6 +83,6 @@ def _missing_directories(settings: SpoolSettings) -> str:
     )
     files = " or ".join(str(path) for path in default_config_files())
     return (
-        f"no {missing} directory is set: give INPUT and OUTPUT as arguments, or set SAMPOLL_INPUT and "
+        f"no {missing} directory is set: give --input DIR and --output DIR, or set SAMPOLL_INPUT and "
         f"SAMPOLL_OUTPUT, or write input and output under [spool] in {files}"
     )

@@ -16,8 +16,8 @@ from sampoll.cli.output import presentable_lines, show
 from sampoll.config.fields import Setting, all_settings, section_title
 from sampoll.config.quantities import seconds_of
 from sampoll.config.resolve import Resolved, describe, resolve
-from sampoll.config.settings import no_file
-from sampoll.core.errors import UsageError
+from sampoll.config.settings import FileInTheWay, no_file
+from sampoll.core.errors import InputUnavailable, UsageError
 from sampoll.core.suggestions import did_you_mean
 from sampoll.files.home import expanded
 
@@ -34,8 +34,16 @@ def directory_of(text: str) -> Path:
     """The path of a directory, which need not exist."""
     try:
         return no_file(path_of(text))
-    except ValueError as error:
+    except FileInTheWay as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def results_of(text: str) -> Path:
+    """The path of the output directory of a run."""
+    try:
+        return no_file(path_of(text))
+    except FileInTheWay as error:
+        raise InputUnavailable(f"OUTPUT: {error}") from error
 
 
 def time_in(unit_seconds: float = 1.0) -> Callable[[str], float]:
@@ -70,7 +78,7 @@ ToArgument: TypeAlias = Annotated[
     str | None, typer.Argument(help="The same as --output.", metavar="OUTPUT", show_default=False)
 ]
 OutputArgument: TypeAlias = Annotated[
-    Path, typer.Argument(help="The output directory of a run.", metavar="OUTPUT", parser=directory_of)
+    Path, typer.Argument(help="The output directory of a run.", metavar="OUTPUT", parser=results_of)
 ]
 ImagesArgument: TypeAlias = Annotated[
     list[Path], typer.Argument(help="Images, and folders to look for them in.", metavar="PATH")

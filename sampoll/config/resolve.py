@@ -14,8 +14,14 @@ import platformdirs
 from pydantic import SecretStr, ValidationError
 
 from sampoll.config.fields import ENVIRONMENT_PREFIX, Setting, all_settings
-from sampoll.config.settings import SecretAddress, Settings
-from sampoll.core.errors import ConfigurationError, UsageError
+from sampoll.config.settings import FileInTheWay, SecretAddress, Settings
+from sampoll.core.errors import (
+    ConfigurationError,
+    InputUnavailable,
+    OutputUnavailable,
+    SampollError,
+    UsageError,
+)
 from sampoll.core.names import printable
 from sampoll.core.suggestions import did_you_mean
 from sampoll.files.home import expanded, user_config_directory
@@ -56,8 +62,8 @@ def resolve(
     """The settings in force. `flags` maps keys to the values given on the command line, `defaults` to this
     command's own default values.
 
-    UsageError for a bad flag, ConfigurationError for a bad variable, TOML key or value; each names the place
-    and what to change.
+    UsageError for a bad flag, ConfigurationError for a bad variable, TOML key or value; InputUnavailable or
+    OutputUnavailable for a file in the place of a directory. Each names the place and what to change.
     """
     given = {key: _Given(value, "default of this command") for key, value in defaults.items()}
     toml = config or _config_file(environment)
@@ -195,7 +201,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
     }
 
 
-def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError | ConfigurationError:
+def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> SampollError:
     first, *others = error.errors(include_url=False)
     # Of the alternatives of a setting, a check of ours says more than "should be one of these words".
     same = [first, *(other for other in others if other["loc"][:2] == first["loc"][:2])]
@@ -208,4 +214,14 @@ def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError 
     got = f", got {at_fault.value!r}" if is_shown else ""
     is_word = first["type"] == "literal_error" and is_shown
     hint = did_you_mean(str(at_fault.value), setting.words) if is_word else ""
-    return at_fault.refusal(f"{at_fault.origin}: {reason}{got}{hint}")
+    is_file = isinstance(first.get("ctx", {}).get("error"), FileInTheWay)
+    refusal = _UNAVAILABLE.get(setting.key, at_fault.refusal) if is_file else at_fault.refusal
+    return refusal(f"{at_fault.origin}: {reason}{got}{hint}")
+
+
+_UNAVAILABLE: Mapping[str, type[SampollError]] = {
+    "input": InputUnavailable,
+    "output": OutputUnavailable,
+    "done": OutputUnavailable,
+}
+"""The errors of directories that are files; they have the exit codes of directories that are missing."""

@@ -121,10 +121,14 @@ def _listed(value: Any) -> Any:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
+class FileInTheWay(ValueError):
+    """A file was given for a directory, or is a part of its path."""
+
+
 def no_file(path: Path) -> Path:
-    """`path`, which may be a directory or nothing yet; ValueError if it is a file, or below one."""
+    """`path`, which may be a directory or nothing yet; FileInTheWay if it is a file, or below one."""
     if (file := file_in_the_way(path)) is not None:
-        raise ValueError(f"must be a directory, but {printable(str(file))} is a file")
+        raise FileInTheWay(f"must be a directory, but {printable(str(file))} is a file")
     return path
 
 

@@ -319,7 +319,10 @@ def test_an_output_that_cannot_be_a_directory_is_exit_code_73(folders: Folders) 
 
     run = sampoll("run", *folders.flags)
 
-    assert (run.returncode, "cannot create" in run.stderr) == (73, True)
+    assert (run.returncode, f"must be a directory, but {folders.output} is a file" in run.stderr) == (
+        73,
+        True,
+    )
 
 
 def test_a_missing_checkpoint_is_exit_code_69_and_nothing_was_touched(folders: Folders) -> None:
