@@ -1,6 +1,10 @@
-"""Writes the pages that are made from the code: `python docs/reference.py`; with --check, compares them."""
+"""Writes the pages and schemas that are made from the code: `python docs/reference.py`.
+
+With --check, compares them.
+"""
 
 import html
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sampoll.config.fields import Setting, all_settings
+from sampoll.config.schema import settings_schema
 from sampoll.config.settings import Settings
+from sampoll.config.template import SCHEMA_FILE
+from sampoll.inputs import prompt_schema
 
 DOCS = Path(__file__).parent
 COMMANDS = DOCS / "commands.md"
@@ -90,8 +97,7 @@ def command_pages() -> str:
     with tempfile.TemporaryDirectory() as directory:
         page = Path(directory) / "commands.md"
         made = ["typer", "sampoll.cli.main", "utils", "docs", "--name", "sampoll", "--title", "Commands"]
-        typer = Path(sys.executable).with_name(made[0])
-        subprocess.run([typer, *made[1:], "--output", page], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", *made, "--output", page], check=True, capture_output=True)
         text = html.unescape(page.read_text(encoding="utf-8"))
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
@@ -102,6 +108,13 @@ def pages() -> Iterator[tuple[Path, str]]:
     before, _, rest = SETTINGS.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     yield SETTINGS, f"{before}{BEGIN}\n{settings_tables()}\n{END}{after}"
+    for file, schema in (
+        (SCHEMA_FILE, settings_schema()),
+        (prompt_schema.SCHEMA_FILE, prompt_schema.prompt_file_schema()),
+    ):
+        text = json.dumps(schema, indent=2) + "\n"
+        yield file, text
+        yield DOCS / file.name, text
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from sampoll.config.fields import all_settings
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
 from sampoll.core.protocols import Transport
+from sampoll.core.suggestions import did_you_mean
 from sampoll.formats.registry import RECORD, load_format, load_formats
 
 
@@ -22,7 +23,7 @@ def run_transport(transport: Transport, *, stop: Event | None = None, **settings
     known = {setting.key for setting in all_settings()}
     for name in given:
         if name not in known:
-            raise UsageError(f"{name} is no setting of sampoll")
+            raise UsageError(f"{name} is no setting of sampoll{did_you_mean(name, known)}")
     chosen = resolve(given, {}).settings
     options = format_options(chosen)
     formats = [

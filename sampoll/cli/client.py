@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from sampoll.cli.commands import Commands
 from sampoll.cli.logs import set_up_logging
-from sampoll.cli.options import ConfigOption, path_of, with_settings
+from sampoll.cli.options import ConfigOption, directory_of, path_of, time_in, with_settings
 from sampoll.cli.output import show_aside
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
 
-app = typer.Typer()
+app = Commands()
 
 IN_FLIGHT = 16
 QUEUED = 256
@@ -26,7 +27,7 @@ QUEUED = 256
 def send(
     flags: dict[str, Any],
     paths: Annotated[
-        list[str], typer.Argument(help="Images, folders, or patterns in quotes.", metavar="PATH...")
+        list[str], typer.Argument(help="Images, folders, or patterns in quotes.", metavar="PATH")
     ],
     prompt: Annotated[
         Path | None,
@@ -37,7 +38,7 @@ def send(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Write masks and OPEX here; waits.", metavar="DIR", parser=path_of
+            "--output", "-o", help="Write masks and OPEX here; waits.", metavar="DIR", parser=directory_of
         ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the replies.")] = False,
@@ -49,7 +50,13 @@ def send(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Stream: send again what was sent before.")] = False,
     timeout: Annotated[
-        float, typer.Option(min=0, help="Stop waiting for a reply after this long.", metavar="SECONDS")
+        float,
+        typer.Option(
+            help="Stop waiting for a reply after this long.",
+            metavar="SECONDS",
+            parser=time_in(),
+            show_default="10m",
+        ),
     ] = 600.0,
     config: ConfigOption = None,
 ) -> None:
@@ -86,13 +93,14 @@ def recv(
     flags: dict[str, Any],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Write masks and OPEX here.", metavar="DIR", parser=path_of),
+        typer.Option("--output", "-o", help="Write masks and OPEX here.", metavar="DIR", parser=directory_of),
     ],
     count: Annotated[
         int | None, typer.Option(min=1, help="End after this many replies.", metavar="N")
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0, help="End when no reply has come for this long.", metavar="SECONDS")
+        float | None,
+        typer.Option(help="End when no reply has come for this long.", metavar="SECONDS", parser=time_in()),
     ] = None,
     config: ConfigOption = None,
 ) -> None:

@@ -10,13 +10,15 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from sampoll.cli.options import ConfigOption, with_settings
+from sampoll.cli.commands import Commands
+from sampoll.cli.options import ConfigOption, time_in, with_settings
 from sampoll.cli.output import show, show_aside, show_json, tell
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
 from sampoll.core.failures import FailedJob, FailedJobs, Failure, KeptFile
+from sampoll.core.suggestions import did_you_mean
 
-app = typer.Typer(
+app = Commands(
     name="failed",
     help="Pairs that have failed: list them, look at them, try them again, delete them.",
     no_args_is_help=True,
@@ -28,7 +30,7 @@ InputOption: TypeAlias = Annotated[
     Path | None, typer.Option("--input", "-i", help="The input directory of the run.", metavar="DIR")
 ]
 NamesArgument: TypeAlias = Annotated[
-    list[str] | None, typer.Argument(help="Names as `sampoll failed list` shows them.", metavar="[NAME]...")
+    list[str] | None, typer.Argument(help="Names as `sampoll failed list` shows them.", metavar="NAME")
 ]
 AllOption: TypeAlias = Annotated[bool, typer.Option("--all", help="All of them, instead of names.")]
 CodeOption: TypeAlias = Annotated[
@@ -104,7 +106,10 @@ def purge_command(
     every: AllOption = False,
     code: CodeOption = None,
     older_than: Annotated[
-        float | None, typer.Option(help="Only those that failed longer ago.", metavar="DAYS", min=0)
+        float | None,
+        typer.Option(
+            help="Only those that failed longer ago.", metavar="DAYS", parser=time_in(SECONDS_PER_DAY)
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")] = False,
     input: InputOption = None,
@@ -114,7 +119,7 @@ def purge_command(
     store = _store(flags, input, config)
     jobs = _chosen(store, _wanted(names, every), code)
     if older_than is not None:
-        latest = time.time() - older_than * SECONDS_PER_DAY
+        latest = time.time() - older_than
         jobs = [job for job in jobs if job.last_failure.at <= latest]
     if jobs and not yes and sys.stdin is not None and sys.stdin.isatty():
         question = f"Delete {len(jobs)} failed pair{'s' * (len(jobs) > 1)}, with images and prompts?"
@@ -154,7 +159,10 @@ def _chosen(store: FailedJobs[Any], names: Sequence[str] | None, code: str | Non
         by_name.setdefault(job.name, []).append(job)
     for name in names or ():
         if name not in by_name:
-            raise UsageError(f"no failed pair is called {name}: `sampoll failed list` shows them all")
+            raise UsageError(
+                f"no failed pair is called {name}: `sampoll failed list` shows them all"
+                f"{did_you_mean(name, by_name)}"
+            )
     chosen = by_name if names is None else dict.fromkeys(names)
     return [job for name in chosen for job in by_name[name] if code in (None, job.last_failure.code)]
 

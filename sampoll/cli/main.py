@@ -7,25 +7,30 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
-from sampoll.cli import client, failed, models, prompts, serve
+from sampoll.cli import client, failed, init, models, prompts, serve
+from sampoll.cli.commands import Commands, Group
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import log_exit, set_up_logging
 from sampoll.cli.options import (
     ConfigOption,
+    FromArgument,
     ImagesArgument,
+    OutputArgument,
     PrintConfigOption,
-    path_of,
+    ToArgument,
+    directory_of,
     presentable_refusals,
     resolve_or_print,
+    with_directories,
     with_settings,
 )
 from sampoll.cli.output import show, show_aside, show_json
+from sampoll.config.fields import section_title
 from sampoll.config.resolve import resolve
 
 
-class _Sampoll(TyperGroup):
+class _Sampoll(Group):
     """The command and all below it; arguments that it refuses are shown as any other text."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
@@ -37,16 +42,23 @@ class _Sampoll(TyperGroup):
             return super().invoke(ctx)
 
 
-app = typer.Typer(
+app = Commands(
     name="sampoll",
     cls=_Sampoll,
-    help="Images and prompts in, Segment Anything masks and OPEX out.",
+    help="""Images and prompts in, Segment Anything masks and OPEX out.
+
+    Examples:
+
+        sampoll demo demo                             a few example pairs in demo/in
+        sampoll run demo/in demo/out --model grabcut  their masks, in demo/out
+    """,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
 
 
+app.add_typer(init.app)
 app.add_typer(failed.app)
 app.add_typer(models.app)
 app.add_typer(prompts.app)
@@ -79,6 +91,7 @@ def _common(
         bool,
         typer.Option(
             "--version",
+            "-V",
             callback=_version,
             is_eager=True,
             help="Print the versions of sampoll and of the libraries that it computes with.",
@@ -92,23 +105,38 @@ def _common(
 @with_settings("spool", "model", "masks", "outputs", "limits", "prompts", "monitoring", "operations")
 def run(
     flags: dict[str, Any],
+    source: FromArgument = None,
+    target: ToArgument = None,
     force: Annotated[
         bool,
         typer.Option(
             "--force",
             help="Process pairs again that were done before: no --skip-done, and --on-exist replace.",
+            rich_help_panel=section_title("spool"),
         ),
     ] = False,
     dry: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="List what a run would do with the pairs that are there now; change nothing."
+            "--dry-run",
+            help="List what a run would do with the pairs that are there now; change nothing.",
+            rich_help_panel=section_title("spool"),
         ),
     ] = False,
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Process the pairs in a directory: once, or --continuous."""
+    """Process the pairs of images and prompts in a directory: once, or --continuous.
+
+    Examples:
+
+        sampoll run in out --model grabcut          without weights, to try it out
+        sampoll run in out --pull                   with SAM, whose weights it loads
+        sampoll run in out --format coco --overlay  a data set, and pictures of it
+        sampoll run in out --dry-run                what would be done
+        sampoll run in out --continuous             until Ctrl-C
+    """
+    flags = with_directories(flags, source, target)
     if force:
         flags = {**flags, "skip-done": False, "on-exist": "replace"}
     resolved = resolve_or_print(flags, config, print_config=print_config)
@@ -141,7 +169,13 @@ def embed(
     images: ImagesArgument,
     config: ConfigOption = None,
 ) -> None:
-    """Fill --embedding-cache ahead, so that later prompts for these images need no encoder."""
+    """Fill --embedding-cache ahead, so that later prompts for these images need no encoder.
+
+    Examples:
+
+        sampoll embed photographs --embedding-cache cache
+        sampoll run in out --embedding-cache cache
+    """
     resolved = resolve(flags, os.environ, config)
     show_progress = sys.stderr.isatty()
     set_up_logging(resolved, show_progress=show_progress)
@@ -157,11 +191,13 @@ def embed(
 @with_settings("outputs", "simplify", "operations")
 def export(
     flags: dict[str, Any],
-    output: Annotated[Path, typer.Argument(help="The output directory of a run.", metavar="OUTPUT")],
+    output: OutputArgument,
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Where the images are now; labelme files will point there.", metavar="DIR", parser=path_of
+            help="Where the images are now; labelme files will point there.",
+            metavar="DIR",
+            parser=directory_of,
         ),
     ] = None,
     config: ConfigOption = None,
@@ -186,7 +222,7 @@ def export(
 @with_settings("input")
 def report(
     flags: dict[str, Any],
-    output: Annotated[Path, typer.Argument(help="The output directory of a run.", metavar="OUTPUT")],
+    output: OutputArgument,
     config: ConfigOption = None,
 ) -> None:
     """Write OUTPUT/report.html, a page of all results; with --input, of failed pairs too."""
@@ -204,10 +240,16 @@ def report(
 @with_settings("spool", "model", "masks", "outputs", "limits", "prompts", "redis", "monitoring", "operations")
 def doctor(
     flags: dict[str, Any],
+    source: FromArgument = None,
+    target: ToArgument = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Check whether `sampoll run` with these flags would work here, and say what to change if not.
+
+    Examples:
+
+        sampoll doctor in out --model vit_b
 
     Redis is checked if a setting names it. Exits with the code that the run would end with.
     """
@@ -215,7 +257,7 @@ def doctor(
     from sampoll.app.doctor.findings import exit_code_of
 
     findings = []
-    for finding in examine(flags, os.environ, config):
+    for finding in examine(with_directories(flags, source, target), os.environ, config):
         findings.append(finding)
         if not as_json:
             for line in finding.lines():
@@ -253,7 +295,9 @@ def status(
 
 @app.command()
 def demo(
-    directory: Annotated[Path, typer.Argument(help="Where to write in/ and truth/.", metavar="DIR")],
+    directory: Annotated[
+        Path, typer.Argument(help="Where to write in/ and truth/.", metavar="DIR", parser=directory_of)
+    ],
 ) -> None:
     """Write a few example pairs into DIR/in, and their true masks into DIR/truth."""
     from sampoll.app.demo import write_demo

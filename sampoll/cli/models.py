@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from sampoll.cli.commands import Commands
 from sampoll.cli.logs import set_up_logging
 from sampoll.cli.options import ConfigOption, ImagesArgument, path_of, with_settings
 from sampoll.cli.output import show, show_aside, show_path
@@ -23,7 +24,7 @@ from sampoll.models.checkpoints import (
     official_checkpoints,
 )
 
-app = typer.Typer(
+app = Commands(
     name="models",
     help="Models: their weights, and what each engine and precision gains and changes.",
     no_args_is_help=True,
@@ -71,7 +72,7 @@ def pull(flags: dict[str, Any], name: NameArgument, config: ConfigOption = None)
 def verify(
     flags: dict[str, Any],
     names: Annotated[
-        list[str] | None, typer.Argument(help="Models; all that are here without any.", metavar="[MODEL]...")
+        list[str] | None, typer.Argument(help="Models; all that are here without any.", metavar="MODEL")
     ] = None,
     config: ConfigOption = None,
 ) -> None:

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from sampoll.cli.options import ConfigOption, path_of, with_settings
+from sampoll.cli.commands import Commands
+from sampoll.cli.options import ConfigOption, directory_of, with_settings
 from sampoll.cli.output import show, show_aside, show_json, tell
 from sampoll.config.plugins import IMPORTERS, plugins
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import JobError
 
-app = typer.Typer(
+app = Commands(
     name="prompts",
     help="Prompt files: make them from data sets, check them, print their schema.",
     no_args_is_help=True,
@@ -27,16 +28,23 @@ def import_command(
     source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder.", metavar="SOURCE")],
     kind: Annotated[
         str,
-        typer.Option("--from", help="Format of the annotations.", metavar="|".join(plugins(IMPORTERS))),
+        typer.Option(
+            "--from",
+            help="Format of the annotations.",
+            metavar="|".join(plugins(IMPORTERS)),
+            autocompletion=lambda: list(plugins(IMPORTERS)),
+        ),
     ],
     to: Annotated[
         Path,
-        typer.Option("--to", help="Where the pairs go: the input of a run.", metavar="DIR", parser=path_of),
+        typer.Option(
+            "--to", help="Where the pairs go: the input of a run.", metavar="DIR", parser=directory_of
+        ),
     ],
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Where the images are, if not with the annotations.", metavar="DIR", parser=path_of
+            help="Where the images are, if not with the annotations.", metavar="DIR", parser=directory_of
         ),
     ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy images instead of linking them.")] = False,
@@ -75,9 +83,7 @@ def import_command(
 @with_settings("limits", "prompts", "exif")
 def check(
     flags: dict[str, Any],
-    paths: Annotated[
-        list[Path], typer.Argument(help="Prompt files, and folders of them.", metavar="PATH...")
-    ],
+    paths: Annotated[list[Path], typer.Argument(help="Prompt files, and folders of them.", metavar="PATH")],
     config: ConfigOption = None,
 ) -> None:
     """Check prompt files, and name each error by file and field; nothing is run."""

@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
+from sampoll.cli.commands import Commands
 from sampoll.cli.logs import log_exit, set_up_logging
 from sampoll.cli.options import ConfigOption, PrintConfigOption, resolve_or_print, with_settings
 from sampoll.cli.output import show_aside
+from sampoll.config.fields import section_title
 
-app = typer.Typer(name="serve", help="Answer prompts over a network.", no_args_is_help=True)
+app = Commands(name="serve", help="Answer prompts over a network.", no_args_is_help=True)
 
 
 @app.callback()
@@ -23,12 +25,22 @@ def redis(
     flags: dict[str, Any],
     embedded: Annotated[
         bool,
-        typer.Option("--embedded", help="Start a Valkey of its own, on loopback.", rich_help_panel="Redis"),
+        typer.Option(
+            "--embedded",
+            help="Start a Valkey of its own, on loopback.",
+            rich_help_panel=section_title("redis"),
+        ),
     ] = False,
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Answer requests that clients publish on a channel of Redis or Valkey, until a signal arrives."""
+    """Answer requests that clients publish on a channel of Redis or Valkey, until a signal arrives.
+
+    Examples:
+
+        sampoll serve redis --model vit_b
+        sampoll serve redis --embedded --model grabcut  with a server of its own
+    """
     resolved = resolve_or_print(flags, config, print_config=print_config)
     set_up_logging(resolved, show_progress=False)
 
@@ -56,7 +68,13 @@ def stream(
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
-    """Work on the jobs of a Redis stream, beside any number of other workers, until a signal arrives."""
+    """Work on the jobs of a Redis stream, beside any number of other workers, until a signal arrives.
+
+    Examples:
+
+        sampoll serve stream --redis-host queue --model vit_b
+        sampoll send photographs --stream sam --redis-host queue
+    """
     resolved = resolve_or_print(flags, config, print_config=print_config)
     set_up_logging(resolved, show_progress=False)
 

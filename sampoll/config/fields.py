@@ -1,6 +1,6 @@
 """Every setting by its names: on the command line, in the environment, in a TOML file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -9,11 +9,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sampoll.config.plugins import plugins
-from sampoll.config.settings import SECRETS, NamedPath, Settings
+from sampoll.config.quantities import size_text, time_text
+from sampoll.config.settings import SECRETS, NamedDirectory, NamedPath, Settings
 
 ENVIRONMENT_PREFIX = "SAMPOLL_"
 NOT_CHOSEN = ("opex", "overlay")
 """Formats that are not chosen by name: the record is always written, the overlay has a flag of its own."""
+_QUANTITIES: Mapping[str, Callable[[Any], str]] = {"SECONDS": time_text, "BYTES": size_text}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Setting:
 
     @property
     def is_path(self) -> bool:
-        return NamedPath in get_args(self.field.annotation)
+        return not {NamedPath, NamedDirectory}.isdisjoint(get_args(self.field.annotation))
 
     @property
     def is_secret(self) -> bool:
@@ -52,13 +54,29 @@ class Setting:
     def default(self) -> str:
         """The default value as a user would write it; "" if there is none."""
         default = self.field.default
+        if default is None:
+            return ""
         if isinstance(default, bool):
             return str(default).lower()
-        return "" if default is None else ", ".join(default) if self.is_list else str(default)
+        if write := _QUANTITIES.get(self.extra("metavar")):
+            return write(default)
+        return ", ".join(default) if self.is_list else str(default)
 
     @property
     def is_list(self) -> bool:
         return get_origin(self.field.annotation) is tuple
+
+    @property
+    def words(self) -> list[str]:
+        """The words that it can be, with those of the installed plug-ins; other values may be allowed too."""
+        known = [word for word in self.extra("metavar").split("|") if not word.isupper()]
+        return [word for word in (*known, *self._plugins()) if word.isprintable() and word]
+
+    def _plugins(self) -> list[str]:
+        extra = self.field.json_schema_extra
+        assert isinstance(extra, dict)
+        groups: Any = extra["named_by"]
+        return [name for group in groups for name in plugins(group) if name not in NOT_CHOSEN]
 
     @property
     def is_flag(self) -> bool:
@@ -67,17 +85,25 @@ class Setting:
         return isinstance(extra, dict) and bool(extra["is_flag"])
 
     @property
+    def is_everyday(self) -> bool:
+        """Whether --help shows it, not only --help-all."""
+        extra = self.field.json_schema_extra
+        return isinstance(extra, dict) and bool(extra["is_everyday"])
+
+    @property
     def help(self) -> str:
         """The help text, in which {names} is replaced by the names of the installed plug-ins."""
-        extra = self.field.json_schema_extra
-        assert isinstance(extra, dict)
-        groups: Any = extra["named_by"]
-        names = [name for group in groups for name in plugins(group) if name not in NOT_CHOSEN]
-        return str(self.field.description).replace("{names}", ", ".join(names))
+        return str(self.field.description).replace("{names}", ", ".join(self._plugins()))
 
     def extra(self, name: str) -> str:
         extra = self.field.json_schema_extra
         return str(extra[name]) if isinstance(extra, dict) else ""
+
+
+def section_title(name: str) -> str:
+    """The name of a section and what its settings are about: `Masks: what is done to masks and outlines`."""
+    meaning = str(Settings.model_fields[name].annotation.__doc__)
+    return f"{name.capitalize()}: {meaning[0].lower()}{meaning[1:].removesuffix('.')}"
 
 
 def all_settings() -> Iterator[Setting]:

@@ -1,7 +1,6 @@
 """Resolves the settings in force, and the source of each value: flags override SAMPOLL_* variables, which
 override a TOML file, which overrides defaults."""
 
-import difflib
 import logging
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,16 @@ import platformdirs
 from pydantic import SecretStr, ValidationError
 
 from sampoll.config.fields import ENVIRONMENT_PREFIX, Setting, all_settings
-from sampoll.config.settings import SecretAddress, Settings
-from sampoll.core.errors import ConfigurationError, UsageError
+from sampoll.config.settings import FileInTheWay, SecretAddress, Settings
+from sampoll.core.errors import (
+    ConfigurationError,
+    InputUnavailable,
+    OutputUnavailable,
+    SampollError,
+    UsageError,
+)
 from sampoll.core.names import printable
+from sampoll.core.suggestions import did_you_mean
 from sampoll.files.home import expanded, user_config_directory
 
 log = logging.getLogger(__name__)
@@ -56,8 +62,8 @@ def resolve(
     """The settings in force. `flags` maps keys to the values given on the command line, `defaults` to this
     command's own default values.
 
-    UsageError for a bad flag, ConfigurationError for a bad variable, TOML key or value; each names the place
-    and what to change.
+    UsageError for a bad flag, ConfigurationError for a bad variable, TOML key or value; InputUnavailable or
+    OutputUnavailable for a file in the place of a directory. Each names the place and what to change.
     """
     given = {key: _Given(value, "default of this command") for key, value in defaults.items()}
     toml = config or _config_file(environment)
@@ -96,19 +102,20 @@ def describe(resolved: Resolved) -> str:
         for key, value in values.items():
             if isinstance(value, Path | SecretStr | SecretAddress):
                 value = str(value.absolute()) if isinstance(value, Path) else str(value)  # hides secrets
-            assignment = f"{key} = {_toml_value(value)}" if value is not None else f"# {key} is not set"
+            assignment = f"{key} = {toml_value(value)}" if value is not None else f"# {key} is not set"
             lines.append(f"{assignment:<40}  # {printable(resolved.origins.get(key, 'default'))}")
         lines.append("")
     return "\n".join(lines)
 
 
-def _toml_value(value: bool | float | str | Sequence[str]) -> str:
+def toml_value(value: bool | float | str | Sequence[str]) -> str:
+    """A value as TOML, in printable characters."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return f'"{"".join(map(_toml_character, value))}"'
     if isinstance(value, Sequence):
-        return f"[{', '.join(map(_toml_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     return str(value)
 
 
@@ -171,20 +178,22 @@ def _unknown_key(
 
 
 def _unknown(path: Path, place: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    hint = f"; the nearest known name is {near[0]}" if near else ""
-    return f"{path}: {place} is not known{hint}"
+    return f"{path}: {place} is not known{did_you_mean(name, known)}"
 
 
-def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """The variables that begin with SAMPOLL_ but are not settings."""
-    known = {CONFIG_VARIABLE, *(setting.variable for setting in all_settings())}
-    return [name for name in environment if name.startswith(ENVIRONMENT_PREFIX) and name not in known]
+def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that begin with SAMPOLL_ but are not settings, each with a hint at a similar one."""
+    known = [CONFIG_VARIABLE, *(setting.variable for setting in all_settings())]
+    return {
+        name: did_you_mean(name, known, prefix=ENVIRONMENT_PREFIX)
+        for name in environment
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known
+    }
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
-    for variable in unknown_variables(environment):
-        log.warning("%s is no setting of sampoll and is ignored", variable)
+    for variable, hint in unknown_variables(environment).items():
+        log.warning("%s is no setting of sampoll and is ignored%s", variable, hint)
     return {
         setting.key: _Given(value, setting.variable)
         for setting in all_settings()
@@ -192,12 +201,27 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
     }
 
 
-def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> UsageError | ConfigurationError:
-    first = error.errors(include_url=False)[0]
+def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> SampollError:
+    first, *others = error.errors(include_url=False)
+    # Of the alternatives of a setting, a check of ours says more than "should be one of these words".
+    same = [first, *(other for other in others if other["loc"][:2] == first["loc"][:2])]
+    first = next((each for each in same if each["type"] == "value_error"), first)
     [setting] = [setting for setting in all_settings() if setting.key == first["loc"][1]]
     at_fault = given[setting.key]
     reason = first["msg"].removeprefix("Value error, ")
     # An @ may belong to an address with a login that was given for another setting.
     is_shown = not setting.is_secret and "@" not in str(at_fault.value)
     got = f", got {at_fault.value!r}" if is_shown else ""
-    return at_fault.refusal(f"{at_fault.origin}: {reason}{got}")
+    is_word = first["type"] == "literal_error" and is_shown
+    hint = did_you_mean(str(at_fault.value), setting.words) if is_word else ""
+    is_file = isinstance(first.get("ctx", {}).get("error"), FileInTheWay)
+    refusal = _UNAVAILABLE.get(setting.key, at_fault.refusal) if is_file else at_fault.refusal
+    return refusal(f"{at_fault.origin}: {reason}{got}{hint}")
+
+
+_UNAVAILABLE: Mapping[str, type[SampollError]] = {
+    "input": InputUnavailable,
+    "output": OutputUnavailable,
+    "done": OutputUnavailable,
+}
+"""The errors of directories that are files; they have the exit codes of directories that are missing."""

@@ -23,9 +23,12 @@ from pydantic import (
 )
 
 from sampoll.config.plugins import DATASETS, FORMATS, SEGMENTERS
+from sampoll.config.quantities import SIZE_PATTERN, TIME_PATTERN, bytes_of, seconds_of
 from sampoll.core.addresses import is_address, redacted
 from sampoll.core.filenames import PAIR_SUFFIXES
 from sampoll.core.jobs import OnBadPrompt
+from sampoll.core.names import printable
+from sampoll.files.files import file_in_the_way
 from sampoll.files.home import expanded
 
 LOOPBACK = "127.0.0.1"
@@ -35,7 +38,16 @@ Durability: TypeAlias = Literal["batch", "file", "off"]
 or nothing. This matters only if the power fails: a killed process loses nothing in any case."""
 MASK_BYTES = 512 * 2**20
 """What the masks of a batch may take in memory."""
-Seconds = Annotated[FiniteFloat, Field(ge=0)]
+
+_TimeText = Annotated[str, Field(pattern=f"^{TIME_PATTERN}$")]
+_SizeText = Annotated[str, Field(pattern=f"^{SIZE_PATTERN}$")]
+_AS_TIME = BeforeValidator(seconds_of, json_schema_input_type=float | _TimeText)
+_AS_SIZE = BeforeValidator(bytes_of, json_schema_input_type=int | _SizeText)
+Seconds = Annotated[FiniteFloat, _AS_TIME, Field(ge=0)]
+PositiveSeconds = Annotated[FiniteFloat, _AS_TIME, Field(gt=0)]
+WholeSeconds = Annotated[int, _AS_TIME, Field(ge=1)]
+ByteCount = Annotated[int, _AS_SIZE, Field(ge=0)]
+PositiveByteCount = Annotated[int, _AS_SIZE, Field(ge=1)]
 
 
 class SecretAddress(Secret[str]):
@@ -110,7 +122,20 @@ def _listed(value: Any) -> Any:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
+class FileInTheWay(ValueError):
+    """A file was given for a directory, or is a part of its path."""
+
+
+def no_file(path: Path) -> Path:
+    """`path`, which may be a directory or nothing yet; FileInTheWay if it is a file, or below one."""
+    if (file := file_in_the_way(path)) is not None:
+        raise FileInTheWay(f"must be a directory, but {printable(str(file))} is a file")
+    return path
+
+
 NamedPath = Annotated[Path, BeforeValidator(_named)]
+NamedDirectory = Annotated[Path, BeforeValidator(_named), AfterValidator(no_file)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 RedisAddress = Annotated[
     SecretAddress, AfterValidator(_address_with("redis://", "rediss://", "unix://", query=True))
 ]
@@ -127,14 +152,17 @@ def _setting(
     metavar: str = "",
     short: str = "",
     is_flag: bool = True,
+    is_everyday: bool = False,
     named_by: Sequence[str] = (),
 ) -> Any:
-    """A field whose flag (if `is_flag`), variable and TOML key are made from `key`. In its help, {names}
-    stands for the names of the plug-ins in the groups `named_by`."""
+    """A field whose flag (if `is_flag`), variable and TOML key are made from `key`. --help shows everyday
+    settings, --help-all shows all. In the help, {names} stands for the names of the plug-ins in the groups
+    `named_by`."""
     extra: dict[str, Any] = {
         "metavar": metavar,
         "short": short,
         "is_flag": is_flag,
+        "is_everyday": is_everyday,
         "named_by": list(named_by),
     }
     return Field(default, alias=key, description=help, json_schema_extra=extra)
@@ -154,54 +182,63 @@ class _Section(BaseModel):
 class SpoolSettings(_Section):
     """Where jobs come from and where they go."""
 
-    input: NamedPath | None = _setting(
-        None, "input", "Directory to take pairs from.", metavar="DIR", short="-i"
+    input: NamedDirectory | None = _setting(
+        None, "input", "Directory to take pairs from.", metavar="DIR", short="-i", is_everyday=True
     )
-    output: NamedPath | None = _setting(
+    output: NamedDirectory | None = _setting(
         None,
         "output",
         "Directory for masks and OPEX; created if it does not exist.",
         metavar="DIR",
         short="-o",
+        is_everyday=True,
     )
     prompt: NamedPath | None = _setting(
         None,
         "prompt",
         "One prompt file for all images; they need none of their own, and other prompts stay in the input.",
         metavar="FILE",
+        is_everyday=True,
     )
     include: Annotated[tuple[str, ...], BeforeValidator(_listed)] = _setting(
         (),
         "include",
         "Take only pairs of which a file has such a path below INPUT, as *.png or sub/**.",
         metavar="GLOB",
+        is_everyday=True,
     )
     exclude: Annotated[tuple[str, ...], BeforeValidator(_listed)] = _setting(
-        (), "exclude", "Leave pairs of which a file has such a path.", metavar="GLOB"
+        (), "exclude", "Leave pairs of which a file has such a path.", metavar="GLOB", is_everyday=True
     )
-    continuous: bool = _setting(False, "continuous", "Keep watching until a signal or the stop file.")
+    continuous: bool = _setting(
+        False, "continuous", "Keep watching until a signal or the stop file.", is_everyday=True
+    )
     limit: Annotated[int, Field(ge=1)] | None = _setting(
         None,
         "limit",
         "One-shot: begin so many pairs, and leave the others; those done before do not count.",
         metavar="N",
+        is_everyday=True,
     )
-    done: Literal["keep", "delete"] | NamedPath = _setting(
+    done: Literal["keep", "delete"] | NamedDirectory = _setting(
         "keep",
         "done",
         "Finished inputs: keep in INPUT/done, delete, or move to DIR.",
         metavar="keep|delete|DIR",
+        is_everyday=True,
     )
     on_exist: Literal["version", "replace", "fail"] = _setting(
         "version",
         "on-exist",
         "If the output has a result of this name: write NAME~2, replace it, or fail the pair.",
         metavar="version|replace|fail",
+        is_everyday=True,
     )
     skip_done: bool = _setting(
         False,
         "skip-done",
         "Skip pairs whose image, prompts, model and settings match the result that exists.",
+        is_everyday=True,
     )
     settle_seconds: Seconds = _setting(
         1.0, "settle", "A file is complete once unchanged for this long.", metavar="SECONDS"
@@ -212,13 +249,13 @@ class SpoolSettings(_Section):
         "A pair is complete as soon as a file NAME plus this suffix is beside it.",
         metavar=".SUFFIX",
     )
-    pair_timeout_seconds: Annotated[FiniteFloat, Field(gt=0)] | None = _setting(
+    pair_timeout_seconds: PositiveSeconds | None = _setting(
         None,
         "pair-timeout",
         "Fail half pairs whose other half does not arrive within this time.",
         metavar="SECONDS",
     )
-    rescan_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
+    rescan_seconds: PositiveSeconds = _setting(
         2.0, "rescan", "Scan the input at least this often.", metavar="SECONDS"
     )
     max_attempts: Annotated[int, Field(ge=1)] = _setting(
@@ -227,10 +264,10 @@ class SpoolSettings(_Section):
     give_up_seconds: Seconds = _setting(
         60.0, "give-up", "One-shot: wait at most this long for retries that are due later.", metavar="SECONDS"
     )
-    min_free_bytes: Annotated[int, Field(ge=0)] = _setting(
+    min_free_bytes: ByteCount = _setting(
         64 * 2**20, "min-free", "Take no pairs while a disk has fewer free bytes.", metavar="BYTES"
     )
-    lease_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
+    lease_seconds: PositiveSeconds = _setting(
         30.0,
         "lease",
         "Take over the jobs of a process that sends no heartbeat for this long.",
@@ -245,6 +282,7 @@ class SpoolSettings(_Section):
         False,
         "recursive",
         "Take pairs from folders below too; results are written to folders of the same names.",
+        is_everyday=True,
     )
     watch: Literal["auto", "native", "polling"] = _setting(
         "auto",
@@ -279,12 +317,20 @@ class ModelSettings(_Section):
         "{names}, or package.module:factory.",
         metavar="NAME",
         named_by=(SEGMENTERS,),
+        is_everyday=True,
     )
     checkpoint: NamedPath | None = _setting(
-        None, "checkpoint", "Weights of the model: an official .pth, or .safetensors.", metavar="FILE"
+        None,
+        "checkpoint",
+        "Weights of the model: an official .pth, or .safetensors.",
+        metavar="FILE",
+        is_everyday=True,
     )
     pull: bool = _setting(
-        False, "pull", "Download the official checkpoint of the model first, if it is not there yet."
+        False,
+        "pull",
+        "Download the official checkpoint of the model first, if it is not there yet.",
+        is_everyday=True,
     )
     mirror: FolderAddress | None = _setting(
         None,
@@ -292,7 +338,7 @@ class ModelSettings(_Section):
         "URL of a folder that has the official checkpoints too, by their file names.",
         metavar="URL",
     )
-    home: NamedPath | None = _setting(
+    home: NamedDirectory | None = _setting(
         None,
         "home",
         "Directory for checkpoints and converted models; the user's cache if not set.",
@@ -303,6 +349,7 @@ class ModelSettings(_Section):
         "device",
         "Device of the model; auto is cuda if there is one, else cpu.",
         metavar="auto|cpu|cuda|cuda:N",
+        is_everyday=True,
     )
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = _setting(
         "auto",
@@ -329,14 +376,18 @@ class ModelSettings(_Section):
     max_wait_seconds: Seconds = _setting(
         0.1, "max-wait", "How long an image may wait for a batch to fill.", metavar="SECONDS"
     )
-    embedding_memory_bytes: Annotated[int, Field(ge=0)] = _setting(
+    embedding_memory_bytes: ByteCount = _setting(
         256 * 2**20,
         "embedding-memory",
         "Memory that keeps the embeddings of the last images, for further prompts for them.",
         metavar="BYTES",
     )
-    embedding_cache: NamedPath | None = _setting(
-        None, "embedding-cache", "Directory that keeps embeddings in files between runs.", metavar="DIR"
+    embedding_cache: NamedDirectory | None = _setting(
+        None,
+        "embedding-cache",
+        "Directory that keeps embeddings in files between runs.",
+        metavar="DIR",
+        is_everyday=True,
     )
     prompt_batch: Literal["auto"] | Annotated[int, Field(ge=1)] = _setting(
         "auto",
@@ -409,17 +460,19 @@ class MaskSettings(_Section):
 class OutputSettings(_Section):
     """Which files are written beside the records."""
 
-    formats: Annotated[tuple[str, ...], BeforeValidator(_listed)] = _setting(
+    formats: Names = _setting(
         ("png",),
         "format",
-        "Format to write besides OPEX: {names}. May be repeated.",
+        "Format to write besides OPEX: {names}. May be repeated. Any replaces png: name png too to keep it.",
         metavar="NAME",
         named_by=(FORMATS, DATASETS),
+        is_everyday=True,
     )
     overlay: bool = _setting(
         False,
         "overlay",
         "Write a small picture of each image with its masks, prompts and scores to overlay/.",
+        is_everyday=True,
     )
     coco_polygons: bool = _setting(
         False, "coco-polygons", "COCO: outlines without holes instead of exact run-length encodings."
@@ -437,11 +490,11 @@ class LimitSettings(_Section):
     max_pixels: Annotated[int, Field(ge=1)] = _setting(
         150_000_000, "max-pixels", "Refuse larger images.", metavar="N"
     )
-    max_image_bytes: Annotated[int, Field(ge=1)] = _setting(
-        512 * 2**20, "max-image-bytes", "Refuse larger image files.", metavar="N"
+    max_image_bytes: PositiveByteCount = _setting(
+        512 * 2**20, "max-image-bytes", "Refuse larger image files.", metavar="BYTES"
     )
-    max_prompt_bytes: Annotated[int, Field(ge=1)] = _setting(
-        16 * 2**20, "max-prompt-bytes", "Refuse larger prompt files.", metavar="N"
+    max_prompt_bytes: PositiveByteCount = _setting(
+        16 * 2**20, "max-prompt-bytes", "Refuse larger prompt files.", metavar="BYTES"
     )
     max_prompts: Annotated[int, Field(ge=1)] = _setting(
         10_000, "max-prompts", "Refuse prompt files with more prompts.", metavar="N"
@@ -452,8 +505,11 @@ class LimitSettings(_Section):
     max_points_per_prompt: Annotated[int, Field(ge=1)] = _setting(
         1000, "max-points-per-prompt", "Refuse prompts with more points.", metavar="N"
     )
-    max_mask_bytes: Annotated[int, Field(ge=1)] = _setting(
-        MASK_BYTES, "max-mask-bytes", "Refuse pairs whose masks take more memory, compressed.", metavar="N"
+    max_mask_bytes: PositiveByteCount = _setting(
+        MASK_BYTES,
+        "max-mask-bytes",
+        "Refuse pairs whose masks take more memory, compressed.",
+        metavar="BYTES",
     )
 
 
@@ -476,10 +532,13 @@ class RedisSettings(_Section):
         "redis-url",
         "redis://, rediss:// or unix:// URL of the server, instead of host, port and db.",
         metavar="URL",
+        is_everyday=True,
     )
-    redis_host: str = _setting("localhost", "redis-host", "Host of the server.", metavar="HOST")
+    redis_host: str = _setting(
+        "localhost", "redis-host", "Host of the server.", metavar="HOST", is_everyday=True
+    )
     redis_port: Annotated[int, Field(ge=1, le=65535)] = _setting(
-        6379, "redis-port", "Port of the server.", metavar="PORT"
+        6379, "redis-port", "Port of the server.", metavar="PORT", is_everyday=True
     )
     redis_db: Annotated[int, Field(ge=0)] = _setting(0, "redis-db", "Database of the server.", metavar="N")
     redis_username: str | None = _setting(
@@ -492,20 +551,24 @@ class RedisSettings(_Section):
         None, "redis-password-file", "File that holds the password.", metavar="FILE"
     )
     redis_in: Annotated[str, Field(min_length=1)] = _setting(
-        "sam_in", "redis-in", "Channel for requests; to serve, a pattern with * ? [].", metavar="CHANNEL"
+        "sam_in",
+        "redis-in",
+        "Channel for requests; to serve, a pattern with * ? [].",
+        metavar="CHANNEL",
+        is_everyday=True,
     )
     redis_out: Annotated[str, Field(min_length=1)] = _setting(
-        "sam_out", "redis-out", "Channel for replies.", metavar="CHANNEL"
+        "sam_out", "redis-out", "Channel for replies.", metavar="CHANNEL", is_everyday=True
     )
 
 
 class RequestSettings(_Section):
     """What requests may take before and after they are worked on."""
 
-    queue_bytes: Annotated[int, Field(ge=1)] = _setting(
+    queue_bytes: PositiveByteCount = _setting(
         2**30, "queue-bytes", "Refuse requests while this much of them waits.", metavar="BYTES"
     )
-    reply_ttl_seconds: Annotated[int, Field(ge=1)] = _setting(
+    reply_ttl_seconds: WholeSeconds = _setting(
         600, "reply-ttl", "Keep the reply to a request with an id for this long.", metavar="SECONDS"
     )
 
@@ -514,18 +577,19 @@ class StreamsSettings(_Section):
     """Jobs in a stream that many workers share."""
 
     stream: Annotated[str, Field(min_length=1)] = _setting(
-        "sam", "stream", "Stream of jobs; results are in NAME:results.", metavar="NAME"
+        "sam", "stream", "Stream of jobs; results are in NAME:results.", metavar="NAME", is_everyday=True
     )
     group: Annotated[str, Field(min_length=1)] = _setting(
-        "sampoll", "group", "Group of workers that share the stream.", metavar="NAME"
+        "sampoll", "group", "Group of workers that share the stream.", metavar="NAME", is_everyday=True
     )
-    root: NamedPath | None = _setting(
+    root: NamedDirectory | None = _setting(
         None,
         "root",
         "Directory that contains the paths in jobs; without it, paths are refused.",
         metavar="DIR",
+        is_everyday=True,
     )
-    result_ttl_seconds: Annotated[int, Field(ge=1)] = _setting(
+    result_ttl_seconds: WholeSeconds = _setting(
         7 * 86400, "result-ttl", "Keep results in the stream for this long.", metavar="SECONDS"
     )
 
@@ -544,9 +608,14 @@ class OperationSettings(_Section):
         "report",
         "Add a line of JSON to this file for each job: its outcome, seconds a stage, and files.",
         metavar="FILE",
+        is_everyday=True,
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "info", "log-level", "How much is logged to standard error.", metavar="debug|info|warning|error"
+        "info",
+        "log-level",
+        "How much is logged to standard error.",
+        metavar="debug|info|warning|error",
+        is_everyday=True,
     )
     log_format: Literal["auto", "text", "json"] = _setting(
         "auto",
@@ -564,6 +633,7 @@ class MonitoringSettings(_Section):
         "http",
         "Address for health, metrics and a status page over HTTP; loopback if no host is named.",
         metavar="HOST:PORT",
+        is_everyday=True,
     )
     http_thumbnails: bool = _setting(
         False, "http-thumbnails", "Show thumbnails of the last results on the status page."
@@ -574,7 +644,7 @@ class MonitoringSettings(_Section):
         "Write the metrics to this file at the end, for Prometheus's node exporter.",
         metavar="FILE",
     )
-    stall_seconds: Annotated[FiniteFloat, Field(gt=0)] = _setting(
+    stall_seconds: PositiveSeconds = _setting(
         600.0,
         "stall",
         "A service is not healthy if its work makes no progress for this long.",

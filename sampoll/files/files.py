@@ -194,6 +194,14 @@ def _write_all(file: FileIO, content: bytes) -> None:
         unwritten = unwritten[file.write(unwritten) :]
 
 
+def file_in_the_way(directory: Path) -> Path | None:
+    """The part of a directory's path that exists and is no directory; None if we see none."""
+    for part in (directory, *directory.parents):
+        if os.path.exists(part):  # noqa: PTH110  False where we may not look
+            return None if os.path.isdir(part) else part  # noqa: PTH112
+    return None
+
+
 def ensure_directory(directory: Path) -> None:
     """Creates a directory and its parents if they are missing; the names of new ones are then on disk."""
     if not directory.is_dir():

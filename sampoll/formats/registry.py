@@ -15,6 +15,7 @@ from typing import Any
 from sampoll.config.plugins import DATASETS, FORMATS, PluginBroken, load, load_all, plugins
 from sampoll.core.errors import ConfigurationError, UsageError
 from sampoll.core.protocols import DatasetFormat, Format
+from sampoll.core.suggestions import did_you_mean
 from sampoll.formats.options import FormatOptions
 
 log = logging.getLogger(__name__)
@@ -64,8 +65,10 @@ def load_formats(names: Sequence[str], options: FormatOptions) -> Formats:
     of_results, of_datasets = plugins(FORMATS), plugins(DATASETS)
     for name in names:
         if name not in of_results and name not in of_datasets:
-            known = ", ".join(sorted({*of_results, *of_datasets}))
-            raise UsageError(f"no {name!r} among formats (--format): {known}")
+            known = sorted({*of_results, *of_datasets})
+            raise UsageError(
+                f"no {name!r} among formats (--format): {', '.join(known)}{did_you_mean(name, known)}"
+            )
     return Formats(
         [_loaded(of_results[name])(options) for name in result_formats(names)],
         [_loaded(of_datasets[name])(options) for name in names if name in of_datasets],

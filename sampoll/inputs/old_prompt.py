@@ -9,7 +9,7 @@ from typing import Any
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Everything, Point, Prompt
-from sampoll.inputs.prompt_file import PlacedPrompt, document_of, good_prompts, prompts_of
+from sampoll.inputs.prompt_file import SCHEMA_KEY, PlacedPrompt, document_of, good_prompts, prompts_of
 
 _TARGETS = ("points", "box")
 """The keys of a prompt that those commands knew."""
@@ -30,7 +30,7 @@ def read_old_prompts(content: bytes, file: str, limits: LimitSettings) -> Iterat
     """
     document = document_of(content, file, limits)
     if any(key in document for key in _TARGETS):
-        document = {key: value for key, value in document.items() if key != "prompts"}
+        document = {key: value for key, value in document.items() if key not in ("prompts", SCHEMA_KEY)}
     elif "prompts" in document:
         document = {"prompts": document["prompts"]}
     return prompts_of(document, file, limits, _as_today)

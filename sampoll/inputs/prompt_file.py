@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import MAX_NAME_CHARACTERS, Box, Everything, LowResMask, Point, Prompt
+from sampoll.core.suggestions import did_you_mean
 from sampoll.inputs.mask_prompt import decode_mask_prompt, encode_mask_prompt
 
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -46,6 +47,8 @@ POINT_OBJECTS, PROMPT_OBJECTS = 1, 16
 takes ten times as long as to parse a number."""
 MAX_MASKS = 256
 """Mask prompts of one file, at most: each takes 256 KB of memory, however small it is in the file."""
+SCHEMA_KEY = "$schema"
+"""Where a file may say which JSON Schema editors check it with; it has no other meaning."""
 MAX_KEY_CHARACTERS = 80
 """Longer keys are cut in messages."""
 
@@ -79,8 +82,9 @@ def good_prompts(placed: Iterable[PlacedPrompt]) -> dict[str, Prompt]:
 def read_prompts(content: bytes, file: str, limits: LimitSettings) -> Iterator[PlacedPrompt]:
     """Each prompt of a prompt file, in its order; BadPrompt if the file itself is bad or over the limits.
 
-    A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them. A UTF-8 byte order mark is
-    skipped. NaN, infinities, unknown keys, and keys that an object has twice are refused.
+    A file is one prompt, or `{"prompts": [...]}` with 1..max_prompts of them; both may have a "$schema". A
+    UTF-8 byte order mark is skipped. NaN, infinities, unknown keys, and keys that an object has twice are
+    refused.
 
     Any content is parsed or refused within a time and memory that `limits` determine. What could be expensive
     is counted before it is done, and no single step holds the interpreter lock for long, so that the
@@ -195,6 +199,8 @@ def _number_of_keys(document: Any) -> int:
 
 def _placed(document: dict[str, Any]) -> dict[str, Any]:
     """The values at the places of prompts, each by its place."""
+    if not isinstance(document.pop(SCHEMA_KEY, ""), str):
+        raise _Invalid(_MESSAGES["string_type"], SCHEMA_KEY)
     if "prompts" not in document:
         return {"": document}
     _refuse_unknown_keys(document, Prompts, "")
@@ -291,7 +297,7 @@ def _refuse_unknown_keys(value: dict[str, Any], kind: type, place: str) -> None:
     """Stops at the first one; pydantic would make an error of each."""
     if not _KEYS[kind].issuperset(value):
         key = next(key for key in value if key not in _KEYS[kind])
-        raise _Invalid("is not a known key", place + _cut(key))
+        raise _Invalid(f"is not a known key{did_you_mean(key, sorted(_KEYS[kind]))}", place + _cut(key))
 
 
 def _cut(key: str) -> str:

@@ -1,5 +1,6 @@
 """The JSON Schema of prompt files, for editors and other programs."""
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -7,7 +8,10 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
 from sampoll.core.jobs import Prompt
-from sampoll.inputs.prompt_file import Prompts
+from sampoll.inputs.prompt_file import SCHEMA_KEY, Prompts
+
+SCHEMA_FILE = Path(__file__).with_name("prompt.schema.json")
+"""What `prompt_file_schema` returns, as a file of this package, where editors find it."""
 
 
 class _Schema(GenerateJsonSchema):
@@ -36,12 +40,18 @@ def prompt_file_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a prompt file. It cannot express the order of a box's corners, nor the
     content of a mask."""
     either: TypeAdapter[Prompt | Prompts] = TypeAdapter(Prompt | Prompts)
-    schema = either.json_schema(ref_template="#/$defs/{model}", schema_generator=_Schema)
-    prompt = schema["$defs"]["Prompt"]
-    prompt.update(_HAS_TARGET)
-    prompt["properties"]["id"]["anyOf"].insert(1, {"type": "integer"})  # which is read as text
+    kinds = either.json_schema(ref_template="#/$defs/{model}", schema_generator=_Schema)["$defs"]
+    kinds["Prompt"].update(_HAS_TARGET)
+    kinds["Prompt"]["properties"]["id"]["anyOf"].insert(1, {"type": "integer"})  # which is read as text
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Prompt file of sampoll",
-        **schema,
+        "$defs": {name: kind for name, kind in kinds.items() if name != "Prompts"},
+        "anyOf": [_as_document(kinds["Prompt"]), _as_document(kinds["Prompts"])],
     }
+
+
+def _as_document(kind: dict[str, Any]) -> dict[str, Any]:
+    """The same with a "$schema", which only the outermost object of a file may have."""
+    named = {SCHEMA_KEY: {"type": "string", "description": "The JSON Schema for editors."}}
+    return {**kind, "properties": {**named, **kind["properties"]}}

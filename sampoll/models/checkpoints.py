@@ -9,6 +9,7 @@ from sampoll.config.plugins import SEGMENTERS, load_all
 from sampoll.config.settings import ModelSettings, SecretAddress
 from sampoll.core.addresses import split_login
 from sampoll.core.errors import ModelUnavailable, UsageError
+from sampoll.core.suggestions import did_you_mean
 from sampoll.files.files import sha256_of
 from sampoll.files.home import user_cache_directory
 
@@ -46,7 +47,9 @@ def official_checkpoint(model: str) -> Checkpoint:
     """The official checkpoint of a model; UsageError if it has none."""
     known = official_checkpoints()
     if model not in known:
-        raise UsageError(f"no official checkpoint for {model!r}: there are {', '.join(known)}")
+        raise UsageError(
+            f"no official checkpoint for {model!r}: there are {', '.join(known)}{did_you_mean(model, known)}"
+        )
     return known[model]
 
 

@@ -10,6 +10,7 @@ from sampoll.config.plugins import SEGMENTERS, PluginBroken, load, load_all, plu
 from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable, SampollError, UsageError
 from sampoll.core.protocols import Segmenter
+from sampoll.core.suggestions import did_you_mean
 
 Factory: TypeAlias = Callable[[ModelSettings], Segmenter[Any]]
 """Makes a segmenter that is ready to work, which may take long. A factory that is no class (the attributes of
@@ -35,8 +36,10 @@ def attribute_of_model(options: ModelSettings, attribute: str) -> Any:
     own = ":" in options.model
     found = attribute_of(_imported(options.model), attribute) if own else known.get(options.model)
     if found is None:
-        having = ", ".join(name for name, value in known.items() if value is not None)
-        raise UsageError(f"--model {options.model} is none of {having}")
+        having = [name for name, value in known.items() if value is not None]
+        raise UsageError(
+            f"--model {options.model} is none of {', '.join(having)}{did_you_mean(options.model, having)}"
+        )
     return found
 
 
@@ -46,8 +49,10 @@ def find_factory(options: ModelSettings) -> Factory:
         return _imported(options.model)
     known = plugins(SEGMENTERS)
     if options.model not in known:
-        names = ", ".join(known)
-        raise ModelUnavailable(f"no {options.model!r} among models: {names}, or package.module:factory")
+        raise ModelUnavailable(
+            f"no {options.model!r} among models: {', '.join(known)}, or package.module:factory"
+            f"{did_you_mean(options.model, known)}"
+        )
     try:
         factory: Factory = load(known[options.model])
     except PluginBroken as error:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,12 @@ import sampoll as sampoll_package
 from sampoll.app.demo import demo_pairs, write_demo
 from sampoll.cli.main import app
 from sampoll.config.resolve import resolve
+from sampoll.config.schema import settings_schema
 from sampoll.config.settings import LimitSettings
+from sampoll.config.template import SCHEMA_FILE
 from sampoll.core.errors import JobError, SampollError
 from sampoll.inputs.prompt_file import parse_prompts
+from sampoll.inputs.prompt_schema import SCHEMA_FILE as PROMPT_SCHEMA_FILE
 from sampoll.inputs.prompt_schema import prompt_file_schema
 from sampoll.models.checkpoints import official_checkpoints
 
@@ -41,7 +44,7 @@ def test_the_readme_has_exactly_two_lines_to_copy_before_the_details() -> None:
     first_part = (REPOSITORY / "README.md").read_text().partition("\n## ")[0]
 
     assert re.findall(r"```sh\n(.*?)```", first_part, re.DOTALL) == [
-        "pip install . && sampoll demo demo && sampoll run -i demo/in -o demo/out --model grabcut\n",
+        "pip install . && sampoll demo demo && sampoll run demo/in demo/out --model grabcut\n",
         "pip install '.[dev]' && pytest\n",
     ]
 
@@ -65,8 +68,14 @@ def test_the_prompts_that_are_shown_are_prompts(prompt: str) -> None:
     assert parse_prompts(prompt.encode(), "shown.json", LimitSettings())
 
 
-def test_the_schema_that_is_shown_is_the_one_that_is_printed() -> None:
-    assert json.loads((DOCS / "prompt.schema.json").read_text()) == prompt_file_schema()
+@pytest.mark.parametrize(
+    ("packaged", "schema"), [(PROMPT_SCHEMA_FILE, prompt_file_schema), (SCHEMA_FILE, settings_schema)]
+)
+def test_the_schemas_of_the_package_and_of_the_documentation_are_what_the_code_says(
+    packaged: Path, schema: Callable[[], Any]
+) -> None:
+    for file in (packaged, DOCS / packaged.name):
+        assert json.loads(file.read_text()) == schema(), "run python docs/reference.py"
 
 
 def test_every_official_checkpoint_is_documented_as_it_is_checked() -> None:

@@ -94,7 +94,7 @@ def commands_in(code: str) -> Iterator[list[str]]:
             continue
         for start, word in enumerate(words):
             if word == "sampoll" and start + 1 < len(words) and words[start + 1] != "sampoll":
-                ends = [end for end in range(start, len(words)) if words[end] in ("&&", "|", ";")]
+                ends = [end for end in range(start, len(words)) if words[end] in ("&&", "|", ";", ">")]
                 yield words[start : min(ends, default=len(words))]
                 break
             if word in PARSERS:

@@ -362,7 +362,10 @@ def test_an_output_that_cannot_be_a_directory_is_exit_code_73(folders: Folders) 
 
     run = sampoll("run", *folders.flags)
 
-    assert (run.returncode, "cannot create" in run.stderr) == (73, True)
+    assert (run.returncode, f"must be a directory, but {folders.output} is a file" in run.stderr) == (
+        73,
+        True,
+    )
 
 
 def test_a_missing_checkpoint_is_exit_code_69_and_nothing_was_touched(folders: Folders) -> None:
@@ -380,6 +383,7 @@ def test_a_missing_checkpoint_is_exit_code_69_and_nothing_was_touched(folders: F
     ("model", "message"),
     [
         ("vit_x", "no 'vit_x' among models: grabcut, vit_b, vit_h, vit_l, or package.module:factory"),
+        ("sam_vit_b", "or package.module:factory; did you mean vit_b?"),
         ("nowhere:build", "importing nowhere failed: ModuleNotFoundError"),
         ("support.fakes:nothing", "fakes has no callable 'nothing'"),
     ],
@@ -455,7 +459,7 @@ def test_an_unknown_key_in_the_toml_is_exit_code_78(tmp_path: Path) -> None:
 
     run = sampoll("run", "--config", tmp_path / "my.toml")
 
-    assert (run.returncode, "the nearest known name is settle" in run.stderr) == (78, True)
+    assert (run.returncode, "did you mean settle?" in run.stderr) == (78, True)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["failed", "list", "--help"]])

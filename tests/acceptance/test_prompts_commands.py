@@ -391,7 +391,7 @@ def test_check_names_file_and_field_of_every_bad_prompt(folders: Folders) -> Non
         f"{at}/broken.json: is not JSON in UTF-8: unexpected end of data: line 1 column 2 (char 1)",
         f"{at}/cut.png: is truncated, or damaged: it has no IEND chunk",
         f"{at}/outside.json: points[0]: (99, 1) lies outside the image of 32x24 pixels",
-        f"{at}/unknown.json: prompts[1].bx: is not a known key",
+        f"{at}/unknown.json: prompts[1].bx: is not a known key; did you mean box?",
     ]
     assert sampoll("prompts", "check", folders.input / "good.json").stdout == "1 valid, 0 invalid\n"
 
@@ -402,6 +402,11 @@ SCHEMA_CASES = [
     ({"prompts": [{"box": box(0, 0, 4, 4)}, {"everything": {}}]}, True),
     ({"everything": {"points_per_side": 16, "pred_iou_thresh": 0.5}, "label": "a"}, True),
     ({"box": box(0, 0, 4, 4), "refine": 2}, True),
+    ({"$schema": "prompt.schema.json", "box": box(0, 0, 4, 4)}, True),
+    ({"$schema": "prompt.schema.json", "prompts": [{"box": box(0, 0, 4, 4)}]}, True),
+    ({"$schema": 7, "box": box(0, 0, 4, 4)}, False),
+    ({"prompts": [{"$schema": "prompt.schema.json", "box": box(0, 0, 4, 4)}]}, False),
+    ({"$schema": "prompt.schema.json"}, False),
     ({}, False),
     ({"prompts": []}, False),
     ({"points": []}, False),

@@ -48,9 +48,9 @@ def examine(
 
 
 def _configuration(resolved: Resolved, environment: Mapping[str, str]) -> Iterator[Finding]:
-    for variable in unknown_variables(environment):
+    for variable, hint in unknown_variables(environment).items():
         yield warning(
-            "configuration", f"{variable} is no setting of sampoll", "correct its name, or unset it"
+            "configuration", f"{variable} is no setting of sampoll{hint}", "correct its name, or unset it"
         )
     origins = sorted({origin.partition(": [")[0] for origin in resolved.origins.values()})
     yield ok("configuration", f"settings from {', '.join(origins)}" if origins else "defaults only")

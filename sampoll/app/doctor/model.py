@@ -43,9 +43,11 @@ def check_device(settings: ModelSettings) -> Iterator[Finding]:
             trouble = ModelUnavailable(f"{device} cannot be used: {error}")
             yield error_of("device", trouble, "nvidia-smi shows which processes use it, and its errors")
             return
+        count = torch.cuda.device_count()
+        which = f"{device}, one of {count}" if count > 1 else str(device)
         yield ok(
             "device",
-            f"{torch.cuda.get_device_name(device)} as {device}, {in_units(free)} of {in_units(total)} free; "
+            f"{torch.cuda.get_device_name(device)} as {which}, {in_units(free)} of {in_units(total)} free; "
             f"{_driver() or 'its driver'}, {built_for}; {precision}",
         )
         return

@@ -73,11 +73,3 @@ def cpu_flags() -> frozenset[str]:
         return frozenset()
     flags = (line.partition(":")[2] for line in lines if line.startswith("flags"))
     return frozenset(next(flags, "").split())
-
-
-def cuda_support() -> str:
-    """Which CUDA torch was built for, and how many devices it finds: for people."""
-    if torch.version.cuda is None:
-        return "without CUDA"
-    devices = torch.cuda.device_count()
-    return f"CUDA {torch.version.cuda}, {devices} device{'' if devices == 1 else 's'}"

@@ -36,7 +36,7 @@ def test_after_stop_run_transport_ends_and_hands_back_the_other_jobs() -> None:
 
 
 def test_unknown_settings_and_bad_values_are_refused() -> None:
-    with pytest.raises(UsageError, match="modle is no setting of sampoll"):
+    with pytest.raises(UsageError, match="modle is no setting of sampoll; did you mean model"):
         sampoll.run_transport(MemoryTransport([]), modle="grabcut")
     with pytest.raises(UsageError, match="max-pixels"):
         sampoll.run_transport(MemoryTransport([]), model="grabcut", max_pixels=0)

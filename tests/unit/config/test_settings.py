@@ -75,6 +75,7 @@ def test_the_toml_is_named_by_flag_or_variable_or_lies_in_a_configuration_direct
             UsageError,
             "--mask-policy: Input should be 'best', 'first' or 'single'",
         ),
+        ({"mask-policy": "frist"}, {}, "", UsageError, "got 'frist'; did you mean first?"),
         ({"ready-suffix": "ready"}, {}, "", UsageError, "--ready-suffix: must be a dot and some letters"),
         ({"ready-suffix": ".JSON"}, {}, "", UsageError, "--ready-suffix: must not be the suffix of an image"),
         ({}, {"SAMPOLL_BATCH_SIZE": "many"}, "", ConfigurationError, "SAMPOLL_BATCH_SIZE: "),
@@ -90,14 +91,14 @@ def test_the_toml_is_named_by_flag_or_variable_or_lies_in_a_configuration_direct
             {},
             "[spool]\nsetle = 1\n",
             ConfigurationError,
-            "[spool] setle is not known; the nearest known name is settle",
+            "[spool] setle is not known; did you mean settle?",
         ),
         (
             {},
             {},
             "[spol]\nsettle = 1\n",
             ConfigurationError,
-            "[spol] is not known; the nearest known name is spool",
+            "[spol] is not known; did you mean spool?",
         ),
         ({}, {}, "settle = 1\n", ConfigurationError, "settle belongs in [spool], not in the top level"),
         ({}, {}, "[model]\nsettle = 1\n", ConfigurationError, "settle belongs in [spool], not in [model]"),
@@ -121,7 +122,9 @@ def test_an_unknown_variable_is_a_warning(caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.WARNING):
         resolve({}, {"SAMPOLL_SETLE": "1"})
 
-    assert "SAMPOLL_SETLE is no setting of sampoll" in caplog.text
+    assert (
+        "SAMPOLL_SETLE is no setting of sampoll and is ignored; did you mean SAMPOLL_SETTLE?" in caplog.text
+    )
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:

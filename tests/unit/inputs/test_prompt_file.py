@@ -4,6 +4,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,11 @@ def test_many_prompts_keep_their_order() -> None:
     assert [prompt.id for prompt in prompts] == ["b", "a"]
 
 
+@pytest.mark.parametrize("document", [{"box": BOX}, {"prompts": [{"box": BOX}]}])
+def test_the_schema_that_an_editor_uses_changes_nothing(document: dict[str, Any]) -> None:
+    assert parse({"$schema": "./prompt.schema.json", **document}) == parse(document)
+
+
 def test_a_byte_order_mark_is_skipped() -> None:
     assert parse(b"\xef\xbb\xbf" + json.dumps({"box": BOX}).encode()) == parse({"box": BOX})
 
@@ -107,7 +113,14 @@ def test_colons_in_texts_are_no_keys() -> None:
         ({"prompts": []}, "cat.json: prompts: must not be empty"),
         ({"prompts": [{"box": BOX}], "label": "x"}, "cat.json: label: is not a known key"),
         ({"prompts": [{"box": BOX}, {}]}, 'cat.json: prompts[1]: needs "points"'),
-        ({"boxes": []}, "cat.json: boxes: is not a known key"),
+        ({"$schema": 1, "box": BOX}, "cat.json: $schema: must be a string"),
+        ({"prompts": [{"$schema": "s", "box": BOX}]}, "cat.json: prompts[0].$schema: is not a known key"),
+        ({"boxes": []}, "cat.json: boxes: is not a known key; did you mean box?"),
+        ({"prompts": [{"point": [POINT]}]}, "prompts[0].point: is not a known key; did you mean points?"),
+        ({"prompts": [], "prompt": 1}, "cat.json: prompt: is not a known key; did you mean prompts?"),
+        ({"points": [{**POINT, "lable": 1}]}, "points[0].lable: is not a known key; did you mean label?"),
+        ({"box": {**BOX, "x_1": 0}}, "box.x_1: is not a known key; did you mean x1?"),
+        ({"everything": {"points_per_side": 1, "iou_thresh": 0}}, "did you mean pred_iou_thresh?"),
         ({"points": [POINT, {"x": 1, "y": 1}]}, "cat.json: points[1].label: is missing"),
         ({"points": [{**POINT, "z": 0}]}, "cat.json: points[0].z: is not a known key"),
         ({"points": [{**POINT, "x": "1"}]}, "cat.json: points[0].x: must be a number"),
@@ -248,6 +261,12 @@ def test_each_mask_takes_memory_so_their_number_is_limited() -> None:
 
     with pytest.raises(BadPrompt, match=f"cat.json: has {MAX_MASKS + 1} masks, at most {MAX_MASKS}"):
         parse(document, LimitSettings())
+
+
+def test_a_schema_of_any_kind_is_passed_over_by_the_old_commands() -> None:
+    content = json.dumps({"$schema": 7, "box": BOX}).encode()
+
+    assert good_prompts(read_old_prompts(content, "a.json", LimitSettings()))
 
 
 @pytest.mark.parametrize("read", [read_prompts, read_old_prompts])
