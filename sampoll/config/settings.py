@@ -26,7 +26,6 @@ from sampoll.config.plugins import DATASETS, FORMATS, SEGMENTERS
 from sampoll.config.quantities import SIZE_PATTERN, TIME_PATTERN, bytes_of, seconds_of
 from sampoll.core.addresses import is_address, redacted
 from sampoll.core.filenames import PAIR_SUFFIXES
-from sampoll.core.jobs import OnBadPrompt
 from sampoll.core.names import printable
 from sampoll.files.files import file_in_the_way
 from sampoll.files.home import expanded
@@ -166,6 +165,10 @@ def _setting(
         "named_by": list(named_by),
     }
     return Field(default, alias=key, description=help, json_schema_extra=extra)
+
+
+OnBadPrompt: TypeAlias = Literal["fail", "skip"]
+"""Whether a bad prompt fails its pair, or is left out and the others of its file are segmented."""
 
 
 class _Section(BaseModel):

@@ -18,8 +18,6 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 Exif: TypeAlias = Literal["apply", "ignore"]
 """Whether the EXIF orientation of an image is applied before all other processing."""
 
-OnBadPrompt: TypeAlias = Literal["fail", "skip"]
-"""Whether a bad prompt fails its pair, or is left out and the others of its file are segmented."""
 
 DEFAULT_LABEL = "object"
 MAX_NAME_CHARACTERS = 1000

@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sampoll.config.settings import LimitSettings
-from sampoll.core.jobs import PROMPT_KINDS, Exif, OnBadPrompt
+from sampoll.config.settings import LimitSettings, OnBadPrompt
+from sampoll.core.jobs import PROMPT_KINDS, Exif
 
 
 @dataclass(frozen=True)
