@@ -11,6 +11,10 @@ from rich.text import Text
 _OWN = "Options"
 _NAMES_WIDTH = 30
 """Columns for an option with its values; longer ones take two lines."""
+_UNITS = {
+    "SECONDS": "SECONDS can have a unit, as in 90s, 10m or 2h.",
+    "BYTES": "BYTES can have a unit, as in 64M or 2G.",
+}
 
 
 def print_help(command: Any, ctx: Any, *, rare: frozenset[str], last: str) -> None:
@@ -25,6 +29,9 @@ def print_help(command: Any, ctx: Any, *, rare: frozenset[str], last: str) -> No
     shown = [p for p in command.get_params(ctx) if p.name not in rare and not getattr(p, "hidden", False)]
     for title, parameters in _groups(shown, last).items():
         _print_group(console, title, [_row(p, with_opposite=not rare) for p in parameters], _NAMES_WIDTH)
+    units = [meaning for word, meaning in _UNITS.items() if any(p.metavar == word for p in shown)]
+    if units:
+        _print_paragraph(console, " ".join(units))
     if rare:
         _print_paragraph(console, f"{ctx.command_path} --help-all shows {len(rare)} more options.")
 

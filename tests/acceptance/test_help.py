@@ -82,6 +82,14 @@ def test_settings_that_a_command_names_are_in_its_help_however_rare() -> None:
     assert "--help-all" not in helped("models list")
 
 
+def test_the_help_shows_units_where_they_can_be_used() -> None:
+    units = "SECONDS can have a unit, as in 90s, 10m or 2h. BYTES can have a unit, as in 64M or 2G."
+
+    assert units in one_line(helped("run", "--help-all"))
+    assert "SECONDS can have a unit" in one_line(helped("recv"))
+    assert "can have a unit" not in helped("models list")
+
+
 def test_the_help_says_that_any_format_replaces_png() -> None:
     assert "Any replaces png: name png too to keep it." in one_line(helped("run"))
 

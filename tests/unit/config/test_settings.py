@@ -10,7 +10,7 @@ from support.process import REPOSITORY
 
 from sampoll.config.fields import all_settings
 from sampoll.config.resolve import Resolved, describe, resolve
-from sampoll.core.errors import ConfigurationError, UsageError
+from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
 from sampoll.transports.redis.server import server_of
 
 
@@ -274,6 +274,37 @@ def test_an_unknown_home_directory_is_refused() -> None:
 def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="must not contain the character NUL"):
         resolve({}, {}, toml(tmp_path, '[spool]\ninput = "a\\u0000b"\n'))
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("input", InputUnavailable),
+        ("output", OutputUnavailable),
+        ("done", OutputUnavailable),
+        ("home", ConfigurationError),
+        ("embedding-cache", ConfigurationError),
+        ("root", ConfigurationError),
+    ],
+)
+@pytest.mark.parametrize("path", ["file", "file/below", "link"])
+def test_a_file_in_the_place_of_a_directory_is_refused(
+    key: str, kind: type[Exception], path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    variable = f"SAMPOLL_{key.upper().replace('-', '_')}"
+
+    with pytest.raises(kind, match=f"^{variable}: must be a directory, but .* is a file, got "):
+        resolve({}, {variable: str(tmp_path / path)})
+
+
+def test_a_directory_that_is_missing_or_linked_to_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+
+    for path in ("missing/below", "real", "link"):
+        assert resolve({"output": str(tmp_path / path)}, {}).settings.spool.output == tmp_path / path
 
 
 def test_any_path_is_described_in_printable_toml(tmp_path: Path) -> None:
