@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
-
 from sampoll.app.result_store import CommittedResults
 from sampoll.core.errors import (
     InputUnavailable,
@@ -18,8 +15,9 @@ from sampoll.core.errors import (
     translated_os_errors,
 )
 from sampoll.core.names import RECORD_SUFFIX, printable, result_path
-from sampoll.core.protocols import DatasetFormat
+from sampoll.core.protocols import DatasetFormat, Format
 from sampoll.core.results import Artifact, Segmentation
+from sampoll.core.summary import CommandSummary
 from sampoll.engine.render import rendered
 from sampoll.files.atomic import replace_file
 from sampoll.files.file_set import note_written, written_files
@@ -27,15 +25,16 @@ from sampoll.files.files import read_regular, sha256_of
 from sampoll.formats.opex_record import files_of
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import load_formats, needs_image, result_formats
+from sampoll.monitoring.progress_bar import Progress, progress
 
 log = logging.getLogger(__name__)
 
 
 def export_results(
     output: Path, names: Sequence[str], options: FormatOptions, *, show_progress: bool
-) -> tuple[int, str]:
+) -> tuple[int, CommandSummary]:
     """Writes every committed result of `output` in further formats, beside the existing files; returns the
-    exit code and a summary in one line."""
+    exit code and a summary."""
     formats = load_formats(names, options)
     for name, form in zip(result_formats(names), formats.of_results, strict=True):
         if needs_image(form):
@@ -46,20 +45,32 @@ def export_results(
         raise InputUnavailable(f"no output directory {output}")
     results = CommittedResults(output)
     failed = 0
-    with translated_os_errors("export to", output), logging_redirect_tqdm():
+    with translated_os_errors("export to", output):
         if formats.of_results:
-            bar = tqdm(results, total=len(results), unit="result", disable=not show_progress)
-            with closing(_Exports(output)) as exports:
-                for segmentation in bar:
-                    try:
-                        exports.write(segmentation, rendered(formats.of_results, segmentation))
-                    except JobError as error:
-                        log.error("%s: %s", printable(segmentation.name), error)
-                        failed += 1
+            with progress("result", len(results), is_shown=show_progress) as bar:
+                failed = _write_results(output, formats.of_results, results, bar)
         _write_datasets(output, formats.of_datasets, results)
     failed += len(results.unreadable)
-    summary = f"{len(results) - failed} exported as {', '.join(names)}, {failed} failed"
+    exported = len(results) - failed
+    line = f"{exported} exported as {', '.join(names)}, {failed} failed"
+    summary = CommandSummary(line, {"exported": exported, "failed": failed})
     return (JobError.exit_code if failed else 0), summary
+
+
+def _write_results(output: Path, formats: Sequence[Format], results: CommittedResults, bar: Progress) -> int:
+    """The number of results that cannot be written in these formats; all others are."""
+    failed = 0
+    with closing(_Exports(output)) as exports:
+        for segmentation in results:
+            try:
+                exports.write(segmentation, rendered(formats, segmentation))
+            except JobError as error:
+                log.error("%s: %s", printable(segmentation.name), error)
+                failed += 1
+                bar.fail()
+            else:
+                bar.advance()
+    return failed
 
 
 def write_datasets(output: Path, formats: Sequence[DatasetFormat]) -> None:

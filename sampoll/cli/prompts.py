@@ -1,12 +1,12 @@
 """`sampoll prompts`: makes prompt files from data sets, and checks prompt files."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from sampoll.cli.logs import shows_progress
 from sampoll.cli.options import ConfigOption, path_of, with_settings
 from sampoll.cli.output import show, show_aside, show_json, tell
 from sampoll.config.plugins import IMPORTERS, plugins
@@ -21,7 +21,9 @@ app = typer.Typer(
 
 
 @app.command("import")
+@with_settings("progress")
 def import_command(
+    flags: dict[str, Any],
     source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder.", metavar="SOURCE")],
     kind: Annotated[
         str,
@@ -38,23 +40,26 @@ def import_command(
         ),
     ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy images instead of linking them.")] = False,
+    config: ConfigOption = None,
 ) -> None:
     """Make pairs of a data set's boxes and points. The data set stays as it is."""
-    from tqdm import tqdm
-
     from sampoll.inputs.importers.registry import load_importer
     from sampoll.inputs.importers.write_pairs import write_pairs
+    from sampoll.monitoring.progress_bar import progress
 
+    operations = resolve(flags, os.environ, config).settings.operations
     made = failed = 0
     has_folders = False
-    results = write_pairs(load_importer(kind)(source, images), to, copies=copy)
-    for result in tqdm(results, unit="image", disable=not sys.stderr.isatty()):
-        if isinstance(result, JobError):
-            tell(str(result))
-            failed += 1
-        else:
-            made += 1
-            has_folders = has_folders or "/" in result
+    with progress("image", is_shown=shows_progress(operations)) as bar:
+        for result in write_pairs(load_importer(kind)(source, images), to, copies=copy):
+            if isinstance(result, JobError):
+                tell(str(result))
+                failed += 1
+                bar.fail()
+            else:
+                made += 1
+                has_folders = has_folders or "/" in result
+                bar.advance()
     hint = "; they are in folders: run with --recursive" if has_folders else ""
     show_aside(f"{made} pairs in {to}, {failed} failed{hint}")
     raise typer.Exit(JobError.exit_code if failed else 0)
