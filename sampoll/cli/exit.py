@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
-from sampoll.cli.logs import set_up_last_resort, show_bug, show_error, show_waiting
+from sampoll.cli.logs import hold_back_warnings, show_bug, show_error, show_warnings
 from sampoll.cli.output import ReaderGone, open_standard_streams
 from sampoll.core.errors import SampollError
 
@@ -20,14 +20,14 @@ def run_and_exit(command: Callable[[], int], name: str, *, has_look: bool = True
     """Runs `command` and exits with the code that it returns, or with the exit code of its error. Without the
     look of sampoll, its errors have no colour."""
     open_standard_streams()
-    set_up_last_resort()
+    hold_back_warnings()
     threading.excepthook = _log_end_of_thread
     _name_this_user()
     try:
         try:
             exit_code = command()
         finally:
-            show_waiting()
+            show_warnings()
             sys.stdout.flush()  # argparse leaves its help there
         sys.exit(exit_code)
     except SampollError as error:

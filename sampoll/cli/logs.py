@@ -47,26 +47,24 @@ def set_up_logging(resolved: Resolved, *, show_progress: bool, has_look: bool = 
     if operations.quiet:
         handler.setLevel("ERROR")
         handler.is_quiet = True
+    _show_held_back(handler)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.captureWarnings(True)  # of libraries, about damaged images for example
     logging.getLogger("watchdog").setLevel("CRITICAL")  # it reports its own orderly end as an error
-    logging.getLogger("sampoll").setLevel("DEBUG" if show_progress else handler.level)  # the bar reads them
-    if isinstance(logging.lastResort, _Waiting):
-        logging.lastResort.pass_on_to(handler)
+    logging.getLogger("sampoll").setLevel(handler.level)
 
 
-def set_up_last_resort() -> None:
+def hold_back_warnings() -> None:
     """What is logged before the settings are known waits for them; commands without a log show it at their
     end."""
-    logging.lastResort = _Waiting()
+    logging.getLogger().addHandler(_HeldBack(logging.WARNING))
 
 
-def show_waiting() -> None:
-    """Shows what was logged by a command that sets up no log."""
-    if isinstance(logging.lastResort, _Waiting):
-        handler = _StandardError()
-        handler.setFormatter(_Text("%(message)s"))
-        logging.lastResort.pass_on_to(handler)
+def show_warnings() -> None:
+    """Shows what a command without a log has logged."""
+    handler = _StandardError()
+    handler.setFormatter(_Text("%(message)s"))
+    _show_held_back(handler)
 
 
 def show_summary(summary: CommandSummary, exit_code: int = 0) -> None:
@@ -119,19 +117,22 @@ class _StandardError(logging.StreamHandler[Any]):
             super().emit(record)
 
 
-class _Waiting(logging.Handler):
-    """Keeps warnings and errors until it is known how they are to be shown."""
+class _HeldBack(logging.Handler):
+    """Keeps records until it is known how they are to be shown."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._records: list[logging.LogRecord] = []
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._records.append(record)
+        self.records.append(record)
 
-    def pass_on_to(self, handler: logging.Handler) -> None:
-        records, self._records = self._records, []
-        for record in records:
+
+def _show_held_back(handler: logging.Handler) -> None:
+    root = logging.getLogger()
+    for holder in [holder for holder in root.handlers if isinstance(holder, _HeldBack)]:
+        root.removeHandler(holder)
+        for record in holder.records:
             if record.levelno >= handler.level:
                 handler.handle(record)
 

@@ -210,13 +210,17 @@ def doctor(
     """
     from sampoll.app.doctor.examination import examine
     from sampoll.app.doctor.findings import exit_code_of
+    from sampoll.monitoring.progress_bar import can_show_progress, progress
 
     findings = []
-    for finding in examine(flags, os.environ, config):
-        findings.append(finding)
-        if not as_json:
-            for line in finding.lines():
-                show(line, marks=len(finding.level.value), style=finding.level.value)
+    # The settings may be what is wrong, so only the flag counts here.
+    show_progress = can_show_progress() and flags.get("progress", True)
+    with progress("file", 0, is_shown=show_progress):
+        for finding in examine(flags, os.environ, config):
+            findings.append(finding)
+            if not as_json:
+                for line in finding.lines():
+                    show(line, marks=len(finding.level.value), style=finding.level.value)
     exit_code = exit_code_of(findings)
     if as_json:
         document = {"exit_code": exit_code, "findings": [finding.document() for finding in findings]}

@@ -27,6 +27,7 @@ TICK_SECONDS = 1.0
 ACTIVITIES = {
     "loading": "loading {model}",
     "converting": "converting the encoder for {engine}",
+    "converted": "loading the converted encoder",
     "compiling": "compiling the encoder of {model}",
     "loaded": "{model} on {device}",
 }
@@ -98,8 +99,9 @@ class Progress:
             self._bar.refresh()
 
     def close(self) -> None:
-        """Leaves the bar as it is now on the screen."""
+        """Leaves the bar as it is now on the screen, and an activity without jobs does not stay there."""
         with self._lock:
+            self._bar.leave = bool(self._bar.total or self._bar.n)
             self._bar.close()
 
     def _end(self, jobs: int) -> None:
@@ -144,7 +146,7 @@ class JobProgress:
             case JobDeferred():
                 self._bar.retry()
             case StopRequested():
-                self._bar.say("finishing the running batch")
+                self._bar.say("stopping")
 
 
 @contextmanager
@@ -155,7 +157,9 @@ def progress(unit: str, total: int | None = None, *, is_shown: bool) -> Iterator
         yield bar
         return
     activity, logger, ended = _Activity(bar), logging.getLogger("sampoll"), Flag()
+    level = logger.level
     logger.addHandler(activity)
+    logger.setLevel(logging.DEBUG)  # the other handlers have levels of their own
     ticking = Thread(target=_tick, args=(bar, ended), name="progress", daemon=True)
     ticking.start()
     try:
@@ -163,6 +167,7 @@ def progress(unit: str, total: int | None = None, *, is_shown: bool) -> Iterator
     finally:
         ended.set()
         ticking.join()
+        logger.setLevel(level)
         logger.removeHandler(activity)
         activity.close()
         bar.close()

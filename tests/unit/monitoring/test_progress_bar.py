@@ -24,9 +24,8 @@ class Terminal(io.StringIO):
 
 
 def terminal_of(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """A terminal as standard error, and a log that leaves nothing out."""
+    """A terminal as standard error."""
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    monkeypatch.setattr(logging.getLogger("sampoll"), "level", logging.DEBUG)
     return terminal
 
 
@@ -65,14 +64,15 @@ def test_a_bar_says_what_a_model_does(
     assert terminal.last.startswith(shown)
 
 
-def test_an_activity_before_any_job_is_shown_with_the_time_that_it_takes(
+def test_an_activity_without_jobs_is_shown_with_its_time_and_then_removed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     terminal = terminal_of(monkeypatch)
     with progress("file", 0, is_shown=True):
         log.info("any", extra={"event": "converting", "engine": "openvino"})
+        assert terminal.last == "converting the encoder for openvino [00:00]"
 
-    assert terminal.last == "converting the encoder for openvino [00:00]"
+    assert terminal.last == ""
 
 
 def test_a_download_has_a_bar_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_a_stop_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress("pair", 0, is_shown=True) as bar:
         bar.expect(2)
         JobProgress(bar)(StopRequested())
-        assert terminal.last.startswith("finishing the running batch:   0%|")
+        assert terminal.last.startswith("stopping:   0%|")
 
 
 def test_a_terminal_that_cannot_write_a_line_again_has_no_bar(
