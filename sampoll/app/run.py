@@ -201,13 +201,13 @@ class _Application:
 
 
 def _tell_leftovers(layout: Layout, found: Leftovers, *, did_nothing: bool) -> None:
-    lines = found.lines()
-    if did_nothing and not lines:
-        lines = [f"there is no image and no prompt in {layout.input}"]
-        if failed := count_reports(layout):
-            lines.append(f"{failed} failed earlier: sampoll failed list --input {layout.input}")
-    for line in lines:
-        log.warning("%s", line, extra={"event": "left"})
+    for line, facts in found.lines_with_facts():
+        log.warning("%s", line, extra={"event": "left", **facts})
+    if not did_nothing or found.files:
+        return
+    log.warning("there is no image and no prompt in %s", layout.input)
+    if failed := count_reports(layout):
+        log.warning("%d failed earlier: sampoll failed list --input %s", failed, layout.input)
 
 
 def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:

@@ -80,9 +80,22 @@ def test_the_facts_of_a_line_are_its_fields(folders: Folders) -> None:
     counts = {key: summary[key] for key in ("done", "skipped", "failed", "deferred", "passed_over", "half")}
     assert counts == {"done": 1, "skipped": 0, "failed": 1, "deferred": 0, "passed_over": 0, "half": 1}
     assert summary["exit_code"] == 1
+    assert (with_event("left", said)["path"], with_event("left", said)["reason"]) == ("half.jpg", "empty")
     assert summary["seconds"] > 0
     loaded = with_event("loaded", said)
     assert (loaded["model"], loaded["device"]) == ("boxes", "cpu")
+
+
+def test_files_that_are_left_are_counted_by_their_reasons(folders: Folders) -> None:
+    for number in range(14):
+        drop_pair(folders.input, f"a{number}")
+        (folders.input / f"a{number}.json").unlink()
+
+    said = lines(sampoll("run", *folders.flags, *BOXES, *JSON).stderr)
+
+    *named, counted = [line for line in said if line.get("event") == "left"]
+    assert {line["reason"] for line in named} == {"no-prompt"}
+    assert counted["counts"] == {"no-prompt": 4}
 
 
 def test_every_outcome_of_a_job_is_in_the_schema(folders: Folders) -> None:
