@@ -36,9 +36,10 @@ COPY --from=build /opt/sampoll /opt/sampoll
 
 # Weights and converted models are kept in /cache: mount a volume there. Any user may write to it.
 RUN useradd --system --uid 999 --no-create-home --home-dir /tmp sampoll && install --directory --mode=1777 /cache
-# HOME, because users by number (-u) have none; USER, because some libraries want to know a name.
+# HOME, because users by number (-u) have none; USER, because some libraries want to know a name. Logs are for the
+# people who call `docker run`; programs that collect logs are given -e SAMPOLL_LOG_FORMAT=json.
 ENV PATH=/opt/sampoll/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    HOME=/tmp USER=sampoll SAMPOLL_HOME=/cache \
+    HOME=/tmp USER=sampoll SAMPOLL_HOME=/cache SAMPOLL_LOG_FORMAT=text \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 999
 WORKDIR /tmp

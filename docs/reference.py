@@ -46,6 +46,8 @@ MORE = {
     "metrics-file": "operations.md#metrics",
     "stall": "operations.md#sampoll-status",
     "log-format": "operations.md#logs",
+    "progress": "operations.md#on-a-terminal",
+    "quiet": "operations.md#logs",
 }
 """Where more is said about a setting."""
 

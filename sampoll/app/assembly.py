@@ -1,6 +1,8 @@
 """Makes a model and a service from settings, for every command that runs jobs."""
 
+import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +14,7 @@ from sampoll.config.settings import ModelSettings, Settings
 from sampoll.core.events import Listener, ignore_events
 from sampoll.core.jobs import PROMPT_KINDS
 from sampoll.core.protocols import CacheableSegmenter, Format, Segmenter, Transport
+from sampoll.core.results import ModelInfo
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.pipeline import Decode, Queues, Service, default_io_threads, executors_on
 from sampoll.engine.postprocess import clean
@@ -20,6 +23,8 @@ from sampoll.formats.registry import result_formats
 from sampoll.inputs.decode import decode, pixel_rules
 from sampoll.inputs.options import DecodingOptions
 from sampoll.models.registry import Factory, attribute_of, find_factory, load_segmenter
+
+log = logging.getLogger(__name__)
 
 MASKS_DEPEND_ON = ("mask_policy", "exif")
 """The model settings that masks depend on; records contain the model and its precision separately."""
@@ -40,13 +45,30 @@ class LoadedModel:
 
 def load_model(settings: ModelSettings, factory: Factory | None = None) -> LoadedModel:
     """Loads the model that the settings name; `factory` is its factory, if it was looked up before."""
-    segmenter = load_segmenter(settings, factory or find_factory(settings))
+    factory, began = factory or find_factory(settings), time.monotonic()
+    fields = {"event": "loading", "model": settings.model, "device": settings.device}
+    log.info("loading %s", settings.model, extra=fields)
+    segmenter = load_segmenter(settings, factory)
+    _log_loaded(segmenter.info, time.monotonic() - began)
     if not isinstance(segmenter, CacheableSegmenter):
         return LoadedModel(segmenter, None)
     directory = settings.embedding_cache
     if directory is not None:
         directory = directory / pixel_rules(settings.exif)
     return LoadedModel(segmenter, EmbeddingCache(segmenter, settings.embedding_memory_bytes, directory))
+
+
+def _log_loaded(model: ModelInfo, seconds: float) -> None:
+    facts = {
+        "model": model.name,
+        "device": model.device,
+        "precision": model.precision,
+        "engine": model.engine,
+    }
+    fields = {"event": "loaded", "seconds": round(seconds, 3)}
+    fields |= {key: value for key, value in facts.items() if value is not None}
+    precision = f" in {model.precision}" if model.precision else ""
+    log.info("loaded %s on %s%s in %.1f s", model.name, model.device, precision, seconds, extra=fields)
 
 
 def decoding_options(settings: Settings, *, takes_old_prompts: bool = False) -> DecodingOptions:

@@ -1,7 +1,7 @@
 """Every engine and precision of a model, compared with segment_anything in float32 on given images."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,20 +28,16 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a comparison, for people (`table`) and for programs (`document`)."""
+    """The result of a comparison, for people (`rows`) and for programs (`document`)."""
 
     model: str
     original_seconds: Sequence[float]
     variants: dict[str, Fidelity]
 
-    def table(self) -> str:
-        """A Markdown table: median seconds, relative errors, and the limits that a variant exceeds."""
+    def rows(self) -> list[tuple[str, ...]]:
+        """Below HEADER: median seconds, relative errors, and the limits that a variant exceeds."""
         original = statistics.median(self.original_seconds)
-        rows = [
-            HEADER,
-            ("---",) * len(HEADER),
-            ("segment_anything, fp32", f"{original:.2f}", "1.0", *[""] * 5),
-        ]
+        rows = [("segment_anything, fp32", f"{original:.2f}", "1.0", *[""] * 5)]
         for name, found in self.variants.items():
             broken = found.broken(GATES[name.rpartition(" ")[2]])
             rows.append(
@@ -56,7 +52,12 @@ class Comparison:
                     f"no: {', '.join(broken)}" if broken else "yes",
                 )
             )
-        return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        return rows
+
+    def markdown(self) -> Iterator[str]:
+        """The lines of a table in Markdown."""
+        for row in (HEADER, ("---",) * len(HEADER), *self.rows()):
+            yield f"| {' | '.join(row)} |"
 
     def document(self) -> dict[str, Any]:
         return {

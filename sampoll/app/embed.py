@@ -10,47 +10,44 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
-
 from sampoll.app.assembly import load_model, service_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import Settings
 from sampoll.core.errors import BadImage, Interrupted, JobError, ModelUnavailable, StorageTrouble, UsageError
 from sampoll.core.jobs import Exif, Job, Submission
 from sampoll.core.results import Delivery
+from sampoll.core.summary import CommandSummary
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.inputs.decode import decode_image
 from sampoll.inputs.discovery import image_files, read_image
+from sampoll.monitoring.progress_bar import Progress, progress
 
 log = logging.getLogger(__name__)
 
 
-def embed_images(settings: Settings, paths: Sequence[Path], *, show_progress: bool) -> tuple[int, str]:
+def embed_images(
+    settings: Settings, paths: Sequence[Path], *, show_progress: bool
+) -> tuple[int, CommandSummary]:
     """Embeds the images, also those in folders, that --embedding-cache does not contain yet; returns the exit
-    code and a summary in one line. Raises SampollError if it cannot work at all."""
+    code and a summary. Raises SampollError if it cannot work at all."""
     model, limits = settings.model, settings.limits
     if model.embedding_cache is None:
         raise UsageError("no directory for embeddings is set: give --embedding-cache DIR")
     images = list(image_files(paths))
-    loaded = load_model(model)
-    embeddings = loaded.embeddings
-    if embeddings is None:
-        raise ModelUnavailable(f"--model {model.model} has no embeddings that could be kept")
     stop, began = Event(), time.monotonic()
-    with (
-        tqdm(total=len(images), unit="image", dynamic_ncols=True, disable=not show_progress) as bar,
-        logging_redirect_tqdm(),
-        stopping_on_signals(stop.set),
-    ):
+    with progress("image", len(images), is_shown=show_progress) as bar, stopping_on_signals(stop.set):
+        loaded = load_model(model)
+        embeddings = loaded.embeddings
+        if embeddings is None:
+            raise ModelUnavailable(f"--model {model.model} has no embeddings that could be kept")
         transport = _ImageFiles(images, embeddings, limits.max_image_bytes, bar)
         decode = partial(_without_prompts, max_pixels=limits.max_pixels, exif=model.exif)
         service = service_of(settings, transport, loaded, decode, formats=())
         outside_the_main_thread(partial(service.run, stop))
-    summary = (
-        f"{transport.embedded} embedded, {transport.known} known, {transport.failed} failed "
-        f"in {time.monotonic() - began:.1f} s"
-    )
+    figures = {"embedded": transport.embedded, "known": transport.known, "failed": transport.failed}
+    seconds = time.monotonic() - began
+    line = f"{', '.join(f'{count} {what}' for what, count in figures.items())} in {seconds:.1f} s"
+    summary = CommandSummary(line, {**figures, "seconds": round(seconds, 3)})
     if embeddings.has_failed_writes:
         raise StorageTrouble(
             f"{summary}; not all of them could be kept in {model.embedding_cache}: see above"
@@ -64,7 +61,7 @@ class _ImageFiles:
     """A transport of images without prompts. It only counts deliveries: the service keeps the embeddings."""
 
     def __init__(
-        self, images: Sequence[Path], embeddings: EmbeddingCache[Any], max_image_bytes: int, bar: "tqdm[Any]"
+        self, images: Sequence[Path], embeddings: EmbeddingCache[Any], max_image_bytes: int, bar: Progress
     ) -> None:
         self._images = images
         self._embeddings = embeddings
@@ -85,7 +82,7 @@ class _ImageFiles:
                 yield [submission]
             else:
                 self.known += 1
-                self._bar.update()
+                self._bar.advance()
 
     def _submission(self, path: Path) -> Submission:
         content = read_image(path, self._max_image_bytes)
@@ -107,7 +104,7 @@ class _ImageFiles:
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         self.embedded += len(deliveries)
-        self._bar.update(len(deliveries))
+        self._bar.advance(len(deliveries))
 
     def reject(self, submission: Submission, error: JobError) -> None:
         self._fail(error)
@@ -118,7 +115,7 @@ class _ImageFiles:
     def _fail(self, error: JobError) -> None:
         log.error("%s", error)
         self.failed += 1
-        self._bar.update()
+        self._bar.fail()
 
 
 def _without_prompts(submission: Submission, max_pixels: int, exif: Exif) -> Job:

@@ -2,12 +2,9 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.app.result_store import CommittedResults
 from sampoll.core.errors import (
@@ -21,6 +18,7 @@ from sampoll.core.errors import (
 from sampoll.core.names import RECORD_SUFFIX, printable, result_path
 from sampoll.core.protocols import DatasetFormat, Format
 from sampoll.core.results import Artifact, Segmentation
+from sampoll.core.summary import CommandSummary
 from sampoll.engine.render import rendered
 from sampoll.files.atomic import replace_file
 from sampoll.files.file_set import is_written, note_written, remove_file, written_files
@@ -28,15 +26,16 @@ from sampoll.files.files import read_regular, sha256_of
 from sampoll.formats.opex_record import files_of
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import load_formats, needs_image, result_formats
+from sampoll.monitoring.progress_bar import Progress, progress
 
 log = logging.getLogger(__name__)
 
 
 def export_results(
     output: Path, names: Sequence[str], options: FormatOptions, *, show_progress: bool
-) -> tuple[int, str]:
+) -> tuple[int, CommandSummary]:
     """Writes every committed result of `output` in further formats, beside the existing files; returns the
-    exit code and a summary in one line."""
+    exit code and a summary."""
     formats = load_formats(names, options)
     for name, form in zip(result_formats(names), formats.of_results, strict=True):
         if needs_image(form):
@@ -47,32 +46,40 @@ def export_results(
         raise InputUnavailable(f"no output directory {output}")
     results = CommittedResults(output)
     failed_names: set[str] = set()
-    with translated_os_errors("export to", output), logging_redirect_tqdm(), ExitStack() as stack:
+    with translated_os_errors("export to", output), ExitStack() as stack:
         exports = [
             stack.enter_context(closing(_Export(output, name, form)))
             for name, form in zip(result_formats(names), formats.of_results, strict=True)
         ]
         if exports:
-            bar = tqdm(results, total=len(results), unit="result", disable=not show_progress)
-            failed_names.update(_written_of(exports, bar))
+            with progress("result", len(results), is_shown=show_progress) as bar:
+                failed_names = _write_results(exports, results, bar)
         if not results.unreadable:
             for export in exports:
                 export.remove_outdated()
         _write_datasets(output, formats.of_datasets, results)
     failed = len(failed_names | results.unreadable)
-    summary = f"{len(results) - failed} exported as {', '.join(names)}, {failed} failed"
+    exported = len(results) - failed
+    line = f"{exported} exported as {', '.join(names)}, {failed} failed"
+    summary = CommandSummary(line, {"exported": exported, "failed": failed})
     return (JobError.exit_code if failed else 0), summary
 
 
-def _written_of(exports: Sequence["_Export"], results: Iterable[Segmentation]) -> Iterator[str]:
+def _write_results(exports: Sequence["_Export"], results: Iterable[Segmentation], bar: Progress) -> set[str]:
     """Writes every result in every format that can hold it; the names of those that are not complete."""
+    failed = set()
     for segmentation in results:
         for export in exports:
             try:
                 export.write(segmentation)
             except JobError as error:
                 log.error("%s: %s", printable(segmentation.name), error)
-                yield segmentation.name
+                failed.add(segmentation.name)
+        if segmentation.name in failed:
+            bar.fail()
+        else:
+            bar.advance()
+    return failed
 
 
 def write_datasets(output: Path, formats: Sequence[DatasetFormat]) -> None:

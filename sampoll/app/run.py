@@ -23,12 +23,14 @@ from sampoll.core.errors import (
     StorageTrouble,
 )
 from sampoll.core.events import Listener, ModelLoaded, Paused, Resumed, StopRequested, broadcast
+from sampoll.core.summary import CommandSummary
 from sampoll.engine.pipeline import Service
 from sampoll.files.open_files import ignore_lease_breaks
 from sampoll.models.registry import Factory, find_factory
-from sampoll.monitoring.console import Tally, progress_bar
 from sampoll.monitoring.job_log import job_log
 from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
+from sampoll.monitoring.progress_bar import JobProgress, progress
+from sampoll.monitoring.tally import Tally
 from sampoll.spool.failed import count_reports
 from sampoll.spool.layout import Layout
 from sampoll.spool.places import missing_mount, mount_points
@@ -45,8 +47,8 @@ MAX_PAUSE_SECONDS = 30.0
 """Longest wait between two checks of unusable directories; a longer session resets the wait."""
 
 
-def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) -> tuple[int, str]:
-    """Serves the input directory; returns the exit code and a summary in one line.
+def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) -> tuple[int, CommandSummary]:
+    """Serves the input directory; returns the exit code and a summary.
 
     Raises SampollError if the run cannot work at all.
     """
@@ -57,8 +59,8 @@ def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) 
         everyone: list[Listener] = [*listeners, tally, *monitor.listeners]
         if plan.settings.operations.report is not None:
             everyone.append(stack.enter_context(job_log(plan.settings.operations.report)))
-        if show_progress:
-            everyone.append(stack.enter_context(progress_bar()))
+        bar = stack.enter_context(progress("pair", 0, is_shown=show_progress))
+        everyone.append(JobProgress(bar))
         ignore_lease_breaks()
         application = _Application(plan, factory, broadcast(everyone), monitor)
         stack.enter_context(stopping_on_signals(application.stop))
@@ -67,7 +69,8 @@ def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) 
             try:
                 outside_the_main_thread(partial(write_datasets, plan.layout.output, plan.datasets))
             except SampollError:
-                log.info("%s", tally.summary())  # the results are there all the same
+                done = tally.summary()  # the results are there all the same
+                log.info("%s", done, extra={"event": "summary", **done.figures})
                 raise
     return _exit_code(plan.settings, tally, stopped=application.is_stopped), tally.summary()
 
@@ -97,7 +100,7 @@ class _Application:
 
     def stop(self) -> None:
         """Requests an orderly stop; may be called from any thread."""
-        log.info(STOPPING)
+        log.info(STOPPING, extra={"event": "stopping"})
         self._emit(StopRequested())
         self._stop.set()
         if self._session is not None:
@@ -120,7 +123,8 @@ class _Application:
                     pause_seconds = first_pause_seconds
                 # Logged as an error once, not at each try.
                 is_new = pause_seconds == first_pause_seconds
-                log.log(logging.ERROR if is_new else logging.DEBUG, "paused: %s", trouble)
+                level = logging.ERROR if is_new else logging.DEBUG
+                log.log(level, "paused: %s", trouble, extra={"event": "paused"})
                 self._emit(Paused(trouble))
             if not self._wait_until_usable(pause_seconds):
                 return
@@ -179,7 +183,7 @@ class _Application:
     def _service(self, transport: DirectoryTransport) -> Service:
         if self._model is None:
             self._model = load_model(self._settings.model, self._factory)
-        log.info("%s: ready", self._layout.input)
+        log.info("%s: ready", self._layout.input, extra={"event": "ready"})
         self._emit(ModelLoaded(self._model.segmenter.info))
         self._emit(Resumed())
         if self._settings.spool.skip_done:
@@ -197,13 +201,13 @@ class _Application:
 
 
 def _tell_leftovers(layout: Layout, found: Leftovers, *, did_nothing: bool) -> None:
-    lines = found.lines()
-    if did_nothing and not lines:
-        lines = [f"there is no image and no prompt in {layout.input}"]
-        if failed := count_reports(layout):
-            lines.append(f"{failed} failed earlier: sampoll failed list --input {layout.input}")
-    for line in lines:
-        log.warning("%s", line, extra={"event": "left"})
+    for line, facts in found.lines_with_facts():
+        log.warning("%s", line, extra={"event": "left", **facts})
+    if not did_nothing or found.files:
+        return
+    log.warning("there is no image and no prompt in %s", layout.input)
+    if failed := count_reports(layout):
+        log.warning("%d failed earlier: sampoll failed list --input %s", failed, layout.input)
 
 
 def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:

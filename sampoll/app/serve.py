@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,13 @@ from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_s
 from sampoll.config.settings import ModelSettings, Settings
 from sampoll.core.errors import Reword
 from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
+from sampoll.core.summary import CommandSummary
 from sampoll.formats.registry import load_format
 from sampoll.inputs.decode import image_size
 from sampoll.inputs.options import DecodingOptions
 from sampoll.models.registry import Factory, attribute_of, find_factory
-from sampoll.monitoring.console import Tally
 from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
+from sampoll.monitoring.tally import Tally
 from sampoll.transports.redis.pubsub.served import open_pubsub
 from sampoll.transports.redis.server import server_of
 from sampoll.transports.redis.streams.served import open_stream
@@ -44,7 +45,7 @@ def serve_redis(
     *,
     embedded: bool = False,
     stand_in: StandIn | None = None,
-) -> str:
+) -> CommandSummary:
     """Answers the requests of a channel."""
     return serve(
         ServiceInfo({"service": "serve redis", "server": str(server_of(settings.redis))}),
@@ -55,7 +56,7 @@ def serve_redis(
     )
 
 
-def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> str:
+def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> CommandSummary:
     """Works on the jobs of a stream."""
     info = ServiceInfo({"service": "serve stream", "server": str(server_of(settings.redis))})
     return serve(info, open_stream, settings, listeners)
@@ -67,8 +68,8 @@ def serve(
     settings: Settings,
     listeners: Sequence[Listener],
     stand_in: StandIn | None = None,
-) -> str:
-    """Serves what `opener` opens until a signal arrives, monitored; returns a summary in one line.
+) -> CommandSummary:
+    """Serves what `opener` opens until a signal arrives, monitored; returns a summary.
 
     Raises SampollError if it cannot continue.
     """
@@ -89,11 +90,12 @@ def serve(
         )
         with stopping_on_signals(partial(_request_stop, host)), opener(host) as opened:
             outside_the_main_thread(partial(_run, opened, host, info, factory, decoding, monitor))
-    return f"{tally.summary()}; {opened.summary()}"
+    summary = tally.summary()
+    return replace(summary, line=f"{summary}; {opened.summary()}")
 
 
 def _request_stop(host: Host) -> None:
-    log.info(STOPPING)
+    log.info(STOPPING, extra={"event": "stopping"})
     host.emit(StopRequested())
     host.stop.set()
 
@@ -117,7 +119,7 @@ def _run(
         ContourLists(options.simplify_pixels),
     ]
     with opened.transport_on(model.segmenter.info.device) as transport:
-        log.info("%s: ready", info.about["server"])
+        log.info("%s: ready", info.about["server"], extra={"event": "ready"})
         emit(ModelLoaded(model.segmenter.info))
         service_of(
             settings,

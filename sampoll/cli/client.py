@@ -1,7 +1,6 @@
 """`sampoll send` and `sampoll recv`: the other side of `sampoll serve`."""
 
 import os
-import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,9 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from sampoll.cli.commands import Commands
-from sampoll.cli.logs import set_up_logging
+from sampoll.cli.logs import set_up_logging, show_summary, shows_progress
 from sampoll.cli.options import ConfigOption, directory_of, path_of, time_in, with_settings
-from sampoll.cli.output import show_aside
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
 
@@ -62,7 +60,7 @@ def send(
 ) -> None:
     """Send pairs to a service on Redis and collect the results; or put them into a --stream."""
     resolved = resolve(flags, os.environ, config)
-    show_progress = sys.stderr.isatty()
+    show_progress = shows_progress(resolved.settings.operations)
     set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.app.client.enqueue import EnqueueOptions, queue
@@ -83,7 +81,7 @@ def send(
         with closing(StreamClient(server_of(settings.redis), settings.streams)) as jobs:
             queueing = EnqueueOptions(in_flight or QUEUED, again)
             exit_code, summary = queue(jobs, pairs, queueing, show_progress=show_progress)
-    show_aside(summary)
+    show_summary(summary, exit_code)
     raise typer.Exit(exit_code)
 
 
@@ -123,5 +121,5 @@ def recv(
         else:
             inbox = stack.enter_context(listening(server_of(settings), literal(settings.redis_out)))
             exit_code, summary = receive(inbox, output, count=count, timeout_seconds=timeout)
-    show_aside(summary)
+    show_summary(summary, exit_code)
     raise typer.Exit(exit_code)

@@ -6,51 +6,44 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from sampoll.cli.logs import log_exit, set_up_last_resort
-from sampoll.cli.output import ReaderGone, open_standard_streams, tell
+from sampoll.cli.logs import hold_back_warnings, show_bug, show_error, show_warnings
+from sampoll.cli.output import ReaderGone, open_standard_streams
 from sampoll.core.errors import SampollError
 
 log = logging.getLogger(__name__)
 
 
-def run_and_exit(command: Callable[[], int], name: str) -> NoReturn:
-    """Runs `command` and exits with the code that it returns, or with the exit code of its error."""
+def run_and_exit(command: Callable[[], int], name: str, *, has_look: bool = True) -> NoReturn:
+    """Runs `command` and exits with the code that it returns, or with the exit code of its error. Without the
+    look of sampoll, its errors have no colour."""
     open_standard_streams()
-    set_up_last_resort()
+    hold_back_warnings()
     threading.excepthook = _log_end_of_thread
     _name_this_user()
     try:
         try:
             exit_code = command()
         finally:
+            show_warnings()
             sys.stdout.flush()  # argparse leaves its help there
         sys.exit(exit_code)
     except SampollError as error:
-        _end(error, name)
+        if not isinstance(error, ReaderGone):
+            show_error(error, name, has_look=has_look)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except Exception:  # noqa: BLE001  the top of the process
-        message = "this is a bug in sampoll; nothing is lost. Please report it with all that was logged"
-        if not log_exit(logging.CRITICAL, message, "end", with_traceback=True):
-            for line in traceback.format_exc().splitlines():
-                tell(line)
-            tell(f"{name}: {message}")
+    except Exception as error:  # noqa: BLE001  the top of the process
+        show_bug(error, name, has_look=has_look)
         sys.exit(SampollError.exit_code)
 
 
 def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
     """Python itself would write the traceback to standard error as it is."""
     log.critical("a thread ended because of a bug in sampoll, or in a plug-in", exc_info=ended.exc_value)
-
-
-def _end(error: SampollError, name: str) -> NoReturn:
-    if not isinstance(error, ReaderGone) and not log_exit(logging.ERROR, str(error), "end"):
-        tell(f"{name}: {error}")
-    sys.exit(error.exit_code)
 
 
 def _name_this_user() -> None:

@@ -12,7 +12,7 @@ import typer
 
 from sampoll.cli.commands import Commands
 from sampoll.cli.options import ConfigOption, time_in, with_settings
-from sampoll.cli.output import show, show_aside, show_json, tell
+from sampoll.cli.output import show, show_aside, show_json, show_table, tell
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
 from sampoll.core.failures import FailedJob, FailedJobs, Failure, KeptFile
@@ -53,10 +53,7 @@ def list_command(
     if as_json:
         show_json([_summary(store, job) for job in jobs])
         return
-    width = max((len(job.name) for job in jobs), default=0)
-    for job in jobs:
-        last = job.last_failure
-        show(f"{job.name:<{width}}  {last.local_time}  {_tries(job)}  {_reason(last)}")
+    show_table(("pair", "failed at", "after", "because of"), map(_row, jobs))
     tell(f"{len(jobs)} failed")
 
 
@@ -177,6 +174,11 @@ def _summary(store: FailedJobs[Any], job: FailedJob) -> dict[str, object]:
         "attempts": job.attempts,
         **store.identity_of(job),
     }
+
+
+def _row(job: FailedJob) -> tuple[str, str, str, str]:
+    last = job.last_failure
+    return job.name, last.local_time, _tries(job), _reason(last)
 
 
 def _reason(failure: Failure) -> str:

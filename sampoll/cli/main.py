@@ -1,8 +1,6 @@
 """The command line: parse -> settings -> app -> exit code."""
 
-import logging
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -11,7 +9,7 @@ import typer
 from sampoll.cli import client, failed, init, models, prompts, serve
 from sampoll.cli.commands import Commands, Group
 from sampoll.cli.exit import run_and_exit
-from sampoll.cli.logs import log_exit, set_up_logging
+from sampoll.cli.logs import set_up_logging, show_summary, shows_progress
 from sampoll.cli.options import (
     ConfigOption,
     FromArgument,
@@ -141,7 +139,7 @@ def run(
         flags = {**flags, "skip-done": False, "on-exist": "replace"}
     resolved = resolve_or_print(flags, config, print_config=print_config)
     settings = resolved.settings
-    show_progress = sys.stderr.isatty() and not settings.spool.continuous
+    show_progress = shows_progress(settings.operations) and not settings.spool.continuous
     set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.app.directories import layout_of
@@ -157,8 +155,7 @@ def run(
         return
     plan = plan_of(settings, layout_of(settings.spool))
     exit_code, summary = run_plan(plan, [log_jobs], show_progress=show_progress)
-    show_aside(summary)
-    log_exit(logging.INFO, summary, "summary")
+    show_summary(summary, exit_code)
     raise typer.Exit(exit_code)
 
 
@@ -177,13 +174,13 @@ def embed(
         sampoll run in out --embedding-cache cache
     """
     resolved = resolve(flags, os.environ, config)
-    show_progress = sys.stderr.isatty()
+    show_progress = shows_progress(resolved.settings.operations)
     set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.app.embed import embed_images
 
     exit_code, summary = embed_images(resolved.settings, images, show_progress=show_progress)
-    show_aside(summary)
+    show_summary(summary, exit_code)
     raise typer.Exit(exit_code)
 
 
@@ -204,7 +201,7 @@ def export(
 ) -> None:
     """Write results that are there already in further formats."""
     resolved = resolve(flags, os.environ, config)
-    show_progress = sys.stderr.isatty()
+    show_progress = shows_progress(resolved.settings.operations)
     set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.app.assembly import format_options
@@ -214,12 +211,12 @@ def export(
     options = format_options(settings, output, images)
     names = settings.outputs.names
     exit_code, summary = export_results(output, names, options, show_progress=show_progress)
-    show_aside(summary)
+    show_summary(summary, exit_code)
     raise typer.Exit(exit_code)
 
 
 @app.command()
-@with_settings("input")
+@with_settings("input", "log-format", "quiet")
 def report(
     flags: dict[str, Any],
     output: OutputArgument,
@@ -232,7 +229,7 @@ def report(
     from sampoll.app.report.writing import write_report
 
     exit_code, summary = write_report(output, resolved.settings.spool.input)
-    show_aside(summary)
+    show_summary(summary, exit_code)
     raise typer.Exit(exit_code)
 
 
@@ -255,13 +252,17 @@ def doctor(
     """
     from sampoll.app.doctor.examination import examine
     from sampoll.app.doctor.findings import exit_code_of
+    from sampoll.monitoring.progress_bar import can_show_progress, progress
 
     findings = []
-    for finding in examine(with_directories(flags, source, target), os.environ, config):
-        findings.append(finding)
-        if not as_json:
-            for line in finding.lines():
-                show(line)
+    # The settings may be what is wrong, so only the flag counts here.
+    show_progress = can_show_progress() and flags.get("progress", True)
+    with progress("file", 0, is_shown=show_progress):
+        for finding in examine(with_directories(flags, source, target), os.environ, config):
+            findings.append(finding)
+            if not as_json:
+                for line in finding.lines():
+                    show(line, marks=len(finding.level.value), style=finding.level.value)
     exit_code = exit_code_of(findings)
     if as_json:
         document = {"exit_code": exit_code, "findings": [finding.document() for finding in findings]}

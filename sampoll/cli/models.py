@@ -9,9 +9,9 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from sampoll.cli.commands import Commands
-from sampoll.cli.logs import set_up_logging
+from sampoll.cli.logs import set_up_logging, shows_progress
 from sampoll.cli.options import ConfigOption, ImagesArgument, path_of, with_settings
-from sampoll.cli.output import show, show_aside, show_path
+from sampoll.cli.output import show, show_aside, show_path, show_table
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ModelUnavailable, translated_os_errors
 from sampoll.files.files import sha256_of
@@ -53,17 +53,21 @@ def list_command(flags: dict[str, Any], config: ConfigOption = None) -> None:
 
 
 @app.command()
-@with_settings("home", "mirror")
+@with_settings("home", "mirror", "progress", "quiet")
 def pull(flags: dict[str, Any], name: NameArgument, config: ConfigOption = None) -> None:
     """Download the official checkpoint of a model, going on where an earlier download ended."""
     resolved = resolve(flags, os.environ, config)
-    set_up_logging(resolved, show_progress=sys.stderr.isatty())
+    show_progress = shows_progress(resolved.settings.operations)
+    set_up_logging(resolved, show_progress=show_progress)
     settings, checkpoint = resolved.settings.model, official_checkpoint(name)
     path = kept_at(checkpoint, settings.home)
     if path.is_file():
         check_official(path, sha256_of(path), checkpoint)
     else:
-        fetch(checkpoint, settings.mirror, path)
+        from sampoll.monitoring.progress_bar import progress
+
+        with progress("file", 0, is_shown=show_progress):
+            fetch(checkpoint, settings.mirror, path)
     show_path(path)
 
 
@@ -123,11 +127,14 @@ def compare(
     resolved = resolve(flags, os.environ, config)
     set_up_logging(resolved, show_progress=False)
 
-    from sampoll.app.compare import compare_variants
+    from sampoll.app.compare import HEADER, compare_variants
 
     comparison = compare_variants(resolved.settings, images)
-    for line in comparison.table().splitlines():
-        show(line)
+    if sys.stdout.isatty():
+        show_table(HEADER, comparison.rows())
+    else:
+        for line in comparison.markdown():
+            show(line)
     if json_file is not None:
         with translated_os_errors("write", json_file):
             json_file.write_text(json.dumps(comparison.document(), indent=2) + "\n")

@@ -10,10 +10,12 @@ import json
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from sampoll.cli.look import styled, table
 from sampoll.core.addresses import without_logins
 from sampoll.core.errors import StorageTrouble
 from sampoll.core.names import printable
@@ -68,9 +70,25 @@ def presentable_json(text: str) -> str:
     return without_logins(text).replace("\x7f", "\\u007f")
 
 
-def show(line: object) -> None:
-    """Writes a line of a command's result to standard output; OutputLost if that fails."""
-    _write(f"{presentable(str(line))}\n".encode(sys.stdout.encoding, "backslashreplace"))
+def show(line: object, *, marks: int = 0, style: str = "header") -> None:
+    """Writes a line of a command's result to standard output; OutputLost if that fails. Its first `marks`
+    characters, which must be our own, are shown in a style of `look.STYLES`."""
+    _write_text(_marked(str(line), marks, style, sys.stdout))
+
+
+def show_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Writes rows of a command's result to standard output: as a table to a terminal, otherwise each in a
+    line of its own, without the header. OutputLost if that fails."""
+    cells = [tuple(map(presentable, row)) for row in rows]
+    if not cells:
+        return
+    if sys.stdout.isatty():
+        _write_text(table(header, cells, sys.stdout).rstrip("\n"))
+        return
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        _write_text("  ".join(padded).rstrip())
 
 
 def show_json(document: Any) -> None:
@@ -97,11 +115,22 @@ def show_aside(line: str) -> None:
         tell(str(error))
 
 
-def tell(line: str) -> None:
-    """Writes a line to standard error, if that is possible."""
-    with suppress(OSError):
-        sys.stderr.write(f"{presentable(line)}\n")
+def tell(line: str, *, marks: int = 0) -> None:
+    """Writes a line to standard error, if that is possible; its first `marks` characters, which must be our
+    own, have the colour of errors."""
+    with suppress(OSError), above_bars():
+        sys.stderr.write(f"{_marked(line, marks, 'error', sys.stderr)}\n")
         sys.stderr.flush()
+
+
+@contextmanager
+def above_bars() -> Iterator[None]:
+    """Lets a block write whole lines to a terminal: bars are removed before it, and drawn again below."""
+    if (tqdm := sys.modules.get("tqdm")) is None:  # then there is no bar
+        yield
+        return
+    with tqdm.tqdm.external_write_mode(sys.stderr):
+        yield
 
 
 class _StandardOutput(io.FileIO):
@@ -120,7 +149,17 @@ class _StandardOutput(io.FileIO):
             raise OutputLost(f"cannot write to standard output: {error.strerror}") from error
 
 
+def _marked(line: str, marks: int, style: str, stream: TextIO) -> str:
+    text = presentable(line)
+    return styled(text[:marks], style, stream) + text[marks:]
+
+
+def _write_text(text: str) -> None:
+    _write(f"{text}\n".encode(sys.stdout.encoding, "backslashreplace"))
+
+
 def _write(content: bytes) -> None:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+    with above_bars():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()

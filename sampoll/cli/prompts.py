@@ -1,13 +1,13 @@
 """`sampoll prompts`: makes prompt files from data sets, and checks prompt files."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from sampoll.cli.commands import Commands
+from sampoll.cli.logs import shows_progress
 from sampoll.cli.options import ConfigOption, directory_of, with_settings
 from sampoll.cli.output import show, show_aside, show_json, tell
 from sampoll.config.plugins import IMPORTERS, plugins
@@ -22,7 +22,7 @@ app = Commands(
 
 
 @app.command("import")
-@with_settings("limits", "exif")
+@with_settings("limits", "exif", "progress")
 def import_command(
     flags: dict[str, Any],
     source: Annotated[Path, typer.Argument(help="The annotations: a file or a folder.", metavar="SOURCE")],
@@ -51,26 +51,28 @@ def import_command(
     config: ConfigOption = None,
 ) -> None:
     """Make pairs of a data set's boxes and points. The data set stays as it is."""
-    from tqdm import tqdm
-
     from sampoll.app.assembly import decoding_options
     from sampoll.inputs.importers.registry import load_importer
     from sampoll.inputs.importers.write_pairs import write_pairs
+    from sampoll.monitoring.progress_bar import progress
 
-    options = decoding_options(resolve(flags, os.environ, config).settings)
+    settings = resolve(flags, os.environ, config).settings
+    results = write_pairs(load_importer(kind)(source, images), to, decoding_options(settings), copies=copy)
     pairs = prompts = passed_over = without_prompts = 0
     has_folders = False
-    results = write_pairs(load_importer(kind)(source, images), to, options, copies=copy)
-    for result in tqdm(results, unit="image", disable=not sys.stderr.isatty()):
-        if isinstance(result, JobError):
-            tell(str(result))
-            passed_over += 1
-        elif not result.prompts:
-            without_prompts += 1
-        else:
-            pairs += 1
-            prompts += result.prompts
-            has_folders = has_folders or "/" in result.name
+    with progress("image", is_shown=shows_progress(settings.operations)) as bar:
+        for result in results:
+            if isinstance(result, JobError):
+                tell(str(result))
+                passed_over += 1
+                bar.fail()
+                continue
+            bar.advance()
+            without_prompts += not result.prompts
+            if result.prompts:
+                pairs += 1
+                prompts += result.prompts
+                has_folders = has_folders or "/" in result.name
     show_aside(
         f"{pairs} pairs with {prompts} prompts in {to}, {passed_over} passed over"
         + (f"; {without_prompts} images have no prompt" if without_prompts else "")

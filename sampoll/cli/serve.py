@@ -1,14 +1,12 @@
 """`sampoll serve`: prompts answered over a network."""
 
-import logging
 from typing import Annotated, Any
 
 import typer
 
 from sampoll.cli.commands import Commands
-from sampoll.cli.logs import log_exit, set_up_logging
+from sampoll.cli.logs import set_up_logging, show_summary
 from sampoll.cli.options import ConfigOption, PrintConfigOption, resolve_or_print, with_settings
-from sampoll.cli.output import show_aside
 from sampoll.config.fields import section_title
 
 app = Commands(name="serve", help="Answer prompts over a network.", no_args_is_help=True)
@@ -47,7 +45,7 @@ def redis(
     from sampoll.app.serve import serve_redis
     from sampoll.monitoring.console import log_jobs
 
-    _say_summary(serve_redis(resolved.settings, [log_jobs], embedded=embedded))
+    show_summary(serve_redis(resolved.settings, [log_jobs], embedded=embedded))
 
 
 @app.command()
@@ -81,9 +79,4 @@ def stream(
     from sampoll.app.serve import serve_stream
     from sampoll.monitoring.console import log_jobs
 
-    _say_summary(serve_stream(resolved.settings, [log_jobs]))
-
-
-def _say_summary(summary: str) -> None:
-    show_aside(summary)
-    log_exit(logging.INFO, summary, "summary")
+    show_summary(serve_stream(resolved.settings, [log_jobs]))

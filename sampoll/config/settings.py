@@ -102,6 +102,10 @@ def _device(name: str) -> str:
     return name
 
 
+def _log_format(value: Any) -> Any:
+    return "text" if value == "auto" else value  # as files of earlier versions have it
+
+
 def _address(text: str) -> str:
     """The address as HOST:PORT; HOST is loopback if it is not given."""
     host, _, port = text.rpartition(":")
@@ -620,11 +624,14 @@ class OperationSettings(_Section):
         metavar="debug|info|warning|error",
         is_everyday=True,
     )
-    log_format: Literal["auto", "text", "json"] = _setting(
-        "auto",
-        "log-format",
-        "Lines of text, or of JSON; auto is text on a terminal.",
-        metavar="auto|text|json",
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(_log_format)] = _setting(
+        "text", "log-format", "Log lines of text, or of JSON for programs.", metavar="text|json"
+    )
+    progress: bool = _setting(
+        True, "progress", "Show a progress bar if standard error is a terminal and the log is text."
+    )
+    quiet: bool = _setting(
+        False, "quiet", "Write nothing but errors: no other log lines, no progress, no summary.", short="-q"
     )
 
 

@@ -1,7 +1,6 @@
 """Official checkpoints, and where they are kept on this machine. Each model family defines its own."""
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,5 +102,4 @@ def fetch(checkpoint: Checkpoint, mirror: SecretAddress | None, path: Path) -> N
     if mirror is not None:
         folder, login = split_login(mirror.get_secret_value())
         url = f"{folder.rstrip('/')}/{checkpoint.file}"
-    wanted = Download(url, checkpoint.size, checkpoint.sha256, login)
-    download(wanted, path, show_progress=sys.stderr.isatty())
+    download(Download(url, checkpoint.size, checkpoint.sha256, login), path)

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BufferedWriter
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import requests
 from requests.auth import HTTPBasicAuth
-from tqdm import tqdm
 
 from sampoll.core.errors import Interrupted, ModelUnavailable, StorageTrouble, translated_os_errors
+from sampoll.core.names import printable
 from sampoll.files.files import (
     keep_readers_from_locking,
     move_unless_taken,
@@ -33,6 +33,8 @@ STALLED_SECONDS = 30.0
 TRIES = 5
 """Tries in a row without a new byte, after which the download fails."""
 MAX_PAUSE_SECONDS = 8.0
+BAR_SECONDS, LOG_SECONDS = 0.2, 10.0
+"""How often the progress of a download is noted for a progress bar, and how often in the log."""
 PART = ".part"
 
 
@@ -47,9 +49,7 @@ class Download:
     login: tuple[str, str] | None = field(default=None, repr=False)
 
 
-def download(
-    wanted: Download, path: Path, *, show_progress: bool, stalled_seconds: float = STALLED_SECONDS
-) -> None:
+def download(wanted: Download, path: Path, *, stalled_seconds: float = STALLED_SECONDS) -> None:
     """Downloads the file to `path`, resuming an earlier incomplete download.
 
     ModelUnavailable if the server lacks the file or has another one; StorageTrouble if the disk is too full.
@@ -63,10 +63,9 @@ def download(
             if os.path.lexists(path):
                 raise StorageTrouble(f"{path} exists and is not a file: remove it")
             _check_room(wanted, part)
-            with tqdm(
-                total=wanted.size, unit="B", unit_scale=True, desc=path.name, disable=not show_progress
-            ) as bar:
-                _fetch(wanted, part, bar, stalled_seconds)
+            fields = _fields(wanted, part, _size_of(part))
+            log.info("downloading %s, %d bytes", wanted.url, wanted.size, extra=fields)
+            _fetch(wanted, part, stalled_seconds)
             if sha256_of(part) != wanted.sha256:
                 part.unlink()
                 raise ModelUnavailable(
@@ -101,7 +100,13 @@ def _check_room(wanted: Download, part: Path) -> None:
         )
 
 
-def _fetch(wanted: Download, part: Path, bar: "tqdm[Any]", stalled_seconds: float) -> None:
+def _fields(wanted: Download, part: Path, size: int) -> dict[str, str | int]:
+    """What a progress bar shows, as fields of a log line."""
+    name = part.name.removesuffix(PART)
+    return {"event": "downloading", "file": printable(name), "bytes": size, "total_bytes": wanted.size}
+
+
+def _fetch(wanted: Download, part: Path, stalled_seconds: float) -> None:
     """Requests what is missing until all of it is there; ModelUnavailable if nothing more comes."""
     failures = 0
     with requests.Session() as session:
@@ -110,7 +115,7 @@ def _fetch(wanted: Download, part: Path, bar: "tqdm[Any]", stalled_seconds: floa
             session.auth = HTTPBasicAuth(user.encode(), password.encode())
         while (size := _size_of(part)) < wanted.size:
             try:
-                _append(session, wanted, part, bar, stalled_seconds)
+                _append(session, wanted, part, stalled_seconds)
                 trouble = "the connection ended too early"
             except ValueError as error:  # of requests and of urllib3; it may hold a part of the proxy's login
                 raise ModelUnavailable(
@@ -131,9 +136,7 @@ def _fetch(wanted: Download, part: Path, bar: "tqdm[Any]", stalled_seconds: floa
             time.sleep(min(2.0**failures / 4, MAX_PAUSE_SECONDS))
 
 
-def _append(
-    session: requests.Session, wanted: Download, part: Path, bar: "tqdm[Any]", stalled_seconds: float
-) -> None:
+def _append(session: requests.Session, wanted: Download, part: Path, stalled_seconds: float) -> None:
     start = _size_of(part)
     with session.get(
         wanted.url,
@@ -145,11 +148,10 @@ def _append(
         _check(response, wanted, start)
         if response.status_code == requests.codes.ok:  # it knows no ranges
             start = 0
-        bar.n = start
         with opened_regular(part, "a") as unbuffered, BufferedWriter(unbuffered) as file:
             if not start:
                 file.truncate(0)
-            _copy(response, wanted, file, start, bar)
+            _copy(response, wanted, file, part, start)
 
 
 def _check(response: requests.Response, wanted: Download, start: int) -> None:
@@ -170,17 +172,21 @@ def _check(response: requests.Response, wanted: Download, start: int) -> None:
         )
 
 
-def _copy(
-    response: requests.Response, wanted: Download, file: IO[bytes], start: int, bar: "tqdm[Any]"
-) -> None:
-    size = start
+def _copy(response: requests.Response, wanted: Download, file: IO[bytes], part: Path, start: int) -> None:
+    size, noted, logged = start, 0.0, time.monotonic()
     for chunk in response.iter_content(CHUNK_BYTES):
         size += len(chunk)
         if size > wanted.size:
             file.truncate(0)
             raise ModelUnavailable(f"{wanted.url} has another file: more than {wanted.size} bytes")
         file.write(chunk)
-        bar.update(len(chunk))
+        now = time.monotonic()
+        if size == wanted.size or now - noted > BAR_SECONDS:
+            noted, is_due = now, now - logged > LOG_SECONDS
+            logged = now if is_due else logged
+            fields = _fields(wanted, part, size)
+            level = logging.INFO if is_due else logging.DEBUG
+            log.log(level, "%s: %d of %d bytes", fields["file"], size, wanted.size, extra=fields)
 
 
 def _size_of(path: Path) -> int:

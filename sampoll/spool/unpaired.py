@@ -67,6 +67,10 @@ class Unpaired:
         """For people."""
         return f"{printable(self.path)} {self.advice}"
 
+    def document(self) -> dict[str, str]:
+        """For programs."""
+        return {"path": printable(self.path), "reason": _code(self.reason), "advice": self.advice}
+
 
 @dataclass(frozen=True)
 class Leftovers:
@@ -76,20 +80,23 @@ class Leftovers:
 
     def lines(self) -> list[str]:
         """At most MAX_LINES lines with some of each reason, and one that counts the others."""
+        return [line for line, _ in self.lines_with_facts()]
+
+    def lines_with_facts(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """These lines, each with what it says for programs."""
         shown = sorted(islice(self._turns(), MAX_LINES), key=self.files.index)
+        for file in shown:
+            yield file.line(), file.document()
         others = Counter(file.reason for file in self.files)
         others.subtract(file.reason for file in shown)
-        counts = [f"{count} {reason.value}" for reason, count in others.items() if count]
-        more = [f"and more: {', '.join(counts)}"] if counts else []
-        return [*(file.line() for file in shown), *more]
+        if counts := {reason: count for reason, count in others.items() if count}:
+            text = ", ".join(f"{count} {reason.value}" for reason, count in counts.items())
+            yield f"and more: {text}", {"counts": {_code(reason): count for reason, count in counts.items()}}
 
     def document(self) -> Mapping[str, Any]:
         """For programs: the number of files of each reason, and the first MAX_DOCUMENTED files."""
         counts = Counter(_code(file.reason) for file in self.files)
-        named = [
-            {"path": printable(file.path), "reason": _code(file.reason), "advice": file.advice}
-            for file in self.files[:MAX_DOCUMENTED]
-        ]
+        named = [file.document() for file in self.files[:MAX_DOCUMENTED]]
         return {"counts": counts, "files": named}
 
     def _turns(self) -> Iterator[Unpaired]:

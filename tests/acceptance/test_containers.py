@@ -227,6 +227,17 @@ def test_every_service_is_a_command_with_settings_that_exist(service: Mapping[st
     assert service["image"] == f"sampoll:{'cpu' if 'deploy' not in service else 'cuda'}"
 
 
+def test_the_image_and_every_service_say_how_they_log() -> None:
+    assert "SAMPOLL_LOG_FORMAT=text" in DOCKERFILE
+    formats = {
+        path.stem: service["environment"]["SAMPOLL_LOG_FORMAT"]
+        for path in COMPOSE
+        for name, service in yaml.safe_load(path.read_text())["services"].items()
+        if "sampoll" in service["image"]
+    }
+    assert formats == {"folder-gpu": "json", "one-shot": "text", "redis-workers": "json"}
+
+
 @pytest.mark.parametrize("path", COMPOSE, ids=lambda path: path.stem)
 def test_compose_files_name_volumes_that_they_declare(path: Path) -> None:
     document = yaml.safe_load(path.read_text())

@@ -130,6 +130,20 @@ def test_every_configuration_file_names_a_command_that_takes_it() -> None:
             assert shown.returncode == 0, shown.stderr
 
 
+def test_the_crontab_and_its_how_to_are_one_text() -> None:
+    crontab = (REPOSITORY / "configs" / "cron" / "sampoll").read_text()
+
+    assert crontab in blocks(DOCS / "how-to" / "cron.md", "text")
+    assert crontab.rstrip().endswith("--exclusive --quiet")
+
+
+def test_no_example_deletes_inputs() -> None:
+    examples = [*(REPOSITORY / "configs").rglob("*.*"), REPOSITORY / "README.md", *DOCS.rglob("how-to/*.md")]
+
+    for example in examples:
+        assert not re.search(r"(--done|SAMPOLL_DONE|\bdone)[\s:=\"]+delete\b", example.read_text()), example
+
+
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
 def test_the_settings_files_that_are_shown_load(page: Path, tmp_path: Path) -> None:
     for shown in blocks(page, "toml"):

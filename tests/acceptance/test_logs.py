@@ -1,55 +1,46 @@
-"""What a command writes to standard error: text for people, JSON lines for programs."""
+"""What a command logs: text for people, and JSON lines for programs that ask for them."""
 
 import json
-import os
-import pty
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from support.folders import Folders, drop_pair
-from support.process import SAMPOLL, environment, running_sampoll, sampoll, until
+from support.images import image_of
+from support.process import REPOSITORY, environment, running_sampoll, sampoll, until
+from support.terminal import on_a_terminal
 
 BOXES = ("--model", "support.fakes:boxes")
 NOT_SET = {"SAMPOLL_LOG_FORMAT": ""}
+JSON = ("--log-format", "json")
+SCHEMA = json.loads((REPOSITORY / "docs" / "log.schema.json").read_text())
 ODD = "a\nb\x1b[31m\u202e"
 
 
 def lines(stderr: str) -> list[Mapping[str, Any]]:
-    return [json.loads(line) for line in stderr.splitlines()]
+    """The lines of a log, each as the schema says."""
+    found: list[Mapping[str, Any]] = [json.loads(line) for line in stderr.splitlines()]
+    for line in found:
+        Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(line)
+    return found
 
 
-def on_a_terminal(*arguments: object) -> str:
-    """What the command writes to a terminal."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [SAMPOLL, *map(str, arguments)],
-        stderr=theirs,
-        stdout=subprocess.DEVNULL,
-        env=environment(NOT_SET),
-    ) as process:
-        os.close(theirs)
-        seen = b""
-        while True:
-            try:
-                part = os.read(ours, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-            seen += part
-        process.wait()
-    os.close(ours)
-    return seen.decode()
+def with_event(event: str, stderr: str) -> Mapping[str, Any]:
+    """The only line about this event."""
+    [line] = [line for line in lines(stderr) if line.get("event") == event]
+    return line
 
 
 def test_a_program_reads_a_line_of_json_for_each_job_and_a_summary(folders: Folders) -> None:
     drop_pair(folders.input, "good")
     drop_pair(folders.input, "bad", prompt={})
 
-    run = sampoll("run", *folders.flags, *BOXES, env=NOT_SET)
+    run = sampoll("run", *folders.flags, *BOXES, *JSON)
 
     said = lines(run.stderr)
     by_pair = {line["pair"]: line for line in said if "pair" in line}
@@ -67,30 +58,196 @@ def test_a_program_reads_a_line_of_json_for_each_job_and_a_summary(folders: Fold
     record = json.loads((folders.output / "good.json").read_text())
     assert by_pair["good"]["job"] == record["meta"]["job_id"]
     assert all(line["timestamp"].endswith("+00:00") for line in said)
-    assert said[-1]["event"] == "summary"
-    assert said[-1]["message"] == run.stdout.strip()
+    assert (said[-1]["event"], run.stdout) == ("summary", "")
+    assert said[-1]["message"].startswith("1 done, 1 failed in ")
+
+
+def test_the_facts_of_a_line_are_its_fields(folders: Folders) -> None:
+    drop_pair(folders.input, "good")
+    drop_pair(folders.input, "bad", prompt={"box": {"x0": "a"}})
+    (folders.input / "half.jpg").write_bytes(b"")
+
+    said = sampoll("run", *folders.flags, *BOXES, *JSON).stderr
+
+    done, failed, summary = (with_event(event, said) for event in ("done", "failed", "summary"))
+    record = json.loads((folders.output / "good.json").read_text())
+    assert (done["pair"], done["masks"], done["scores"]) == ("good", 1, [[0.5]])
+    assert done["job"] == record["meta"]["job_id"]
+    assert set(done["seconds"]) == {"image_decoding", "embedding", "mask_decoding", "rendering", "publishing"}
+    assert (failed["code"], failed["file"]) == ("bad-prompt", "bad.json")
+    assert failed["field"].startswith("box")
+    assert failed["message"] == f"bad: failed: {failed['error']}"
+    counts = {key: summary[key] for key in ("done", "skipped", "failed", "deferred", "passed_over", "half")}
+    assert counts == {"done": 1, "skipped": 0, "failed": 1, "deferred": 0, "passed_over": 0, "half": 1}
+    assert summary["exit_code"] == 1
+    assert (with_event("left", said)["path"], with_event("left", said)["reason"]) == ("half.jpg", "empty")
+    assert summary["seconds"] > 0
+    loaded = with_event("loaded", said)
+    assert (loaded["model"], loaded["device"]) == ("boxes", "cpu")
+
+
+def test_files_that_are_left_are_counted_by_their_reasons(folders: Folders) -> None:
+    for number in range(14):
+        drop_pair(folders.input, f"a{number}")
+        (folders.input / f"a{number}.json").unlink()
+
+    said = lines(sampoll("run", *folders.flags, *BOXES, *JSON).stderr)
+
+    *named, counted = [line for line in said if line.get("event") == "left"]
+    assert {line["reason"] for line in named} == {"no-prompt"}
+    assert counted["counts"] == {"no-prompt": 4}
+
+
+def test_every_outcome_of_a_job_is_in_the_schema(folders: Folders) -> None:
+    drop_pair(folders.input, "a")
+    sampoll("run", *folders.flags, *BOXES)
+    drop_pair(folders.input, "a")
+    drop_pair(folders.input, "b")
+    (folders.input / "c").mkdir(mode=0)
+
+    flags = (*folders.flags, "--recursive", "--model", "support.fakes:forgetful", *JSON)
+    said = sampoll("run", *flags, "--skip-done", unprivileged=True).stderr
+
+    assert with_event("skipped", said)["result"] == "a"
+    assert with_event("deferred", said)["code"] == "out-of-memory"
+    assert with_event("deferred", said)["delay_seconds"] > 0
+    assert with_event("passed-over", said)["pair"] == "c/"
+
+
+@pytest.mark.parametrize("command", ["embed", "export", "report"])
+def test_the_summary_of_each_command_is_a_line_of_the_log(
+    folders: Folders, tmp_path: Path, command: str
+) -> None:
+    drop_pair(folders.input, "a")
+    if command == "embed":
+        cache = ("--embedding-cache", tmp_path / "cache", "--model", "support.fakes:kept")
+        ran = sampoll("embed", folders.input, *cache, *JSON)
+    else:
+        sampoll("run", *folders.flags, *BOXES)
+        ran = sampoll(command, folders.output, *JSON)
+
+    assert ran.stdout == ""
+    figures = {"embed": ("embedded", 1), "export": ("exported", 1), "report": ("results", 1)}
+    key, count = figures[command]
+    assert with_event("summary", ran.stderr)[key] == count
+
+
+def test_the_schema_has_every_field_that_is_documented() -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text().partition("## Logs")[2].partition("\n## ")[0]
+
+    events = [below["properties"] for below in SCHEMA["anyOf"] if "properties" in below]
+    documented = set(re.findall(r"`([a-z_-]+)`", page))
+    assert {below["event"]["const"] for below in events} <= documented
+    assert {key for below in (SCHEMA["properties"], *events) for key in below} <= documented
+
+
+def test_logs_are_text_if_nothing_else_is_said(folders: Folders) -> None:
+    drop_pair(folders.input, "a")
+
+    run = sampoll("run", *folders.flags, *BOXES, env=NOT_SET)
+
+    [job] = {json.loads((folders.output / "a.json").read_text())["meta"]["job_id"]}
+    assert re.search(
+        rf"^20\d\d-\d\d-\d\d \d\d:\d\d:\d\d,\d+ INFO a: done \[{job}\]$", run.stderr, re.MULTILINE
+    )
+    assert run.stdout.startswith("1 done, 0 failed in ")
+    assert "1 done" not in run.stderr
+
+
+@pytest.mark.parametrize("chosen", ["flag", "variable", "file"])
+def test_json_is_chosen_by_a_flag_a_variable_or_a_file(folders: Folders, tmp_path: Path, chosen: str) -> None:
+    drop_pair(folders.input, "a")
+    (tmp_path / "json.toml").write_text('[operations]\nlog-format = "json"\n')
+    flags = {"flag": JSON, "variable": (), "file": ("--config", tmp_path / "json.toml")}[chosen]
+    env = {"SAMPOLL_LOG_FORMAT": "json" if chosen == "variable" else ""}
+
+    elsewhere = sampoll("run", *folders.flags, *BOXES, *flags, env=env)
+    drop_pair(folders.input, "b")
+    on_terminal = on_a_terminal("run", *folders.flags, *BOXES, *flags, env=env)
+
+    assert {line["pair"] for line in lines(elsewhere.stderr) if "pair" in line} == {"a"}
+    assert {line["pair"] for line in lines(on_terminal.text) if "pair" in line} == {"b"}
+
+
+@pytest.mark.parametrize("chosen", ["text", "auto"])
+def test_auto_means_text(folders: Folders, chosen: str) -> None:
+    drop_pair(folders.input, "a")
+
+    run = sampoll("run", *folders.flags, *BOXES, env={"SAMPOLL_LOG_FORMAT": chosen})
+
+    assert " INFO a: done [" in run.stderr
+
+
+def test_a_warning_about_the_settings_has_the_format_that_they_choose(folders: Folders) -> None:
+    run = sampoll("run", *folders.flags, *BOXES, *JSON, env={"SAMPOLL_NONSENSE": "1"})
+
+    assert lines(run.stderr)[0]["message"] == "SAMPOLL_NONSENSE is no setting of sampoll and is ignored"
+
+
+def test_quiet_writes_nothing_if_nothing_is_wrong(folders: Folders) -> None:
+    drop_pair(folders.input, "a")
+    (folders.input / "half.jpg").write_bytes(b"")
+
+    run = sampoll("run", *folders.flags, *BOXES, "--quiet", env={**NOT_SET, "SAMPOLL_NONSENSE": "1"})
+
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert folders.results == ["a.json", "a.png"]
+
+
+def test_quiet_writes_each_failed_pair_and_nothing_else(folders: Folders) -> None:
+    drop_pair(folders.input, "a")
+    drop_pair(folders.input, "bad", prompt={})
+
+    run = sampoll("run", *folders.flags, *BOXES, "-q", "--log-level", "debug", env=NOT_SET)
+
+    assert (run.returncode, run.stdout) == (1, "")
+    [line] = run.stderr.splitlines()
+    assert " ERROR bad: failed: " in line
+
+
+def test_quiet_says_why_a_command_cannot_work(folders: Folders) -> None:
+    run = sampoll("run", "-i", folders.input / "none", "-o", folders.output, *BOXES, "--quiet")
+
+    assert (run.returncode, run.stdout) == (66, "")
+    [line] = run.stderr.splitlines()
+    assert line.startswith("sampoll: no input directory ")
+
+
+def test_quiet_does_not_mind_a_run_that_is_still_at_work(folders: Folders, gate: tuple[Path, Path]) -> None:
+    started, go = gate
+    drop_pair(folders.input, "a", image=image_of(height=13))
+    with running_sampoll("run", *folders.flags, "--model", "support.fakes:waiting", "--exclusive") as first:
+        until(started.exists, "the first run")
+        second = sampoll("run", *folders.flags, *BOXES, "--exclusive", "--quiet")
+        third = sampoll("run", *folders.flags, *BOXES, "--exclusive")
+        go.touch()
+        assert first.wait(30) == 0
+
+    assert (second.returncode, second.stdout, second.stderr) == (75, "", "")
+    assert "is in use" in third.stderr
 
 
 def test_a_service_logs_a_summary_when_it_is_stopped(folders: Folders) -> None:
     log = folders.input.parent / "log"
     with (
         log.open("wb") as file,
-        running_sampoll("run", *folders.flags, *BOXES, "--continuous", log=file, env=NOT_SET) as process,
+        running_sampoll("run", *folders.flags, *BOXES, "--continuous", *JSON, log=file) as process,
     ):
         until(lambda: "ready" in log.read_text(), "the service")
         process.terminate()
         assert process.wait(30) == 0
 
-    last = [line for line in log.read_text().splitlines() if line.startswith("{")][-1]
-    assert json.loads(last)["event"] == "summary"
+    events = [line.get("event") for line in lines(log.read_text())]
+    assert events[-2:] == ["stopping", "summary"]
 
 
 def test_the_reason_of_an_end_is_json_too(folders: Folders) -> None:
-    run = sampoll("run", *folders.flags, "--model", "vit_b", "--dry-run", "--skip-done", env=NOT_SET)
+    run = sampoll("run", *folders.flags, "--model", "vit_b", "--dry-run", "--skip-done", *JSON)
 
     assert run.returncode == 69
-    assert lines(run.stderr)[-1]["event"] == "end"
-    assert "sampoll models pull vit_b" in lines(run.stderr)[-1]["message"]
+    end = with_event("end", run.stderr)
+    assert (end["exit_code"], end["error"]) == (69, "ModelUnavailable")
+    assert "sampoll models pull vit_b" in end["message"]
 
 
 BUG = """
@@ -149,15 +306,6 @@ def test_a_bug_in_a_thread_is_reported_without_control_characters_and_logins() -
     assert r"RuntimeError: a\x1b]0;t\x07 of redis://***@host" in done.stderr
 
 
-def test_on_a_terminal_the_log_is_text(folders: Folders) -> None:
-    drop_pair(folders.input, "a")
-
-    seen = on_a_terminal("run", *folders.flags, *BOXES, "--log-level", "info")
-
-    assert "INFO a: done [" in seen
-    assert '"message"' not in seen
-
-
 @pytest.mark.parametrize(("chosen", "begins"), [("json", "{"), ("text", "20")])
 def test_log_format_sets_the_format_everywhere(folders: Folders, chosen: str, begins: str) -> None:
     drop_pair(folders.input, "a")
@@ -175,7 +323,7 @@ def test_a_job_is_one_line_whatever_its_name_contains(folders: Folders, chosen: 
 
     run = sampoll("run", *folders.flags, *BOXES, "--log-format", chosen)
 
-    [line] = [line for line in run.stderr.split("\n") if "done" in line and "summary" not in line]
+    [line] = [line for line in run.stderr.split("\n") if ": done" in line]
     assert not any(character in run.stderr for character in "\x1b\u202e")
     if chosen == "json":
         assert json.loads(line)["pair"] == "a\\nb\\x1b[31m\\u202e"

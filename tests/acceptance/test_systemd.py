@@ -165,6 +165,11 @@ def test_every_command_names_a_file_in_configs_and_flags_that_exist(line: str) -
     assert shown.returncode == 0, shown.stderr
 
 
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
+def test_every_unit_says_how_it_logs(unit: Path) -> None:
+    assert "\nEnvironment=SAMPOLL_LOG_FORMAT=text\n" in unit.read_text()
+
+
 def test_there_is_a_unit_for_each_way_to_run() -> None:
     assert [unit.name for unit in UNITS] == [
         "sampoll-once.service",

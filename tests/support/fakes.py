@@ -51,6 +51,18 @@ class _OutOfMemory(_Misbehaving):
         raise OutOfMemory("not enough memory for the poison")
 
 
+class _Forgetful(BoxSegmenter):
+    """Has no memory for its first batch."""
+
+    _is_first = True
+
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        if self._is_first:
+            self._is_first = False
+            raise OutOfMemory("not enough memory for the first one")
+        return super().embed(images)
+
+
 class _Lost(_Misbehaving):
     def misbehave(self) -> None:
         raise ModelUnavailable("the CUDA device failed: an illegal memory access was encountered")
@@ -75,6 +87,10 @@ def raising(_: ModelSettings) -> BoxSegmenter:
 
 def out_of_memory(_: ModelSettings) -> BoxSegmenter:
     return _OutOfMemory()
+
+
+def forgetful(_: ModelSettings) -> BoxSegmenter:
+    return _Forgetful()
 
 
 def lost(_: ModelSettings) -> BoxSegmenter:

@@ -3,19 +3,17 @@
 import hashlib
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
-from typing import Any
-
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.app.client.content import content_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import Interrupted, JobError
 from sampoll.core.names import printable
+from sampoll.core.summary import CommandSummary
 from sampoll.inputs.discovery import Pair
+from sampoll.monitoring.progress_bar import Progress, progress
 from sampoll.transports.redis.messages import MAX_VALUE_BYTES
 from sampoll.transports.redis.streams.client import NewJob, StreamClient
 
@@ -36,24 +34,22 @@ class EnqueueOptions:
 
 def queue(
     jobs: StreamClient, pairs: Iterable[Pair | JobError], options: EnqueueOptions, *, show_progress: bool
-) -> tuple[int, str]:
-    """Puts every pair into the stream; returns the exit code and a summary in one line."""
+) -> tuple[int, CommandSummary]:
+    """Puts every pair into the stream; returns the exit code and a summary."""
     stop = Event()
-    with (
-        stopping_on_signals(stop.set),
-        tqdm(unit="pair", dynamic_ncols=True, disable=not show_progress) as bar,
-        logging_redirect_tqdm(),
-    ):
+    with stopping_on_signals(stop.set), progress("pair", is_shown=show_progress) as bar:
         queuer = _Queuer(jobs, options, bar)
         outside_the_main_thread(partial(queuer.run, pairs, stop))
-    summary = f"{queuer.queued} queued, {queuer.known} known, {queuer.failed} failed"
+    figures = {"queued": queuer.queued, "known": queuer.known, "failed": queuer.failed}
+    summary = CommandSummary(", ".join(f"{count} {what}" for what, count in figures.items()), figures)
     if stop.is_set():
-        return Interrupted.exit_code, f"{summary}; stopped before everything was queued: run it again"
+        stopped = f"{summary}; stopped before everything was queued: run it again"
+        return Interrupted.exit_code, replace(summary, line=stopped)
     return (JobError.exit_code if queuer.failed else 0), summary
 
 
 class _Queuer:
-    def __init__(self, jobs: StreamClient, options: EnqueueOptions, bar: "tqdm[Any]") -> None:
+    def __init__(self, jobs: StreamClient, options: EnqueueOptions, bar: Progress) -> None:
         self.queued = self.known = self.failed = 0
         self._jobs = jobs
         self._queueing = options
@@ -70,7 +66,9 @@ class _Queuer:
             except JobError as error:
                 log.error("%s", error)
                 self.failed += 1
-            self._bar.update()
+                self._bar.fail()
+            else:
+                self._bar.advance()
 
     def _put(self, pair: Pair | JobError) -> None:
         if isinstance(pair, JobError):

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -18,6 +18,7 @@ from sampoll.app.client.reply_record import ReplyFiles, files_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import Interrupted, JobError, translated_os_errors
 from sampoll.core.names import printable
+from sampoll.core.summary import CommandSummary
 from sampoll.transports.redis.replies import NoReply, parse_reply
 
 log = logging.getLogger(__name__)
@@ -39,19 +40,22 @@ class Source(Protocol):
 
 def receive(
     source: Source, output: Path, *, count: int | None, timeout_seconds: float | None
-) -> tuple[int, str]:
+) -> tuple[int, CommandSummary]:
     """Writes replies until a signal arrives, `count` are processed, or none arrives for `timeout_seconds`;
-    returns the exit code and a summary in one line."""
+    returns the exit code and a summary."""
     receiver, stop = _Receiver(output, count, timeout_seconds), Event()
     with stopping_on_signals(stop.set):
         outside_the_main_thread(partial(receiver.run, source, stop))
-    summary = f"{receiver.written} written, {receiver.failed} failed"
+    figures = {"written": receiver.written, "failed": receiver.failed, "unreadable": receiver.unreadable}
+    line = f"{receiver.written} written, {receiver.failed} failed"
     if receiver.unreadable:
-        summary += f", {receiver.unreadable} unreadable"
+        line += f", {receiver.unreadable} unreadable"
     if receiver.skipped_prompts:
-        summary += f", {receiver.skipped_prompts} bad prompts skipped"
+        figures["skipped_prompts"] = receiver.skipped_prompts
+        line += f", {receiver.skipped_prompts} bad prompts skipped"
+    summary = CommandSummary(line, figures)
     if count is not None and receiver.processed + receiver.unreadable < count:
-        return Interrupted.exit_code, f"{summary}; {count} were expected"
+        return Interrupted.exit_code, replace(summary, line=f"{line}; {count} were expected")
     return (JobError.exit_code if receiver.failed or receiver.unreadable else 0), summary
 
 

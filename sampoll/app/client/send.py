@@ -5,16 +5,13 @@ import time
 import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import orjson
 import redis
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sampoll.app.client.content import MAX_VALUE_BYTES_BASE64, content_of
 from sampoll.app.client.reply_files import log_skipped_prompts, write_files
@@ -31,7 +28,9 @@ from sampoll.core.errors import (
     translated_os_errors,
 )
 from sampoll.core.names import printable
+from sampoll.core.summary import CommandSummary
 from sampoll.inputs.discovery import Pair
+from sampoll.monitoring.progress_bar import Progress, progress
 from sampoll.transports.redis.connection import Backoff, RedisServer, translated
 from sampoll.transports.redis.messages import request_message
 from sampoll.transports.redis.pubsub.inbox import Inbox, listening
@@ -63,21 +62,25 @@ class SendOptions:
 
 def send_pairs(
     pairs: Iterable[Pair | JobError], sending: SendOptions, *, show_progress: bool
-) -> tuple[int, str]:
-    """Sends every pair; returns the exit code and a summary in one line."""
+) -> tuple[int, CommandSummary]:
+    """Sends every pair; returns the exit code and a summary."""
     server, stop = server_of(sending.redis), Event()
     with ExitStack() as stack:
         stack.enter_context(stopping_on_signals(stop.set))
-        bar = stack.enter_context(tqdm(unit="pair", dynamic_ncols=True, disable=not show_progress))
-        stack.enter_context(logging_redirect_tqdm())
+        bar = stack.enter_context(progress("pair", is_shown=show_progress))
         client = stack.enter_context(server.client())
         sender = _Sender(server, client, sending, bar)
         outside_the_main_thread(partial(sender.run, pairs, stop))
-    summary = f"{sender.done} {'done' if sending.wait else 'sent'}, {sender.failed} failed"
+    what = "done" if sending.wait else "sent"
+    figures = {what: sender.done, "failed": sender.failed}
+    line = f"{sender.done} {what}, {sender.failed} failed"
     if sender.skipped_prompts:
-        summary += f", {sender.skipped_prompts} bad prompts skipped"
+        figures["skipped_prompts"] = sender.skipped_prompts
+        line += f", {sender.skipped_prompts} bad prompts skipped"
+    summary = CommandSummary(line, figures)
     if stop.is_set():
-        return Interrupted.exit_code, f"{summary}; stopped before everything was sent or answered"
+        stopped = f"{summary}; stopped before everything was sent or answered"
+        return Interrupted.exit_code, replace(summary, line=stopped)
     return (JobError.exit_code if sender.failed else 0), summary
 
 
@@ -94,7 +97,7 @@ class _Sender:
     server: RedisServer
     client: "redis.Redis"
     sending: SendOptions
-    bar: "tqdm[Any]"
+    bar: Progress
     done: int = 0
     failed: int = 0
     skipped_prompts: int = 0
@@ -214,7 +217,7 @@ class _Sender:
     def _succeed(self, name: str, what: str) -> None:
         log.info("%s: %s", printable(name), what)
         self.done += 1
-        self.bar.update()
+        self.bar.advance()
 
     def _close(self, name: str, reason: str) -> None:
         """Gives up the request of this name."""
@@ -224,7 +227,7 @@ class _Sender:
     def _fail(self, reason: str) -> None:
         log.error("%s", reason)
         self.failed += 1
-        self.bar.update()
+        self.bar.fail()
 
 
 def _message(pair: Pair, channel: str | None) -> bytes:

@@ -10,6 +10,7 @@ from sampoll.app.result_store import CommittedResults
 from sampoll.core.errors import InputUnavailable, JobError, translated_os_errors
 from sampoll.core.failures import FailedJob
 from sampoll.core.names import printable
+from sampoll.core.summary import CommandSummary
 from sampoll.files.atomic import replace_file
 from sampoll.formats.registry import thumbnail_suffixes
 from sampoll.monitoring.templates import page_template
@@ -17,9 +18,9 @@ from sampoll.monitoring.templates import page_template
 REPORT = "report.html"
 
 
-def write_report(output: Path, input_directory: Path | None) -> tuple[int, str]:
+def write_report(output: Path, input_directory: Path | None) -> tuple[int, CommandSummary]:
     """Writes OUTPUT/report.html about every committed result and, if the input is known, every failed pair;
-    returns the exit code and a summary in one line."""
+    returns the exit code and a summary."""
     if not output.is_dir():
         raise InputUnavailable(f"no output directory {output}")
     failed = [] if input_directory is None else list(failed_in_folder(input_directory).jobs())
@@ -28,12 +29,13 @@ def write_report(output: Path, input_directory: Path | None) -> tuple[int, str]:
     page = _render(output, summaries, failed, input_directory)
     with translated_os_errors("write the report to", output):
         replace_file(output / REPORT, page.encode("utf-8", "replace"))
-    summary = f"{output / REPORT}: {len(summaries)} results"
+    line = f"{output / REPORT}: {len(summaries)} results"
     if input_directory is not None:
-        summary += f", {len(failed)} failed pairs"
+        line += f", {len(failed)} failed pairs"
     if results.unreadable:
-        return JobError.exit_code, f"{summary}, {len(results.unreadable)} records that cannot be read"
-    return 0, summary
+        line += f", {len(results.unreadable)} records that cannot be read"
+    figures = {"results": len(summaries), "failed": len(failed), "unreadable": len(results.unreadable)}
+    return (JobError.exit_code if results.unreadable else 0), CommandSummary(line, figures)
 
 
 def _summaries(results: CommittedResults) -> Iterator[Summary]:

@@ -50,7 +50,7 @@ MIN_RESCAN_SECONDS = 0.05
 
 
 def main() -> NoReturn:
-    run_and_exit(lambda: predict(parser().parse_args(), os.environ), "sam_predict_poll")
+    run_and_exit(lambda: predict(parser().parse_args(), os.environ), "sam_predict_poll", has_look=False)
 
 
 def parser() -> ArgumentParser:
@@ -86,7 +86,7 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
     advice = _advice(arguments)
     with advice.in_errors():
         resolved = resolve(_settings(arguments), environment, defaults=DEFAULTS)
-        set_up_logging(resolved, show_progress=False)
+        set_up_logging(resolved, show_progress=False, has_look=False)
         advice.in_logs()
         messages = Messages(arguments)
         if arguments.verbose:
@@ -94,7 +94,7 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
         plan = _plan(arguments, plan_of(resolved.settings, _layout(arguments)), advice)
         exit_code, summary = run_plan(plan, [messages], show_progress=False)
     if not arguments.quiet:
-        tell(summary)
+        tell(str(summary))
     return exit_code
 
 

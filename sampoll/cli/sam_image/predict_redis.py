@@ -40,7 +40,7 @@ ADVICE = Advice(
 
 
 def main() -> NoReturn:
-    run_and_exit(lambda: predict(parser().parse_args(), os.environ), "sam_predict_redis")
+    run_and_exit(lambda: predict(parser().parse_args(), os.environ), "sam_predict_redis", has_look=False)
 
 
 def parser() -> ArgumentParser:
@@ -77,14 +77,14 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
     check_model(arguments)
     with ADVICE.in_errors():
         resolved = resolve(_settings(arguments, environment), environment, defaults=DEFAULTS)
-        set_up_logging(resolved, show_progress=False)
+        set_up_logging(resolved, show_progress=False, has_look=False)
         ADVICE.in_logs()
         if arguments.verbose:
             say(loading_message(arguments))
         stand_in = StandIn(segmenter_meta(arguments), ADVICE)
         summary = serve_redis(resolved.settings, [Messages(arguments)], stand_in=stand_in)
     if arguments.verbose:
-        tell(summary)
+        tell(str(summary))
     return 0
 
 

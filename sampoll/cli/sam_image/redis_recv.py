@@ -21,7 +21,7 @@ from sampoll.transports.redis.replies import NoReply, parse_reply
 
 
 def main() -> NoReturn:
-    run_and_exit(lambda: receive(parser().parse_args(), Event()), "sam_test_redis_recv")
+    run_and_exit(lambda: receive(parser().parse_args(), Event()), "sam_test_redis_recv", has_look=False)
 
 
 def parser() -> ArgumentParser:

@@ -16,7 +16,7 @@ from sampoll.transports.redis.messages import request_message
 
 
 def main() -> NoReturn:
-    run_and_exit(lambda: send(parser().parse_args()), "sam_test_redis_send")
+    run_and_exit(lambda: send(parser().parse_args()), "sam_test_redis_send", has_look=False)
 
 
 def parser() -> ArgumentParser:

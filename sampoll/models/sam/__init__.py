@@ -1,5 +1,6 @@
 """The Segment Anything Model in its three official sizes, by Kirillov et al., https://arxiv.org/abs/2304.02643."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from sampoll.models.sam.segmenter import SamSegmenter
     from sampoll.models.shared.openvino import OpenVinoEncoder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class SamModel:
         segmenter.check()
         if options.compile:
             keep_compiled_code(options)
+            log.info("compiling the encoder", extra={"event": "compiling", "model": self.name})
             segmenter.compile_for(options.batch_size_on(str(device)))
         return segmenter
 

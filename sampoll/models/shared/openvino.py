@@ -84,9 +84,13 @@ def cached_model(encoder: Callable[[], nn.Module], checkpoint_sha256: str, cache
             log.warning("%s is damaged, and is converted again (%s)", directory, str(error).splitlines()[0])
             shutil.rmtree(directory, ignore_errors=True)
     began = time.monotonic()
-    log.info("converting the encoder for OpenVINO, once for this checkpoint; this takes a while")
+    fields = {"event": "converting", "engine": OpenVinoEncoder.engine}
+    log.info(
+        "converting the encoder for OpenVINO, once for this checkpoint; this takes a while", extra=fields
+    )
     model = converted(encoder())
-    log.info("converted in %.0f s", time.monotonic() - began)
+    seconds = time.monotonic() - began
+    log.info("converted in %.0f s", seconds, extra={"event": "converted", "seconds": round(seconds, 3)})
     try:
         save(model, directory, checkpoint_sha256)
     except (OSError, RuntimeError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sampoll.cli.logs import set_up_last_resort, set_up_logging
+from sampoll.cli.logs import hold_back_warnings, set_up_logging, show_warnings
 from sampoll.cli.output import presentable, show, show_json, show_path, tell
 from sampoll.config.resolve import resolve
 
@@ -64,12 +64,13 @@ def test_a_log_is_harmless_in_messages_and_tracebacks(
         assert all(line.startswith("    ") for line in more)
 
 
-def test_a_warning_is_harmless_before_logging_is_set_up(
+def test_a_warning_of_a_command_without_a_log_is_harmless(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    set_up_last_resort()
+    hold_back_warnings()
 
     logging.getLogger("sampoll").warning("%s", ODD)
+    show_warnings()
 
     assert capsys.readouterr().err == f"{SHOWN}\n"

@@ -98,7 +98,7 @@ def serve(
 
 
 def fetch(server: Server, path: Path, stalled_seconds: float = 5.0) -> None:
-    download(server.wanted, path, show_progress=False, stalled_seconds=stalled_seconds)
+    download(server.wanted, path, stalled_seconds=stalled_seconds)
 
 
 def test_a_file_arrives_whole_and_nothing_else_is_left(serve: Serve, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_server_that_cannot_be_reached_is_an_error_after_a_few_attempts(
     wanted = Download("http://127.0.0.1:9/weights.pth", len(CONTENT), SHA256)
 
     with pytest.raises(ModelUnavailable, match="0 of 3000000 bytes are kept"):
-        download(wanted, tmp_path / "weights.pth", show_progress=False)
+        download(wanted, tmp_path / "weights.pth")
 
 
 def test_two_downloads_of_one_file_do_not_mix(serve: Serve, tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_without_free_space_no_download_begins(tmp_path: Path) -> None:
     wanted = Download("http://127.0.0.1:9/weights.pth", 2**60, SHA256)
 
     with pytest.raises(StorageTrouble, match="make room, or set another --home"):
-        download(wanted, tmp_path / "weights.pth", show_progress=False)
+        download(wanted, tmp_path / "weights.pth")
 
 
 def test_proxies_of_the_environment_are_used(
@@ -282,7 +282,7 @@ def test_proxies_of_the_environment_are_used(
     monkeypatch.setenv("no_proxy", "")
     wanted = Download("http://weights.invalid/weights.pth", len(CONTENT), SHA256)
 
-    download(wanted, tmp_path / "weights.pth", show_progress=False)
+    download(wanted, tmp_path / "weights.pth")
 
     assert len(proxy.ranges) == 1
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
@@ -327,7 +327,7 @@ def test_a_proxy_that_cannot_be_parsed_is_not_repeated(
     wanted = Download("http://192.0.2.1/weights.pth", len(CONTENT), SHA256)
 
     with pytest.raises(ModelUnavailable, match="the proxy that HTTPS_PROXY") as failure:
-        download(wanted, tmp_path / "weights.pth", show_progress=False)
+        download(wanted, tmp_path / "weights.pth")
 
     assert "hush" not in str(failure.value)
 

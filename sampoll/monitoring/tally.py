@@ -1,0 +1,62 @@
+"""The counts behind the summary and the exit code of a run or a service."""
+
+import time
+from threading import Lock
+
+from sampoll.core.events import Backlog, Event, InputScanned, JobDone, JobFailed, JobSkipped
+from sampoll.core.summary import CommandSummary
+
+
+class Tally:
+    """A listener that counts outcomes; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._started = time.monotonic()
+        self.done = 0
+        self.skips = 0
+        self.failures = 0
+        self.skipped_prompts = 0
+        self.last_backlog = Backlog()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            match event:
+                case InputScanned(backlog):
+                    self.last_backlog = backlog
+                case JobDone(summary=summary):
+                    self.done += 1
+                    self.skipped_prompts += len(summary.skipped)
+                case JobSkipped():
+                    self.skips += 1
+                case JobFailed():
+                    self.failures += 1
+
+    def summary(self) -> CommandSummary:
+        backlog = self.last_backlog
+        figures = {
+            "done": self.done,
+            "skipped": self.skips,
+            "failed": self.failures,
+            "deferred": backlog.deferred,
+            "passed_over": backlog.passed_over,
+            "half": backlog.half,
+            "skipped_prompts": self.skipped_prompts,
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+        return CommandSummary(f"{self._counts()} in {figures['seconds']:.1f} s", figures)
+
+    def _counts(self) -> str:
+        backlog = self.last_backlog
+        parts = [f"{self.done} done", f"{self.failures} failed"]
+        if self.skips:
+            parts.insert(1, f"{self.skips} done before")
+        if self.skipped_prompts:
+            parts.append(f"{self.skipped_prompts} bad prompt{'s' * (self.skipped_prompts > 1)} skipped")
+        if backlog.deferred:
+            parts.append(f"{backlog.deferred} to be tried again")
+        if backlog.passed_over:
+            parts.append(f"{backlog.passed_over} passed over")
+        if backlog.half:
+            parts.append(f"{backlog.half} half pair{'s' * (backlog.half > 1)} left")
+        return ", ".join(parts)
