@@ -26,7 +26,6 @@ from sampoll.config.plugins import DATASETS, FORMATS, SEGMENTERS
 from sampoll.config.quantities import SIZE_PATTERN, TIME_PATTERN, bytes_of, seconds_of
 from sampoll.core.addresses import is_address, redacted
 from sampoll.core.filenames import PAIR_SUFFIXES
-from sampoll.core.jobs import OnBadPrompt
 from sampoll.core.names import printable
 from sampoll.files.files import file_in_the_way
 from sampoll.files.home import expanded
@@ -516,7 +515,7 @@ class LimitSettings(_Section):
 class PromptSettings(_Section):
     """How prompts are read."""
 
-    on_bad_prompt: OnBadPrompt = _setting(
+    on_bad_prompt: Literal["fail", "skip"] = _setting(
         "fail",
         "on-bad-prompt",
         "A bad prompt fails its pair; or it is skipped, and the other prompts of its file are done.",
