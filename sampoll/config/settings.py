@@ -523,7 +523,7 @@ class LimitSettings(_Section):
 class PromptSettings(_Section):
     """How prompts are read."""
 
-    on_bad_prompt: OnBadPrompt = _setting(
+    on_bad_prompt: Literal["fail", "skip"] = _setting(
         "fail",
         "on-bad-prompt",
         "A bad prompt fails its pair; or it is skipped, and the other prompts of its file are done.",
