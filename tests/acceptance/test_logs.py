@@ -15,6 +15,8 @@ from support.images import image_of
 from support.process import REPOSITORY, environment, running_sampoll, sampoll, until
 from support.terminal import on_a_terminal
 
+import sampoll as sampoll_package
+
 BOXES = ("--model", "support.fakes:boxes")
 NOT_SET = {"SAMPOLL_LOG_FORMAT": ""}
 JSON = ("--log-format", "json")
@@ -139,6 +141,16 @@ def test_the_schema_has_every_field_that_is_documented() -> None:
     documented = set(re.findall(r"`([a-z_-]+)`", page))
     assert {below["event"]["const"] for below in events} <= documented
     assert {key for below in (SCHEMA["properties"], *events) for key in below} <= documented
+
+
+def test_the_schema_has_every_event_that_the_code_logs() -> None:
+    package = Path(sampoll_package.__file__).parent
+    code = "".join(path.read_text() for path in package.rglob("*.py"))
+    events = [below["properties"]["event"]["const"] for below in SCHEMA["anyOf"] if "properties" in below]
+
+    logged = re.findall(r'"event": "([a-z-]+)"', code) + re.findall(r'_about\("([a-z-]+)"', code)
+    assert set(logged) == set(events)
+    assert len(events) == len(set(events))
 
 
 def test_logs_are_text_if_nothing_else_is_said(folders: Folders) -> None:
