@@ -43,8 +43,8 @@ def test_the_bar_says_which_model_is_loaded(folders: Folders) -> None:
 def test_a_run_without_work_shows_no_bar(folders: Folders) -> None:
     seen = on_a_terminal("run", *folders.flags, *BOXES)
 
-    [line] = filter(None, seen.lines)
-    assert line.startswith("0 done, 0 failed in ")
+    assert "pair/s" not in seen.text
+    assert seen.lines[-2].startswith("0 done, 0 failed in ")
 
 
 def test_an_error_that_ends_the_run_stands_below_the_bar(folders: Folders) -> None:
