@@ -1,15 +1,17 @@
 """`sampoll run --dry-run`: lists what a run would do with the pairs that are there now; changes nothing."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from typing import Any
 
 from sampoll.app.assembly import load_model
 from sampoll.app.plan import Plan
 from sampoll.core.errors import JobError
 from sampoll.core.jobs import SkippedPrompt, Submission
-from sampoll.core.names import base_name, folder_of
+from sampoll.core.names import base_name, folder_of, printable
 from sampoll.inputs.check import check_pair
 from sampoll.spool.claims import Claim
 from sampoll.spool.results import first_version
@@ -28,44 +30,94 @@ class PlannedAction(Enum):
     FAIL = "to fail"
 
 
-def dry_run(plan: Plan) -> Iterator[str]:
-    """A line for each pair, and a summary; nothing is created, moved or written."""
-    find_done: FindDone | None = None
-    if plan.settings.spool.skip_done:
-        find_done = plan.done_index(load_model(plan.settings.model).segmenter.info).find
-    found = survey(plan.layout.input, plan.settings.spool, plan.layout.suffixes)
-    counts: Counter[PlannedAction] = Counter()
-    skipped_prompts = 0
-    for obstacle in found.obstacles:
-        yield f"{obstacle.path}: would be passed over: {obstacle.error}"
-    for group in found.scan.ready:
-        action, line, skipped = _planned_action(plan, group, find_done)
-        counts[action] += 1
-        skipped_prompts += len(skipped)
-        yield f"{group.stem}: {line}"
-        for prompt in skipped:
-            yield f"{group.stem}: would be skipped: {prompt.message}"
-    yield from found.leftovers.lines()
-    parts = [f"{counts[action]} {action.value}" for action in PlannedAction]
-    if skipped_prompts:
-        parts.append(f"{skipped_prompts} bad prompt{'s' * (skipped_prompts > 1)} to skip")
-    if found.scan.half:
-        parts.append(f"{found.scan.half} half pair{'s' * (found.scan.half > 1)}")
-    if found.obstacles:
-        parts.append(f"{len(found.obstacles)} passed over")
-    yield ", ".join(parts)
+@dataclass(frozen=True)
+class PlannedPair:
+    """What a run would do with the pair `name`, in words too, and the prompts of it that it would skip."""
+
+    name: str
+    action: PlannedAction
+    message: str
+    skipped: Sequence[SkippedPrompt] = ()
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield f"{self.name}: {self.message}"
+        for prompt in self.skipped:
+            yield f"{self.name}: would be skipped: {prompt.message}"
+
+    def document(self) -> Mapping[str, Any]:
+        """For programs."""
+        return {
+            "pair": printable(self.name),
+            "action": self.action.name.lower(),
+            "message": printable(self.message),
+            "skipped_prompts": [prompt.document() for prompt in self.skipped],
+        }
 
 
-def _planned_action(
-    plan: Plan, group: Group, find_done: FindDone | None
-) -> tuple[PlannedAction, str, Sequence[SkippedPrompt]]:
-    """What a run would do with a pair, as text too, and the prompts of it that it would skip."""
+class DryRun:
+    """What a run would do with an input as it is now; nothing is created, moved or written."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._find_done: FindDone | None = None
+        if plan.settings.spool.skip_done:
+            self._find_done = plan.done_index(load_model(plan.settings.model).segmenter.info).find
+        self._found = survey(plan.layout.input, plan.settings.spool, plan.layout.suffixes)
+        self._counts: Counter[PlannedAction] = Counter()
+        self._skipped_prompts = 0
+
+    @property
+    def exit_code(self) -> int:
+        """That of a run which would do the pairs that were looked at."""
+        would_fail = self._counts[PlannedAction.FAIL] or self._found.obstacles
+        return JobError.exit_code if would_fail else 0
+
+    def lines(self) -> Iterator[str]:
+        """For people: a line for each pair, what would be left, and a summary."""
+        for obstacle in self._found.obstacles:
+            yield f"{obstacle.path}: would be passed over: {obstacle.error}"
+        for pair in self._pairs():
+            yield from pair.lines()
+        yield from self._found.leftovers.lines()
+        yield self._summary()
+
+    def document(self) -> Mapping[str, Any]:
+        """For programs."""
+        pairs = [pair.document() for pair in self._pairs()]
+        return {
+            "exit_code": self.exit_code,
+            "summary": self._summary(),
+            "pairs": pairs,
+            "passed_over": {printable(o.path): printable(str(o.error)) for o in self._found.obstacles},
+            "left": self._found.leftovers.document(),
+        }
+
+    def _pairs(self) -> Iterator[PlannedPair]:
+        for group in self._found.scan.ready:
+            pair = _planned(self._plan, group, self._find_done)
+            self._counts[pair.action] += 1
+            self._skipped_prompts += len(pair.skipped)
+            yield pair
+
+    def _summary(self) -> str:
+        parts = [f"{self._counts[action]} {action.value}" for action in PlannedAction]
+        if self._skipped_prompts:
+            parts.append(f"{self._skipped_prompts} bad prompt{'s' * (self._skipped_prompts > 1)} to skip")
+        if half := self._found.scan.half:
+            parts.append(f"{half} half pair{'s' * (half > 1)}")
+        if self._found.obstacles:
+            parts.append(f"{len(self._found.obstacles)} passed over")
+        return ", ".join(parts)
+
+
+def _planned(plan: Plan, group: Group, find_done: FindDone | None) -> PlannedPair:
     try:
         submission = _submission(plan, group)
         if find_done is not None:
             found = first_version(plan.layout, submission.name, partial(find_done, submission))
             if found is not None:
-                return PlannedAction.SKIP, f"was done before as {found[0]}", ()
+                return PlannedPair(group.stem, PlannedAction.SKIP, f"was done before as {found[0]}")
         skipped = check_pair(
             submission.prompt,
             submission.prompt_name,
@@ -74,9 +126,9 @@ def _planned_action(
             plan.decoding,
         ).skipped
     except JobError as error:
-        return PlannedAction.FAIL, f"would fail: {error}", ()
-    line = f"would be done: {submission.image_name}, {submission.prompt_name}"
-    return PlannedAction.DO, line, skipped
+        return PlannedPair(group.stem, PlannedAction.FAIL, f"would fail: {error}")
+    message = f"would be done: {submission.image_name}, {submission.prompt_name}"
+    return PlannedPair(group.stem, PlannedAction.DO, message, skipped)
 
 
 def _submission(plan: Plan, group: Group) -> Submission:

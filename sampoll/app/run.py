@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 
@@ -47,11 +48,21 @@ MAX_PAUSE_SECONDS = 30.0
 """Longest wait between two checks of unusable directories; a longer session resets the wait."""
 
 
-def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) -> tuple[int, CommandSummary]:
-    """Serves the input directory; returns the exit code and a summary.
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run has ended. `left` is the number of pairs that it would have begun if it had not been stopped
+    before."""
 
-    Raises SampollError if the run cannot work at all.
-    """
+    exit_code: int
+    summary: CommandSummary
+    done: int
+    failed: int
+    first_failures: Sequence[tuple[str, JobError]]
+    left: int
+
+
+def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) -> RunOutcome:
+    """Serves the input directory. Raises SampollError if the run cannot work at all."""
     factory = find_factory(plan.settings.model)
     tally = Tally()
     with ExitStack() as stack:
@@ -72,7 +83,21 @@ def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) 
                 done = tally.summary()  # the results are there all the same
                 log.info("%s", done, extra={"event": "summary", **done.figures})
                 raise
-    return _exit_code(plan.settings, tally, stopped=application.is_stopped), tally.summary()
+    return RunOutcome(
+        _exit_code(plan.settings, tally, stopped=application.is_stopped),
+        tally.summary(),
+        tally.done,
+        tally.failures,
+        tally.first_failures,
+        _pairs_left(plan) if application.is_stopped else 0,
+    )
+
+
+def _pairs_left(plan: Plan) -> int:
+    try:
+        return len(survey(plan.layout.input, plan.settings.spool, plan.layout.suffixes).scan.ready)
+    except InputUnavailable:
+        return 0
 
 
 class _Application:
@@ -100,7 +125,9 @@ class _Application:
 
     def stop(self) -> None:
         """Requests an orderly stop; may be called from any thread."""
-        log.info(STOPPING, extra={"event": "stopping"})
+        # A progress bar hides less than warnings; a service has none.
+        level = logging.INFO if self._settings.spool.continuous else logging.WARNING
+        log.log(level, STOPPING, extra={"event": "stopping"})
         self._emit(StopRequested())
         self._stop.set()
         if self._session is not None:

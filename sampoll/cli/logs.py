@@ -71,8 +71,13 @@ def show_summary(summary: CommandSummary, exit_code: int = 0) -> None:
     """What a command has done: a line on standard output, or in a JSON log; nothing with --quiet."""
     if _is_json():
         log.info("%s", summary, extra={"event": "summary", "exit_code": exit_code, **summary.figures})
-    elif not _is_quiet():
+    elif is_for_people():
         show_aside(summary.line)
+
+
+def is_for_people() -> bool:
+    """Whether a command may write more than errors, as text."""
+    return not _is_json() and not _is_quiet()
 
 
 def show_error(error: SampollError, command: str, *, has_look: bool = True) -> None:

@@ -26,6 +26,7 @@ from sampoll.cli.options import (
 from sampoll.cli.output import show, show_aside, show_json
 from sampoll.config.fields import section_title
 from sampoll.config.resolve import resolve
+from sampoll.core.errors import UsageError
 
 
 class _Sampoll(Group):
@@ -121,6 +122,12 @@ def run(
             rich_help_panel=section_title("spool"),
         ),
     ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="With --dry-run: one JSON document.", rich_help_panel=section_title("spool")
+        ),
+    ] = False,
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
@@ -134,6 +141,8 @@ def run(
         sampoll run in out --dry-run                what would be done
         sampoll run in out --continuous             until Ctrl-C
     """
+    if as_json and not dry:
+        raise UsageError("--json is for --dry-run; a run has --log-format json and --report FILE")
     flags = with_directories(flags, source, target)
     if force:
         flags = {**flags, "skip-done": False, "on-exist": "replace"}
@@ -145,18 +154,23 @@ def run(
     from sampoll.app.directories import layout_of
     from sampoll.app.plan import plan_of
     from sampoll.app.run import run_plan
+    from sampoll.cli.run_end import show_run_end
     from sampoll.monitoring.console import log_jobs
 
     if dry:
-        from sampoll.app.dry_run import dry_run
+        from sampoll.app.dry_run import DryRun
 
-        for line in dry_run(plan_of(settings, layout_of(settings.spool, creates=False))):
-            show(line)
-        return
+        dry_run = DryRun(plan_of(settings, layout_of(settings.spool, creates=False)))
+        if as_json:
+            show_json(dry_run.document())
+        else:
+            for line in dry_run.lines():
+                show(line)
+        raise typer.Exit(dry_run.exit_code)
     plan = plan_of(settings, layout_of(settings.spool))
-    exit_code, summary = run_plan(plan, [log_jobs], show_progress=show_progress)
-    show_summary(summary, exit_code)
-    raise typer.Exit(exit_code)
+    outcome = run_plan(plan, [log_jobs], show_progress=show_progress)
+    show_run_end(outcome, plan.layout)
+    raise typer.Exit(outcome.exit_code)
 
 
 @app.command()

@@ -3,8 +3,11 @@
 import time
 from threading import Lock
 
+from sampoll.core.errors import JobError
 from sampoll.core.events import Backlog, Event, InputScanned, JobDone, JobFailed, JobSkipped
 from sampoll.core.summary import CommandSummary
+
+MAX_NAMED_FAILURES = 5
 
 
 class Tally:
@@ -16,6 +19,7 @@ class Tally:
         self.done = 0
         self.skips = 0
         self.failures = 0
+        self.first_failures: list[tuple[str, JobError]] = []
         self.skipped_prompts = 0
         self.last_backlog = Backlog()
 
@@ -29,8 +33,10 @@ class Tally:
                     self.skipped_prompts += len(summary.skipped)
                 case JobSkipped():
                     self.skips += 1
-                case JobFailed():
+                case JobFailed(name, _, error):
                     self.failures += 1
+                    if len(self.first_failures) < MAX_NAMED_FAILURES:
+                        self.first_failures.append((name, error))
 
     def summary(self) -> CommandSummary:
         backlog = self.last_backlog

@@ -13,7 +13,7 @@ SKIP = (*BOXES, "--on-bad-prompt", "skip")
 FAR = {"points": [{"x": 99, "y": 1, "label": 1}], "id": "far"}
 FAR_MESSAGE = "prompts[0].points[0]: (99, 1) lies outside the image of 32x24 pixels"
 UNKNOWN = {**BOX, "bx": 1}
-UNKNOWN_MESSAGE = "prompts[2].bx: is not a known key"
+UNKNOWN_MESSAGE = "prompts[2].bx: is not a known key; did you mean box?"
 PROMPTS: dict[str, list[Any]] = {
     "prompts": [FAR, {**BOX, "id": "good", "label": "cat"}, UNKNOWN, {**BOX, "id": "last"}]
 }
@@ -24,7 +24,7 @@ FORMATS = [
 
 def summary(run: Any) -> str:
     """What was counted, without the seconds."""
-    last: str = run.stdout.splitlines()[-1]
+    last: str = (run.stdout or json.loads(run.stderr.splitlines()[-1])["message"]).splitlines()[-1]
     return last.rpartition(" in ")[0]
 
 

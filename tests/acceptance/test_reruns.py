@@ -149,8 +149,18 @@ def test_a_dry_run_lists_what_would_be_done_and_does_nothing(done: Folders) -> N
     before = {name: (done.input.parent / name).stat().st_mtime_ns for name in files_below(done.input.parent)}
 
     run = sampoll("run", *done.flags, *SKIP, "--dry-run")
+    document = json.loads(sampoll("run", *done.flags, *SKIP, "--dry-run", "--json").stdout)
 
-    assert run.returncode == 0
+    assert run.returncode == document["exit_code"] == 1
+    assert {pair["pair"]: pair["action"] for pair in document["pairs"]} == {
+        "a": "skip",
+        "b": "skip",
+        "new": "do",
+        "outside": "fail",
+        "twice": "fail",
+    }
+    assert document["left"]["counts"] == {"no-image": 1}
+    assert document["summary"] == run.stdout.splitlines()[-1]
     assert run.stdout.splitlines() == [
         "a: was done before as a",
         "b: was done before as b",
@@ -171,6 +181,7 @@ def test_a_dry_run_creates_nothing(folders: Folders) -> None:
 
     run = sampoll("run", *folders.flags, *BOXES, "--dry-run")
 
+    assert run.returncode == 0
     assert run.stdout.splitlines()[-1] == "1 to do, 0 to skip, 0 to fail"
     assert not folders.output.exists()
     assert sorted(path.name for path in folders.input.iterdir()) == ["a.jpg", "a.json"]

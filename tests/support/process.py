@@ -67,7 +67,8 @@ def running_sampoll(
     env: Mapping[str, str] | None = None,
     unprivileged: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The real command in the background; killed at the end if it still runs."""
+    """The real command in the background, with both its outputs in `log`; killed at the end if it still
+    runs."""
     command: list[str | Path] = [
         *(_WITHOUT_PRIVILEGES if unprivileged else ()),
         SAMPOLL,

@@ -92,10 +92,10 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
         if arguments.verbose:
             messages.list_parameters()
         plan = _plan(arguments, plan_of(resolved.settings, _layout(arguments)), advice)
-        exit_code, summary = run_plan(plan, [messages], show_progress=False)
+        outcome = run_plan(plan, [messages], show_progress=False)
     if not arguments.quiet:
-        tell(str(summary))
-    return exit_code
+        tell(str(outcome.summary))
+    return outcome.exit_code
 
 
 def _check(arguments: Namespace) -> None:

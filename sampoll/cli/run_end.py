@@ -1,0 +1,47 @@
+"""What `sampoll run` shows at its end: where the results are, what failed, and which commands lead on."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from sampoll.app.run import RunOutcome
+from sampoll.cli.logs import is_for_people, show_summary
+from sampoll.cli.output import show_table, tell
+from sampoll.spool.layout import Layout
+
+log = logging.getLogger(__name__)
+
+
+def show_run_end(outcome: RunOutcome, layout: Layout) -> None:
+    """The summary, and for people some lines after it: on a terminal, or in a text log."""
+    show_summary(outcome.summary, outcome.exit_code)
+    if not is_for_people():
+        return
+    if not sys.stderr.isatty():
+        for line in _next_steps(outcome, layout):
+            log.info("%s", line)
+        return
+    rows = [(name, f"{error.code}: {error}") for name, error in outcome.first_failures]
+    show_table(("failed", "because of"), rows)
+    if more := outcome.failed - len(rows):
+        tell(f"and {more} more")
+    for line in _next_steps(outcome, layout):
+        tell(line)
+
+
+def _next_steps(outcome: RunOutcome, layout: Layout) -> Iterator[str]:
+    if outcome.done:
+        yield f"the results are in {layout.output}; a page of them: {_command('report', layout.output)}"
+    if outcome.failed:
+        yield f"what failed, and why: {_command('failed list --input', layout.input)}"
+        retry = _command("failed retry --all --input", layout.input)
+        yield f"once it is corrected, try it again: {retry}"
+    if outcome.left:
+        pairs = f"{outcome.left} pair{'s are' if outcome.left > 1 else ' is'} left in {layout.input}"
+        yield f"{pairs}; the same command goes on"
+
+
+def _command(words: str, directory: Path) -> str:
+    return f"sampoll {words} {shlex.quote(str(directory))}"
