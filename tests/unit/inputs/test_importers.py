@@ -146,7 +146,7 @@ def test_the_label_of_a_coco_annotation_is_the_name_of_its_category(
                 "categories[0]: id must be a number or a string",
                 "categories[1]: must be a JSON object",
                 "categories[2]: has no name",
-                "annotations[0]: category_id 1 is not among the categories",
+                "annotations[0]: category_id 1 is that of a category that is passed over",
             ],
         ),
         (
@@ -248,6 +248,27 @@ def test_a_coco_annotation_that_cannot_be_imported_is_named(
     prompts, errors = of_coco(tmp_path / "set", {}, annotation)
 
     assert (prompts, errors) == ([], [f"annotations[0]: {message}"])
+
+
+def test_a_mask_of_a_coco_file_for_an_image_of_another_size_is_named(tmp_path: Path) -> None:
+    turned = {"size": [32, 24], "counts": [100, 10, 658]}
+    found = of_coco(tmp_path / "set", {"width": 32, "height": 24}, {"bbox": None, "segmentation": turned})
+
+    reason = "the size of the mask is not that of its image"
+    assert found == ([], [f"annotations[0]: has no bbox, and no box around its segmentation: {reason}"])
+
+
+def test_a_second_listing_of_an_image_of_a_coco_file_is_named_as_such(tmp_path: Path) -> None:
+    source = coco(tmp_path / "set", {}, {})
+    document = json.loads(source.read_bytes())
+    document["images"].append({"id": 2, "file_name": "./a.png"})
+    document["annotations"].append({"image_id": 2, "bbox": [1, 1, 2, 2]})
+    source.write_text(json.dumps(document))
+
+    assert imported("coco", source) == [
+        "a.png",
+        "a.png: is listed several times: only the prompts of the first time are imported",
+    ]
 
 
 @pytest.mark.parametrize("iscrowd", [1, 1.0, True, "1"])
