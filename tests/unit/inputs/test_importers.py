@@ -23,6 +23,7 @@ from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import InputUnavailable, JobError
 from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.core.results import Mask
+from sampoll.files.file_set import replaced_set
 from sampoll.formats.geometry.rle import rle_of
 from sampoll.inputs.check import Checked, check_prompts
 from sampoll.inputs.importers.base import AnnotatedImage, files_of, image_name, json_of
@@ -367,9 +368,11 @@ def opex(left: int, top: int, right: int, bottom: int, **meta: str) -> dict[str,
     return {"score": 1.0, "label": "cat", "bbox": box, "meta": meta}
 
 
-def record(result: bytes, *objects: dict[str, Any], size: tuple[int, int] = (24, 32)) -> str:
+def record(
+    result: bytes, *objects: dict[str, Any], size: tuple[int, int] = (24, 32), name: str = "a.png"
+) -> str:
     """A record as sampoll writes it, of a result that has this one file."""
-    files = {"a.png": hashlib.sha256(result).hexdigest()}
+    files = {name: hashlib.sha256(result).hexdigest()}
     stated = {"height": size[0], "width": size[1]}
     meta = {"files": json.dumps(files), "image_size": json.dumps(stated)}
     return json.dumps({"objects": objects, "meta": meta})
@@ -389,6 +392,25 @@ def test_the_mask_beside_a_record_is_not_taken_for_the_photograph(tmp_path: Path
         "name the folder of the photographs by --images"
     ]
     assert [image.path for image in annotated("opex", source, photographs)] == [photographs / "a.jpg"]
+
+
+def test_exports_beside_records_are_not_taken_for_records(tmp_path: Path) -> None:
+    source = tmp_path / "out"
+    for kind in ("labelme", "coco", "else"):
+        (source / kind).mkdir(parents=True)
+    of_run, of_export, of_others = b'{"shapes": []}', b'{"images": []}', b'{"shapes": [1]}'
+    (source / "labelme" / "a.json").write_bytes(of_run)
+    with replaced_set(source / "coco") as files:
+        files.write("instances.json", of_export)
+    (source / "else" / "a.json").write_bytes(of_others)
+    (source / "a.jpg").write_bytes(IMAGE)
+    box = opex(1, 1, 2, 2, prompt="0", mask="0")
+    (source / "a.json").write_text(record(of_run, box, name="labelme/a.json"))
+
+    assert imported("opex", source) == [
+        "a.jpg",
+        f'{source / "else" / "a.json"}: is no OPEX file: it has no list of "objects"',
+    ]
 
 
 def test_the_photograph_beside_a_record_and_its_mask_is_found(tmp_path: Path) -> None:
