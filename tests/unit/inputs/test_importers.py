@@ -552,8 +552,11 @@ def test_a_table_that_states_another_size_is_about_another_image(tmp_path: Path)
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        ("image,x,y,w,h", "has x and y beside a width and height: name corners x0, y0, x1, y1"),
-        ("image,x,y,x", "has more than one column x"),
+        ("image,x,y,w,h", "has x and y beside a width or height: name corners x0, y0, x1, y1"),
+        ("image,x,y,bbox_width,bbox_height", "has x and y beside a width or height"),
+        ("image,x,y,x", "has several columns for x: x, x"),
+        ("filename,image_path,x,y", "has several columns for image: filename, image_path"),
+        ("image,x_min,y_min,x_max,y_max,y_min", "has several columns for y0: y_min, y_min"),
         ("ImageID,XMin,XMax,YMin,YMax", "needs a first line that names the columns"),
         ("", "needs a first line that names the columns"),
     ],
@@ -561,6 +564,12 @@ def test_a_table_that_states_another_size_is_about_another_image(tmp_path: Path)
 def test_a_table_whose_columns_are_unclear_is_refused(tmp_path: Path, columns: str, reason: str) -> None:
     with pytest.raises(InputUnavailable, match=reason):
         of_csv(tmp_path / "set", f"{columns}\n")
+
+
+def test_points_with_the_size_of_the_image_are_points_where_a_column_says_so(tmp_path: Path) -> None:
+    prompts, errors = of_csv(tmp_path / "set", "image,x,y,point,width,height\na.png,3,4,1,32,24\n")
+
+    assert (prompts[0]["points"], errors) == ([{"x": 3.0, "y": 4.0, "label": 1}], [])
 
 
 def test_many_lines_of_one_prompt_are_joined_soon(tmp_path: Path) -> None:
