@@ -6,6 +6,7 @@ A file beside them lists those that sampoll wrote, with their digests; no other 
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from sampoll.files.files import files_below, read_regular, sha256_of
 
 OURS = ".sampoll-files.json"
 """The paths that were written, relative to the directory, with their SHA-256; null while one is replaced."""
+_LIST = re.compile(r"\.sampoll(-.+)?-files\.json")
 NEW = ".sampoll-new"
 
 
@@ -137,8 +139,19 @@ def remove_file(directory: Path, path: str) -> None:
 def written_files(directory: Path, kind: str = "") -> dict[str, str | None]:
     """The paths of the files that were written in a directory, and the SHA-256 of each, or None; those of one
     kind, if files of several kinds are written there independently."""
+    return _listed_in(_list_of(directory, kind))
+
+
+def all_written_files(directory: Path) -> Iterator[tuple[str, str | None]]:
+    """The same for all lists in a directory and below: each path is relative to the place of its list."""
+    for path in files_below(directory):
+        if _LIST.fullmatch(path.name):
+            yield from _listed_in(path).items()
+
+
+def _listed_in(path: Path) -> dict[str, str | None]:
     try:
-        ours = json.loads(read_regular(_list_of(directory, kind)))
+        ours = json.loads(read_regular(path))
     except (OSError, ValueError):
         return {}
     if not isinstance(ours, dict):

@@ -122,7 +122,8 @@ def prompts_of(
 
 def _id_of(value: Any) -> str | None:
     """The id of a prompt that may be bad."""
-    identity = value.get("id") if isinstance(value, dict) else None
+    given = value.get("id") if isinstance(value, dict) else None
+    identity = _id_as_text(given).get("id", given)
     is_valid = isinstance(identity, str) and len(identity) <= MAX_NAME_CHARACTERS
     return identity if is_valid else None
 

@@ -60,14 +60,17 @@ class Coco:
                     }
 
     def _polygons(self, mask: Mask) -> dict[str, Any]:
-        """The outlines; area and box are those that pycocotools finds for them."""
-        outlines = edge_polygons(mask, self._options.simplify_pixels)
+        """The outlines, with the area that pycocotools finds for them. It fills few pixels of thin ones, so
+        the box is around their points."""
+        outlines = list(edge_polygons(mask, self._options.simplify_pixels))
         polygons = [outline.astype(np.float64).ravel().tolist() for outline in outlines]
+        points = np.concatenate(outlines).astype(np.float64)
+        low, high = points.min(axis=0), points.max(axis=0)
         filled = coco.merge(coco.frPyObjects(polygons, *mask.size))
         return {
             "segmentation": polygons,
             "area": float(coco.area(filled)),
-            "bbox": coco.toBbox(filled).tolist(),
+            "bbox": [*low.tolist(), *(high - low).tolist()],
         }
 
 

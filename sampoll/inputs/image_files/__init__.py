@@ -42,6 +42,8 @@ def checked(content: bytes) -> Checked:
     elif content.startswith(tiff.SIGNATURES):
         tiff.header_of(content)  # refuses tiles that are larger than the image
         return Checked(content, tiff.check(content))
+    elif webp.is_webp(content):
+        return Checked(content, webp.check(content))
     elif content.startswith(bmp.SIGNATURE):
         bmp.check(content)
     return Checked(content)

@@ -54,6 +54,7 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobErro
     labels = _Labels((yield from _names(document.get("categories"), str(source))))
     by_id = yield from _images(listed, str(source))
     prompts: dict[str, dict[str, Prompt]] = {id: {} for id in by_id}
+    sizes = {id: found.size for id, found in by_id.items() if found}
     ids: dict[str, str] = {}
     for index, annotation in enumerate(annotations):
         field = f"annotations[{index}]"
@@ -61,7 +62,7 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobErro
             image = _image_of(annotation, by_id)
             label, shared_label = labels.label(annotation)
             id, taken_id = _own_id(annotation, field, ids)
-            prompts[image][field] = _prompt(annotation, label, id)
+            prompts[image][field] = _prompt(annotation, label, id, sizes[image])
             faults = [shared_label, taken_id, CROWD if _is_crowd(annotation) else ""]
         except ValueError as error:
             faults = [str(error)]
@@ -89,10 +90,13 @@ def _names(categories: Any, source: str) -> Generator[BadPrompt, None, Mapping[s
     names: dict[str, str | None] = {}
     for index, category in enumerate(categories):
         try:
-            id, name = _id(category, "id"), _id(category, "name")
-            if names.setdefault(id, name) != name:
+            id = _id(category, "id")
+            is_new, first = id not in names, names.setdefault(id, None)
+            name = _id(category, "name")
+            if not is_new and name != first:
                 names[id] = None
                 raise ValueError(f"id {id} is that of several categories: none of them is imported")
+            names[id] = name
         except ValueError as error:
             yield BadPrompt(str(error), file=source, field=f"categories[{index}]")
     return names
@@ -189,16 +193,18 @@ def _own_id(annotation: Mapping[str, Any], field: str, fields: dict[str, str]) -
     return (id, "") if first == field else (None, f"id {id} is that of {first} too: it gets none")
 
 
-def _prompt(annotation: Mapping[str, Any], label: str, id: str | None) -> Prompt:
+def _prompt(annotation: Mapping[str, Any], label: str, id: str | None, size: Size | None) -> Prompt:
+    """The prompt of an annotation in an image of this size, if that is known."""
     if box := annotation.get("bbox"):
         if not isinstance(box, list) or len(box) != 4:
             raise ValueError("bbox must be [x, y, width, height]")
         x, y, width, height = map(number, box)
         return box_prompt(x, y, x + width, y + height, label, id)
     if segmentation := annotation.get("segmentation"):
-        around = _around_rle if isinstance(segmentation, dict) else _around_polygons
         try:
-            return box_prompt(*around(segmentation), label, id)
+            is_rle = isinstance(segmentation, dict)
+            corners = _around_rle(segmentation, size) if is_rle else _around_polygons(segmentation)
+            return box_prompt(*corners, label, id)
         except (ValueError, OverflowError) as error:
             raise ValueError(f"has no bbox, and no box around its segmentation: {error}") from error
     if keypoints := annotation.get("keypoints"):
@@ -215,7 +221,7 @@ def _around_polygons(polygons: Any) -> Corners:
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
 
-def _around_rle(rle: Mapping[str, Any]) -> Corners:
+def _around_rle(rle: Mapping[str, Any], image_size: Size | None) -> Corners:
     counts, size = rle.get("counts"), rle.get("size")
     if not isinstance(counts, list | str) or not isinstance(size, list) or len(size) != 2:
         raise ValueError("a mask must have counts, and a size [height, width]")
@@ -223,7 +229,9 @@ def _around_rle(rle: Mapping[str, Any]) -> Corners:
         runs = compressed_runs(counts)
     else:
         runs = np.array([whole_number(run) for run in counts], np.int64)
-    runs, height, _ = checked_runs(runs, *size)
+    runs, height, width = checked_runs(runs, *size)
+    if image_size not in (None, (height, width)):
+        raise ValueError("the size of the mask is not that of its image")
     return box_of_runs(runs, height)
 
 

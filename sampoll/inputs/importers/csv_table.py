@@ -119,18 +119,27 @@ def _columns(names: Sequence[str], source: Path) -> Sequence[str]:
         if name not in ours:
             ours.update((other, name) for other in others if other in ours)
     columns = [ours[name] for name in names]
-    twice = [name for name in columns if name and columns.count(name) > 1]
+    twice = next((column for column in columns if column and columns.count(column) > 1), None)
     if twice:
-        raise InputUnavailable(f"{source} has more than one column {twice[0]}")
+        several = ", ".join(name for name in names if ours[name] == twice)
+        raise InputUnavailable(f"{source} has several columns for {twice}: {several}")
     has_box, has_point = set(columns) >= set(CORNERS), set(columns) >= set(POINT)
     if "image" not in columns or not (has_box or has_point):
         raise InputUnavailable(
             f"{source} needs a first line that names the columns: image, and x0, y0, x1, y1 or x, y; "
             "label, id and point, if there are any"
         )
-    if not has_box and set(columns) & {"w", "h", *SIZE}:
-        raise InputUnavailable(f"{source} has x and y beside a width and height: name corners x0, y0, x1, y1")
+    if not has_box and "point" not in columns and any(map(_is_extent, columns)):
+        raise InputUnavailable(
+            f"{source} has x and y beside a width or height: name corners x0, y0, x1, y1, or for points add "
+            "a column point"
+        )
     return columns
+
+
+def _is_extent(column: str) -> bool:
+    name = column.lower()
+    return name in ("w", "h") or name.endswith(SIZE)
 
 
 def _line(columns: Sequence[str], values: Sequence[str], separator: str) -> Line:

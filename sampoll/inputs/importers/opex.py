@@ -3,7 +3,7 @@
 https://github.com/WaikatoLink2020/objdet-predictions-exchange-format
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import orjson
 
 from sampoll.core.errors import BadPrompt, JobError
 from sampoll.core.jobs import Box, Prompt
+from sampoll.files.file_set import all_written_files
 from sampoll.files.files import sha256_of
 from sampoll.inputs.importers.base import (
     AnnotatedImage,
@@ -31,7 +32,7 @@ from sampoll.inputs.importers.base import (
 class _Record:
     """What a record of sampoll's says: the SHA-256 of the files of the result, and the size of the image."""
 
-    digests: frozenset[str]
+    files: Mapping[str, str]
     size: Size | None
 
 
@@ -39,15 +40,19 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobErro
     """Reads a file or a folder of files; the image of NAME.json is NAME beside it, or below `images`.
 
     Of a record that sampoll has written, all objects of one mask are one prompt, and none of the files of the
-    result is taken for the image.
+    result is taken for the image, or for a record.
     """
     root = source if source.is_dir() else source.parent
+    others: list[BadPrompt] = []
+    exported = set(_json_files(all_written_files(root))) if source.is_dir() else set()
     for read_one in documents_of(source, "OPEX", "objects"):
         if isinstance(read_one, BadPrompt):
-            yield read_one
+            others.append(read_one)
             continue
         path, document = read_one
         record = _record(document)
+        if record:
+            exported.update(_json_files(record.files.items()))
         try:
             image = _image(path if images is None else images / path.relative_to(root), record)
         except (ValueError, OSError) as error:
@@ -67,20 +72,33 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobErro
                 )
         name = path.relative_to(root).with_suffix(image.suffix)
         yield annotated_image(name.as_posix(), image, prompts, path, record.size if record else None)
+    yield from (other for other in others if not _is_among(exported, other.file))
+
+
+def _json_files(written: Iterable[tuple[str, str | None]]) -> Iterator[str]:
+    """The SHA-256 of those of the files that an importer of JSON finds."""
+    return (sha256 for path, sha256 in written if sha256 and path.endswith(".json"))
+
+
+def _is_among(digests: Collection[str], file: str | None) -> bool:
+    return file is not None and Path(file).is_file() and sha256_of(Path(file)) in digests
 
 
 def _record(document: Mapping[str, Any]) -> _Record | None:
     """None for a file of another program."""
     try:
         files, size = (orjson.loads(document["meta"][key]) for key in ("files", "image_size"))
-        return _Record(frozenset(map(str, files.values())), stated_size(size["height"], size["width"]))
+        found = {str(path): str(sha256) for path, sha256 in files.items()}
+        return _Record(found, stated_size(size["height"], size["width"]))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def _image(place: Path, record: _Record | None) -> Path:
     """The image of the stem of `place` in its folder; ValueError if there is not exactly one."""
-    results = [image for image in images_beside(place) if record and sha256_of(image) in record.digests]
+    results = [
+        image for image in images_beside(place) if record and sha256_of(image) in record.files.values()
+    ]
     try:
         return image_beside(place, but_not=results)
     except ValueError as error:

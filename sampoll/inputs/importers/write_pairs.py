@@ -153,7 +153,7 @@ class _Target:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._written: set[str] = set()
+        self._written: dict[str, Path] = {}  # the images by the stems of their names
         self._there: dict[Path, dict[str, Path]] = {}
 
     def checked(self, image: AnnotatedImage) -> AnnotatedImage:
@@ -169,6 +169,10 @@ class _Target:
         stem, path = split_name(image.name)[0], self._directory / image.name
         if len(os.fsencode(_prompt_of(path).name)) > MAX_FILE_NAME_BYTES:
             raise BadImage("has a name too long for that of its prompt file: shorten it", file=image.name)
+        if self._written.get(stem) == image.path:
+            raise AmbiguousPair(
+                "is listed several times: only the prompts of the first time are imported", file=image.name
+            )
         if stem in self._written:
             raise AmbiguousPair(
                 "shares its name but for the extension with another image: import one of them elsewhere",
@@ -204,7 +208,7 @@ class _Target:
                 if error.errno not in UNUSABLE_PATH:
                     raise
                 raise OutputFailed(f"cannot be written: {error.strerror}", file=image.name) from error
-        self._written.add(split_name(image.name)[0])
+        self._written[split_name(image.name)[0]] = image.path
 
 
 def _prompt_of(image: Path) -> Path:

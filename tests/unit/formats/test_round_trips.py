@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -119,12 +119,18 @@ class RoundTrip:
 OPTIONS = FormatOptions(kept_images=KEPT_IMAGES)
 POLYGONS = FormatOptions(kept_images=KEPT_IMAGES, polygons=True)
 SIMPLIFIED = FormatOptions(kept_images=KEPT_IMAGES, simplify_pixels=1)
+SIMPLIFIED_POLYGONS = replace(SIMPLIFIED, polygons=True)
 ROUND_TRIPS = {
     "coco": RoundTrip(
         lambda made, output: Coco(OPTIONS).write(ResultsOf(made), output / "coco"), "coco/instances.json", 0
     ),
     "coco polygons": RoundTrip(
         lambda made, output: Coco(POLYGONS).write(ResultsOf(made), output / "coco"), "coco/instances.json", 0
+    ),
+    "coco polygons simplified": RoundTrip(
+        lambda made, output: Coco(SIMPLIFIED_POLYGONS).write(ResultsOf(made), output / "coco"),
+        "coco/instances.json",
+        1,
     ),
     "yolo": RoundTrip(
         lambda made, output: Yolo(OPTIONS).write(ResultsOf(made), output / "yolo"), "yolo", 0.51

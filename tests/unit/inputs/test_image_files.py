@@ -15,7 +15,7 @@ from PIL import Image
 from support.images import encoded, image_of
 
 from sampoll.core.errors import BadImage
-from sampoll.inputs.decode import decode_image, image_size
+from sampoll.inputs.decode import decode_image, image_size, inspect_image
 from sampoll.inputs.image_files import BadStructure, checked, header_of
 from sampoll.inputs.image_files.jpeg import MAX_SCANS
 
@@ -55,6 +55,11 @@ def with_scans(content: bytes, number: int) -> bytes:
     """The last scan of a progressive JPEG again and again."""
     last = content[content.rindex(b"\xff\xda") : -2]
     return content[:-2] + last * number + content[-2:]
+
+
+def webp_of_chunks(number: int) -> bytes:
+    content = b"WEBP" + encoded(image_of(8, 8), "WEBP")[12:] + b"teSt\0\0\0\0" * number
+    return b"RIFF" + struct.pack("<I", len(content)) + content
 
 
 def chunk(kind: bytes, data: bytes = b"") -> bytes:
@@ -241,6 +246,7 @@ EXPENSIVE = {
     "segments": (with_segments(BASELINE, segment(0xFE, b"") * 10**6), "has more than 10000 segments"),
     "exif": (with_segments(BASELINE, *[EXIF] * 500), "has more than 16 segments of EXIF"),
     "chunks": (with_chunks(PNG, chunk(b"teSt") * 10**6), "has more than 200000 chunks"),
+    "chunks of a webp": (webp_of_chunks(10**6), "has more than 10000 chunks"),
     "pages": (chained_tiff(100_000), "has more than 1000 pages: save each as an image of its own"),
     "tags of all pages": (
         chained_tiff(60, tags=2000),
@@ -297,13 +303,18 @@ def test_an_image_that_is_no_frame_of_its_animation_is_a_page(default_image: boo
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_pages_of_an_animation_are_not_decoded(kind: str) -> None:
+def test_pages_of_an_animation_are_counted_without_decoding_them(kind: str) -> None:
     pages = [Image.fromarray(image_of(8, 8, seed)) for seed in range(30)]
     buffer = io.BytesIO()
     pages[0].save(buffer, kind, save_all=True, append_images=pages[1:])
 
     with pytest.raises(BadImage, match="has 30 pages"):
-        decode_image(buffer.getvalue(), "a", 10**9)
+        inspect_image(buffer.getvalue(), "a", 10**9)
+
+
+def test_a_webp_that_is_cut_off_is_refused_without_decoding_it() -> None:
+    with pytest.raises(BadImage, match="is truncated"):
+        inspect_image(encoded(PHOTOGRAPH, "WEBP")[:-1], "a", 10**9)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])

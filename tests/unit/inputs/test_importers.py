@@ -23,6 +23,7 @@ from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import InputUnavailable, JobError
 from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.core.results import Mask
+from sampoll.files.file_set import replaced_set
 from sampoll.formats.geometry.rle import rle_of
 from sampoll.inputs.check import Checked, check_prompts
 from sampoll.inputs.importers.base import AnnotatedImage, files_of, image_name, json_of
@@ -146,7 +147,7 @@ def test_the_label_of_a_coco_annotation_is_the_name_of_its_category(
                 "categories[0]: id must be a number or a string",
                 "categories[1]: must be a JSON object",
                 "categories[2]: has no name",
-                "annotations[0]: category_id 1 is not among the categories",
+                "annotations[0]: category_id 1 is that of a category that is passed over",
             ],
         ),
         (
@@ -250,6 +251,27 @@ def test_a_coco_annotation_that_cannot_be_imported_is_named(
     assert (prompts, errors) == ([], [f"annotations[0]: {message}"])
 
 
+def test_a_mask_of_a_coco_file_for_an_image_of_another_size_is_named(tmp_path: Path) -> None:
+    turned = {"size": [32, 24], "counts": [100, 10, 658]}
+    found = of_coco(tmp_path / "set", {"width": 32, "height": 24}, {"bbox": None, "segmentation": turned})
+
+    reason = "the size of the mask is not that of its image"
+    assert found == ([], [f"annotations[0]: has no bbox, and no box around its segmentation: {reason}"])
+
+
+def test_a_second_listing_of_an_image_of_a_coco_file_is_named_as_such(tmp_path: Path) -> None:
+    source = coco(tmp_path / "set", {}, {})
+    document = json.loads(source.read_bytes())
+    document["images"].append({"id": 2, "file_name": "./a.png"})
+    document["annotations"].append({"image_id": 2, "bbox": [1, 1, 2, 2]})
+    source.write_text(json.dumps(document))
+
+    assert imported("coco", source) == [
+        "a.png",
+        "a.png: is listed several times: only the prompts of the first time are imported",
+    ]
+
+
 @pytest.mark.parametrize("iscrowd", [1, 1.0, True, "1"])
 def test_a_crowd_of_a_coco_file_is_imported_and_named(tmp_path: Path, iscrowd: Any) -> None:
     prompts, errors = of_coco(
@@ -346,9 +368,11 @@ def opex(left: int, top: int, right: int, bottom: int, **meta: str) -> dict[str,
     return {"score": 1.0, "label": "cat", "bbox": box, "meta": meta}
 
 
-def record(result: bytes, *objects: dict[str, Any], size: tuple[int, int] = (24, 32)) -> str:
+def record(
+    result: bytes, *objects: dict[str, Any], size: tuple[int, int] = (24, 32), name: str = "a.png"
+) -> str:
     """A record as sampoll writes it, of a result that has this one file."""
-    files = {"a.png": hashlib.sha256(result).hexdigest()}
+    files = {name: hashlib.sha256(result).hexdigest()}
     stated = {"height": size[0], "width": size[1]}
     meta = {"files": json.dumps(files), "image_size": json.dumps(stated)}
     return json.dumps({"objects": objects, "meta": meta})
@@ -368,6 +392,25 @@ def test_the_mask_beside_a_record_is_not_taken_for_the_photograph(tmp_path: Path
         "name the folder of the photographs by --images"
     ]
     assert [image.path for image in annotated("opex", source, photographs)] == [photographs / "a.jpg"]
+
+
+def test_exports_beside_records_are_not_taken_for_records(tmp_path: Path) -> None:
+    source = tmp_path / "out"
+    for kind in ("labelme", "coco", "else"):
+        (source / kind).mkdir(parents=True)
+    of_run, of_export, of_others = b'{"shapes": []}', b'{"images": []}', b'{"shapes": [1]}'
+    (source / "labelme" / "a.json").write_bytes(of_run)
+    with replaced_set(source / "coco") as files:
+        files.write("instances.json", of_export)
+    (source / "else" / "a.json").write_bytes(of_others)
+    (source / "a.jpg").write_bytes(IMAGE)
+    box = opex(1, 1, 2, 2, prompt="0", mask="0")
+    (source / "a.json").write_text(record(of_run, box, name="labelme/a.json"))
+
+    assert imported("opex", source) == [
+        "a.jpg",
+        f'{source / "else" / "a.json"}: is no OPEX file: it has no list of "objects"',
+    ]
 
 
 def test_the_photograph_beside_a_record_and_its_mask_is_found(tmp_path: Path) -> None:
@@ -509,8 +552,11 @@ def test_a_table_that_states_another_size_is_about_another_image(tmp_path: Path)
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        ("image,x,y,w,h", "has x and y beside a width and height: name corners x0, y0, x1, y1"),
-        ("image,x,y,x", "has more than one column x"),
+        ("image,x,y,w,h", "has x and y beside a width or height: name corners x0, y0, x1, y1"),
+        ("image,x,y,bbox_width,bbox_height", "has x and y beside a width or height"),
+        ("image,x,y,x", "has several columns for x: x, x"),
+        ("filename,image_path,x,y", "has several columns for image: filename, image_path"),
+        ("image,x_min,y_min,x_max,y_max,y_min", "has several columns for y0: y_min, y_min"),
         ("ImageID,XMin,XMax,YMin,YMax", "needs a first line that names the columns"),
         ("", "needs a first line that names the columns"),
     ],
@@ -518,6 +564,12 @@ def test_a_table_that_states_another_size_is_about_another_image(tmp_path: Path)
 def test_a_table_whose_columns_are_unclear_is_refused(tmp_path: Path, columns: str, reason: str) -> None:
     with pytest.raises(InputUnavailable, match=reason):
         of_csv(tmp_path / "set", f"{columns}\n")
+
+
+def test_points_with_the_size_of_the_image_are_points_where_a_column_says_so(tmp_path: Path) -> None:
+    prompts, errors = of_csv(tmp_path / "set", "image,x,y,point,width,height\na.png,3,4,1,32,24\n")
+
+    assert (prompts[0]["points"], errors) == ([{"x": 3.0, "y": 4.0, "label": 1}], [])
 
 
 def test_many_lines_of_one_prompt_are_joined_soon(tmp_path: Path) -> None:

@@ -66,6 +66,11 @@ def test_the_reason_is_that_with_which_the_pair_would_fail() -> None:
     assert found.skipped == (SkippedPrompt(1, "far", "prompts[1].box", message),)
 
 
+@pytest.mark.parametrize("name", ["an unknown key", "too many points", "a box outside"])
+def test_an_id_that_is_a_whole_number_is_repeated_as_text(name: str) -> None:
+    assert usable(BOX, {**BAD[name], "id": 7}).skipped[0].id == "7"
+
+
 @pytest.mark.parametrize("identity", [1.5, None, "x" * 1001, ["a"]])
 def test_an_id_that_is_none_is_not_repeated(identity: Any) -> None:
     assert usable(BOX, {"id": identity}).skipped[0].id is None
