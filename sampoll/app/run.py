@@ -26,7 +26,6 @@ from sampoll.core.errors import (
 from sampoll.core.events import Listener, ModelLoaded, Paused, Resumed, StopRequested, broadcast
 from sampoll.core.summary import CommandSummary
 from sampoll.engine.pipeline import Service
-from sampoll.files.open_files import ignore_lease_breaks
 from sampoll.models.registry import Factory, find_factory
 from sampoll.monitoring.job_log import job_log
 from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
@@ -72,7 +71,6 @@ def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) 
             everyone.append(stack.enter_context(job_log(plan.settings.operations.report)))
         bar = stack.enter_context(progress("pair", 0, is_shown=show_progress))
         everyone.append(JobProgress(bar))
-        ignore_lease_breaks()
         application = _Application(plan, factory, broadcast(everyone), monitor)
         stack.enter_context(stopping_on_signals(application.stop))
         outside_the_main_thread(application.run)

@@ -23,6 +23,9 @@ def is_being_written(path: Path) -> bool | None:
     except OSError:
         return None
     try:
+        # The kernel tells the holder of a lease that a writer opens the file. SIGIO, which it sends by default,
+        # ends a process that does not handle it; SIGURG does not.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, _SET_LEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, _SET_LEASE, fcntl.F_UNLCK)
     except OSError as error:
@@ -30,9 +33,3 @@ def is_being_written(path: Path) -> bool | None:
     finally:
         os.close(descriptor)
     return False
-
-
-def ignore_lease_breaks() -> None:
-    """Ignores SIGIO, which would end the process: the kernel sends it if a writer opens a file at the moment
-    when we hold a lease on it. Call this once, in the main thread."""
-    signal.signal(signal.SIGIO, signal.SIG_IGN)

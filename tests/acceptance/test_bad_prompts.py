@@ -51,7 +51,7 @@ def test_the_good_prompts_are_done_and_the_others_are_named_counted_and_recorded
     events = [json.loads(line) for line in run.stderr.splitlines()]
     told = [(e["level"], e["pair"], e["field"]) for e in events if e.get("event") == "prompt-skipped"]
     assert told == [("WARNING", "a", "prompts[0].points[0]"), ("WARNING", "a", "prompts[2].bx")]
-    assert f"a: skipped: a.json: {FAR_MESSAGE}\"" in run.stderr
+    assert f'a: skipped: a.json: {FAR_MESSAGE}"' in run.stderr
     skipped = [
         {"prompt": 0, "id": "far", "field": "prompts[0].points[0]", "message": f"a.json: {FAR_MESSAGE}"},
         {"prompt": 2, "id": None, "field": "prompts[2].bx", "message": f"a.json: {UNKNOWN_MESSAGE}"},

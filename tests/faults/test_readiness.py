@@ -4,6 +4,8 @@ import fcntl
 import json
 import mmap
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -132,6 +134,31 @@ def test_a_file_that_is_mapped_for_writing_is_being_written(file: Path) -> None:
     assert is_being_written(file) is True
     mapping.close()
     assert is_being_written(file) is False
+
+
+WRITER_COMES = """
+import fcntl, os, subprocess, sys
+from pathlib import Path
+from sampoll.files.open_files import is_being_written
+
+lease, path = fcntl.fcntl, sys.argv[1]
+write = f"import os; os.open({path!r}, os.O_WRONLY | os.O_NONBLOCK)"
+
+def interrupted(descriptor, command, *more):
+    result = lease(descriptor, command, *more)
+    if command == fcntl.F_SETLEASE and more == (fcntl.F_RDLCK,):
+        subprocess.run([sys.executable, "-c", write], stderr=subprocess.DEVNULL)
+    return result
+
+fcntl.fcntl = interrupted
+print(is_being_written(Path(path)))
+"""
+
+
+def test_a_writer_that_comes_while_the_system_is_asked_does_not_end_the_process(file: Path) -> None:
+    asked = subprocess.run([sys.executable, "-c", WRITER_COMES, file], capture_output=True, text=True)
+
+    assert (asked.returncode, asked.stdout) == (0, "False\n"), asked.stderr
 
 
 def test_whether_a_file_is_being_written_is_unknown_where_the_system_cannot_tell(
