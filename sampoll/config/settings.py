@@ -615,7 +615,6 @@ class OperationSettings(_Section):
         "report",
         "Add a line of JSON to this file for each job: its outcome, seconds a stage, and files.",
         metavar="FILE",
-        is_everyday=True,
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "info",
@@ -631,7 +630,11 @@ class OperationSettings(_Section):
         True, "progress", "Show a progress bar if standard error is a terminal and the log is text."
     )
     quiet: bool = _setting(
-        False, "quiet", "Write nothing but errors: no other log lines, no progress, no summary.", short="-q"
+        False,
+        "quiet",
+        "Write nothing but errors: no other log lines, no progress, no summary.",
+        short="-q",
+        is_everyday=True,
     )
 
 

@@ -23,7 +23,7 @@ def is_being_written(path: Path) -> bool | None:
     except OSError:
         return None
     try:
-        # The kernel tells the holder of a lease that a writer opens the file. SIGIO, which it sends by default,
+        # The kernel tells the holder of a lease that a writer opens the file. SIGIO, its default for that,
         # ends a process that does not handle it; SIGURG does not.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, _SET_LEASE, fcntl.F_RDLCK)

@@ -57,7 +57,7 @@ def test_the_help_of_run_has_about_twenty_everyday_options() -> None:
 
     assert 18 <= len(shown) <= 30
     assert {"input", "output", "model", "format", "skip-done", "dry-run", "help-all"} < shown
-    assert shown - everyday == {"force", "dry-run", "config", "print-config", "help", "help-all"}
+    assert shown - everyday == {"force", "dry-run", "json", "config", "print-config", "help", "help-all"}
 
 
 @pytest.mark.parametrize("command", WITH_MANY_SETTINGS)
