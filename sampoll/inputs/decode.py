@@ -14,7 +14,7 @@ from sampoll.inputs.image_files.pixels import stored_pixels
 from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.usable_prompts import usable_prompts
 
-PIXEL_RULES = 1
+PIXEL_RULES = 2
 """Increased when an image file is decoded to other pixels than before, or is refused and was not before:
 embeddings that were kept of it are then no longer used."""
 

@@ -55,3 +55,5 @@ def check_kind(content: bytes) -> None:
         jpeg.check_kind(content)
     elif content.startswith(tiff.SIGNATURES):
         tiff_kind.check(content)
+    elif content.startswith(bmp.SIGNATURE):
+        bmp.check_kind(content)

@@ -25,8 +25,6 @@ def decode(content: bytes) -> RgbImage:
         begin, height, bits, *masks = _FIELDS.unpack_from(content)
     except struct.error as error:
         raise BadStructure("is truncated") from error
-    if bits not in (16, 32):
-        raise BadStructure(f"is damaged: it has masks, and {bits} bits a pixel")
     stride = -(-header.width * bits // 32) * 4
     if begin + stride * header.height > len(content):
         raise BadStructure("is truncated")

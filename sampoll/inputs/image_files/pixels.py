@@ -1,11 +1,14 @@
 """The pixels of image files as they are stored: in RGB, without alpha, 8 bits of each channel."""
 
 import io
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from sampoll.core.jobs import RgbImage
-from sampoll.inputs.image_files import bmp, bmp_pixels, jpeg, jpeg_pixels, tiff, tiff_pixels
+from sampoll.inputs.image_files import bmp, bmp_pixels, jpeg, jpeg_pixels, png, tiff, tiff_pixels
 from sampoll.inputs.image_files.header import BadStructure, Header
 from sampoll.inputs.image_files.rgb import rgb_of
 
@@ -40,4 +43,14 @@ def _decoded_by_pillow(header: Header, content: bytes) -> RgbImage:
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
             raise BadStructure(f"has {pages} pages: save each as an image of its own")
-        return rgb_of(image)
+        rgb = rgb_of(image)
+        # The usual image ends in another line, or is no PNG: this costs nothing then.
+        may_be_cut = image.format == "PNG" and (image.info.get("interlace") or not _last_line(image).any())
+        if may_be_cut and not png.has_all_pixels(content):
+            raise BadStructure("is truncated")
+        return rgb
+
+
+def _last_line(image: Image.Image) -> NDArray[Any]:
+    width, height = image.size
+    return np.asarray(image.crop((0, height - 1, width, height)))

@@ -137,6 +137,9 @@ def _id(entry: Any, key: str) -> str:
 
 
 def _file_name(entry: Mapping[str, Any]) -> str:
+    """The path of an image. LVIS has only its address, whose end is a path below the folder of COCO."""
+    if not entry.get("file_name") and isinstance(address := entry.get("coco_url"), str):
+        entry = {"file_name": "/".join(address.split("/")[-2:])}
     name = _id(entry, "file_name")
     try:
         return image_name(name)

@@ -209,7 +209,7 @@ def test_an_orientation_turns_and_mirrors_as_exif_defines_it(
 
 
 WATCHED = ("4 bits", "16 bits", "RGB of 16 bits", "palette with a transparent colour", "alpha of 16 bits")
-DIGEST_BY_RULES = {1: "e06ca6c3c68b6586"}
+DIGEST_BY_RULES = {2: "e06ca6c3c68b6586"}
 """The digest of the pixels of these images, by the version of the rules of decoding."""
 
 

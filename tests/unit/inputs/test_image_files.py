@@ -102,6 +102,19 @@ def chained_tiff(pages: int, *, tags: int = 1, is_loop: bool = False) -> bytes:
     return first[:at] + struct.pack("<I", places[0]) + first[at + 4 :] + b"".join(rest)
 
 
+def png_of_lines(lines: int, *, is_interlaced: bool = False) -> bytes:
+    """A gray PNG of 8 x 8 pixels whose compressed data end after so many lines."""
+    header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, is_interlaced)
+    widths = [1, 1, 2, *[2] * 2, *[4] * 6, *[8] * 4] if is_interlaced else [8] * 8
+    data = b"".join(b"\0" + bytes(width) for width in widths[:lines])
+    return PNG[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND")
+
+
+def bmp_of(width: int, bits: int, compression: int) -> bytes:
+    head = struct.pack("<IiiHHIIiiII", 40, width, 8, 1, bits, compression, 0, 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 54) + head + bytes(1024)
+
+
 def run_length_bmp(width: int, height: int) -> bytes:
     head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, 4, 0, 0, 256, 0)
     data = b"\1\1\0\0"
@@ -135,6 +148,16 @@ DAMAGED = {
 def test_a_damaged_image_is_refused(content: bytes) -> None:
     with pytest.raises(BadImage, match=r"a: (is truncated|is damaged|cannot be decoded: )"):
         decode_image(content, "a", 10**9)
+
+
+@pytest.mark.parametrize(("is_interlaced", "lines"), [(False, 8), (True, 15)])
+def test_a_png_whose_compressed_data_end_before_its_last_line_is_refused(
+    is_interlaced: bool, lines: int
+) -> None:
+    assert decode_image(png_of_lines(99, is_interlaced=is_interlaced), "a", 100).shape == (8, 8, 3)
+    for number in (1, lines - 1):
+        with pytest.raises(BadImage, match="a: is truncated"):
+            decode_image(png_of_lines(number, is_interlaced=is_interlaced), "a", 100)
 
 
 THUMBNAIL = segment(0xE1, b"Exif\0\0" + b"\xff\xda" * 100)
@@ -214,6 +237,10 @@ BIG_TIFF = b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**40) + bytes(10**6)
 TILES = [(322, 4, 1, 30000), (323, 4, 1, 30000), (324, 4, 1, 8), (325, 4, 1, 9), (259, 3, 1, 8)]
 EXIF = segment(0xE1, b"Exif\0\0" + bytes(60_000))
 KINDS = {
+    "bmp of 2 bits": (bmp_of(8, 2, 0), "is a BMP of 2 bits with compression 0, which is not read here"),
+    "bmp that holds a jpeg": (bmp_of(8, 0, 4), "is a BMP of 0 bits with compression 4, which is not read"),
+    "bmp of 1 bit with masks": (bmp_of(8, 1, 3), "is a BMP of 1 bits with compression 3"),
+    "bmp of a negative width": (bmp_of(-8, 24, 0), "its header has no size"),
     "jpeg of 12 bits": (
         with_bits(BASELINE, 12),
         "is a JPEG of 12 bits, which is not read here: save it with 8",
@@ -237,7 +264,7 @@ KINDS = {
 @pytest.mark.parametrize(("content", "message"), KINDS.values(), ids=KINDS.keys())
 def test_a_kind_that_is_not_decoded_is_named(content: bytes, message: str) -> None:
     with pytest.raises(BadImage, match=message):
-        decode_image(content, "a", 10**9)
+        inspect_image(content, "a", 10**9)
 
 
 EXPENSIVE = {

@@ -259,6 +259,15 @@ def test_a_mask_of_a_coco_file_for_an_image_of_another_size_is_named(tmp_path: P
     assert found == ([], [f"annotations[0]: has no bbox, and no box around its segmentation: {reason}"])
 
 
+def test_an_image_of_lvis_is_the_one_at_the_end_of_its_address(tmp_path: Path) -> None:
+    address = "http://images.cocodataset.org/val2017/b.png"
+    source = coco(tmp_path / "set", {"file_name": None, "coco_url": address}, {})
+    (tmp_path / "set" / "val2017").mkdir()
+    (tmp_path / "set" / "val2017" / "b.png").write_bytes(IMAGE)
+
+    assert imported("coco", source) == ["val2017/b.png"]
+
+
 def test_a_second_listing_of_an_image_of_a_coco_file_is_named_as_such(tmp_path: Path) -> None:
     source = coco(tmp_path / "set", {}, {})
     document = json.loads(source.read_bytes())
