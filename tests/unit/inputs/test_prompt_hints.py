@@ -235,7 +235,7 @@ def test_a_message_is_one_short_line_whatever_was_sent(name: str) -> None:
     assert time.process_time() - started < 2
 
 
-def test_a_file_of_bad_prompts_is_refused_with_their_errors_alone() -> None:
+def test_the_reason_of_an_error_is_its_message_without_what_to_write() -> None:
     error = BadPrompt("must be a JSON object", field="box", advice="write {}")
 
     assert (str(error), error.reason) == ("box: must be a JSON object: write {}", "must be a JSON object")

@@ -66,6 +66,12 @@ def test_the_reason_is_that_with_which_the_pair_would_fail() -> None:
     assert found.skipped == (SkippedPrompt(1, "far", "prompts[1].box", message),)
 
 
+def test_the_reason_of_a_skipped_prompt_says_what_to_write() -> None:
+    found = usable(BOX, {"box": [1, 2, 3, 4]})
+
+    assert 'write {"x0": 1, "y0": 2, "x1": 3, "y1": 4}' in found.skipped[0].message
+
+
 @pytest.mark.parametrize("identity", [1.5, None, "x" * 1001, ["a"]])
 def test_an_id_that_is_none_is_not_repeated(identity: Any) -> None:
     assert usable(BOX, {"id": identity}).skipped[0].id is None
