@@ -128,7 +128,16 @@ class BadImage(JobError):
 
 
 class BadPrompt(JobError):
+    """`advice` is what to write instead; the message ends with it, `reason` does not."""
+
     code = "bad-prompt"
+
+    def __init__(
+        self, message: str, *, file: str | None = None, field: str | None = None, advice: str = ""
+    ) -> None:
+        ending = f" {advice[:1].upper()}{advice[1:]}" if message.endswith("?") else f": {advice}"
+        super().__init__(f"{message}{ending}" if advice else message, file=file, field=field)
+        self.reason = message
 
 
 class AmbiguousPair(JobError):

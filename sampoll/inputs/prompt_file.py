@@ -15,8 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from sampoll.config.settings import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import MAX_NAME_CHARACTERS, Box, Everything, LowResMask, Point, Prompt
-from sampoll.core.suggestions import did_you_mean
 from sampoll.inputs.mask_prompt import decode_mask_prompt, encode_mask_prompt
+from sampoll.inputs.prompt_errors import MESSAGES, InvalidPrompt, cut, first_error, unknown_key
+from sampoll.inputs.prompt_hints import for_document, for_value
 
 UTF8_BOM = b"\xef\xbb\xbf"
 
@@ -49,8 +50,6 @@ MAX_MASKS = 256
 """Mask prompts of one file, at most: each takes 256 KB of memory, however small it is in the file."""
 SCHEMA_KEY = "$schema"
 """Where a file may say which JSON Schema editors check it with; it has no other meaning."""
-MAX_KEY_CHARACTERS = 80
-"""Longer keys are cut in messages."""
 
 
 def parse_prompts(content: bytes, file: str, limits: LimitSettings) -> dict[str, Prompt]:
@@ -93,8 +92,8 @@ def read_prompts(content: bytes, file: str, limits: LimitSettings) -> Iterator[P
     document = document_of(content, file, limits)
     try:
         _refuse_keys_that_are_there_twice(content, document)
-    except _Invalid as error:
-        raise BadPrompt(error.message, file=file) from error
+    except InvalidPrompt as error:
+        raise error.in_file(file) from error
     return prompts_of(document, file, limits)
 
 
@@ -109,14 +108,14 @@ def prompts_of(
     try:
         placed = _placed(document)
         _check_counts(placed, limits)
-    except _Invalid as error:
-        raise BadPrompt(error.message, file=file, field=error.field or None) from error
+    except InvalidPrompt as error:
+        raise error.in_file(file) from error
     for place, value in placed.items():
         adapted = adapt(value)
         try:
             prompt: Prompt | BadPrompt = _prompt(place, adapted, limits)
-        except _Invalid as error:
-            prompt = BadPrompt(error.message, file=file, field=error.field or None)
+        except InvalidPrompt as error:
+            prompt = error.in_file(file)
         yield PlacedPrompt(place, _id_of(adapted), prompt)
 
 
@@ -126,15 +125,6 @@ def _id_of(value: Any) -> str | None:
     identity = _id_as_text(given).get("id", given)
     is_valid = isinstance(identity, str) and len(identity) <= MAX_NAME_CHARACTERS
     return identity if is_valid else None
-
-
-class _Invalid(Exception):
-    """What is wrong with a prompt file, and the path of the field."""
-
-    def __init__(self, message: str, field: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.field = field
 
 
 def excess_of_values(content: bytes, limits: LimitSettings) -> str:
@@ -160,7 +150,11 @@ def document_of(content: bytes, file: str, limits: LimitSettings) -> dict[str, A
     except orjson.JSONDecodeError as error:
         raise BadPrompt(f"is not JSON in UTF-8: {error}", file=file) from error
     if not isinstance(document, dict):
-        raise BadPrompt('must be a JSON object such as {"points": [...]} or {"box": {...}}', file=file)
+        raise BadPrompt(
+            'must be a JSON object such as {"points": [...]} or {"box": {...}}',
+            file=file,
+            advice=for_document(document),
+        )
     return document
 
 
@@ -171,7 +165,7 @@ def _refuse_keys_that_are_there_twice(content: bytes, document: Any) -> None:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise _Invalid(f'has the key "{_cut(key)}" twice in one object', "")
+                raise InvalidPrompt(f'has the key "{cut(key)}" twice in one object', "")
             seen.add(key)
 
     def kept(number: str) -> str:
@@ -201,15 +195,15 @@ def _number_of_keys(document: Any) -> int:
 def _placed(document: dict[str, Any]) -> dict[str, Any]:
     """The values at the places of prompts, each by its place."""
     if not isinstance(document.pop(SCHEMA_KEY, ""), str):
-        raise _Invalid(_MESSAGES["string_type"], SCHEMA_KEY)
+        raise InvalidPrompt(MESSAGES["string_type"], SCHEMA_KEY)
     if "prompts" not in document:
         return {"": document}
     _refuse_unknown_keys(document, Prompts, "")
     prompts = document["prompts"]
     if not isinstance(prompts, list):
-        raise _Invalid(_MESSAGES["list_type"], "prompts")
+        raise InvalidPrompt(MESSAGES["list_type"], "prompts", for_value("prompts", prompts))
     if not prompts:
-        raise _Invalid(_MESSAGES["too_short"], "prompts")
+        raise InvalidPrompt(MESSAGES["too_short"], "prompts")
     return {f"prompts[{index}].": prompt for index, prompt in enumerate(prompts)}
 
 
@@ -217,7 +211,7 @@ def _check_counts(placed: Mapping[str, Any], limits: LimitSettings) -> None:
     """Refuses more prompts, points or masks in a file than are allowed; a grid of "everything" counts as its
     points."""
     if len(placed) > limits.max_prompts:
-        raise _Invalid(
+        raise InvalidPrompt(
             f"has {len(placed)} prompts, at most {limits.max_prompts} are allowed (--max-prompts)", "prompts"
         )
     points_of_file = masks = 0
@@ -232,13 +226,13 @@ def _check_counts(placed: Mapping[str, Any], limits: LimitSettings) -> None:
             side = everything.get("points_per_side", GRID_SIDE)
             points_of_file += int(side**2) if isinstance(side, int | float) and abs(side) < 2**16 else 0
     if points_of_file > limits.max_points:
-        raise _Invalid(
+        raise InvalidPrompt(
             f"has {points_of_file} points, at most {limits.max_points} are allowed in a file (--max-points); "
             'the grid of "everything" counts too',
             "",
         )
     if masks > MAX_MASKS:
-        raise _Invalid(f"has {masks} masks, at most {MAX_MASKS} are allowed in a file", "")
+        raise InvalidPrompt(f"has {masks} masks, at most {MAX_MASKS} are allowed in a file", "")
 
 
 def _prompt(place: str, value: Any, limits: LimitSettings) -> Prompt:
@@ -256,13 +250,13 @@ def _prompt(place: str, value: Any, limits: LimitSettings) -> Prompt:
     try:
         return _ONE.validate_python(value)
     except ValidationError as error:
-        raise _first_of(error, place) from error
+        raise first_error(error, value, place) from error
 
 
 def _check_points(points: Any, place: str, limits: LimitSettings) -> None:
     """Refuses more points than a prompt may have."""
     if isinstance(points, list) and len(points) > limits.max_points_per_prompt:
-        raise _Invalid(
+        raise InvalidPrompt(
             f"has {len(points)} points, at most {limits.max_points_per_prompt} are allowed in a prompt "
             "(--max-points-per-prompt)",
             f"{place}points",
@@ -279,7 +273,7 @@ def _mask(text: str, place: str) -> LowResMask:
     try:
         return decode_mask_prompt(text)
     except ValueError as error:
-        raise _Invalid(str(error), f"{place}mask") from error
+        raise InvalidPrompt(str(error), f"{place}mask") from error
 
 
 def _objects(prompt: dict[str, Any], place: str) -> Iterator[tuple[type, dict[str, Any], str]]:
@@ -298,11 +292,7 @@ def _refuse_unknown_keys(value: dict[str, Any], kind: type, place: str) -> None:
     """Stops at the first one; pydantic would make an error of each."""
     if not _KEYS[kind].issuperset(value):
         key = next(key for key in value if key not in _KEYS[kind])
-        raise _Invalid(f"is not a known key{did_you_mean(key, sorted(_KEYS[kind]))}", place + _cut(key))
-
-
-def _cut(key: str) -> str:
-    return key if len(key) <= MAX_KEY_CHARACTERS else f"{key[:MAX_KEY_CHARACTERS]}..."
+        raise unknown_key(key, value, kind, sorted(_KEYS[kind]), place)
 
 
 def _make_whole_numbers(value: dict[str, Any], kind: type) -> None:
@@ -332,36 +322,3 @@ def _as_json(value: Any) -> Any:
     if is_dataclass(value):
         return {each.name: getattr(value, each.name) for each in fields(value)}
     return value
-
-
-def field_path(location: Sequence[str | int]) -> str:
-    """The location as text for messages: `points[2].x`."""
-    path = ""
-    for step in location:
-        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
-    return path
-
-
-def _first_of(error: ValidationError, place: str) -> _Invalid:
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = first["loc"]
-    message = _MESSAGES.get(first["type"], first["msg"]).removeprefix("Value error, ")
-    if where[-3::2] == ("points", "label") and first["type"] != "missing":
-        message = "must be 0 (background) or 1 (foreground)"
-    return _Invalid(message, (place + field_path(where)).removesuffix("."))
-
-
-_MESSAGES = {
-    "missing": "is missing",
-    "finite_number": "must be a finite number",
-    "float_type": "must be a number",
-    "int_type": "must be a whole number",
-    "dataclass_type": "must be a JSON object",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
-    "string_type": "must be a string",
-    "is_instance_of": "must be a string",
-    "string_too_short": "must not be empty",
-    "string_too_long": f"has more than {MAX_NAME_CHARACTERS} characters",
-    "too_short": "must not be empty",
-}

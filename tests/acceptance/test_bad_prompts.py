@@ -13,7 +13,10 @@ SKIP = (*BOXES, "--on-bad-prompt", "skip")
 FAR = {"points": [{"x": 99, "y": 1, "label": 1}], "id": "far"}
 FAR_MESSAGE = "prompts[0].points[0]: (99, 1) lies outside the image of 32x24 pixels"
 UNKNOWN = {**BOX, "bx": 1}
-UNKNOWN_MESSAGE = "prompts[2].bx: is not a known key; did you mean box?"
+UNKNOWN_MESSAGE = (
+    "prompts[2].bx: is not a known key; did you mean box? "
+    'Write, for example, "box": {"x0": 10, "y0": 20, "x1": 30, "y1": 40}'
+)
 PROMPTS: dict[str, list[Any]] = {
     "prompts": [FAR, {**BOX, "id": "good", "label": "cat"}, UNKNOWN, {**BOX, "id": "last"}]
 }

@@ -28,6 +28,8 @@ from sampoll.config.schema import settings_schema
 from sampoll.config.settings import LimitSettings
 from sampoll.config.template import SCHEMA_FILE
 from sampoll.core.errors import JobError, SampollError
+from sampoll.core.jobs import MAX_NAME_CHARACTERS
+from sampoll.inputs.prompt_errors import MESSAGES, POINT_LABELS, UNKNOWN_KEY
 from sampoll.inputs.prompt_file import parse_prompts
 from sampoll.inputs.prompt_schema import SCHEMA_FILE as PROMPT_SCHEMA_FILE
 from sampoll.inputs.prompt_schema import prompt_file_schema
@@ -246,7 +248,7 @@ def literal_parts(message: ast.expr) -> list[str]:
 
 def test_every_message_is_documented() -> None:
     page = (DOCS / "messages.md").read_text().replace("`", "")
-    errors = {kind.__name__ for kind in subclasses(SampollError)} | {"BadStructure"}
+    errors = {kind.__name__ for kind in subclasses(SampollError)} | {"BadStructure", "InvalidPrompt"}
     package = Path(sampoll_package.__file__).parent
     missing = []
 
@@ -260,6 +262,13 @@ def test_every_message_is_documented() -> None:
                 missing += [(module, text) for text in texts if len(text) >= 8 and text not in page]
 
     assert missing == []
+
+
+def test_every_message_about_a_field_of_a_prompt_is_documented() -> None:
+    page = (DOCS / "messages.md").read_text()
+
+    shown = [message.replace(f"{MAX_NAME_CHARACTERS}", "…") for message in MESSAGES.values()]
+    assert [message for message in (*shown, UNKNOWN_KEY, POINT_LABELS) if f"| {message}" not in page] == []
 
 
 def test_the_tests_that_are_named_exist() -> None:

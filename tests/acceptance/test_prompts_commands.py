@@ -391,7 +391,8 @@ def test_check_names_file_and_field_of_every_bad_prompt(folders: Folders) -> Non
         f"{at}/broken.json: is not JSON in UTF-8: unexpected end of data: line 1 column 2 (char 1)",
         f"{at}/cut.png: is truncated, or damaged: it has no IEND chunk",
         f"{at}/outside.json: points[0]: (99, 1) lies outside the image of 32x24 pixels",
-        f"{at}/unknown.json: prompts[1].bx: is not a known key; did you mean box?",
+        f"{at}/unknown.json: prompts[1].bx: is not a known key; did you mean box? "
+        'Write, for example, "box": {"x0": 10, "y0": 20, "x1": 30, "y1": 40}',
     ]
     assert sampoll("prompts", "check", folders.input / "good.json").stdout == "1 valid, 0 invalid\n"
 

@@ -20,18 +20,14 @@ from sampoll.inputs.importers.base import (
     stated_size,
     text_of,
 )
+from sampoll.inputs.prompt_forms import CORNERS, OTHER_CORNERS
 
 Line: TypeAlias = Mapping[str, str]
 """The values of a line, stripped, by our names of their columns."""
 SEPARATORS = ",;\t"
 SEPARATOR_LINE = "sep="
 """How the first line may begin in a table for Excel; the separator follows."""
-CORNERS, POINT, SIZE = ("x0", "y0", "x1", "y1"), ("x", "y"), ("width", "height")
-OTHER_CORNERS = (
-    ("xmin", "ymin", "xmax", "ymax"),
-    ("x_min", "y_min", "x_max", "y_max"),
-    ("x1", "y1", "x2", "y2"),
-)
+POINT, SIZE = ("x", "y"), ("width", "height")
 OTHER_NAMES = {
     "image": ("filename", "file_name", "image_path"),
     "label": ("class", "class_name", "category"),

@@ -71,6 +71,12 @@ def test_an_id_that_is_a_whole_number_is_repeated_as_text(name: str) -> None:
     assert usable(BOX, {**BAD[name], "id": 7}).skipped[0].id == "7"
 
 
+def test_the_reason_of_a_skipped_prompt_says_what_to_write() -> None:
+    found = usable(BOX, {"box": [1, 2, 3, 4]})
+
+    assert 'write {"x0": 1, "y0": 2, "x1": 3, "y1": 4}' in found.skipped[0].message
+
+
 @pytest.mark.parametrize("identity", [1.5, None, "x" * 1001, ["a"]])
 def test_an_id_that_is_none_is_not_repeated(identity: Any) -> None:
     assert usable(BOX, {"id": identity}).skipped[0].id is None
@@ -86,7 +92,10 @@ def test_an_id_that_is_none_is_not_repeated(identity: Any) -> None:
         (json.dumps({"prompts": [BOX], "more": 1}), "more: is not a known key"),
         (json.dumps({"prompts": [BOX] * 21}), "has 21 prompts"),
         (json.dumps({"prompts": [{"points": [POINT] * 5}] * 7}), "has 35 points"),
-        (json.dumps({"bx": 1}), r"^cat\.json: bx: is not a known key; did you mean box\?$"),
+        (
+            json.dumps({"bx": 1}),
+            r"^cat\.json: bx: is not a known key; did you mean box\? Write, for example, ",
+        ),
     ],
 )
 def test_a_file_that_is_bad_itself_is_refused(content: str, message: str) -> None:
