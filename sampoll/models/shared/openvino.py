@@ -3,6 +3,7 @@
 https://docs.openvino.ai
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -49,7 +50,7 @@ class OpenVinoEncoder:
         self.img_size = img_size
         self.sha256 = sha256
         hint = _hint(precision)
-        compiled = imported_openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+        compiled = _core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
         self._compiled = compiled
         if compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != hint:
             raise ModelUnavailable(
@@ -145,7 +146,7 @@ def _read(directory: Path, checkpoint_sha256: str) -> tuple["openvino.Model", st
         if _recorded(directory / DIGESTS_FILE) != found:
             raise ValueError("its files are not those that were written")
         sha256 = hashlib.sha256(f"{graph.sha256} {weights.sha256}".encode()).hexdigest()
-        return imported_openvino().Core().read_model(graph.path, weights.path), sha256
+        return _core().read_model(graph.path, weights.path), sha256
 
 
 def _digests(checkpoint_sha256: str, graph_sha256: str, weights_sha256: str) -> dict[str, str]:
@@ -157,6 +158,14 @@ def _recorded(path: Path) -> object:
         return json.loads(path.read_bytes())
     except OSError as error:
         raise ValueError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+@functools.cache
+def _core() -> "openvino.Core":
+    """The only one of this process. On processors with AMX, each gives the thread that first compiles with it
+    a stack for signals, and frees that at its end. If two end in the order of their beginning, the thread is
+    left with a freed stack, and the next signal ends the process."""
+    return imported_openvino().Core()
 
 
 def _hint(precision: str) -> str:

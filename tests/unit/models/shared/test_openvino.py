@@ -24,7 +24,7 @@ from sampoll.models.sam.quantize import quantized
 from sampoll.models.sam.segmenter import SamSegmenter
 from sampoll.models.shared import device
 from sampoll.models.shared import openvino as openvino_encoder
-from sampoll.models.shared.device import chosen_engine, chosen_precision
+from sampoll.models.shared.device import BFLOAT16_FLAGS, chosen_engine, chosen_precision
 from sampoll.models.shared.openvino import (
     OpenVinoEncoder,
     cached_model,
@@ -224,6 +224,29 @@ def test_a_conversion_opens_no_network_connection(tmp_path: Path, strace: str) -
     assert not (tmp_path / "home").exists()  # where an identity would be kept
 
 
+ENDED = """
+import signal
+from support.tiny import tiny_sam
+from sampoll.models.sam.encoder import exportable
+from sampoll.models.shared.openvino import OpenVinoEncoder, converted
+graph = converted(exportable(tiny_sam().image_encoder))
+first, second = (OpenVinoEncoder(graph, 64, "bf16") for _ in range(2))
+del first
+del second
+signal.signal(signal.SIGHUP, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGHUP)
+"""
+
+
+@pytest.mark.skipif(not BFLOAT16_FLAGS & device.cpu_flags(), reason="needs a processor with bfloat16")
+def test_a_signal_is_handled_after_encoders_have_ended_in_the_order_of_their_beginning() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.fspath(TESTS)}
+
+    ended = subprocess.run([sys.executable, "-c", ENDED], env=environment, capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stdout) == (0, "handled\n"), ended.stderr
+
+
 # Which engine
 
 
@@ -280,7 +303,7 @@ def test_what_openvino_cannot_do_is_one_clear_error(
 def test_a_processor_without_the_precision_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = SimpleNamespace(get_property=lambda _: SimpleNamespace(to_string=lambda: "f32"))
     core = SimpleNamespace(compile_model=lambda *_: compiled)
-    monkeypatch.setattr(openvino_encoder, "imported_openvino", lambda: SimpleNamespace(Core=lambda: core))
+    monkeypatch.setattr(openvino_encoder, "_core", lambda: core)
     with pytest.raises(ModelUnavailable, match="OpenVINO does not compute in bf16 on this processor"):
         OpenVinoEncoder(None, 64, "bf16")
 
