@@ -34,6 +34,9 @@ ACTIVITIES = {
 """What a bar says about log records that have one of these events, with their fields."""
 WITHOUT_TOTAL = "{desc} [{elapsed}]"
 
+# Its own lock is for several processes, and makes a file in /dev/shm.
+tqdm.set_lock(RLock())
+
 
 def can_show_progress() -> bool:
     """Whether standard error is a terminal on which a line can be written again."""
