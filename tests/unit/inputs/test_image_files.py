@@ -18,6 +18,7 @@ from sampoll.core.errors import BadImage
 from sampoll.inputs.decode import decode_image, image_size, inspect_image
 from sampoll.inputs.image_files import BadStructure, checked, header_of
 from sampoll.inputs.image_files.jpeg import MAX_SCANS
+from sampoll.inputs.image_files.png import has_all_pixels
 
 PHOTOGRAPH = cv2.GaussianBlur(image_of(80, 64), (0, 0), 2)
 
@@ -102,12 +103,12 @@ def chained_tiff(pages: int, *, tags: int = 1, is_loop: bool = False) -> bytes:
     return first[:at] + struct.pack("<I", places[0]) + first[at + 4 :] + b"".join(rest)
 
 
-def png_of_lines(lines: int, *, is_interlaced: bool = False) -> bytes:
-    """A gray PNG of 8 x 8 pixels whose compressed data end after so many lines."""
+def png_of_lines(lines: int, *, is_interlaced: bool = False, more: bytes = b"") -> bytes:
+    """A gray PNG of 8 x 8 pixels whose compressed data end after so many lines, and what is behind them."""
     header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, is_interlaced)
     widths = [1, 1, 2, *[2] * 2, *[4] * 6, *[8] * 4] if is_interlaced else [8] * 8
     data = b"".join(b"\0" + bytes(width) for width in widths[:lines])
-    return PNG[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND")
+    return PNG[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data + more)) + chunk(b"IEND")
 
 
 def bmp_of(width: int, bits: int, compression: int) -> bytes:
@@ -158,6 +159,18 @@ def test_a_png_whose_compressed_data_end_before_its_last_line_is_refused(
     for number in (1, lines - 1):
         with pytest.raises(BadImage, match="a: is truncated"):
             decode_image(png_of_lines(number, is_interlaced=is_interlaced), "a", 100)
+
+
+def test_what_is_compressed_behind_the_last_line_of_a_png_takes_no_memory() -> None:
+    content = png_of_lines(99, more=bytes(2**25))
+    tracemalloc.start()
+
+    found = has_all_pixels(content)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert found
+    assert most < 4 * 2**20
 
 
 THUMBNAIL = segment(0xE1, b"Exif\0\0" + b"\xff\xda" * 100)
