@@ -96,7 +96,8 @@ def _places(value: Any) -> Any:
 
 
 def document_bytes(random: Random, document: Any, *, changes: int = 3) -> bytes:
-    """A document as a file, after up to so many changes."""
+    """A document as a file, after up to so many changes of a copy: parts of it are those of other inputs."""
+    document = copy.deepcopy(document)
     for _ in range(random.randrange(changes + 1)):
         document = changed(random, document)
     text = json.dumps(document, ensure_ascii=random.random() < 0.5)
