@@ -54,8 +54,6 @@ class RunOutcome:
 
     exit_code: int
     summary: CommandSummary
-    done: int
-    failed: int
     first_failures: Sequence[tuple[str, JobError]]
     left: int
 
@@ -84,8 +82,6 @@ def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) 
     return RunOutcome(
         _exit_code(plan.settings, tally, stopped=application.is_stopped),
         tally.summary(),
-        tally.done,
-        tally.failures,
         tally.first_failures,
         _pairs_left(plan) if application.is_stopped else 0,
     )

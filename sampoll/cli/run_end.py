@@ -25,16 +25,16 @@ def show_run_end(outcome: RunOutcome, layout: Layout) -> None:
         return
     rows = [(name, f"{error.code}: {error}") for name, error in outcome.first_failures]
     show_table(("failed", "because of"), rows)
-    if more := outcome.failed - len(rows):
+    if more := int(outcome.summary.figures["failed"]) - len(rows):
         tell(f"and {more} more")
     for line in _next_steps(outcome, layout):
         tell(line)
 
 
 def _next_steps(outcome: RunOutcome, layout: Layout) -> Iterator[str]:
-    if outcome.done:
+    if outcome.summary.figures["done"]:
         yield f"the results are in {layout.output}; a page of them: {_command('report', layout.output)}"
-    if outcome.failed:
+    if outcome.first_failures:
         yield f"what failed, and why: {_command('failed list --input', layout.input)}"
         retry = _command("failed retry --all --input", layout.input)
         yield f"once it is corrected, try it again: {retry}"

@@ -205,6 +205,26 @@ def test_a_limit_counts_pairs_that_are_begun_and_those_done_before_do_not_count(
     assert folders.waiting == ["d.jpg", "d.json"]
 
 
+def test_a_limit_leaves_pairs_of_a_killed_run_to_the_next_one(
+    folders: Folders, gate: tuple[Path, Path]
+) -> None:
+    started, go = gate
+    for name in "abc":
+        drop_pair(folders.input, name, {"points": [{"x": 1, "y": 1, "label": 1}]}, image=image_of(13, 32))
+    with running_sampoll("run", *folders.flags, "--model", "support.fakes:waiting") as process:
+        until(started.exists, "the first batch")
+        process.kill()
+        process.wait()
+    go.touch()
+
+    limited = sampoll("run", *folders.flags, *BOXES, "--limit", 1)
+    others = sampoll("run", *folders.flags, *BOXES)
+
+    assert limited.stdout.startswith("1 done, 0 failed"), limited.stdout
+    assert others.stdout.startswith("2 done, 0 failed"), others.stdout
+    assert [name for name in folders.results if name.endswith(".json")] == ["a.json", "b.json", "c.json"]
+
+
 def test_a_limit_for_a_service_is_refused(folders: Folders) -> None:
     run = sampoll("run", *folders.flags, *BOXES, "--limit", 2, "--continuous")
 

@@ -122,7 +122,7 @@ class DirectoryTransport:
                     retries_end = None
                     yield group
                 if self._is_limit_reached:
-                    log.info("--limit %s is reached: the other pairs stay in the input", self._begun)
+                    log.info("--limit %s is reached: the other pairs wait for the next run", self._begun)
                     return
                 # Jobs that were in flight before the scan may have been deferred after it.
                 is_busy = scan.ready or scan.settling or recovered or open_before
