@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
     @property
     def last(self) -> str:
         """What was drawn last."""
-        return self.getvalue().rstrip("\n").rpartition("\r")[2]
+        return self.getvalue().rstrip("\n").rpartition("\r")[2].rstrip()  # a shorter text is padded
 
 
 def terminal_of(monkeypatch: pytest.MonkeyPatch) -> Terminal:

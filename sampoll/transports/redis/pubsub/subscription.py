@@ -1,5 +1,6 @@
 """A subscription that is renewed after outages, reads messages at once, and counts its gaps."""
 
+import contextlib
 import logging
 import re
 import time
@@ -23,6 +24,8 @@ PING_AFTER_SECONDS = 5.0
 FLOOD_BYTES, CALM_BYTES_PER_SECOND = 8 * 2**20, 100 * 2**20
 """A leaky bucket: it drains at CALM_BYTES_PER_SECOND, and a level above FLOOD_BYTES is a flood."""
 MAX_FLOOD_SECONDS = 1.0
+LEAVE_SECONDS = 2.0
+"""How long messages that were published before the end of a subscription are still read."""
 
 
 class Flood:
@@ -134,8 +137,18 @@ class Subscription:
                         # Works like a ping, but needs no other right than the subscription itself.
                         pubsub.psubscribe(self._pattern)
                         asked = now
+                self._leave(pubsub, backoff)
         finally:
             client.close()
+
+    def _leave(self, pubsub: PubSub, backoff: Backoff) -> None:
+        """Ends the subscription, and receives what was published before its end: the server has told those
+        clients that their messages have a receiver."""
+        deadline = time.monotonic() + LEAVE_SECONDS
+        with contextlib.suppress(RedisError):
+            pubsub.punsubscribe(self._pattern)
+            while pubsub.subscribed and time.monotonic() < deadline:
+                self._take(pubsub, backoff)
 
     def _take(self, pubsub: PubSub, backoff: Backoff) -> bool:
         """Whether anything came within STOP_POLL_SECONDS."""

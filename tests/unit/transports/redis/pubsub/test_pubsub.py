@@ -119,6 +119,27 @@ def test_the_connection_to_a_silent_server_is_closed_and_the_gap_is_counted(
     assert "what was published in the last" in caplog.text
 
 
+def test_what_was_published_before_the_end_of_a_subscription_is_received(server: Server) -> None:
+    received: list[bytes] = []
+    stop = Event()
+
+    def receive(_: bytes, message: bytes) -> None:
+        received.append(message)
+        stop.set()
+
+    subscription = Subscription(RedisServer(port=server.port), "a", receive)
+    thread = Thread(target=subscription.run, args=(stop,))
+    thread.start()
+    assert subscription.is_up.wait(10)
+    with server.client() as client, client.pipeline(transaction=True) as pipeline:
+        for number in range(500):
+            pipeline.publish("a", str(number))
+        assert pipeline.execute() == [1] * 500
+    thread.join(10)
+
+    assert received == [str(number).encode() for number in range(500)]
+
+
 def test_a_pause_inside_a_large_message_breaks_nothing(server: Server) -> None:
     with (
         proxy_to(server.port) as proxy,
