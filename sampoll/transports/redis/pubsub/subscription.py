@@ -146,7 +146,7 @@ class Subscription:
         clients that their messages have a receiver."""
         deadline = time.monotonic() + LEAVE_SECONDS
         with contextlib.suppress(RedisError):
-            pubsub.punsubscribe(self._pattern)
+            pubsub.punsubscribe(self._pattern)  # type: ignore[no-untyped-call]
             while pubsub.subscribed and time.monotonic() < deadline:
                 self._take(pubsub, backoff)
 
