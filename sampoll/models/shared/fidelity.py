@@ -19,7 +19,7 @@ from sampoll.core.results import BoolMask
 class ComparableSegmenter(Protocol):
     """A segmenter whose embeddings and candidates can be compared with the original's.
 
-    An embedding has its `features`, shape (C, S, S). `candidates` are all three masks of a prompt, in host
+    An embedding has its `levels`, the first of shape (C, S, S). `candidates` are all three masks of a prompt, in host
     memory: low-res logits (3, 256, 256), predicted IoUs (3,), and pixels (3, H, W).
     """
 
@@ -153,9 +153,9 @@ def _compare(
 ) -> None:
     begun = time.perf_counter()
     [embedding] = variant.embed([image])
-    _wait_for(embedding.features.device)
+    _wait_for(embedding.levels[0].device)
     found.seconds.append(time.perf_counter() - begun)
-    found.embedding_errors.append(_relative_error(embedding.features.cpu(), features.cpu()))
+    found.embedding_errors.append(_relative_error(embedding.levels[0].cpu(), features.cpu()))
     for answer in answers:
         logits, scores, masks = variant.candidates(embedding, answer.prompt)
         theirs = torch.from_numpy(answer.logits[answer.chosen])

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sampoll.core.errors import ModelUnavailable
 from sampoll.files.files import sha256_of
 from sampoll.models.shared.device import BFLOAT16_FLAGS, cpu_flags
+from sampoll.models.shared.network import TorchEncoder
 from sampoll.models.shared.private_copy import private_copy
 
 if TYPE_CHECKING:
@@ -58,20 +59,25 @@ class OpenVinoEncoder:
             )
         self._lock = threading.Lock()
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Embeddings, float32 of shape (B, 256, S, S), of normalised images of shape (B, 3, 16 S, 16 S).
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The levels, each float32 of shape (B, C, h, w), of normalised images of shape (B, 3, S, S).
 
         Images are computed one by one: one image already uses all cores, and batches only need more memory.
         """
         with self._lock:
-            return torch.stack([self._embedding(image) for image in images])
+            by_image = [self._levels(image) for image in images]
+        return tuple(torch.stack(level) for level in zip(*by_image, strict=True))
 
-    def _embedding(self, image: Tensor) -> Tensor:
-        [features] = self._compiled(image[None].numpy(), share_inputs=True).values()
-        return torch.from_numpy(features[0].copy())  # the next call writes to the same place
+    def _levels(self, image: Tensor) -> list[Tensor]:
+        levels = self._compiled(image[None].numpy(), share_inputs=True).values()
+        return [
+            torch.from_numpy(level[0].copy()) for level in levels
+        ]  # the next call writes to the same places
 
 
-def cached_model(encoder: Callable[[], nn.Module], checkpoint_sha256: str, cache: Path) -> "openvino.Model":
+def cached_model(
+    encoder: Callable[[], TorchEncoder], checkpoint_sha256: str, cache: Path
+) -> "openvino.Model":
     """The graph of a checkpoint's encoder, in float32: read from `cache`, or converted from the module that
     `encoder` makes, and then kept there.
 
@@ -99,16 +105,17 @@ def cached_model(encoder: Callable[[], nn.Module], checkpoint_sha256: str, cache
     return model
 
 
-def converted(encoder: nn.Module) -> "openvino.Model":
-    """The graph of an encoder in float32, ready for inference, that says its `img_size`: for one image,
-    (1, 3, img_size, img_size) to (1, C, S, S)."""
-    side: int = encoder.img_size  # type: ignore[assignment]  # torch types attributes of modules loosely
-    image = torch.zeros(1, 3, side, side)
+def converted(encoder: TorchEncoder) -> "openvino.Model":
+    """The graph of an encoder in float32: for one image,
+    (1, 3, img_size, img_size) to levels of (1, C, h, w)."""
+    image = torch.zeros(1, 3, encoder.img_size, encoder.img_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about how OpenVINO uses it
         try:
             # Exporting computes nothing; tracing, OpenVINO's own way, would run the encoder several times.
-            return imported_openvino().convert_model(torch.export.export(encoder, (image,), strict=False))
+            return imported_openvino().convert_model(
+                torch.export.export(encoder.eval().requires_grad_(False), (image,), strict=False)
+            )
         except Exception as error:
             raise ModelUnavailable(
                 f"the encoder could not be converted for OpenVINO: use --engine torch ({error})"

@@ -10,21 +10,22 @@ from support.images import image_of
 from support.tiny import tiny_sam, with_positions
 
 from sampoll.models.sam.encoder import exportable
-from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.network import sam_network
 from sampoll.models.shared import fidelity
 from sampoll.models.shared.fidelity import DEFAULT, EXACT, GATES, Fidelity, compare, grid_of_prompts
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
+from sampoll.models.shared.segmenter import PromptableSegmenter
 
 CPU = torch.device("cpu")
 IMAGES = [image_of(40, 57), image_of(64, 64, seed=1), image_of(90, 33, seed=2)]
 
 
-def variant(engine: str, precision: str) -> SamSegmenter:
+def variant(engine: str, precision: str) -> PromptableSegmenter:
     sam = with_positions(tiny_sam())
     encoder = None
     if engine == "openvino":
         encoder = OpenVinoEncoder(converted(exportable(copy.deepcopy(sam).image_encoder)), 64, precision)
-    return SamSegmenter("tiny", sam, CPU, precision=precision, encoder=encoder)
+    return PromptableSegmenter("tiny", sam_network(sam), CPU, precision=precision, encoder=encoder)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_every_engine_and_precision_keeps_its_limits(engine: str, precision: str
 
 def test_other_weights_break_every_limit() -> None:
     """Otherwise the test above would not see anything."""
-    other = SamSegmenter("tiny", with_positions(tiny_sam(seed=3)), CPU)
+    other = PromptableSegmenter("tiny", sam_network(with_positions(tiny_sam(seed=3))), CPU)
     _, found = compare(with_positions(tiny_sam()), {"it": other}, IMAGES)
     assert found["it"].broken(DEFAULT) == ["logits", "IoU", "flips"]
 

@@ -20,8 +20,7 @@ from support.tiny import relative_error, tiny_sam, with_positions
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.jobs import Box, Prompt
 from sampoll.models.sam.encoder import Encoder, exportable
-from sampoll.models.sam.quantize import quantized
-from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.network import sam_network
 from sampoll.models.shared import device
 from sampoll.models.shared import openvino as openvino_encoder
 from sampoll.models.shared.device import BFLOAT16_FLAGS, chosen_engine, chosen_precision
@@ -32,6 +31,8 @@ from sampoll.models.shared.openvino import (
     quantized_model,
     quantized_place,
 )
+from sampoll.models.shared.quantize import quantized
+from sampoll.models.shared.segmenter import PromptableSegmenter
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 SHA256 = "ab" * 32
@@ -54,7 +55,7 @@ def test_embeddings_are_those_of_the_original(model: Any, precision: str, larges
     expected = with_positions(tiny_sam()).image_encoder(batch)
 
     encoder = OpenVinoEncoder(model, 64, precision)
-    embeddings = encoder(batch)
+    [embeddings] = encoder(batch)
 
     assert embeddings.shape == (3, 32, 4, 4)
     assert embeddings.dtype == torch.float32
@@ -66,8 +67,10 @@ def test_embeddings_are_those_of_the_original(model: Any, precision: str, larges
 
 def test_a_segmenter_can_use_the_openvino_encoder(model: Any) -> None:
     sam, image, prompt = with_positions(tiny_sam()), image_of(40, 57), Prompt(box=Box(5, 4, 30, 22))
-    by_torch = SamSegmenter("sam", copy.deepcopy(sam), CPU)
-    by_openvino = SamSegmenter("sam", sam, CPU, encoder=OpenVinoEncoder(model, 64, "fp32"))
+    by_torch = PromptableSegmenter("sam", sam_network(copy.deepcopy(sam)), CPU)
+    by_openvino = PromptableSegmenter(
+        "sam", sam_network(sam), CPU, encoder=OpenVinoEncoder(model, 64, "fp32")
+    )
 
     ours, theirs = (s.decode([(s.embed([image])[0], [prompt])])[0][0][0] for s in (by_openvino, by_torch))
 
@@ -86,11 +89,15 @@ def test_a_checkpoint_is_converted_once(
     original, cache = with_positions(tiny_sam()).image_encoder, tmp_path / "a" / "openvino"
     batch = torch.randn(1, 3, 64, 64)
     with caplog.at_level(logging.INFO, logger="sampoll"):
-        first = OpenVinoEncoder(cached_model(partial(exportable, original), SHA256, cache), 64, "fp32")(batch)
+        [first] = OpenVinoEncoder(cached_model(partial(exportable, original), SHA256, cache), 64, "fp32")(
+            batch
+        )
         assert [record.message.split(" ")[0] for record in caplog.records] == ["converting", "converted"]
 
         monkeypatch.setattr(openvino_encoder, "converted", None)
-        again = OpenVinoEncoder(cached_model(partial(exportable, original), SHA256, cache), 64, "fp32")(batch)
+        [again] = OpenVinoEncoder(cached_model(partial(exportable, original), SHA256, cache), 64, "fp32")(
+            batch
+        )
 
     assert torch.equal(first, again)
     assert len(caplog.records) == 2
@@ -157,7 +164,7 @@ def test_a_conversion_of_another_checkpoint_is_not_used(
 def test_a_conversion_that_is_changed_after_it_was_read_changes_nothing(tmp_path: Path) -> None:
     encoder = partial(exportable, with_positions(tiny_sam()).image_encoder)
     batch = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    expected = OpenVinoEncoder(cached_model(encoder, SHA256, tmp_path), 64, "fp32")(batch)
+    [expected] = OpenVinoEncoder(cached_model(encoder, SHA256, tmp_path), 64, "fp32")(batch)
     model = cached_model(encoder, SHA256, tmp_path)
     [weights] = tmp_path.glob("*/encoder.bin")
 
@@ -165,7 +172,7 @@ def test_a_conversion_that_is_changed_after_it_was_read_changes_nothing(tmp_path
         file.write(bytes(weights.stat().st_size))
         file.truncate(10)
 
-    assert torch.equal(OpenVinoEncoder(model, 64, "fp32")(batch), expected)
+    assert torch.equal(OpenVinoEncoder(model, 64, "fp32")(batch)[0], expected)
 
 
 def test_a_model_is_converted_even_if_the_cache_cannot_be_written(
@@ -327,8 +334,8 @@ def test_an_encoder_in_int8_is_close_and_the_info_names_the_precision(model: Any
     encoder = int8_encoder(tmp_path)
 
     expected = with_positions(tiny_sam()).image_encoder(batches[0])
-    assert 1e-3 < relative_error(encoder(batches[0]), expected) < 0.2
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU, precision="int8", encoder=encoder)
+    assert 1e-3 < relative_error(encoder(batches[0])[0], expected) < 0.2
+    segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU, precision="int8", encoder=encoder)
     assert (segmenter.info.precision, segmenter.info.engine) == ("int8", "openvino")
 
 
@@ -350,9 +357,9 @@ def test_an_int8_encoder_that_is_made_again_is_another_model(model: Any, tmp_pat
     other = converted(exportable(with_positions(tiny_sam(seed=1)).image_encoder))
     for graph in (model, other, model):
         openvino_encoder.save(graph, place, SHA256, replaces=True)
-        segmenter = SamSegmenter(
+        segmenter = PromptableSegmenter(
             "sam",
-            tiny_sam(),
+            sam_network(tiny_sam()),
             CPU,
             precision="int8",
             encoder=int8_encoder(tmp_path),
@@ -368,10 +375,14 @@ def test_an_int8_encoder_that_is_made_again_is_another_model(model: Any, tmp_pat
 
 
 def test_engines_of_one_precision_share_their_embeddings(model: Any) -> None:
-    by_torch = SamSegmenter("sam", tiny_sam(), CPU, checkpoint_sha256=SHA256)
+    by_torch = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU, checkpoint_sha256=SHA256)
     encoder = OpenVinoEncoder(model, 64, "fp32")
-    by_openvino = SamSegmenter("sam", tiny_sam(), CPU, encoder=encoder, checkpoint_sha256=SHA256)
-    in_bf16 = SamSegmenter("sam", tiny_sam(), CPU, precision="bf16", checkpoint_sha256=SHA256)
+    by_openvino = PromptableSegmenter(
+        "sam", sam_network(tiny_sam()), CPU, encoder=encoder, checkpoint_sha256=SHA256
+    )
+    in_bf16 = PromptableSegmenter(
+        "sam", sam_network(tiny_sam()), CPU, precision="bf16", checkpoint_sha256=SHA256
+    )
 
     assert by_torch.embedding_key == by_openvino.embedding_key != in_bf16.embedding_key
 
