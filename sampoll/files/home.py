@@ -26,6 +26,14 @@ def this_user() -> int:
     return os.geteuid() if HAS_USER_NUMBERS else 0
 
 
+def user_name() -> str:
+    """The name of this user; its number if it has no name, or the system does not say."""
+    try:
+        return pwd.getpwuid(this_user()).pw_name if HAS_USER_NUMBERS else str(this_user())
+    except KeyError:
+        return str(this_user())
+
+
 def expanded(path: str) -> str:
     """`path`, in which a leading ~ or ~USER is replaced by the home directory of this or that user.
     ValueError if that directory is not known."""

@@ -35,7 +35,7 @@ def _remove() -> None:
     usual = builtins.__import__
 
     def import_module(name: str, importer: Any = None, *rest: Any, **more: Any) -> Any:
-        is_ours = importer is not None and importer["__name__"].startswith("sampoll")
+        is_ours = importer is not None and importer.get("__name__", "").startswith("sampoll")
         return reduced[name] if is_ours and name in reduced else usual(name, importer, *rest, **more)
 
     vars(builtins)["__import__"] = import_module
