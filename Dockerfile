@@ -24,6 +24,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY sampoll sampoll
+COPY configs configs
 # Extras of sampoll, such as embedded; openvino makes a CPU nearly twice as fast, so a cpu image has it.
 ARG EXTRAS=
 # hadolint ignore=DL3013

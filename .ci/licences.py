@@ -1,4 +1,5 @@
-"""The licences of all that `pip install sampoll` has brought here; 1 if one is neither allowed nor known.
+"""The licences of all that `pip install sampoll` and its extras have brought here; 1 if one is neither
+allowed nor known. Allowed is what may be used commercially, and passed on, without opening one's own code.
 
 Needs pip-licenses and packaging: `python .ci/licences.py`.
 """
@@ -12,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, distribution, requires
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+EXTRAS = ("openvino", "int8", "embedded")
+"""Those for users; dev and docs come with no installation of sampoll."""
 ALLOWED = re.compile(r"\b(MIT|0?BSD|FreeBSD|Apache|MPL)\b")
 NOT_ALLOWED = re.compile(r"GPL|Proprietary|UNKNOWN", re.IGNORECASE)
 KNOWN = {
@@ -24,18 +27,19 @@ KNOWN = {
 
 
 def closure(name: str, extras: tuple[str, ...] = ()) -> set[str]:
-    """`name` and whatever it needs here, by canonical names."""
-    found: set[str] = set()
+    """`name` with these extras and all that it needs, as far as it is installed, by canonical names."""
+    found: set[tuple[str, tuple[str, ...]]] = set()
     waiting = [(name, extras)]
     while waiting:
         name, extras = waiting.pop()
-        found.add(canonicalize_name(name))
+        if (canonicalize_name(name), extras) in found or not is_here(name):
+            continue
+        found.add((canonicalize_name(name), extras))
         for requirement in map(Requirement, requires(name) or ()):
             marker = requirement.marker
-            wanted = marker is None or any(marker.evaluate({"extra": extra}) for extra in (*extras, ""))
-            if wanted and is_here(requirement.name) and canonicalize_name(requirement.name) not in found:
-                waiting.append((requirement.name, tuple(requirement.extras)))
-    return found
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*extras, "")):
+                waiting.append((requirement.name, tuple(sorted(requirement.extras))))
+    return {name for name, _ in found}
 
 
 def is_here(name: str) -> bool:
@@ -54,10 +58,12 @@ def verdict(name: str, licence: str) -> str:
     return "allowed" if is_allowed else "NOT ALLOWED"
 
 
-def main() -> int:
-    packages = sorted(closure("sampoll"))
+def judged(title: str, packages: set[str]) -> int:
+    """Prints the licence of each package; returns how many are not allowed."""
+    if not packages:
+        return 0
     listing = subprocess.run(
-        ["pip-licenses", "--from=mixed", "--format=json", "--packages", *packages],
+        ["pip-licenses", "--from=mixed", "--format=json", "--packages", *sorted(packages)],
         check=True,
         capture_output=True,
         text=True,
@@ -67,7 +73,17 @@ def main() -> int:
         said = verdict(canonicalize_name(package["Name"]), package["License"])
         refused += said == "NOT ALLOWED"
         sys.stdout.write(f"{package['Name']} {package['Version']}: {package['License']}: {said}\n")
-    sys.stdout.write(f"{len(packages)} packages, {refused} with a licence that is not allowed\n")
+    sys.stdout.write(f"{title}: {len(packages)} packages, {refused} with a licence that is not allowed\n")
+    return refused
+
+
+def main() -> int:
+    seen = closure("sampoll")
+    refused = judged("sampoll", seen)
+    for extra in EXTRAS:
+        more = closure("sampoll", (extra,)) - seen
+        refused += judged(f"sampoll[{extra}], besides", more)
+        seen |= more
     return int(refused > 0)
 
 

@@ -16,7 +16,7 @@ STOPPING = "stopping: the running batch is finished first; a second signal stops
 ONE_REQUEST_SECONDS = 0.1
 """Signals within this time count as one: `timeout` and terminals signal a process and its group."""
 
-_BY_PEOPLE = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGQUIT})
+_BY_PEOPLE = frozenset({signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGQUIT", signal.SIGTERM)})
 """A second one of these ends the process at once. The others may be repeated without such an intention:
 shells send SIGHUP again, and the kernel sends SIGXCPU every second."""
 _ALWAYS_HANDLED = frozenset({signal.SIGINT, signal.SIGTERM})

@@ -12,6 +12,7 @@ from typing import NoReturn
 from sampoll.cli.logs import hold_back_warnings, show_bug, show_error, show_warnings
 from sampoll.cli.output import ReaderGone, open_standard_streams
 from sampoll.core.errors import SampollError
+from sampoll.files.home import this_user
 
 log = logging.getLogger(__name__)
 
@@ -50,4 +51,4 @@ def _name_this_user() -> None:
     """Gives this user a name if the environment has none: libraries put it into the names of their caches,
     and fail if the user is only a number, as in `docker run --user 12345`."""
     if not any(os.environ.get(variable) for variable in ("LOGNAME", "USER", "LNAME", "USERNAME")):
-        os.environ["LOGNAME"] = f"uid{os.getuid()}"
+        os.environ["LOGNAME"] = f"uid{this_user()}"

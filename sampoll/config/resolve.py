@@ -66,7 +66,7 @@ def resolve(
     OutputUnavailable for a file in the place of a directory. Each names the place and what to change.
     """
     given = {key: _Given(value, "default of this command") for key, value in defaults.items()}
-    toml = config or _config_file(environment)
+    toml = config or config_file(environment)
     if toml is not None:
         given.update(_from_toml(toml))
     given.update(_from_environment(environment))
@@ -127,7 +127,8 @@ def _toml_character(character: str) -> str:
     return f"\\U{ord(character):08x}"
 
 
-def _config_file(environment: Mapping[str, str]) -> Path | None:
+def config_file(environment: Mapping[str, str]) -> Path | None:
+    """The settings file that is found without --config; None if there is none."""
     if named := environment.get(CONFIG_VARIABLE):
         try:
             return Path(expanded(named))

@@ -7,6 +7,7 @@
     ├── InputUnavailable           66  no input directory
     ├── ModelUnavailable           69  model, checkpoint or device
     ├── ServerUnavailable          69  Redis cannot be reached
+    ├── SystemUnsupported          69  the operating system lacks what this needs
     ├── OutputUnavailable          73  the output cannot be created, or has gone
     ├── StorageTrouble             74  reading or writing failed: disk full, read-only, I/O error
     ├── Interrupted                   75  stopped before everything was done; run it again
@@ -75,6 +76,10 @@ class ModelUnavailable(SampollError):
 
 
 class ServerUnavailable(SampollError):
+    exit_code = 69
+
+
+class SystemUnsupported(SampollError):
     exit_code = 69
 
 

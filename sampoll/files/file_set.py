@@ -3,13 +3,12 @@
 A file beside them lists those that sampoll wrote, with their digests; no other one is replaced or removed.
 """
 
-import fcntl
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -17,7 +16,8 @@ from urllib.parse import quote
 from sampoll.core.errors import OutputUnavailable
 from sampoll.core.names import printable
 from sampoll.files.atomic import replace_file
-from sampoll.files.files import files_below, read_regular, sha256_of
+from sampoll.files.files import files_below, opened_directory, read_regular, sha256_of
+from sampoll.files.locks import lock_file
 
 OURS = ".sampoll-files.json"
 """The paths that were written, relative to the directory, with their SHA-256; null while one is replaced."""
@@ -171,10 +171,7 @@ def _list_of(directory: Path, kind: str) -> Path:
 @contextmanager
 def _exclusive(directory: Path) -> Iterator[None]:
     """Waits for other processes that write a set here, where the file system has locks."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with ExitStack() as stack:
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_file(stack.enter_context(opened_directory(directory)), wait=True)
         yield
-    finally:
-        os.close(descriptor)

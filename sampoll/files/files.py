@@ -6,15 +6,18 @@ import hashlib
 import os
 import shutil
 import stat
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from io import FileIO
+from operator import or_
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Literal
 
 # Linux only; None elsewhere.
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _LIBC_RENAMEAT2 = getattr(_LIBC, "renameat2", None)
 _LIBC_SYNCFS = getattr(_LIBC, "syncfs", None)
 
@@ -81,11 +84,19 @@ def subdirectories(directory: Path) -> list[Path]:
         return []
 
 
+def _flags(*names: str) -> int:
+    """These flags of os.open, as far as this system has them."""
+    return reduce(or_, (getattr(os, name, 0) for name in names))
+
+
 _OPEN_FLAGS = {
     "r": os.O_RDONLY,
     "r+": os.O_RDWR,
     "a": os.O_WRONLY | os.O_APPEND | os.O_CREAT,
 }
+# Without O_NONBLOCK, opening a pipe would wait for its other end.
+_ONLY_AS_IT_IS = _flags("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+_DIRECTORY = _flags("O_RDONLY", "O_DIRECTORY", "O_CLOEXEC")
 NO_FILE_OF_OURS = frozenset(
     {
         errno.ENOENT,
@@ -106,24 +117,12 @@ NO_FILE_OF_OURS = frozenset(
 def opened_regular(path: Path, mode: Literal["r", "r+", "a"] = "r") -> Iterator[FileIO]:
     """A regular file, open in `mode`; OSError for a link (ELOOP) or anything else (EINVAL). "a" creates a
     missing file."""
-    # Without O_NONBLOCK, opening a pipe would wait for its other end.
-    flags = _OPEN_FLAGS[mode] | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o666)
+    descriptor = os.open(path, _OPEN_FLAGS[mode] | _ONLY_AS_IT_IS, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
     with FileIO(descriptor, mode) as file:
         yield file
-
-
-def keep_readers_from_locking(file: IO[Any]) -> None:
-    """Takes the right to read a lock file of this user from those who may not write it: any process that can
-    open a file can lock it, and keep the lock."""
-    status = os.fstat(file.fileno())
-    mode = stat.S_IMODE(status.st_mode)
-    readers_only = mode & 0o044 & ~((mode & 0o022) << 1)
-    if readers_only and status.st_uid == os.geteuid():
-        os.fchmod(file.fileno(), mode & ~readers_only)
 
 
 def read_regular(path: Path, *, at_most: int | None = None) -> bytes:
@@ -229,8 +228,10 @@ def ensure_below(root: Path, directory: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Syncs the names in `directory` to disk."""
-    with _opened(directory) as descriptor:
+    """Syncs the names in `directory` to disk, where the system can open directories."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    with opened_directory(directory) as descriptor:
         os.fsync(descriptor)
 
 
@@ -239,15 +240,16 @@ def sync_filesystem(directory: Path) -> None:
     if _LIBC_SYNCFS is None:
         os.sync()
         return
-    with _opened(directory) as descriptor:
+    with opened_directory(directory) as descriptor:
         if _LIBC_SYNCFS(descriptor) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), os.fspath(directory))
 
 
 @contextmanager
-def _opened(directory: Path) -> Iterator[int]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def opened_directory(directory: Path) -> Iterator[int]:
+    """A descriptor of a directory."""
+    descriptor = os.open(directory, _DIRECTORY)
     try:
         yield descriptor
     finally:

@@ -1,7 +1,6 @@
 """Directories of this user: paths below its home directory, also if it has none, and private directories."""
 
 import os
-import pwd
 import stat
 import tempfile
 from collections.abc import Callable
@@ -12,7 +11,27 @@ import platformdirs
 
 from sampoll.core.errors import ConfigurationError, translated_os_errors
 
+try:
+    import pwd
+except ImportError:  # Windows, for example
+    HAS_USER_NUMBERS = False
+else:
+    HAS_USER_NUMBERS = True
+
 NAME = "sampoll"
+
+
+def this_user() -> int:
+    """The number of this user; 0 on a system that has no such numbers."""
+    return os.geteuid() if HAS_USER_NUMBERS else 0
+
+
+def user_name() -> str:
+    """The name of this user; its number if it has no name, or the system does not say."""
+    try:
+        return pwd.getpwuid(this_user()).pw_name if HAS_USER_NUMBERS else str(this_user())
+    except KeyError:
+        return str(this_user())
 
 
 def expanded(path: str) -> str:
@@ -39,7 +58,7 @@ def user_cache_directory() -> Path:
     below the one for temporary files. ConfigurationError if other users can use that.
     """
     path = _unless_homeless(platformdirs.user_cache_path)
-    return _private_directory(f"{NAME}-cache-{os.geteuid()}") if path is None else path
+    return _private_directory(f"{NAME}-cache-{this_user()}") if path is None else path
 
 
 class NotPrivateError(PermissionError):
@@ -47,14 +66,15 @@ class NotPrivateError(PermissionError):
 
 
 def check_private(path: Path) -> None:
-    """NotPrivateError if `path` is not a directory of this user alone; FileNotFoundError if it is missing."""
+    """NotPrivateError if `path` is not a directory of this user alone, as far as the system has numbers of
+    users; FileNotFoundError if it is missing."""
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
         raise NotPrivateError(f"{path} is not a directory: remove it")
-    if status.st_uid != os.geteuid():
-        raise NotPrivateError(
-            f"{path} belongs to user {status.st_uid}, not to user {os.geteuid()}: remove it"
-        )
+    if not HAS_USER_NUMBERS:
+        return
+    if status.st_uid != this_user():
+        raise NotPrivateError(f"{path} belongs to user {status.st_uid}, not to user {this_user()}: remove it")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise NotPrivateError(f"{path} is open to other users: chmod 700 {path}")
 
@@ -69,6 +89,9 @@ def _unless_homeless(find: Callable[[str], Path]) -> Path | None:
 
 def _home_of(user: str) -> str | None:
     """The home directory of the named user, or, without a name, of this user; None if there is none."""
+    if not HAS_USER_NUMBERS:
+        home = os.path.expanduser(f"~{user}")  # noqa: PTH111  it leaves a name that it does not know
+        return None if home.startswith("~") else home
     try:
         if user:
             return pwd.getpwnam(user).pw_dir

@@ -1,13 +1,16 @@
 """Whether any process still has a file open for writing, if the operating system can tell."""
 
 import errno
-import fcntl
 import os
 import signal
 from pathlib import Path
 
-_SET_LEASE: int | None = getattr(fcntl, "F_SETLEASE", None)
-"""Linux only; None elsewhere."""
+try:
+    import fcntl
+except ImportError:  # Windows, for example
+    _SET_LEASE: int | None = None
+else:
+    _SET_LEASE = getattr(fcntl, "F_SETLEASE", None)  # Linux only
 
 
 def is_being_written(path: Path) -> bool | None:

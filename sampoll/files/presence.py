@@ -7,7 +7,6 @@ Other people may be able to write into the same directory. What does not have th
 a file, or is no regular file, is neither believed nor removed.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -26,11 +25,11 @@ from typing import Any, Literal, TypeAlias
 from sampoll.files.atomic import replace_file
 from sampoll.files.files import (
     NO_FILE_OF_OURS,
-    keep_readers_from_locking,
     opened_regular,
     read_if_regular,
     read_regular,
 )
+from sampoll.files.locks import keep_readers_from_locking, lock_file
 
 MAX_FILE_BYTES = 64 * 1024
 """More than a process writes about itself."""
@@ -78,7 +77,7 @@ def announced(path: Path, machine: Machine) -> Iterator[None]:
     fresh = path.with_name(f".{path.name}")
     with fresh.open("x", encoding="utf-8") as file:
         keep_readers_from_locking(file)
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock_file(file, wait=True)
         json.dump({"host": machine.host, "boot": machine.boot, "pid": os.getpid()}, file)
         file.flush()
         fresh.rename(path)
@@ -170,7 +169,7 @@ def _is_dead(file: FileIO, machine: Machine) -> bool | None:
     if owner is None or (owner.boot not in (machine.boot, "") and owner.host != machine.host):
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(file)
     except BlockingIOError:
         return False
     return True

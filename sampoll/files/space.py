@@ -3,6 +3,6 @@
 import os
 
 
-def free_bytes(room: os.statvfs_result) -> int:
+def free_bytes(room: "os.statvfs_result") -> int:
     """The bytes that users without privileges may still write."""
     return room.f_bavail * room.f_frsize

@@ -1,6 +1,5 @@
 """Downloads large files over HTTP: resumed after an interruption, verified, and put in place atomically."""
 
-import fcntl
 import logging
 import os
 import shutil
@@ -18,11 +17,11 @@ from requests.auth import HTTPBasicAuth
 from sampoll.core.errors import Interrupted, ModelUnavailable, StorageTrouble, translated_os_errors
 from sampoll.core.names import printable
 from sampoll.files.files import (
-    keep_readers_from_locking,
     move_unless_taken,
     opened_regular,
     sha256_of,
 )
+from sampoll.files.locks import HAS_LOCKS, keep_readers_from_locking, lock_file
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +79,13 @@ def download(wanted: Download, path: Path, *, stalled_seconds: float = STALLED_S
 
 @contextmanager
 def _exclusive_lock(path: Path) -> Iterator[Path]:
-    """The unfinished file, under an exclusive lock; Interrupted if another process has the lock."""
-    with opened_regular(path.with_name(f".{path.name}.lock"), "a") as lock:
-        keep_readers_from_locking(lock)
+    """The unfinished file, under an exclusive lock; Interrupted if another process has the lock. On a system
+    without locks, two downloads at once spoil the file, which the digest shows."""
+    with opened_regular(path.with_name(f".{path.name}.lock"), "a") as file:
+        keep_readers_from_locking(file)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if HAS_LOCKS:
+                lock_file(file)
         except BlockingIOError as error:
             raise Interrupted(f"another process downloads {path.name} just now: wait for it") from error
         yield path.with_name(path.name + PART)

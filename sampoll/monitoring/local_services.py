@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from sampoll.files.home import NotPrivateError, check_private
+from sampoll.files.home import NotPrivateError, check_private, this_user
 from sampoll.files.presence import (
     Describe,
     Machine,
@@ -31,7 +31,7 @@ def directory() -> Path:
     for temporary files."""
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(runtime) / "sampoll"
-    return Path(tempfile.gettempdir()) / f"sampoll-{os.geteuid()}"
+    return Path(tempfile.gettempdir()) / f"sampoll-{this_user()}"
 
 
 @contextmanager

@@ -4,7 +4,6 @@ A kill -9 releases the lock, so the next process on the same machine knows at on
 machine that is gone, or a process that is suspended, is detected by its missing heartbeats.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +12,8 @@ from pathlib import Path
 
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import Interrupted
-from sampoll.files.files import create_anew, keep_readers_from_locking, opened_regular, read_if_regular
+from sampoll.files.files import create_anew, opened_regular, read_if_regular
+from sampoll.files.locks import keep_readers_from_locking, lock_file, require_locks
 from sampoll.files.presence import (
     MAX_FILE_BYTES,
     Describe,
@@ -51,11 +51,13 @@ class Node:
 
 @contextmanager
 def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_details) -> Iterator[Node]:
-    """A new node, alive until the block ends; Interrupted if another process holds the input exclusively.
+    """A new node, alive until the block ends; Interrupted if another process holds the input exclusively, and
+    SystemUnsupported on a system without file locks.
 
     It writes several heartbeats in every lease, each with what `describe` returns. While it is not healthy,
     it writes none, so that other processes take over its jobs.
     """
+    require_locks()
     machine = Machine.this()
     name = new_name(machine)
     node = Node(name, layout.nodes / name, layout.work / name, layout.stage / name)
@@ -76,7 +78,7 @@ def _shared_input(layout: Layout, *, exclusive: bool) -> Iterator[None]:
     with opened_regular(layout.nodes / ".lock", "a") as file:
         keep_readers_from_locking(file)
         try:
-            fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            lock_file(file, shared=not exclusive)
         except BlockingIOError as error:
             whose = "" if exclusive else " by a process that wants it for itself (--exclusive)"
             raise Interrupted(f"the input {layout.input} is in use{whose}: run again later") from error

@@ -15,6 +15,7 @@ from sampoll.core.errors import (
 )
 from sampoll.core.filenames import PRIVATE
 from sampoll.files.files import create_file, ensure_below
+from sampoll.files.locks import require_locks
 from sampoll.files.space import free_bytes
 from sampoll.spool.layout import Layout
 from sampoll.spool.places import Places
@@ -29,8 +30,10 @@ PROBED_SECONDS = 5.0
 def probe(layout: Layout, min_free_bytes: int) -> None:
     """Makes the private directories, and writes, renames and removes a file in each.
 
-    InputUnavailable, StorageTrouble, PermissionRefused or ConfigurationError says what cannot be done.
+    InputUnavailable, StorageTrouble, PermissionRefused, ConfigurationError or SystemUnsupported says what
+    cannot be done.
     """
+    require_locks()
     if not layout.input.is_dir():
         raise InputUnavailable(f"there is no directory {layout.input}")
     check_room(layout, min_free_bytes)

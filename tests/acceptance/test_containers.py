@@ -16,13 +16,11 @@ import pytest
 import yaml
 from support.folders import Folders, drop_pair
 from support.images import image_of
-from support.process import REPOSITORY, SAMPOLL, environment, running_sampoll, until
+from support.process import REPOSITORY, SAMPOLL, SOURCE_TREE, environment, running_sampoll, until
 
 from sampoll.config.fields import ENVIRONMENT_PREFIX, all_settings
 from sampoll.config.resolve import resolve
 
-SOURCE_TREE = Path(os.environ.get("SOURCE_TREE", REPOSITORY / "sampoll"))
-"""The package's own folder, wherever it is while the wheel is tested."""
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 COMPOSE = sorted((REPOSITORY / "configs" / "compose").glob("*.yaml"))
 INSTRUCTIONS = re.sub(r"\\\n", "", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)).splitlines()

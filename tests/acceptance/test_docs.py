@@ -304,4 +304,8 @@ def test_what_is_tested_is_what_is_installed() -> None:
     installed = {path.relative_to(package) for path in package.rglob("*") if path.suffix != ".pyc"}
     source = Path(os.environ["SOURCE_TREE"])
     built = {path.relative_to(source) for path in source.rglob("*") if path.suffix != ".pyc"}
+    built |= {
+        path.relative_to(REPOSITORY)
+        for path in (REPOSITORY / "configs", *(REPOSITORY / "configs").rglob("*"))
+    }
     assert {path for path in built ^ installed if "__pycache__" not in path.parts} == set()

@@ -14,7 +14,7 @@ import pytest
 from conftest import needed
 from support.folders import Folders, drop_pair
 from support.images import image_of
-from support.process import REPOSITORY, SAMPOLL, running_sampoll, until
+from support.process import REPOSITORY, SAMPOLL, running_sampoll, sampoll, until
 
 UNITS = sorted((REPOSITORY / "configs" / "systemd").glob("sampoll*"))
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
@@ -125,6 +125,84 @@ def test_every_unit_has_minimal_permissions(unit: Path, analyze: Path) -> None:
     )
 
     assert exposed.returncode == 0, exposed.stdout[-2000:]
+
+
+def written_unit(folders: Folders, tmp_path: Path, *arguments: object) -> Path:
+    """A unit that `sampoll init` writes for these folders, in a directory of its own."""
+    place = tmp_path / "units"
+    place.mkdir()
+    written = sampoll("init", "--systemd", "--user", "daemon", *arguments, cwd=place)
+    assert written.returncode == 0, written.stderr
+    [unit] = place.iterdir()
+    return unit
+
+
+@pytest.mark.parametrize("name", ["in", "in put; 50% $HOME"])
+def test_systemd_analyze_accepts_the_unit_of_an_installation(name: str, tmp_path: Path) -> None:
+    needed(shutil.which("systemd-analyze") is not None, "systemd-analyze (apt-get install systemd)")
+    folders = Folders(tmp_path / name, tmp_path / "out")
+    folders.input.mkdir()
+
+    unit = written_unit(folders, tmp_path, "-i", folders.input, "-o", folders.output)
+
+    verified = analyzed("verify", "--man=no", f"./{unit.name}", cwd=unit.parent)
+    assert (verified.returncode, [line for line in verified.stderr.splitlines() if "sampoll" in line]) == (
+        0,
+        [],
+    )
+    # It sees directories for temporary files, and perhaps a home directory with the virtual environment.
+    exposed = analyzed("security", "--offline=yes", "--threshold=25", f"./{unit.name}", cwd=unit.parent)
+    assert exposed.returncode == 0, exposed.stdout[-2000:]
+
+
+def test_the_command_of_a_written_unit_starts_this_installation_on_these_folders(
+    folders: Folders, tmp_path: Path
+) -> None:
+    settings = tmp_path / "cells.toml"
+    settings.write_text(
+        f"[spool]\ninput = '{folders.input}'\noutput = '{folders.output}'\n[model]\nmodel = 'grabcut'"
+    )
+
+    unit = written_unit(folders, tmp_path, "--config", settings, "cells.service")
+
+    [line] = re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
+    words = line.split()
+    assert words[0] == str(SAMPOLL)
+    shown = sampoll(*words[1:], "--print-config", env={"XDG_CONFIG_HOME": "/nonexistent"})
+    assert shown.returncode == 0, shown.stderr
+    for assignment in (f'input = "{folders.input}"', f'output = "{folders.output}"', 'model = "grabcut"'):
+        assert assignment in shown.stdout
+    assert "continuous = true" in shown.stdout
+
+
+def test_a_unit_that_is_there_already_is_left_as_it_is(folders: Folders, tmp_path: Path) -> None:
+    unit = tmp_path / "sampoll.service"
+    unit.write_text("mine")
+
+    refused = sampoll("init", "--systemd", *folders.flags[:4], "--user", "daemon", cwd=tmp_path)
+
+    assert (refused.returncode, unit.read_text()) == (2, "mine")
+    assert "sampoll.service is there already: give the name of a new file" in refused.stderr
+
+
+def test_the_flags_of_a_unit_are_not_for_a_settings_file(folders: Folders, tmp_path: Path) -> None:
+    refused = sampoll("init", *folders.flags[:4], cwd=tmp_path)
+
+    assert (refused.returncode, list(tmp_path.glob("*.toml"))) == (2, [])
+    assert "are for --systemd" in refused.stderr
+
+
+def test_the_examples_are_found(tmp_path: Path) -> None:
+    shown = sampoll("init", "--examples")
+
+    for example in (
+        "watched-folder.toml",
+        "systemd/sampoll.service",
+        "compose/one-shot.yaml",
+        "cron/sampoll",
+    ):
+        there = Path(shown.stdout.rstrip("\n")) / example
+        assert there.read_text() == (REPOSITORY / "configs" / example).read_text()
 
 
 def test_systemd_analyze_finds_errors_in_a_unit(analyze: Path) -> None:

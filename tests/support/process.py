@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import IO
 
 REPOSITORY = Path(__file__).parents[2]
+SOURCE_TREE = Path(os.environ.get("SOURCE_TREE", REPOSITORY / "sampoll"))
+"""The package's own folder, wherever it is while the wheel is tested."""
 TESTS = REPOSITORY / "tests"
 SAMPOLL = Path(sys.executable).with_name("sampoll")
 DEADLINE_SECONDS = 60.0

@@ -13,6 +13,7 @@ from sampoll.core.errors import PermissionRefused, SampollError, translated_os_e
 from sampoll.core.filenames import is_searched
 from sampoll.core.names import printable
 from sampoll.files.files import is_accessible, walk
+from sampoll.files.locks import require_locks
 from sampoll.files.mounts import filesystem_of
 from sampoll.files.space import free_bytes
 from sampoll.files.watch import NETWORK_FILESYSTEMS, Watch, watches_natively
@@ -35,6 +36,7 @@ LOST_WITH_THE_MACHINE = frozenset({"tmpfs", "ramfs"})
 def check_directories(settings: SpoolSettings, layout: Layout) -> Iterator[Finding]:
     """Stops at the first error, because later checks would only repeat it."""
     try:
+        require_locks()
         if layout.output.exists():
             probe(layout, settings.min_free_bytes)
         else:

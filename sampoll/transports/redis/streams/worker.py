@@ -6,6 +6,7 @@ lease; if it sends none for a whole lease, other workers may take its entries.
 
 import logging
 import os
+import socket
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -74,7 +75,7 @@ class Worker:
         self._server = server
         self._lease_seconds = lease_seconds
         self._result_ttl_seconds = streams.result_ttl_seconds
-        self._name = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._client = server.client()
         self._scripts = Scripts(self._client)
         self._stop = Event()
