@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from sampoll.models.shared.fidelity import ComparableSegmenter
     from sampoll.models.shared.network import Network
     from sampoll.models.shared.openvino import OpenVinoEncoder
     from sampoll.models.shared.segmenter import PromptableSegmenter
@@ -110,6 +111,11 @@ class FamilyModel(ABC):
         except ModelUnavailable as error:
             names = ", ".join(model.name for model in _known())
             raise ModelUnavailable(f"{path} holds none of {names}: for {self.name}, {error}") from error
+
+    def original(self, options: ModelSettings) -> "ComparableSegmenter":
+        """What the engines and precisions of this model are compared with: its own code in float32, by torch.
+        Families whose authors have a package override it."""
+        return self(options.model_copy(update={"engine": "torch", "precision": "fp32", "compile": False}))
 
     def quantize(
         self, options: ModelSettings, images: Sequence[Path], read: Callable[[Path], RgbImage]
