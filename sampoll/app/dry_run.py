@@ -12,6 +12,7 @@ from sampoll.app.plan import Plan
 from sampoll.core.errors import JobError
 from sampoll.core.jobs import SkippedPrompt, Submission
 from sampoll.core.names import base_name, folder_of, printable
+from sampoll.core.wording import counted
 from sampoll.inputs.check import check_pair
 from sampoll.spool.claims import Claim
 from sampoll.spool.results import first_version
@@ -103,9 +104,9 @@ class DryRun:
     def _summary(self) -> str:
         parts = [f"{self._counts[action]} {action.value}" for action in PlannedAction]
         if self._skipped_prompts:
-            parts.append(f"{self._skipped_prompts} bad prompt{'s' * (self._skipped_prompts > 1)} to skip")
+            parts.append(f"{counted(self._skipped_prompts, 'bad prompt')} to skip")
         if half := self._found.scan.half:
-            parts.append(f"{half} half pair{'s' * (half > 1)}")
+            parts.append(counted(half, "half pair"))
         if self._found.obstacles:
             parts.append(f"{len(self._found.obstacles)} passed over")
         return ", ".join(parts)

@@ -19,6 +19,7 @@ from sampoll.core.names import RECORD_SUFFIX, printable, result_path
 from sampoll.core.protocols import DatasetFormat, Format
 from sampoll.core.results import Artifact, Segmentation
 from sampoll.core.summary import CommandSummary
+from sampoll.core.wording import counted
 from sampoll.engine.render import rendered
 from sampoll.files.atomic import replace_file
 from sampoll.files.file_set import is_written, note_written, remove_file, written_files
@@ -100,7 +101,8 @@ def _write_datasets(output: Path, formats: Sequence[DatasetFormat], results: Com
                 log.error("%s", refused)
             refused = error
             continue
-        log.info("%s has %d results", output / form.folder, len(results) - len(results.unreadable))
+        count = len(results) - len(results.unreadable)
+        log.info("%s has %s", output / form.folder, counted(count, "result"))
     if refused is not None:
         raise refused
 

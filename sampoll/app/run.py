@@ -146,7 +146,7 @@ class _Application:
                 is_new = pause_seconds == first_pause_seconds
                 level = logging.ERROR if is_new else logging.DEBUG
                 log.log(level, "paused: %s", trouble, extra={"event": "paused"})
-                self._emit(Paused(trouble))
+                self._emit(Paused(trouble, returns_jobs=True))
             if not self._wait_until_usable(pause_seconds):
                 return
             pause_seconds = min(2 * pause_seconds, MAX_PAUSE_SECONDS)
@@ -246,5 +246,5 @@ def _service_info(plan: Plan) -> ServiceInfo:
         {"input": layout.input, "output": layout.output},
         partial(count_reports, layout),
         plan.settings.spool.rescan_seconds,
-        lambda: survey(layout.input, plan.settings.spool, layout.suffixes).leftovers.lines(),
+        lambda: survey(layout.input, plan.settings.spool, layout.suffixes).leftovers,
     )

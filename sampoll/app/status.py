@@ -9,6 +9,7 @@ from typing import Any
 from sampoll.app.directories import suffixes_of
 from sampoll.config.settings import SpoolSettings
 from sampoll.core.names import printable
+from sampoll.core.wording import counted, duration_text
 from sampoll.files.files import subdirectories
 from sampoll.files.presence import Presence, presences, with_liveness
 from sampoll.monitoring.health import State
@@ -128,14 +129,14 @@ def _waiting(scan: Scan, layout: InputLayout) -> Waiting:
 
 def _waiting_line(waiting: Waiting) -> str:
     parts = [
-        f"{waiting.pairs} pair{_s(waiting.pairs)} wait{'s' if waiting.pairs == 1 else ''}",
+        counted(waiting.pairs, "pair waits", "pairs wait"),
         f"{waiting.claimed} claimed",
         f"{waiting.failed} failed",
     ]
     if waiting.deferred:
         parts.append(f"{waiting.deferred} to be tried again")
     if waiting.halves:
-        parts.append(f"{waiting.halves} half pair{_s(waiting.halves)}")
+        parts.append(counted(waiting.halves, "half pair"))
     return ", ".join(parts)
 
 
@@ -155,7 +156,7 @@ def _service_line(details: Mapping[str, Any]) -> str:
         parts.append(f"{model} on {details.get('device', '?')}{precision}")
     parts.append(", ".join(f"{details.get(key, '?')} {key.replace('_', ' ')}" for key in COUNTS))
     if skipped := details.get("skipped_prompts"):
-        parts.append(f"{skipped} bad prompt{'' if skipped == 1 else 's'} skipped")
+        parts.append(f"{counted(skipped, 'bad prompt')} skipped")
     if isinstance(last := details.get("last_failure"), dict):
         parts.append(f"last failure {last.get('name')}: {last.get('message')}")
     if isinstance(passed_over := details.get("passed_over"), dict):
@@ -163,15 +164,5 @@ def _service_line(details: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
-
-
 def _span(seconds: object) -> str:
-    """A duration in its largest unit."""
-    if not isinstance(seconds, int | float):
-        return "?"
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
+    return duration_text(seconds) if isinstance(seconds, int | float) else "?"

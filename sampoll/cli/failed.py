@@ -17,6 +17,7 @@ from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
 from sampoll.core.failures import FailedJob, FailedJobs, Failure, KeptFile
 from sampoll.core.suggestions import did_you_mean
+from sampoll.core.wording import counted
 
 app = Commands(
     name="failed",
@@ -119,10 +120,10 @@ def purge_command(
         latest = time.time() - older_than
         jobs = [job for job in jobs if job.last_failure.at <= latest]
     if jobs and not yes and sys.stdin is not None and sys.stdin.isatty():
-        question = f"Delete {len(jobs)} failed pair{'s' * (len(jobs) > 1)}, with images and prompts?"
+        question = f"Delete {counted(len(jobs), 'failed pair')}, with images and prompts?"
         typer.confirm(question, abort=True, err=True)
     freed = sum(store.purge(job) for job in jobs)
-    show_aside(f"{len(jobs)} deleted, {freed} bytes freed")
+    show_aside(f"{len(jobs)} deleted, {counted(freed, 'byte')} freed")
 
 
 def _store(flags: Mapping[str, Any], input: Path | None, config: Path | None) -> FailedJobs[Any]:
@@ -186,7 +187,7 @@ def _reason(failure: Failure) -> str:
 
 
 def _tries(job: FailedJob) -> str:
-    return f"{job.attempts} {'try' if job.attempts == 1 else 'tries'}"
+    return counted(job.attempts, "try", "tries")
 
 
 def _condition(file: KeptFile) -> str:

@@ -27,6 +27,7 @@ from sampoll.cli.output import show, show_aside, show_json
 from sampoll.config.fields import section_title
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
+from sampoll.core.wording import counted
 
 
 class _Sampoll(Group):
@@ -318,4 +319,4 @@ def demo(
     from sampoll.app.demo import write_demo
 
     count = write_demo(directory)
-    show_aside(f"wrote {count} pairs to {directory / 'in'}, true masks to {directory / 'truth'}")
+    show_aside(f"wrote {counted(count, 'pair')} to {directory / 'in'}, true masks to {directory / 'truth'}")

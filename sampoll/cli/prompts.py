@@ -13,6 +13,7 @@ from sampoll.cli.output import show, show_aside, show_json, tell
 from sampoll.config.plugins import IMPORTERS, plugins
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import JobError
+from sampoll.core.wording import counted
 
 app = Commands(
     name="prompts",
@@ -74,8 +75,8 @@ def import_command(
                 prompts += result.prompts
                 has_folders = has_folders or "/" in result.name
     show_aside(
-        f"{pairs} pairs with {prompts} prompts in {to}, {passed_over} passed over"
-        + (f"; {without_prompts} images have no prompt" if without_prompts else "")
+        f"{counted(pairs, 'pair')} with {counted(prompts, 'prompt')} in {to}, {passed_over} passed over"
+        + (f"; {counted(without_prompts, 'image has', 'images have')} no prompt" if without_prompts else "")
         + ("; they are in folders: run with --recursive" if has_folders else "")
     )
     raise typer.Exit(JobError.exit_code if passed_over else 0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from sampoll.app.run import RunOutcome
 from sampoll.cli.logs import is_for_people, show_summary
 from sampoll.cli.output import show_table, tell
+from sampoll.core.wording import counted
 from sampoll.spool.layout import Layout
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ def _next_steps(outcome: RunOutcome, layout: Layout) -> Iterator[str]:
         retry = _command("failed retry --all --input", layout.input)
         yield f"once it is corrected, try it again: {retry}"
     if outcome.left:
-        pairs = f"{outcome.left} pair{'s are' if outcome.left > 1 else ' is'} left in {layout.input}"
-        yield f"{pairs}; the same command goes on"
+        pairs = counted(outcome.left, "pair is", "pairs are")
+        yield f"{pairs} left in {layout.input}; the same command goes on"
 
 
 def _command(words: str, directory: Path) -> str:

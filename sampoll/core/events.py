@@ -38,9 +38,11 @@ class ModelLoaded:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """The service takes no jobs until the cause of `error` is gone."""
+    """The service takes no jobs until the cause of `error` is gone. `returns_jobs`: those in flight are back
+    at their source, and end here without an outcome."""
 
     error: SampollError
+    returns_jobs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,13 @@ class PassedOver:
 
     path: str
     error: JobError
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStarted:
+    """The model is about to process these jobs; those begun before and not among them still wait for it."""
+
+    job_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +170,7 @@ ServiceEvent: TypeAlias = (
     | WatchOverflowed
     | InputScanned
     | PassedOver
+    | BatchStarted
     | BatchDone
     | Progressed
 )

@@ -31,7 +31,7 @@ from sampoll.config.settings import MASK_BYTES
 from sampoll.core.budget import Budget, Reservation
 from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError
-from sampoll.core.events import Listener, ignore_events
+from sampoll.core.events import BatchStarted, Listener, ignore_events
 from sampoll.core.jobs import LOW_RES_SIDE, Job, KnownImage, Submission
 from sampoll.core.protocols import Format, Segmenter, Transport
 from sampoll.core.results import Delivery, ResultSummary, Segmentation
@@ -247,6 +247,7 @@ class _Run:
             return False
         submissions = [decoded.submission for decoded in batch]
         memory = [decoded.memory for decoded in batch]
+        self._service.emit(BatchStarted(tuple(submission.id for submission in submissions)))
         # The executor alone has the jobs, and gives them up when they are done.
         outcomes = executor.run([decoded.job for decoded in batch])
         batch.clear()

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
@@ -15,6 +15,7 @@ from typing import Any
 
 from sampoll.core.events import (
     Backlog,
+    BatchStarted,
     Event,
     InputScanned,
     JobDeferred,
@@ -70,6 +71,7 @@ class Health:
         self._model: dict[str, Any] = {}
         self._backlog = Backlog()
         self._in_flight: dict[str, str] = {}
+        self._running: set[str] = set()
         self._done = self._skipped = self._failed = self._retries = self._skipped_prompts = 0
         self._failures: deque[Mapping[str, str]] = deque(maxlen=KEPT_FAILURES)
         self._passed_over: deque[tuple[str, str]] = deque(maxlen=KEPT_FAILURES)
@@ -80,8 +82,10 @@ class Health:
             match event:
                 case ModelLoaded(model):
                     self._note_model(model)
-                case Paused(error):
+                case Paused(error, returns_jobs):
                     self._enter(State.PAUSED, printable(str(error)))
+                    if returns_jobs:
+                        self._clear_in_flight()
                 case Resumed():
                     if self._state is State.PAUSED:
                         self._enter(State.WORKING if self._model else State.STARTING)
@@ -99,6 +103,9 @@ class Health:
                     if not self._in_flight:
                         self._outcome_at = self._looked_at
                     self._in_flight[submission.id] = printable(submission.name)
+                    self._note_taken()
+                case BatchStarted(job_ids):
+                    self._running.update(self._in_flight.keys() & set(job_ids))
                 case Progressed():
                     self._outcome_at = self._looked_at = time.monotonic()
                 case JobDone() | JobSkipped() | JobFailed() | JobDeferred() | JobLost():
@@ -107,8 +114,16 @@ class Health:
     def _note_model(self, model: ModelInfo) -> None:
         if self._state is not State.PAUSED:  # loading the model does not bring back a lost Redis server
             self._enter(State.WORKING)
-        self._in_flight.clear()  # of an earlier session
+        self._clear_in_flight()  # of an earlier session
         self._model = {"model": model.name, "device": model.device, "precision": model.precision}
+
+    def _clear_in_flight(self) -> None:
+        self._in_flight.clear()
+        self._running.clear()
+
+    def _note_taken(self) -> None:
+        """One job fewer waits. A scan may find very many, and the next one comes after the last of them."""
+        self._backlog = replace(self._backlog, ready=max(0, self._backlog.ready - 1))
 
     def _enter(self, state: State, reason: str | None = None) -> None:
         if self._state is not State.STOPPING:
@@ -134,7 +149,9 @@ class Health:
                         "at": _iso(time.time()),
                     }
                 )
-        self._in_flight.pop(event.job_id, None)
+        if self._in_flight.pop(event.job_id, None) is None and not isinstance(event, JobLost):
+            self._note_taken()  # it ended before it was begun
+        self._running.discard(event.job_id)
         self._outcome_at = self._looked_at = time.monotonic()
 
     # What others can ask
@@ -165,9 +182,17 @@ class Health:
             return f"{state}; {counts}, {self._backlog.ready} waiting"
 
     def in_flight(self) -> list[str]:
-        """The names of the jobs that the model, or what is around it, works on; the oldest first."""
+        """The names of the jobs that are begun and not finished; the oldest first."""
         with self._lock:
             return list(self._in_flight.values())
+
+    def running_and_queued(self) -> tuple[list[str], list[str]]:
+        """Those of them that the model works on, or whose results are being written; and those that are still
+        being read, or wait for the model."""
+        with self._lock:
+            running = [name for job_id, name in self._in_flight.items() if job_id in self._running]
+            queued = [name for job_id, name in self._in_flight.items() if job_id not in self._running]
+            return running, queued
 
     def failures(self) -> Sequence[Mapping[str, str]]:
         """The last ones, the newest first."""

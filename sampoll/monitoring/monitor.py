@@ -1,6 +1,6 @@
 """Connects all monitoring of a service: registry, systemd, metrics and the HTTP server."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from sampoll.engine.pipeline import Queues
 from sampoll.monitoring.health import Health
 from sampoll.monitoring.local_services import registered
 from sampoll.monitoring.systemd import notified
+from sampoll.spool.unpaired import Leftovers
 
 SCANS_PER_STALL = 3
 """A service counts as stalled only after this many scan intervals (--rescan), even if --stall is shorter."""
@@ -21,13 +22,13 @@ SCANS_PER_STALL = 3
 class ServiceInfo:
     """What a service is, for people and for metrics. `about` is what `sampoll status` shows, `roots` are the
     directories whose free space is measured, and `look_seconds` is the time between two scans of its
-    input, None if it has none. `left` gives lines about files that it does not take."""
+    input, None if it has none. `find_leftovers` gives the files there that it does not take."""
 
     about: Mapping[str, str]
     roots: Mapping[str, Path] = field(default_factory=dict)
     failed_pairs: Callable[[], int] = lambda: 0
     look_seconds: float | None = None
-    left: Callable[[], Sequence[str]] = tuple
+    find_leftovers: Callable[[], Leftovers] | None = None
 
 
 @dataclass
@@ -67,6 +68,8 @@ def _with_metrics(settings: MonitoringSettings, info: ServiceInfo, monitor: Moni
             stack.callback(metrics.write, settings.metrics_file)
         if settings.http_address is not None:
             from sampoll.monitoring.history import History
+            from sampoll.monitoring.page.left import RecentLeftovers
+            from sampoll.monitoring.page.pages import Pages
             from sampoll.monitoring.server import serving
             from sampoll.monitoring.thumbnails import Thumbnails
             from sampoll.monitoring.web import Application
@@ -75,6 +78,8 @@ def _with_metrics(settings: MonitoringSettings, info: ServiceInfo, monitor: Moni
             thumbnails = Thumbnails() if settings.http_thumbnails else None
             monitor.listeners.append(history)
             monitor.formats += [] if thumbnails is None else [thumbnails]
-            application = Application(monitor.health, metrics, history, thumbnails, info.left)
+            leftovers = None if info.find_leftovers is None else RecentLeftovers(info.find_leftovers)
+            pages = Pages(monitor.health, history, lambda: metrics.failed_pairs, thumbnails, leftovers)
+            application = Application(monitor.health, metrics, pages, thumbnails)
             stack.enter_context(serving(*settings.http_address, application))
         yield

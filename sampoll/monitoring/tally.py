@@ -6,6 +6,7 @@ from threading import Lock
 from sampoll.core.errors import JobError
 from sampoll.core.events import Backlog, Event, InputScanned, JobDone, JobFailed, JobSkipped
 from sampoll.core.summary import CommandSummary
+from sampoll.core.wording import counted
 
 MAX_NAMED_FAILURES = 5
 
@@ -58,11 +59,11 @@ class Tally:
         if self.skips:
             parts.insert(1, f"{self.skips} done before")
         if self.skipped_prompts:
-            parts.append(f"{self.skipped_prompts} bad prompt{'s' * (self.skipped_prompts > 1)} skipped")
+            parts.append(f"{counted(self.skipped_prompts, 'bad prompt')} skipped")
         if backlog.deferred:
             parts.append(f"{backlog.deferred} to be tried again")
         if backlog.passed_over:
             parts.append(f"{backlog.passed_over} passed over")
         if backlog.half:
-            parts.append(f"{backlog.half} half pair{'s' * (backlog.half > 1)} left")
+            parts.append(f"{counted(backlog.half, 'half pair')} left")
         return ", ".join(parts)

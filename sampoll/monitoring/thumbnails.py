@@ -1,4 +1,4 @@
-"""Small pictures of the last results, with their masks: kept in memory, for the page."""
+"""Pictures of the last results, with their masks: kept in memory, small and large, for the pages."""
 
 import io
 import logging
@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from threading import Lock
 
 from PIL import Image
@@ -19,16 +19,26 @@ log = logging.getLogger(__name__)
 
 KEPT = 12
 SIDE = 320
-"""Pixels of the longer side."""
+"""Pixels of the longer side of a small one; a large one has those of an overlay, at most about 1 MB."""
+KEPT_CAPTIONS = 20
+MAX_LABEL_CHARACTERS = 40
 MIN_INTERVAL_SECONDS = 1.0
 """Drawing costs as much as decoding, and the page needs no more than one picture per second."""
 
 
 @dataclass(frozen=True)
 class Thumbnail:
+    """`made_at` is in seconds of the epoch, `size` is (H, W) of the image, `captions` are the labels and
+    scores of the first masks."""
+
     number: int
     name: str
-    jpeg: bytes = field(repr=False)
+    made_at: float
+    size: tuple[int, int]
+    masks: int
+    captions: Sequence[str]
+    small: bytes = field(repr=False)
+    large: bytes = field(repr=False)
 
 
 class Thumbnails:
@@ -66,10 +76,30 @@ class Thumbnails:
             image.save(buffer, "JPEG", quality=80)
         with self._lock:
             self._kept.appendleft(
-                Thumbnail(next(self._numbers), printable(segmentation.name), buffer.getvalue())
+                Thumbnail(
+                    next(self._numbers),
+                    printable(segmentation.name),
+                    time.time(),
+                    segmentation.size,
+                    sum(map(len, segmentation.masks)),
+                    _captions(segmentation),
+                    buffer.getvalue(),
+                    overlay.content,
+                )
             )
+
+    def find(self, number: int) -> Thumbnail | None:
+        """The one of this number, if it is still kept."""
+        return next((each for each in self.kept() if each.number == number), None)
 
     def kept(self) -> Sequence[Thumbnail]:
         """The last ones, the newest first."""
         with self._lock:
             return list(self._kept)
+
+
+def _captions(segmentation: Segmentation) -> list[str]:
+    return [
+        f"{printable(prompt.label)[:MAX_LABEL_CHARACTERS]} {mask.score:.2f}"
+        for _, prompt, mask in islice(segmentation.numbered_masks(), KEPT_CAPTIONS)
+    ]

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from enum import Enum, auto
 
+from sampoll.core import wording
 from sampoll.files.files import subdirectories
 from sampoll.files.presence import Machine, is_name, is_presence, locked_if_dead
 from sampoll.spool.claims import Claim, OnError, load_each
@@ -108,7 +109,8 @@ def _take_over(
             continue
         claims.append(replace(counted, directory=directory))
     if claims:
-        log.warning("took over %d jobs of %s, which has died or sends no heartbeats", len(claims), name)
+        jobs = wording.counted(len(claims), "job")
+        log.warning("took over %s of %s, which has died or sends no heartbeats", jobs, name)
     return claims
 
 

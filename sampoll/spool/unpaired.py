@@ -24,6 +24,7 @@ from sampoll.core.filenames import (
     without_temporary_affixes,
 )
 from sampoll.core.names import base_name, folder_of, printable
+from sampoll.core.wording import counted
 from sampoll.files.files import walk
 from sampoll.spool.selection import Selection
 
@@ -41,18 +42,22 @@ _ENDINGS_OF_PROMPTS = re.compile(r"[ ._-]*(prompts?|points?|box(es)?|sam|annotat
 
 
 class Reason(Enum):
-    """Why a file is taken by no run; the value is the plural for counts, the name is for programs."""
+    """Why a file is taken by no run; the value is what one such file is and what several are, for people, and
+    the name is for programs."""
 
-    OTHER_NAME = "prompts with nearly the name of an image"
-    OTHER_FOLDER = "prompts in another folder than their image"
-    NO_PROMPT = "images without a prompt"
-    NO_IMAGE = "prompts without an image"
-    NO_MARKER = "pairs without their marker"
-    EMPTY = "empty files"
-    BELOW = "folders with images or prompts"
-    KIND = "images of a kind that is not read"
-    LINK = "symbolic links"
-    TEMPORARY = "files with a hidden or temporary name"
+    OTHER_NAME = ("prompt with nearly the name of an image", "prompts with nearly the name of an image")
+    OTHER_FOLDER = ("prompt in another folder than its image", "prompts in another folder than their image")
+    NO_PROMPT = ("image without a prompt", "images without a prompt")
+    NO_IMAGE = ("prompt without an image", "prompts without an image")
+    NO_MARKER = ("pair without its marker", "pairs without their marker")
+    EMPTY = ("empty file", "empty files")
+    BELOW = ("folder with images or prompts", "folders with images or prompts")
+    KIND = ("image of a kind that is not read", "images of a kind that is not read")
+    LINK = ("symbolic link", "symbolic links")
+    TEMPORARY = ("file with a hidden or temporary name", "files with a hidden or temporary name")
+
+    def counted(self, count: int) -> str:
+        return counted(count, *self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +89,20 @@ class Leftovers:
 
     def lines_with_facts(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """These lines, each with what it says for programs."""
-        shown = sorted(islice(self._turns(), MAX_LINES), key=self.files.index)
+        shown, others = self.some(MAX_LINES)
         for file in shown:
             yield file.line(), file.document()
+        if others:
+            counts = {_code(reason): count for reason, count in others.items()}
+            text = ", ".join(reason.counted(count) for reason, count in others.items())
+            yield f"and more: {text}", {"counts": counts}
+
+    def some(self, at_most: int) -> tuple[list[Unpaired], Mapping[Reason, int]]:
+        """So many files with some of each reason, and the numbers of the others."""
+        shown = [self.files[index] for index in sorted(islice(self._turns(), at_most))]
         others = Counter(file.reason for file in self.files)
         others.subtract(file.reason for file in shown)
-        if counts := {reason: count for reason, count in others.items() if count}:
-            text = ", ".join(f"{count} {reason.value}" for reason, count in counts.items())
-            yield f"and more: {text}", {"counts": {_code(reason): count for reason, count in counts.items()}}
+        return shown, {reason: count for reason, count in others.items() if count}
 
     def document(self) -> Mapping[str, Any]:
         """For programs: the number of files of each reason, and the first MAX_DOCUMENTED files."""
@@ -99,11 +110,13 @@ class Leftovers:
         named = [file.document() for file in self.files[:MAX_DOCUMENTED]]
         return {"counts": counts, "files": named}
 
-    def _turns(self) -> Iterator[Unpaired]:
-        """The first of each reason, then the second of each, and so on."""
-        by_reason = [[file for file in self.files if file.reason is reason] for reason in Reason]
-        for turn in range(max(map(len, by_reason), default=0)):
-            yield from (files[turn] for files in by_reason if turn < len(files))
+    def _turns(self) -> Iterator[int]:
+        """The index of the first file of each reason, then of the second of each, and so on."""
+        by_reason: dict[Reason, list[int]] = {}
+        for index, file in enumerate(self.files):
+            by_reason.setdefault(file.reason, []).append(index)
+        for turn in range(max(map(len, by_reason.values()), default=0)):
+            yield from (indexes[turn] for indexes in by_reason.values() if turn < len(indexes))
 
 
 NOTHING_LEFT = Leftovers(())
@@ -224,8 +237,8 @@ def _outside(directory: Path, settings: SpoolSettings, suffixes: Collection[str]
             yield Unpaired(path, *found)
     for folder, count in below.items():
         if count:
-            files = "image or prompt" if count == 1 else "images or prompts"
-            yield Unpaired(f"{folder}/", Reason.BELOW, f"has {count} {files}: run with --recursive")
+            files = counted(count, "image or prompt", "images or prompts")
+            yield Unpaired(f"{folder}/", Reason.BELOW, f"has {files}: run with --recursive")
 
 
 def _refusal(entry: "os.DirEntry[str]", suffixes: Collection[str]) -> tuple[Reason, str] | None:

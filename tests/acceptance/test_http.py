@@ -6,7 +6,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -150,68 +150,33 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def test_the_page_shows_what_runs_what_failed_and_the_last_masks(browser: Browser, folders: Folders) -> None:
-    drop_pair(folders.input, ODD)
-    with watching(folders, *WATCH, "--http-thumbnails") as url, ExitStack() as stack:
-        until(lambda: metric(url, "sampoll_jobs_total", outcome="done") == 1, "the result")
-        pages = []
-        for width in WIDTHS.values():
-            page = stack.enter_context(page_of(browser, f"{url}/", width, home=url))
-            pages.append(page)
-            assert page.title() == "working: sampoll"
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            picture = page.get_by_role("img", name=f"The masks of {ODD}")
-            assert picture.evaluate("image => image.complete && image.naturalWidth") > 0
-            plot = page.get_by_role("img", name="Jobs done in each of the last sixty minutes: 1 in all")
-            assert plot.locator("rect").count() == 1
-            headings = page.get_by_role("heading", level=2).all_text_contents()
-            assert headings == [
-                "Jobs",
-                "The last hour",
-                "What runs",
-                "What failed, and why",
-                "What it does not take, and why",
-                "The last masks",
-                "About this service",
-            ]
-            assert page.get_by_role("status").first.inner_text() == "working"
-            page.evaluate("headline.firstChild.mark = 1")
-        drop_pair(folders.input, "<b>bad", prompt={})
-        for page in pages:
-            # By itself, and without a word of what did not change.
-            page.get_by_role("cell", name="<b>bad", exact=True).wait_for(timeout=30_000)
-            assert "bad-prompt: <b>bad.json: needs" in page.locator("#failures").inner_text()
-            assert page.evaluate("headline.firstChild.mark") == 1
-
-
-def test_the_page_works_by_keyboard_and_its_reload_can_be_switched_off(
+def test_the_page_shows_what_was_done_what_failed_and_what_is_left(
     browser: Browser, folders: Folders
 ) -> None:
-    with (
-        watching(folders, *WATCH) as url,
-        page_of(browser, f"{url}/", WIDTHS["desktop"], home=url) as page,
-    ):
-        assert "The last masks" not in page.content()
-        page.keyboard.press("Tab")
-        focused = page.evaluate("document.activeElement.labels[0].innerText")
-        assert focused == "update by itself, every five seconds"
-        page.keyboard.press("Space")
-        drop_pair(folders.input, "a")
+    drop_pair(folders.input, ODD)
+    (folders.input / "half.jpg").write_bytes(b"no prompt")
+    with watching(folders, *WATCH, "--http-thumbnails") as url:
         until(lambda: metric(url, "sampoll_jobs_total", outcome="done") == 1, "the result")
-        page.evaluate("update()")
-        assert "0 done" in page.locator("#hour").inner_text()
-        page.keyboard.press("Space")
-        page.evaluate("update()")
-        page.get_by_text("1 done, 1 in the busiest minute").wait_for()
-        assert page.evaluate("document.activeElement.id") == "live"
+        with page_of(browser, f"{url}/", WIDTHS["desktop"], home=url) as page:
+            assert page.title() == "working: sampoll"
+            assert page.get_by_role("status").first.inner_text() == "working It waits for jobs."
+            assert page.get_by_text("half.jpg has no prompt: a run looks for").count() == 1
+            plot = page.get_by_role("img", name="Jobs that ended in each of the last sixty minutes: 1 done")
+            assert plot.locator("rect").count() == 1
+            drop_pair(folders.input, "<b>bad", prompt={})
+            page.get_by_role("cell", name="<b>bad", exact=True).wait_for(timeout=30_000)
+            assert "bad-prompt: <b>bad.json: needs" in page.locator("#failures").inner_text()
+            assert plot.locator("rect").count() >= 2
+            page.get_by_role("link", name=ODD).click()
+            picture = page.get_by_role("img", name=f"The image {ODD} with its masks")
+            assert picture.evaluate("image => image.complete && image.naturalWidth") == 32
 
 
 def test_a_page_shows_that_its_service_has_ended(browser: Browser, folders: Folders) -> None:
     page = browser.new_page()
     with watching(folders, *WATCH) as url:
         page.goto(f"{url}/")
-    page.evaluate("update()")
-    page.get_by_text("The service does not answer").wait_for()
+    page.get_by_text("The service does not answer. What stands here is from 20").wait_for(timeout=30_000)
     page.close()
 
 

@@ -112,7 +112,7 @@ def test_a_package_can_add_an_importer(folders: Folders, beside: Mapping[str, st
 
     assert (run.returncode, run.stdout) == (
         0,
-        f"1 pairs with 1 prompts in {folders.output}, 0 passed over\n",
+        f"1 pair with 1 prompt in {folders.output}, 0 passed over\n",
     ), run.stderr
     assert (folders.output / "a.json").is_file()
     unknown = sampoll("prompts", "import", folders.input, "--from", "x", "--to", folders.output, env=beside)

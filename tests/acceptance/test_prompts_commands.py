@@ -70,7 +70,7 @@ def test_boxes_become_masks_in_two_commands_and_the_data_set_stays(dataset: Path
     second = sampoll("run", *folders.flags, *BOXES, "--recursive")
 
     assert (
-        first.stdout == f"2 pairs with 3 prompts in {folders.input}, 0 passed over; 1 images have no prompt; "
+        first.stdout == f"2 pairs with 3 prompts in {folders.input}, 0 passed over; 1 image has no prompt; "
         "they are in folders: run with --recursive\n"
     )
     assert (first.returncode, second.returncode) == (0, 0)
@@ -292,7 +292,7 @@ def test_a_broken_file_is_reported_and_the_others_are_imported(dataset: Path, tm
 
     assert (run.returncode, run.stdout) == (
         1,
-        f"1 pairs with 1 prompts in {tmp_path / 'in'}, 2 passed over\n",
+        f"1 pair with 1 prompt in {tmp_path / 'in'}, 2 passed over\n",
     )
     assert "broken.json is not JSON" in run.stderr
     assert 'other.json: is no OPEX file: it has no list of "objects"' in run.stderr
@@ -474,7 +474,7 @@ def test_a_labelme_file_cannot_fetch_other_images_of_the_machine(
 
     assert (run.returncode, run.stdout) == (
         1,
-        f"1 pairs with 5 prompts in {tmp_path / 'in'}, 1 passed over\n",
+        f"1 pair with 5 prompts in {tmp_path / 'in'}, 1 passed over\n",
     )
     assert "other.json: imagePath: must be a path below the folder of the images" in run.stderr
     assert sorted(imported(tmp_path / "in")) == ["cat.json"]

@@ -205,7 +205,7 @@ def test_results_of_a_stream_can_be_reported_and_exported(tmp_path: Path) -> Non
         received = sampoll("recv", "-o", results, *flags, "--count", 3)
 
     assert sent.returncode == 0
-    assert received.stdout == "2 written, 1 failed, 1 bad prompts skipped\n"
+    assert received.stdout == "2 written, 1 failed, 1 bad prompt skipped\n"
     assert "below/a: skipped: prompt: prompts[0].points[0]: (99, 1) lies outside" in received.stderr
     unnamed = json.loads((results / "below/a~2.json").read_text())["meta"]
     assert (unnamed["image_file"], "image_path" in unnamed) == ("", False)

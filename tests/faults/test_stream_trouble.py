@@ -158,7 +158,7 @@ def test_jobs_that_are_deleted_while_in_flight_are_counted_and_the_others_are_do
         process.terminate()
         process.wait(30)
 
-    assert "1 jobs were deleted from sam before they were done" in log.read_text()
+    assert "1 job was deleted from sam before the work was done" in log.read_text()
     assert list(results(client)) == ["b"]
 
 

@@ -4,12 +4,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal, TypeAlias
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 WIDTHS = {"phone": 390, "desktop": 1440}
+Scheme: TypeAlias = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
 @contextmanager
@@ -25,10 +28,12 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def page_of(browser: Browser, url: str, width: int, home: str = "file://") -> Iterator[Page]:
+def page_of(
+    browser: Browser, url: str, width: int, home: str = "file://", scheme: Scheme = "light"
+) -> Iterator[Page]:
     """A page that has loaded without errors, and requests only addresses that begin with `home`."""
     trouble: list[str] = []
-    page = browser.new_page(viewport={"width": width, "height": 900})
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.on("console", lambda message: trouble.append(message.text))
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("dialog", lambda dialog: trouble.append(dialog.message))

@@ -19,6 +19,7 @@ from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import Interrupted, JobError, translated_os_errors
 from sampoll.core.names import printable
 from sampoll.core.summary import CommandSummary
+from sampoll.core.wording import counted
 from sampoll.transports.redis.replies import NoReply, parse_reply
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def receive(
         line += f", {receiver.unreadable} unreadable"
     if receiver.skipped_prompts:
         figures["skipped_prompts"] = receiver.skipped_prompts
-        line += f", {receiver.skipped_prompts} bad prompts skipped"
+        line += f", {counted(receiver.skipped_prompts, 'bad prompt')} skipped"
     summary = CommandSummary(line, figures)
     if count is not None and receiver.processed + receiver.unreadable < count:
         return Interrupted.exit_code, replace(summary, line=f"{line}; {count} were expected")

@@ -29,6 +29,7 @@ from sampoll.core.errors import (
 )
 from sampoll.core.names import printable
 from sampoll.core.summary import CommandSummary
+from sampoll.core.wording import counted
 from sampoll.inputs.discovery import Pair
 from sampoll.monitoring.progress_bar import Progress, progress
 from sampoll.transports.redis.connection import Backoff, RedisServer, translated
@@ -76,7 +77,7 @@ def send_pairs(
     line = f"{sender.done} {what}, {sender.failed} failed"
     if sender.skipped_prompts:
         figures["skipped_prompts"] = sender.skipped_prompts
-        line += f", {sender.skipped_prompts} bad prompts skipped"
+        line += f", {counted(sender.skipped_prompts, 'bad prompt')} skipped"
     summary = CommandSummary(line, figures)
     if stop.is_set():
         stopped = f"{summary}; stopped before everything was sent or answered"

@@ -12,6 +12,7 @@ from sampoll.config.settings import SpoolSettings
 from sampoll.core.errors import PermissionRefused, SampollError, translated_os_errors
 from sampoll.core.filenames import is_searched
 from sampoll.core.names import printable
+from sampoll.core.wording import counted
 from sampoll.files.files import is_accessible, walk
 from sampoll.files.locks import require_locks
 from sampoll.files.mounts import filesystem_of
@@ -131,15 +132,15 @@ def _files(layout: Layout) -> Iterator[Finding]:
     if unreadable:
         yield warning(
             "permissions",
-            f"{len(unreadable)} files in {layout.input} cannot be read by user {os.geteuid()}, such as "
-            f"{unreadable[0]}",
+            f"{counted(len(unreadable), 'file')} in {layout.input} cannot be read by user {os.geteuid()}, "
+            f"such as {unreadable[0]}",
             "run as a user who may read them, or have them written with another umask",
         )
     if foreign:
         yield warning(
             "permissions",
-            f"{len(foreign)} files in {layout.input} belong to others, such as {foreign[0]}, and its sticky "
-            "bit forbids to move them",
+            f"{counted(len(foreign), 'file belongs', 'files belong')} to others in {layout.input}, such as "
+            f"{foreign[0]}, and its sticky bit forbids to move them",
             f"chmod -t {layout.input}, or run as its owner",
         )
     if not unreadable and not foreign and not obstacles:
@@ -160,7 +161,10 @@ def _events(settings: SpoolSettings, layout: Layout) -> Finding:
             f"sysctl fs.inotify.max_user_watches={2 * folders}, or --watch polling",
         )
     if _receives_event(layout):
-        return ok("events", f"the system announces new files in {layout.input}; {folders} folders watched")
+        return ok(
+            "events",
+            f"the system announces new files in {layout.input}; {counted(folders, 'folder')} watched",
+        )
     return warning(
         "events",
         f"no event came from {layout.input}: {by_looking}",

@@ -2,6 +2,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -12,7 +13,7 @@ from support.segmenters import BoxSegmenter, KeptBoxes
 from sampoll.config.settings import LimitSettings
 from sampoll.core.channel import Channel
 from sampoll.core.errors import BadPrompt, ModelUnavailable, StorageTrouble
-from sampoll.core.events import JobStarted, ModelLoaded
+from sampoll.core.events import BatchStarted, JobStarted, ModelLoaded
 from sampoll.core.jobs import Job, Prompt, RgbImage, Submission
 from sampoll.core.protocols import TakeMasks
 from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
@@ -71,6 +72,30 @@ def test_batches_are_never_larger_than_asked_for() -> None:
 
     assert sum(segmenter.batches) == 8
     assert max(segmenter.batches) <= 3
+
+
+def test_each_batch_is_announced_before_the_model_works_on_it() -> None:
+    announced: list[list[str]] = []
+    seen_by_model: list[int] = []
+
+    class Watching(BoxSegmenter):
+        def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+            seen_by_model.append(sum(map(len, announced)))
+            return super().embed(images)
+
+    def emit(event: object) -> None:
+        if isinstance(event, BatchStarted):
+            announced.append(list(event.job_ids))
+
+    transport = waiting(*"abcdef")
+    ids = [each.id for each in transport.waiting]
+    segmenter = Watching()
+
+    replace(service_of(transport, segmenter, batch_size=2), emit=emit).run(Event())
+
+    assert sorted(job for jobs in announced for job in jobs) == sorted(ids)
+    assert [len(jobs) for jobs in announced] == segmenter.batches
+    assert seen_by_model == list(accumulate(segmenter.batches))
 
 
 def test_a_suspect_runs_with_nothing_else_in_flight() -> None:

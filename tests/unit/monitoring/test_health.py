@@ -1,12 +1,13 @@
 from collections.abc import Callable
 from dataclasses import asdict
 
-import pytest
 from support.images import encoded, image_of
+from support.outside import started
 
 from sampoll.core.errors import BadImage, OutOfMemory, StorageTrouble, UnreadableInput
 from sampoll.core.events import (
     Backlog,
+    BatchStarted,
     InputScanned,
     JobDeferred,
     JobDone,
@@ -27,17 +28,6 @@ from sampoll.transports.memory import submission
 
 JOB = submission("a", encoded(image_of()), b"{}")
 MODEL = ModelInfo("vit_b", "cuda:0", precision="bf16")
-
-
-@pytest.fixture
-def pass_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    clock = [1000.0]
-    monkeypatch.setattr("sampoll.monitoring.health.time.monotonic", lambda: clock[0])
-
-    def pass_seconds(seconds: float) -> None:
-        clock[0] += seconds
-
-    return pass_seconds
 
 
 def health(*, looks_around: bool = True) -> Health:
@@ -67,7 +57,7 @@ def test_a_service_starts_works_pauses_and_stops() -> None:
 def test_outcomes_are_counted_and_the_last_failure_is_kept() -> None:
     service = health()
     service(ModelLoaded(MODEL))
-    service(InputScanned(Backlog(ready=3, half=1)))
+    service(InputScanned(Backlog(ready=7, half=1)))
     service(JobStarted(JOB))
     assert service.document()["in_flight"] == 1
     service(JobDone("a", JOB.id, "a", ResultSummary(skipped=(SkippedPrompt(1, None, "", "bad"),))))
@@ -162,3 +152,43 @@ def test_what_is_passed_over_is_told_until_nothing_is() -> None:
     service(InputScanned(Backlog()))
 
     assert service.document()["passed_over"] == {}
+
+
+def test_jobs_are_queued_until_the_model_works_on_them() -> None:
+    service = health()
+    for event in started("a", "b", "c"):
+        service(event)
+    assert service.running_and_queued() == ([], ["a", "b", "c"])
+
+    service(BatchStarted(("a", "b", "lost before")))
+    assert service.running_and_queued() == (["a", "b"], ["c"])
+    service(JobDone("a", "a", "a"))
+    service(JobDeferred("b", "b", OutOfMemory("too large"), 1.0))
+    assert service.running_and_queued() == ([], ["c"])
+
+    service(*started("b"))
+    assert service.running_and_queued() == ([], ["c", "b"])
+
+
+def test_a_pause_that_returns_the_jobs_leaves_none_in_flight() -> None:
+    service = health()
+    service(*started("a"))
+    service(Paused(StorageTrouble("the server is away")))
+    assert service.in_flight() == ["a"]
+
+    service(Paused(StorageTrouble("the disk is full"), returns_jobs=True))
+
+    assert service.in_flight() == []
+    assert service.running_and_queued() == ([], [])
+
+
+def test_a_job_that_is_taken_waits_no_longer_though_the_next_scan_comes_later() -> None:
+    service = health()
+    service(InputScanned(Backlog(ready=3)))
+    service(*started("a"))
+    service(JobDone("a", "a", "a"))
+    assert service.document()["waiting"]["ready"] == 2
+    service(JobFailed("unreadable", "b", BadImage("no image")))  # before it was begun
+    service(*started("c"))
+    service(*started("recovered"))
+    assert service.document()["waiting"]["ready"] == 0

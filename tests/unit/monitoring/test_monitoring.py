@@ -1,11 +1,9 @@
-"""A service seen from outside: metrics, health, the page."""
+"""A service seen from outside: metrics, health, routes."""
 
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from support.images import encoded, image_of
+from support.outside import MODEL, Outside
 from support.process import REPOSITORY
 
 from sampoll.core.channel import Channel
@@ -33,75 +32,13 @@ from sampoll.core.events import (
     WatchChecked,
     WatchOverflowed,
 )
-from sampoll.core.jobs import Box, Prompt, SkippedPrompt
-from sampoll.core.results import Mask, ModelInfo, ResultSummary, Segmentation
-from sampoll.monitoring.health import KEPT_FAILURES, Health
-from sampoll.monitoring.history import History
-from sampoll.monitoring.metrics import Metrics
+from sampoll.core.jobs import SkippedPrompt
+from sampoll.core.results import ResultSummary
+from sampoll.monitoring.health import KEPT_FAILURES
 from sampoll.monitoring.systemd import _watchdog_seconds
-from sampoll.monitoring.thumbnails import KEPT, SIDE, Thumbnails
-from sampoll.monitoring.web import Application
 from sampoll.transports.memory import submission
 
-MODEL = ModelInfo("vit_b", "cuda:0", precision="bf16", engine="torch")
 JOB = submission("a", encoded(image_of()), b"{}")
-ODD = "<script>alert(1)</script>"
-
-
-class Outside:
-    """The listeners of a service that is simulated by its events."""
-
-    def __init__(self, tmp_path: Path, *, with_thumbnails: bool = False) -> None:
-        self.health = Health({"service": "run", "input": ODD}, stall_seconds=60.0, looks_around=True)
-        self.queues: dict[str, Channel[Any]] = {}
-        roots = {"input": tmp_path, "output": tmp_path / "gone"}
-        self.metrics = Metrics(self.health, self.queues, roots, lambda: 7)
-        self.history = History()
-        self.thumbnails = Thumbnails() if with_thumbnails else None
-        self.application = Application(self.health, self.metrics, self.history, self.thumbnails)
-
-    def get(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
-        answered: list[Any] = []
-        environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
-        [content] = self.application(environ, lambda *answer: answered.extend(answer))
-        status, headers = answered
-        return int(status.split()[0]), dict(headers), content
-
-    def values(self) -> dict[str, float]:
-        """Of every metric, by its name and labels."""
-        families = text_string_to_metric_families(self.metrics.text().decode())
-        samples = [sample for family in families for sample in family.samples]
-        return {f"{s.name}{json.dumps(s.labels) if s.labels else ''}": s.value for s in samples}
-
-
-@pytest.fixture
-def outside(tmp_path: Path) -> Outside:
-    return Outside(tmp_path, with_thumbnails=True)
-
-
-@pytest.fixture
-def pass_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    clock = [100_000.0]
-    for module in ("health", "history", "thumbnails"):
-        monkeypatch.setattr(f"sampoll.monitoring.{module}.time.monotonic", lambda: clock[0])
-
-    def pass_seconds(seconds: float) -> None:
-        clock[0] += seconds
-
-    return pass_seconds
-
-
-def segmentation(name: str = "a") -> Segmentation:
-    pixels = np.zeros((24, 32), np.bool_)
-    pixels[4:16, 4:20] = True
-    mask = Mask.from_array(pixels, 0.5)
-    prompts = (Prompt(box=Box(4, 4, 20, 16)),)
-    image = encoded(image_of(), "JPEG")
-    return Segmentation(
-        "id", name, prompts, ((mask,),), MODEL, (24, 32), "0" * 64, {}, image_file="a.jpg", image=image
-    )
-
-
 SKIPPED = (SkippedPrompt(0, "a", "prompts[0]", "bad"), SkippedPrompt(2, None, "prompts[2]", "bad too"))
 
 
@@ -261,45 +198,14 @@ def test_only_get_is_answered(outside: Outside, method: str) -> None:
         assert (status, headers["Allow"]) == (405, "GET")
 
 
-@given(st.text(max_size=40), st.sampled_from(["", "/", "/thumbnails/", "/metrics/", "/../", "//"]))
+@given(st.text(max_size=40), st.sampled_from(["", "/", "/pictures/", "/metrics/", "/../", "//"]))
 def test_no_path_leaves_the_known_routes(path: str, prefix: str) -> None:
-    outside = Outside(Path("/"))
+    outside = Outside(Path("/"), with_thumbnails=True)
 
     status, _, _ = outside.get(prefix + path)
 
-    known = prefix + path in ("/", "/healthz", "/readyz", "/metrics")
+    known = prefix + path in ("/", "/status.css", "/status.js", "/healthz", "/readyz", "/metrics")
     assert (status != 404) == known
-
-
-def test_names_are_escaped_on_the_page(outside: Outside) -> None:
-    outside.health(ModelLoaded(replace(MODEL, name=ODD)))
-    outside.health(JobStarted(replace(JOB, name=ODD)))
-    outside.health(JobFailed(ODD, "id", BadImage(ODD)))
-    assert outside.thumbnails is not None
-    outside.thumbnails.render(segmentation(ODD), ())
-
-    status, headers, page = outside.get("/")
-
-    assert status == 200
-    assert b"<script>alert" not in page
-    assert page.count(b"&lt;script&gt;alert(1)&lt;/script&gt;") >= 6
-    [nonce] = re.findall(rb'<script nonce="([\w-]+)">', page)
-    assert f"script-src 'nonce-{nonce.decode()}'" in headers["Content-Security-Policy"]
-    assert headers["X-Content-Type-Options"] == "nosniff"
-
-
-def test_the_last_hour_is_counted_by_minutes(pass_seconds: Callable[[float], None]) -> None:
-    history = History()
-    history(JobDone("a", "1", "a"))
-    pass_seconds(60)
-    history(JobDone("b", "2", "b"))
-    history(JobDone("c", "3", "c"))
-    assert history.per_minute()[-3:] == [0, 1, 2]
-    pass_seconds(59 * 60)
-    assert history.per_minute()[0] == 2
-    assert sum(history.per_minute()) == 2
-    pass_seconds(60)
-    assert sum(history.per_minute()) == 0
 
 
 def test_the_last_failures_are_kept(outside: Outside) -> None:
@@ -307,39 +213,6 @@ def test_the_last_failures_are_kept(outside: Outside) -> None:
         outside.health(JobFailed(f"bad {number}", "id", BadImage("no image")))
     assert len(outside.health.failures()) == KEPT_FAILURES
     assert outside.health.failures()[0]["name"] == f"bad {KEPT_FAILURES + 4}"
-
-
-def test_thumbnails_are_small_few_and_not_drawn_too_often(pass_seconds: Callable[[float], None]) -> None:
-    thumbnails = Thumbnails()
-    for number in range(KEPT + 3):
-        assert thumbnails.render(segmentation(f"picture {number}"), ()) == []
-        thumbnails.render(segmentation("too soon"), ())
-        pass_seconds(1)
-
-    kept = thumbnails.kept()
-
-    assert [thumbnail.name for thumbnail in kept[:2]] == [f"picture {KEPT + 2}", f"picture {KEPT + 1}"]
-    assert len(kept) == KEPT
-    assert all(len(thumbnail.jpeg) < SIDE * SIDE for thumbnail in kept)
-    assert thumbnails.suffixes(segmentation()) == []
-
-
-def test_a_thumbnail_that_cannot_be_drawn_is_left_out() -> None:
-    thumbnails = Thumbnails()
-
-    assert thumbnails.render(replace(segmentation(), image=b"no image"), ()) == []
-    assert thumbnails.kept() == []
-
-
-def test_thumbnails_are_shown_only_if_they_were_requested(tmp_path: Path, outside: Outside) -> None:
-    assert outside.thumbnails is not None
-    outside.thumbnails.render(segmentation(), ())
-    status, headers, jpeg = outside.get("/thumbnails/1.jpg")
-    assert (status, headers["Content-Type"], jpeg[:2]) == (200, "image/jpeg", b"\xff\xd8")
-    assert outside.get("/thumbnails/2.jpg")[0] == 404
-    without = Outside(tmp_path)
-    assert without.get("/thumbnails/1.jpg")[0] == 404
-    assert b"The last masks" not in without.get("/")[2]
 
 
 @pytest.mark.parametrize(

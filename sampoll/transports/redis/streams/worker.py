@@ -23,6 +23,7 @@ from sampoll.config.settings import StreamsSettings
 from sampoll.core.errors import ConfigurationError, ServerUnavailable
 from sampoll.core.events import Listener, Paused, Resumed, ignore_events
 from sampoll.core.names import printable
+from sampoll.core.wording import counted
 from sampoll.transports.redis.connection import Backoff, RedisServer, refusal
 from sampoll.transports.redis.streams.entries import Fields
 from sampoll.transports.redis.streams.scripts import Scripts
@@ -156,8 +157,8 @@ class Worker:
             self._scripts.release(keys=keys, args=[*owner, str(len(begun)), *begun, *others])
         except RedisError as error:
             log.warning(
-                "%d jobs could not be handed back; other workers get them after a lease: %s",
-                len(begun) + len(others),
+                "%s could not be handed back; other workers get them after a lease: %s",
+                counted(len(begun) + len(others), "job"),
                 error,
             )
 
@@ -198,7 +199,8 @@ class Worker:
         """Counts and logs entries that were deleted before they were done."""
         if count:
             self.counts.trimmed += count
-            log.error("%d jobs were deleted from %s before they were done", count, self.stream)
+            jobs = counted(count, "job was", "jobs were")
+            log.error("%s deleted from %s before the work was done", jobs, self.stream)
 
     def note_lost(self, name: str) -> None:
         """Counts and logs a job that another worker has taken from us."""
