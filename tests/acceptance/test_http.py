@@ -90,6 +90,17 @@ def test_probes_follow_a_service_that_starts_works_and_pauses(folders: Folders, 
         until(lambda: get(f"{url}/readyz")[0] == 200, "the service to go on")
 
 
+def test_while_the_input_is_away_no_job_is_in_flight(folders: Folders, tmp_path: Path) -> None:
+    for number in range(8):
+        drop_pair(folders.input, f"{number}")
+    with watching(folders, "--continuous", "--model", "support.fakes:slow", "--batch-size", 1) as url:
+        until(lambda: metric(url, "sampoll_in_flight_jobs") > 1, "jobs in flight")
+        folders.input.rename(tmp_path / "away")
+        folders.input.touch()
+        until(lambda: get(f"{url}/readyz")[0] == 503, "the pause")
+        assert metric(url, "sampoll_in_flight_jobs") == 0
+
+
 def test_a_model_that_hangs_makes_the_service_unhealthy(folders: Folders, gate: tuple[Path, Path]) -> None:
     _, go = gate
     drop_pair(folders.input, "a", image=image_of(height=13))

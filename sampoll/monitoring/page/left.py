@@ -7,23 +7,23 @@ from threading import Lock, Thread
 
 from sampoll.core.errors import SampollError
 from sampoll.core.names import printable
-from sampoll.spool.unpaired import NOTHING_LEFT, Leftovers, Reason, Unpaired
+from sampoll.spool.unpaired import NOTHING_LEFT, Leftovers, Reason
 
 MIN_PAUSE_SECONDS = 20.0
 PAUSE_PER_SECOND = 20
 """The input is not looked through for more than a twentieth of the time, however large it is."""
 WAIT_SECONDS = 2.0
 """A request waits for so long at most; a disk that hangs does not block the page."""
-
 SHOWN = 50
 
 
 @dataclass(frozen=True)
 class Group:
-    """Files that are not taken for the same reason; `more` are not among `files`."""
+    """Files that are not taken for the same reason: the path of each and what to do; `more` are not among
+    them."""
 
     title: str
-    files: Sequence[Unpaired]
+    files: Sequence[tuple[str, str]]
     more: int
 
 
@@ -74,7 +74,8 @@ def grouped(leftovers: Leftovers) -> list[Group]:
     shown, others = leftovers.some(SHOWN)
     groups = []
     for reason in Reason:
-        if files := [file for file in shown if file.reason is reason]:
+        files = [(printable(file.path), file.advice) for file in shown if file.reason is reason]
+        if files:
             more = others.get(reason, 0)
             groups.append(Group(reason.counted(len(files) + more), files, more))
     return groups

@@ -18,6 +18,8 @@ from sampoll.monitoring.thumbnails import KEPT, Thumbnail, Thumbnails
 
 PACKAGE = "sampoll.monitoring.page"
 SHOWN_NAMES = 20
+SHOWN_CHARACTERS = 255
+"""Of a name or a message. Longer ones would hide the others, and are in the log and the report of the job."""
 SENTENCES = {
     State.STARTING: "The model is being loaded. Jobs wait until then.",
     State.WORKING: "",
@@ -68,6 +70,7 @@ class Pages:
             hour=plotted(self._history.minutes()),
             work={"Running": running, "Queued": queued},
             shown_names=SHOWN_NAMES,
+            longest=SHOWN_CHARACTERS,
             failures=[
                 {**failure, "at": datetime.fromisoformat(failure["at"])}
                 for failure in self._health.failures()

@@ -6,8 +6,9 @@ const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 // "2026-01-31 13:05:09": without words, so that it fits any language.
 function localTime(date, show) {
-  const text = date.toLocaleString("sv-SE");
-  return show === "clock" ? text.slice(11, 16) : text;
+  const text = date.toLocaleString("sv-SE"), today = new Date().toLocaleDateString("sv-SE");
+  if (show === "second") return text;
+  return show === "clock" || text.startsWith(today) ? text.slice(11, 16) : text.slice(0, 16);
 }
 
 function localise(part) {

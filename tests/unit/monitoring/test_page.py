@@ -172,6 +172,25 @@ def test_half_pairs_are_named_with_the_reason_and_bounded(outside: Outside) -> N
     assert len(page) < 30_000
 
 
+def test_names_of_any_bytes_and_directions_are_shown(outside: Outside) -> None:
+    name = os.fsdecode(b"\xff\n") + "\u202egpj.exe"
+    outside.happens(ModelLoaded(MODEL), *started(name), JobFailed(name, "id", BadImage(name)))
+    outside.happens(PassedOver(name, UnreadableInput(name)), InputScanned(Backlog(passed_over=1)))
+    outside.draws(name)
+    outside.leftovers = lone_images(1, name)
+    page = outside.page()
+    assert page.count(r"\xff\n\u202egpj.exe") == 7
+    assert "\u202e" not in page
+
+
+def test_very_long_names_and_messages_are_cut(outside: Outside) -> None:
+    long = "x" * 4000
+    outside.happens(ModelLoaded(MODEL), *started(long), JobFailed(long, "id", BadImage(long)))
+    outside.draws(long)
+    outside.leftovers = lone_images(SHOWN, long)
+    assert len(outside.page()) < 40_000
+
+
 def test_what_cannot_be_read_is_named(outside: Outside) -> None:
     outside.happens(
         InputScanned(Backlog(passed_over=3)), PassedOver("sub/", UnreadableInput("cannot be listed"))
