@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser
@@ -93,18 +94,21 @@ def test_code_of_that_length_does_not_scroll_at_1280_pixels(browser: Browser, ad
             assert code.evaluate("code => code.scrollWidth <= code.clientWidth")
 
 
-def test_colours_follow_the_system_until_others_are_chosen(browser: Browser, address: str) -> None:
+@pytest.mark.parametrize(
+    ("system", "follows", "other", "chosen"),
+    [("light", "default", "dark", "slate"), ("dark", "slate", "light", "default")],
+)
+def test_colours_follow_the_system_until_others_are_chosen(
+    browser: Browser, address: str, system: Literal["light", "dark"], follows: str, other: str, chosen: str
+) -> None:
     scheme = "document.body.dataset.mdColorScheme"
-    for system, follows, other, chosen in (
-        ("light", "default", "dark", "slate"),
-        ("dark", "slate", "light", "default"),
-    ):
-        page = browser.new_page(color_scheme=system)
-        page.goto(address)
-        assert page.evaluate(scheme) == follows
-        page.locator(f"input[data-md-color-media='(prefers-color-scheme: {other})']").dispatch_event("click")
-        assert page.evaluate(scheme) == chosen
-        page.close()
+    page = browser.new_page(color_scheme=system)
+    page.goto(address)
+    assert page.evaluate(scheme) == follows
+
+    page.locator(f"input[data-md-color-media='(prefers-color-scheme: {other})']").dispatch_event("click")
+    assert page.evaluate(scheme) == chosen
+    page.close()
 
 
 def test_every_picture_has_an_alternative_text(site: Path) -> None:
