@@ -117,6 +117,14 @@ def test_the_settings_are_documented_as_the_code_says() -> None:
     assert not check.stderr
 
 
+def test_the_pictures_and_what_stands_around_them_are_what_sampoll_makes() -> None:
+    check = subprocess.run(
+        [sys.executable, DOCS / "pictures.py", "--check"], capture_output=True, text=True, check=False
+    )
+
+    assert check.returncode == 0, f"run python docs/pictures.py: {check.stdout}{check.stderr}"
+
+
 def leaves(command: Any, *path: str) -> Iterator[tuple[str, Any]]:
     """Each command, with the words by which it is called."""
     commands = getattr(command, "commands", None)

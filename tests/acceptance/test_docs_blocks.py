@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import typer
 from skimage import data
+from support.cvat import write_task
 from support.folders import drop_pair
 from support.images import encoded
 from support.process import REPOSITORY, environment, until
@@ -139,7 +140,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command.chmod(0o755)
     for folder in ("photographs", "unlabelled", "photos", "more/below", "in/failed"):
         (here / folder).mkdir(parents=True)
-    for name in ("astronaut", "coffee"):
+    for name in ("astronaut", "rocket"):
         picture = encoded(getattr(data, name)()[::4, ::4], "JPEG")
         for folder in ("photographs", "unlabelled", "photos", "more/below"):
             (here / folder / f"{name}.jpg").write_bytes(picture)
@@ -149,11 +150,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "box.json").write_text(json.dumps(box))
     (here / "common.json").write_text(json.dumps({"points": [{"x": 40, "y": 40, "label": 1}]}))
     coco = {
-        "images": [{"id": 1, "file_name": "coffee.jpg", "width": 150, "height": 100}],
+        "images": [{"id": 1, "file_name": "rocket.jpg", "width": 160, "height": 107}],
         "categories": [{"id": 1, "name": "cup"}],
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 20, 60, 50]}],
     }
     (here / "instances.json").write_text(json.dumps(coco))
+    write_task(here / "task", "cup.jpg", encoded(data.coffee()[::4, ::4], "JPEG"), (100, 150))
     for weights in ("sam_vit_b_01ec64.pth", "home/checkpoints/sam_vit_b_01ec64.pth"):
         (here / weights).parent.mkdir(parents=True, exist_ok=True)
         (here / weights).write_bytes(b"those of a tiny model are made when it is loaded")
