@@ -28,8 +28,11 @@ def labels_of(record: bytes) -> set[str]:
     """The labels of a record's prompts, without its masks; ValueError for any other content."""
     try:
         prompts = orjson.loads(orjson.loads(record)["meta"]["prompts"])
-        return {str(prompt.get("label", DEFAULT_LABEL)) for prompt in prompts if prompt is not None}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        labels = [prompt.get("label", DEFAULT_LABEL) for prompt in prompts if prompt is not None]
+        if not all(isinstance(label, str) for label in labels):
+            raise ValueError("a label is no text")
+        return set(labels)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no record of a result: {type(error).__name__}: {error}") from error
 
 

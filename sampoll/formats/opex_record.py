@@ -31,11 +31,9 @@ def read_record(record: bytes, name: str) -> ResultSummary | None:
 def files_of(record: bytes) -> dict[str, str]:
     """The SHA-256 of each file of a result, by the printable form of its path; empty for anything else."""
     try:
-        return {
-            str(file): str(sha256)
-            for file, sha256 in orjson.loads(orjson.loads(record)["meta"]["files"]).items()
-        }
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        files = orjson.loads(orjson.loads(record)["meta"]["files"])
+        return files if all(isinstance(sha256, str) for sha256 in files.values()) else {}
+    except (ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 

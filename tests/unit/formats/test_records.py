@@ -25,6 +25,14 @@ def test_deep_values_in_a_record_are_refused() -> None:
     assert read_record(record(files="{}", seconds=f'{{"a": {DEEP}}}'), "a") is not None
 
 
+def test_digests_and_labels_that_are_no_texts_are_refused() -> None:
+    numbers = record(files='{"a.png": 7}', prompts='[{"label": 7}]')
+
+    assert files_of(numbers) == {}
+    with pytest.raises(ValueError, match="no record of a result"):
+        labels_of(numbers)
+
+
 @pytest.mark.parametrize(
     "skipped", [DEEP, "7", '{"a": 1}', "[7]", '[{"prompt": "0"}]', '[{"prompt": 9, "id": 1}]', "not JSON"]
 )
