@@ -34,6 +34,7 @@ from sampoll.core.jobs import RgbImage
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.inputs.decode import decode_image
 from sampoll.models.sam.network import sam_network
+from sampoll.models.sam.original import OriginalSam
 from sampoll.models.shared.device import variants
 from sampoll.models.shared.fidelity import Fidelity, compare
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
@@ -71,7 +72,7 @@ def encoding(
     sam: Sam, ways: Mapping[str, PromptableSegmenter], image: RgbImage, rounds: int
 ) -> tuple[dict[str, Sample], dict[str, Fidelity]]:
     """Seconds from pixels to embedding, and what is different about the answers."""
-    _, fidelity = compare(sam, ways, [image])  # the warm-up too
+    _, fidelity = compare(OriginalSam(sam), ways, [image])  # the warm-up too
     predictor = SamPredictor(sam)
     acts: dict[str, Callable[[], object]] = {ORIGINAL: partial(predictor.set_image, image)}
     acts |= {name: partial(way.embed, [image]) for name, way in ways.items()}

@@ -26,6 +26,7 @@ from sampoll.core.jobs import Box, Prompt
 from sampoll.engine.pipeline import executors_on
 from sampoll.inputs.decode import decode_image
 from sampoll.models.sam.network import sam_network
+from sampoll.models.sam.original import OriginalSam
 from sampoll.models.shared.device import PRECISIONS
 from sampoll.models.shared.fidelity import Fidelity, compare
 from sampoll.models.shared.segmenter import PromptableSegmenter
@@ -112,7 +113,7 @@ def fidelity_of(name: str) -> dict[str, Fidelity]:
         for precision in PRECISIONS
     }
     image = decode_image(photograph(WIDTH, HEIGHT), "photograph.jpg", 10**9)
-    _, found = compare(random_sam(name).to(CUDA), variants, [image])
+    _, found = compare(OriginalSam(random_sam(name).to(CUDA)), variants, [image])
     return found
 
 

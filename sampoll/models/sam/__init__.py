@@ -9,9 +9,9 @@ from sampoll.models.checkpoints import Checkpoint, checkpoint_file
 from sampoll.models.shared.factory import FamilyModel
 
 if TYPE_CHECKING:
-    from segment_anything.modeling import Sam
     from torch import Tensor
 
+    from sampoll.models.sam.original import OriginalSam
     from sampoll.models.shared.network import Network
 
 
@@ -32,14 +32,15 @@ class SamModel(FamilyModel):
 
         return sam_network(sam_of(self.name, weights))
 
-    def original(self, options: ModelSettings) -> "Sam":
+    def original(self, options: ModelSettings) -> "OriginalSam":
         """segment_anything's own model on the device of the options."""
         from sampoll.models.sam.network import sam_of
+        from sampoll.models.sam.original import OriginalSam
         from sampoll.models.shared.checkpoint_file import read_checkpoint
         from sampoll.models.shared.device import torch_device
 
         weights, _ = read_checkpoint(checkpoint_file(self.checkpoint, options))
-        return sam_of(self.name, weights).to(torch_device(options.device))
+        return OriginalSam(sam_of(self.name, weights).to(torch_device(options.device)))
 
 
 _AT = "https://dl.fbaipublicfiles.com/segment_anything"

@@ -8,7 +8,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,10 +18,9 @@ from sampoll.core.jobs import RgbImage
 from sampoll.models.checkpoints import Checkpoint, check_official, checkpoint_file, home_of
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
+    from sampoll.models.shared.fidelity import ComparableSegmenter
     from sampoll.models.shared.network import Network
     from sampoll.models.shared.openvino import OpenVinoEncoder
     from sampoll.models.shared.segmenter import PromptableSegmenter
@@ -111,26 +109,24 @@ class FamilyModel(ABC):
             names = ", ".join(model.name for model in _known())
             raise ModelUnavailable(f"{path} holds none of {names}: for {self.name}, {error}") from error
 
+    def original(self, options: ModelSettings) -> "ComparableSegmenter":
+        """What the engines and precisions of this model are compared with: its own code in float32, by torch.
+        Families whose authors have a package override it."""
+        return self(options.model_copy(update={"engine": "torch", "precision": "fp32", "compile": False}))
+
     def quantize(
         self, options: ModelSettings, images: Sequence[Path], read: Callable[[Path], RgbImage]
     ) -> Path:
         """Makes the encoder that --precision int8 takes, calibrated on these images; returns where it is
         kept."""
-        import torch
-
-        from sampoll.models.shared.openvino import cached_model, quantized_place, save
-        from sampoll.models.shared.quantize import imported_nncf, quantized
+        from sampoll.models.shared.converted_encoders import cached_model, quantized_place, save
+        from sampoll.models.shared.quantize import imported_nncf, quantized_encoder
 
         imported_nncf()
         cache = openvino_cache(options)
         network, sha256 = self.network(checkpoint_file(self.checkpoint, options))
-        rules = network.rules
-        graph = cached_model(partial(network.encoder, torch.float32), sha256, cache)
-
-        def preprocessed(path: Path) -> "NDArray[np.float32]":
-            return rules.prepared(read(path), torch.device("cpu"), exact=False)[None].numpy()
-
-        model = quantized(graph, images, preprocessed)
+        graph = cached_model(network, sha256, cache)
+        model = quantized_encoder(graph, network.rules, images, read)
         place = quantized_place(sha256, cache)
         try:
             save(model, place, sha256, replaces=True)
@@ -149,15 +145,14 @@ def _openvino_encoder(
     network: "Network", checkpoint_sha256: str, precision: str, options: ModelSettings
 ) -> "OpenVinoEncoder":
     """The encoder from the user's cache: converted at first use; in int8, by `sampoll models quantize`."""
-    import torch
-
-    from sampoll.models.shared.openvino import OpenVinoEncoder, cached_model, quantized_model
+    from sampoll.models.shared.converted_encoders import cached_model, quantized_model
+    from sampoll.models.shared.openvino import OpenVinoEncoder
 
     cache, size = openvino_cache(options), network.rules.img_size
     if precision == "int8":
         model, sha256 = quantized_model(checkpoint_sha256, cache)
         return OpenVinoEncoder(model, size, precision, sha256)
-    model = cached_model(partial(network.encoder, torch.float32), checkpoint_sha256, cache)
+    model = cached_model(network, checkpoint_sha256, cache)
     return OpenVinoEncoder(model, size, precision)
 
 

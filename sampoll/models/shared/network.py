@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sampoll.core.jobs import RgbImage
+from sampoll.models.shared.automatic_masks import SAM_THRESHOLDS, MaskThresholds
 from sampoll.models.shared.decoder import Decoder
 from sampoll.models.shared.prompt_tokens import TokensOf, prompt_tokens
 
@@ -70,14 +71,6 @@ class ImageRules(Protocol):
         """Low-res logits of an answer as the decoder takes them as the next mask prompt."""
 
 
-@dataclass(frozen=True)
-class MaskThresholds:
-    """Which masks of "everything" are good enough, where a prompt does not say it itself."""
-
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.95
-
-
 @dataclass(frozen=True, eq=False)
 class Network:
     """One model with its weights, on the CPU, ready for inference.
@@ -93,7 +86,8 @@ class Network:
     """The shapes (C, h, w) of what the encoder makes of an image."""
     tokens: TokensOf = prompt_tokens
     mask_threshold: float = 0.0
-    everything: MaskThresholds = MaskThresholds()
+    everything: MaskThresholds = SAM_THRESHOLDS
+    """Those of "everything" where a prompt does not say them."""
     preprocessing: int = 1
     """Increased when the same image, weights and precision give another embedding than before."""
 

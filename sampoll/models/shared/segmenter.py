@@ -152,16 +152,18 @@ class PromptableSegmenter:
         self, embedding: Embedding, everything: Everything, advance: Callable[[], None]
     ) -> list[Mask]:
         """The masks of all objects that a grid of points finds; calls `advance` for each part of the work."""
-        size = embedding.original_size
+        size, mask_threshold = embedding.original_size, self._masks.mask_threshold
+        thresholds = self._thresholds.asked_by(everything)
         images = self._masks.image_side([embedding])
         candidates = Candidates(everything, size)
         for tasks in self._masks.batches([grid_prompts(everything, size)]):
             logits, scores = self._masks.every_candidate([embedding], images, tasks)
             logits, scores = logits.flatten(0, 1), scores.flatten()  # (C P, h, w), (C P,)
-            good = is_good(scores, everything)
+            good = is_good(scores, thresholds)
             logits, scores = logits[good], scores[good]
             for some, rows in self._masks.upsampled(logits, size):
-                candidates.add(stable_masks(some, scores[rows], everything, self._masks.mask_threshold))
+                offset = everything.stability_score_offset
+                candidates.add(stable_masks(some, scores[rows], thresholds, offset, mask_threshold))
                 advance()
         return chosen_masks(candidates.masks(), everything, advance)
 

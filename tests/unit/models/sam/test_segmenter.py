@@ -33,6 +33,7 @@ from sampoll.models import sam as sam_models
 from sampoll.models.checkpoints import checkpoint_file, official_checkpoint
 from sampoll.models.registry import find_factory, load_segmenter
 from sampoll.models.sam.network import sam_network, sam_of
+from sampoll.models.shared.automatic_masks import MaskThresholds
 from sampoll.models.shared.checkpoint_file import read_checkpoint
 from sampoll.models.shared.decoder import MaskPolicy
 from sampoll.models.shared.device import PRECISIONS, torch_device
@@ -182,6 +183,27 @@ def test_everything_is_what_sam_automatic_mask_generator_finds(everything: Every
     assert [mask.score for mask in masks] == pytest.approx([e["predicted_iou"] for e in expected], abs=1e-4)
     for mask, theirs in zip(masks, expected, strict=True):
         assert (mask.pixels() != theirs["segmentation"]).mean() < 1e-3
+
+
+def test_everything_without_thresholds_uses_those_of_the_model() -> None:
+    said = replace(ANYTHING, pred_iou_thresh=0.06, stability_score_thresh=0.6)
+    unsaid = replace(ANYTHING, pred_iou_thresh=None, stability_score_thresh=None)
+    network = replace(sam_network(finding_sam()), everything=MaskThresholds(0.06, 0.6))
+    segmenter = PromptableSegmenter("sam", network, CPU)
+
+    [answers] = segmenter.decode(
+        [(segmenter.embed([image_of(40, 57)])[0], [Prompt(everything=e) for e in (said, unsaid, ANYTHING)])]
+    )
+
+    scores = [[mask.score for mask in masks] for masks in answers]
+    assert scores[0] == scores[1]
+    assert 0 < len(scores[0]) < len(scores[2])
+
+
+def test_the_thresholds_of_sam_are_those_of_sam_automatic_mask_generator() -> None:
+    generator = SamAutomaticMaskGenerator(tiny_sam())
+    thresholds = MaskThresholds(generator.pred_iou_thresh, generator.stability_score_thresh)
+    assert sam_network(tiny_sam()).everything == thresholds
 
 
 def test_the_thresholds_above_tell_masks_apart() -> None:
