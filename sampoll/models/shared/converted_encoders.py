@@ -60,7 +60,9 @@ def cached_model(network: Network, checkpoint_sha256: str, cache: Path) -> "open
     model = converted(encoder)
     check_conversion(model, encoder, prepared_photograph(network.rules))
     seconds = time.monotonic() - began
-    log.info("converted in %.0f s", seconds, extra={"event": "converted", "seconds": round(seconds, 3)})
+    log.info(
+        "converted and checked in %.0f s", seconds, extra={"event": "converted", "seconds": round(seconds, 3)}
+    )
     try:
         save(model, directory, checkpoint_sha256)
     except (OSError, RuntimeError) as error:

@@ -1,6 +1,7 @@
 """The encoder by OpenVINO against the one in torch."""
 
 import copy
+import logging
 import os
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from sampoll.models.shared import device
 from sampoll.models.shared import openvino as openvino_encoder
 from sampoll.models.shared.converted_encoders import cached_model, quantized_model, quantized_place, save
 from sampoll.models.shared.device import BFLOAT16_FLAGS, chosen_engine, chosen_precision
+from sampoll.models.shared.network import TorchEncoder
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
-from sampoll.models.shared.quantize import quantized
+from sampoll.models.shared.quantize import quantized, quantized_encoder
 from sampoll.models.shared.segmenter import PromptableSegmenter
 from sampoll.models.shared.vit import Encoder, exportable
 
@@ -56,6 +58,33 @@ def test_embeddings_are_those_of_the_original(model: Any, precision: str, larges
     first = embeddings.clone()
     encoder(torch.zeros(1, 3, 64, 64))
     assert torch.equal(embeddings, first)  # not a place that the next call writes to
+
+
+class Levels(TorchEncoder):
+    """Three levels of different shapes; the second one is the input of the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.img_size = 64
+        self.patches = torch.nn.Conv2d(3, 8, 8, 8)
+        self.finer, self.coarser = torch.nn.ConvTranspose2d(8, 4, 2, 2), torch.nn.Conv2d(8, 16, 2, 2)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        middle = self.patches(images)
+        return self.finer(middle), middle, self.coarser(middle)
+
+
+@torch.inference_mode()
+def test_all_levels_of_an_encoder_come_in_its_order() -> None:
+    encoder = Levels().eval()
+    graph, batch = converted(encoder), torch.randn(2, 3, 64, 64)
+
+    levels = OpenVinoEncoder(graph, 64, "fp32")(batch)
+
+    assert [tuple(level.shape) for level in levels] == [(2, 4, 16, 16), (2, 8, 8, 8), (2, 16, 4, 4)]
+    for ours, theirs in zip(levels, encoder(batch), strict=True):
+        assert relative_error(ours, theirs) < 1e-5
 
 
 def test_a_segmenter_can_use_the_openvino_encoder(model: Any) -> None:
@@ -221,6 +250,22 @@ def test_an_encoder_in_int8_is_close_and_the_info_names_the_precision(model: Any
     assert 1e-3 < relative_error(encoder(batches[0])[0], expected) < 0.2
     segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU, precision="int8", encoder=encoder)
     assert (segmenter.info.precision, segmenter.info.engine) == ("int8", "openvino")
+
+
+def test_int8_says_how_far_it_is_off_and_is_refused_if_it_gives_no_numbers(
+    model: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, images = sam_network(tiny_sam()).rules, [image_of(40, 57), image_of(64, 64, seed=1)]
+    with caplog.at_level(logging.INFO, logger="sampoll"):
+        quantized_encoder(model, rules, images, lambda image: image)
+    [error] = [record.__dict__["error"] for record in caplog.records if hasattr(record, "error")]
+    assert 0.001 < error < 0.5
+
+    monkeypatch.setattr(
+        OpenVinoEncoder, "__call__", lambda encoder, images: (torch.full((1, 2, 2), float("inf")),)
+    )
+    with pytest.raises(ModelUnavailable, match="cannot be computed in int8: use --precision bf16 or fp32"):
+        quantized_encoder(model, rules, images, lambda image: image)
 
 
 @pytest.mark.parametrize("damage", [truncated, changed_at_equal_size])
