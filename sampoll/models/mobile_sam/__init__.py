@@ -19,6 +19,7 @@ class MobileSam(FamilyModel):
     """https://github.com/ChaoningZhang/MobileSAM"""
 
     family: ClassVar[str] = "mobile_sam"
+    reply_type: ClassVar[str] = "mobile_sam"
 
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         has_tiny_vit = "image_encoder.patch_embed.seq.0.c.weight" in shapes

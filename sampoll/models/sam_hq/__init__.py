@@ -22,6 +22,7 @@ class SamHq(FamilyModel):
     early_channels: int
     """Channels of the encoder's early features, which tell the sizes apart."""
     family: ClassVar[str] = "sam_hq"
+    reply_type: ClassVar[str] = "sam_hq"
 
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         channels = shapes.get("mask_decoder.compress_vit_feat.0.weight", (0,))[0]
