@@ -16,6 +16,17 @@ from support.images import image_of
 from support.process import TESTS, sampoll
 
 FILE = "sam_vit_b_01ec64.pth"
+MODELS = [
+    "mobile_sam",
+    "sam_hq_vit_tiny",
+    "vit_b",
+    "sam_hq_vit_b",
+    "vit_l",
+    "sam_hq_vit_l",
+    "vit_h",
+    "sam_hq_vit_h",
+]
+"""Those with official checkpoints, the smallest first."""
 PUBLISHED = """
 import sampoll.models.sam as sam
 from dataclasses import replace
@@ -82,7 +93,7 @@ def test_pulled_once_a_checkpoint_is_listed_verified_found_and_used(
     assert mirror.run(home, "verify")[:2] == (0, f"{kept}: as published\n")
     listed = mirror.run(home, "list")[1].splitlines()
     assert listed[0] == f"vit_b  here: {kept}"
-    assert [line.split()[0] for line in listed if "here" in line] == ["vit_b", "vit_l", "vit_h"]
+    assert [line.split()[0] for line in listed if "here" in line] == MODELS
 
     # It is there, so nobody is asked.
     assert mirror.run(home, "pull", "vit_b", "--mirror", "http://127.0.0.1:9")[:2] == (0, f"{kept}\n")
@@ -149,5 +160,5 @@ def test_a_model_without_an_official_checkpoint_is_a_wrong_argument(tmp_path: Pa
 
     assert (run.returncode, run.stderr) == (
         2,
-        "sampoll: no official checkpoint for 'vit_x': there are vit_b, vit_l, vit_h\n",
+        f"sampoll: no official checkpoint for 'vit_x': there are {', '.join(MODELS)}\n",
     )
