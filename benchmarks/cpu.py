@@ -34,11 +34,13 @@ from sampoll.core.jobs import RgbImage
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.inputs.decode import decode_image
 from sampoll.models.sam.encoder import exportable
-from sampoll.models.sam.quantize import quantized
-from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.network import sam_network
+from sampoll.models.sam.original import OriginalSam
 from sampoll.models.shared.device import variants
 from sampoll.models.shared.fidelity import Fidelity, compare
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
+from sampoll.models.shared.quantize import quantized
+from sampoll.models.shared.segmenter import PromptableSegmenter
 
 CPU = torch.device("cpu")
 ORIGINAL = "segment_anything, fp32"
@@ -47,14 +49,14 @@ IMAGES_A_ROUND = 2
 KNOWN_IMAGES = 20
 
 
-def segmenters(name: str, sam: Sam, image: RgbImage, *, int8: bool) -> dict[str, SamSegmenter]:
+def segmenters(name: str, sam: Sam, image: RgbImage, *, int8: bool) -> dict[str, PromptableSegmenter]:
     """Every way to run the model here, by engine and precision."""
     graph = converted(exportable(copy.deepcopy(sam).image_encoder))
 
-    def segmenter(engine: str, precision: str, model: Any = graph) -> SamSegmenter:
+    def segmenter(engine: str, precision: str, model: Any = graph) -> PromptableSegmenter:
         encoder = OpenVinoEncoder(model, 1024, precision) if engine == "openvino" else None
-        return SamSegmenter(
-            name, copy.deepcopy(sam), CPU, precision=precision, encoder=encoder, prompt_batch=4
+        return PromptableSegmenter(
+            name, sam_network(copy.deepcopy(sam)), CPU, precision=precision, encoder=encoder, prompt_batch=4
         )
 
     found = {f"{engine}, {precision}": segmenter(engine, precision) for engine, precision in variants(CPU)}
@@ -67,17 +69,17 @@ def segmenters(name: str, sam: Sam, image: RgbImage, *, int8: bool) -> dict[str,
 
 
 def encoding(
-    sam: Sam, ways: Mapping[str, SamSegmenter], image: RgbImage, rounds: int
+    sam: Sam, ways: Mapping[str, PromptableSegmenter], image: RgbImage, rounds: int
 ) -> tuple[dict[str, Sample], dict[str, Fidelity]]:
     """Seconds from pixels to embedding, and what is different about the answers."""
-    _, fidelity = compare(sam, ways, [image])  # the warm-up too
+    _, fidelity = compare(OriginalSam(sam), ways, [image])  # the warm-up too
     predictor = SamPredictor(sam)
     acts: dict[str, Callable[[], object]] = {ORIGINAL: partial(predictor.set_image, image)}
     acts |= {name: partial(way.embed, [image]) for name, way in ways.items()}
     return in_turns({name: partial(seconds_of, act) for name, act in acts.items()}, rounds), fidelity
 
 
-def filing(sam: Sam, ways: Mapping[str, SamSegmenter], rounds: int) -> dict[str, Sample]:
+def filing(sam: Sam, ways: Mapping[str, PromptableSegmenter], rounds: int) -> dict[str, Sample]:
     """Seconds an image from files to files; the last one for images whose embeddings are known."""
     with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
         root = Path(scratch) / "pairs"
@@ -90,7 +92,7 @@ def filing(sam: Sam, ways: Mapping[str, SamSegmenter], rounds: int) -> dict[str,
         return in_turns(acts, rounds)
 
 
-def write_known(way: SamSegmenter, embeddings: EmbeddingCache[Any]) -> None:
+def write_known(way: PromptableSegmenter, embeddings: EmbeddingCache[Any]) -> None:
     """What all the images of the run look like is the same, only their sha256 are not."""
     content = photograph(WIDTH, HEIGHT)
     [embedding] = way.embed([decode_image(content, "photograph.jpg", 10**9)])

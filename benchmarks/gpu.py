@@ -26,9 +26,11 @@ from sampoll.core.jobs import Box, Prompt
 from sampoll.engine.pipeline import executors_on
 from sampoll.inputs.decode import decode_image
 from sampoll.models.sam.encoder import Encoder
-from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.network import sam_network
+from sampoll.models.sam.original import OriginalSam
 from sampoll.models.shared.device import PRECISIONS
 from sampoll.models.shared.fidelity import Fidelity, compare
+from sampoll.models.shared.segmenter import PromptableSegmenter
 
 CUDA = torch.device("cuda")
 PROMPT = Prompt(box=Box(1, 1, WIDTH - 2, HEIGHT - 2))
@@ -66,14 +68,14 @@ def encoder(name: str, batch_sizes: Sequence[int], compiled_batch: int, rounds: 
     errors = {}
     for precision, dtype in (("fp32", torch.float32), ("fp16", torch.float16), ("bf16", torch.bfloat16)):
         ours = Encoder(copy.deepcopy(sam.image_encoder), dtype).to(CUDA)
-        errors[precision] = relative_error(ours(images[:two]), exact)
+        errors[precision] = relative_error(ours(images[:two])[0], exact)
         sizes = batch_sizes if precision == "bf16" else [compiled_batch]
         for size in sizes:
             variants[f"{precision}, {size} at once"] = partial(_per_image, ours, images[:size])
         if precision == "bf16":
             ours = copy.deepcopy(ours)
             compiling = seconds_of(partial(ours.compile_for, compiled_batch))
-            errors["bf16 compiled"] = relative_error(ours(images[:compiled_batch])[:two], exact)
+            errors["bf16 compiled"] = relative_error(ours(images[:compiled_batch])[0][:two], exact)
             key = f"bf16 compiled, {compiled_batch} at once"
             variants[key] = partial(_per_image, ours, images[:compiled_batch])
     for variant in variants.values():
@@ -91,7 +93,7 @@ def _per_image(ours: Encoder, images: torch.Tensor) -> float:
     return seconds_of(lambda: ours(images)) / len(images)
 
 
-def pixels_to_masks(segmenter: SamSegmenter, batch: int) -> float:
+def pixels_to_masks(segmenter: PromptableSegmenter, batch: int) -> float:
     """Seconds an image from decoded pixels to packed masks, with one box an image."""
     images = [np.random.default_rng(i).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8) for i in range(batch)]
 
@@ -105,11 +107,13 @@ def pixels_to_masks(segmenter: SamSegmenter, batch: int) -> float:
 def fidelity_of(name: str) -> dict[str, Fidelity]:
     """What each precision changes, on one photograph."""
     variants = {
-        f"torch, {precision}": SamSegmenter(name, random_sam(name), CUDA, precision=precision)
+        f"torch, {precision}": PromptableSegmenter(
+            name, sam_network(random_sam(name)), CUDA, precision=precision
+        )
         for precision in PRECISIONS
     }
     image = decode_image(photograph(WIDTH, HEIGHT), "photograph.jpg", 10**9)
-    _, found = compare(random_sam(name).to(CUDA), variants, [image])
+    _, found = compare(OriginalSam(random_sam(name).to(CUDA)), variants, [image])
     return found
 
 
@@ -156,7 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(markdown([f"{name}, fidelity", "error of the logits", "mean IoU"], rows) + "\n")
         fidelity |= {f"{name}, {key}": one for key, one in found.items()}
 
-        segmenter = SamSegmenter(name, random_sam(name), CUDA, precision="bf16", prompt_batch=64)
+        segmenter = PromptableSegmenter(
+            name, sam_network(random_sam(name)), CUDA, precision="bf16", prompt_batch=64
+        )
         segmenter.compile_for(given.compiled_batch)
         torch.cuda.reset_peak_memory_stats()
         path = pixels_to_masks(segmenter, given.compiled_batch)

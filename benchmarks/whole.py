@@ -15,7 +15,8 @@ from benchmarks.reference import poll_once
 from sampoll.core.jobs import Prompt, RgbImage
 from sampoll.core.results import BoolMask, Mask, ModelInfo
 from sampoll.engine.embedding_cache import EmbeddingCache
-from sampoll.models.sam.segmenter import SamEmbedding, SamSegmenter
+from sampoll.models.shared.network import Embedding
+from sampoll.models.shared.segmenter import PromptableSegmenter
 
 WIDTH, HEIGHT = 1920, 1080
 
@@ -24,24 +25,24 @@ class SamWithEllipses:
     """Does all that SAM does, and answers with ellipses: masks of random weights are noise, whose contours
     are longer than those of any real object."""
 
-    def __init__(self, sam: SamSegmenter) -> None:
+    def __init__(self, sam: PromptableSegmenter) -> None:
         self._sam = sam
 
     @property
     def info(self) -> ModelInfo:
         return self._sam.info
 
-    def embed(self, images: Sequence[RgbImage]) -> list[SamEmbedding]:
+    def embed(self, images: Sequence[RgbImage]) -> list[Embedding]:
         return self._sam.embed(images)
 
-    def decode(self, work: Sequence[tuple[SamEmbedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
+    def decode(self, work: Sequence[tuple[Embedding, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
         self._sam.decode(work)
         return Ellipses().decode([(embedding.original_size, prompts) for embedding, prompts in work])
 
 
 def by_sampoll(
     root: Path,
-    segmenter: SamSegmenter,
+    segmenter: PromptableSegmenter,
     images: int,
     *,
     batch_size: int = 1,

@@ -55,7 +55,8 @@ def load_model(settings: ModelSettings, factory: Factory | None = None) -> Loade
     directory = settings.embedding_cache
     if directory is not None:
         directory = directory / pixel_rules(settings.exif)
-    return LoadedModel(segmenter, EmbeddingCache(segmenter, settings.embedding_memory_bytes, directory))
+    memory_bytes = settings.embedding_memory_for(segmenter.embedding_bytes)
+    return LoadedModel(segmenter, EmbeddingCache(segmenter, memory_bytes, directory))
 
 
 def _log_loaded(model: ModelInfo, seconds: float) -> None:

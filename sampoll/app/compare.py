@@ -12,7 +12,7 @@ from sampoll.inputs.decode import decode_image
 from sampoll.inputs.discovery import image_files, read_image
 from sampoll.models.registry import attribute_of_model, find_factory, load_segmenter
 from sampoll.models.shared.device import chosen_engine, torch_device, variants
-from sampoll.models.shared.fidelity import GATES, ComparableSegmenter, Fidelity, compare
+from sampoll.models.shared.fidelity import GATES, ComparableSegmenter, Fidelity, compare, way_of
 
 HEADER = (
     "",
@@ -31,13 +31,14 @@ class Comparison:
     """The result of a comparison, for people (`rows`) and for programs (`document`)."""
 
     model: str
+    original: str
     original_seconds: Sequence[float]
     variants: dict[str, Fidelity]
 
     def rows(self) -> list[tuple[str, ...]]:
         """Below HEADER: median seconds, relative errors, and the limits that a variant exceeds."""
         original = statistics.median(self.original_seconds)
-        rows = [("segment_anything, fp32", f"{original:.2f}", "1.0", *[""] * 5)]
+        rows = [(self.original, f"{original:.2f}", "1.0", *[""] * 5)]
         for name, found in self.variants.items():
             broken = found.broken(GATES[name.rpartition(" ")[2]])
             rows.append(
@@ -63,7 +64,7 @@ class Comparison:
         return {
             "model": self.model,
             "images": len(self.original_seconds),
-            "original": {"seconds": list(self.original_seconds)},
+            "original": {"name": self.original, "seconds": list(self.original_seconds)},
             "variants": {
                 name: {
                     "seconds": found.seconds,
@@ -84,18 +85,20 @@ def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
     compared at all.
     """
     model, limits = settings.model, settings.limits
-    original = attribute_of_model(model, "original")
+    original_of = attribute_of_model(model, "original")
     images = [
         decode_image(read_image(path, limits.max_image_bytes), str(path), limits.max_pixels, model.exif)
         for path in image_files(paths)
     ]
     if not images:
         raise UsageError(f"no image in {', '.join(map(str, paths))}")
-    segmenters = {
-        f"{engine}, {precision}": _segmenter(model, engine, precision) for engine, precision in _chosen(model)
-    }
-    seconds, found = compare(original(model), segmenters, images)
-    return Comparison(model.model, seconds, found)
+    original: ComparableSegmenter = original_of(model)
+    ways = {f"{engine}, {precision}": (engine, precision) for engine, precision in _chosen(model)}
+    if len(ways) > 1:
+        ways.pop(way_of(original), None)  # it is what all others are compared with
+    segmenters = {name: _segmenter(model, *way) for name, way in ways.items()}
+    seconds, found = compare(original, segmenters, images)
+    return Comparison(model.model, way_of(original), seconds, found)
 
 
 def _chosen(model: ModelSettings) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
-"""Example pairs that need no photographs: drawn scenes with light, shadow and grain, and their true masks."""
+"""Example pairs: drawn scenes with light, shadow and grain, which have true masks, and a photograph."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sampoll.core.results import BoolMask, Mask
 from sampoll.files.atomic import created_file
 from sampoll.files.files import read_if_regular
 from sampoll.formats.png import encode
+from sampoll.inputs.photograph import photograph
 from sampoll.inputs.prompt_file import prompts_document
 
 WIDTH, HEIGHT = 640, 480
@@ -26,7 +27,7 @@ _ORANGE, _BLUE, _RED = (214, 128, 38), (52, 92, 190), (178, 40, 52)
 
 @dataclass(frozen=True)
 class DemoPair:
-    """An image, its prompts, and for each of them the true mask."""
+    """A drawn image, its prompts, and for each of them the true mask."""
 
     name: str
     image: RgbImage
@@ -38,35 +39,42 @@ def demo_pairs() -> Iterator[DemoPair]:
     """The same pairs every time: a box, points, both together, and two prompts for one image."""
     ball = _ellipse((220, 270), (92, 92))
     book = _ellipse((420, 260), (120, 64))
-    image = _photograph((ball, _ORANGE))
+    image = _drawn((ball, _ORANGE))
     yield DemoPair("box", image, (Prompt(box=_around(ball), label="ball"),), (ball,))
-    yield DemoPair("points", _photograph((book, _BLUE)), (_points((420, 260), (60, 60)),), (book,))
+    yield DemoPair("points", _drawn((book, _BLUE)), (_points((420, 260), (60, 60)),), (book,))
     both = Prompt(points=(Point(420, 260, 1), Point(220, 270, 0)), box=_around(book))
-    yield DemoPair("both", _photograph((ball, _ORANGE), (book, _RED)), (both,), (book & ~ball,))
+    yield DemoPair("both", _drawn((ball, _ORANGE), (book, _RED)), (both,), (book & ~ball,))
     apart = _ellipse((500, 330), (70, 90))
     two = (Prompt(box=_around(ball), id="left"), Prompt(box=_around(apart), id="right"))
-    yield DemoPair("two", _photograph((ball, _RED), (apart, _BLUE)), two, (ball, apart))
+    yield DemoPair("two", _drawn((ball, _RED), (apart, _BLUE)), two, (ball, apart))
 
 
 def write_demo(directory: Path) -> int:
-    """Writes every pair into `directory`/in and its truth into `directory`/truth; returns how many."""
+    """Writes the photograph and all drawn pairs into `directory`/in, and their truths into `directory`/truth;
+    returns how many pairs are in `directory`/in."""
     pairs = list(demo_pairs())
+    real = photograph()
     with translated_os_errors("write the demo to", directory):
         for part in ("in", "truth"):
             (directory / part).mkdir(parents=True, exist_ok=True)
+        _write_input(directory / "in" / real.file_name, real.content, (real.prompt,))
         for pair in pairs:
             write_pair(pair, directory / "in")
             _write_truths(pair, directory / "truth")
-    return len(pairs)
+    return 1 + len(pairs)
 
 
 def write_pair(pair: DemoPair, directory: Path) -> None:
     """Writes the image and the prompt file into `directory`."""
     _, content = cv2.imencode(".jpg", pair.image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-    _write_file(directory / f"{pair.name}.jpg", content.tobytes())
-    prompts: Any = prompts_document(pair.prompts)
-    document = prompts[0] if len(prompts) == 1 else {"prompts": prompts}
-    _write_file(directory / f"{pair.name}.json", json.dumps(document, indent=2).encode() + b"\n")
+    _write_input(directory / f"{pair.name}.jpg", content.tobytes(), pair.prompts)
+
+
+def _write_input(image_file: Path, content: bytes, prompts: Sequence[Prompt]) -> None:
+    _write_file(image_file, content)
+    listed: Any = prompts_document(prompts)
+    document = listed[0] if len(listed) == 1 else {"prompts": listed}
+    _write_file(image_file.with_suffix(".json"), json.dumps(document, indent=2).encode() + b"\n")
 
 
 def _write_truths(pair: DemoPair, directory: Path) -> None:
@@ -86,7 +94,7 @@ def _write_file(path: Path, content: bytes) -> None:
             raise OutputUnavailable(message) from error
 
 
-def _photograph(*objects: tuple[BoolMask, tuple[int, int, int]]) -> RgbImage:
+def _drawn(*objects: tuple[BoolMask, tuple[int, int, int]]) -> RgbImage:
     """Coloured objects on a table, the first one on top; lit from the left, a little blurred and grainy."""
     noise = np.random.default_rng(SEED)
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)

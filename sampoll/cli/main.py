@@ -314,8 +314,8 @@ def demo(
         Path, typer.Argument(help="Where to write in/ and truth/.", metavar="DIR", parser=directory_of)
     ],
 ) -> None:
-    """Write a few example pairs into DIR/in, and their true masks into DIR/truth."""
+    """Write a photograph and a few drawn pairs into DIR/in, and the true masks of these into DIR/truth."""
     from sampoll.app.demo import write_demo
 
     count = write_demo(directory)
-    show_aside(f"wrote {count} pairs to {directory / 'in'}, their true masks to {directory / 'truth'}")
+    show_aside(f"wrote {count} pairs to {directory / 'in'}, true masks to {directory / 'truth'}")

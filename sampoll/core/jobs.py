@@ -113,14 +113,14 @@ class Everything:
     Masks are kept whose predicted IoU is above `pred_iou_thresh`, and whose area stays the same by the share
     `stability_score_thresh` while the threshold of the logits moves by `stability_score_offset` up and down.
     Of those whose boxes overlap by an IoU of more than `box_nms_thresh`, the best one is kept. Holes and
-    islands of less than `min_mask_region_area` pixels are removed.
+    islands of less than `min_mask_region_area` pixels are removed. A threshold of None is the model's own.
     """
 
     __pydantic_config__: ClassVar[Any] = _CLOSED
 
     points_per_side: int = field(default=32, metadata={"ge": 1, "le": 256, "strict": True})
-    pred_iou_thresh: float = field(default=0.88, metadata=_SHARE)
-    stability_score_thresh: float = field(default=0.95, metadata=_SHARE)
+    pred_iou_thresh: float | None = field(default=None, metadata=_SHARE)
+    stability_score_thresh: float | None = field(default=None, metadata=_SHARE)
     stability_score_offset: float = field(default=1.0, metadata={**_SHARE, "le": 100})
     box_nms_thresh: float = field(default=0.7, metadata=_SHARE)
     min_mask_region_area: int = field(default=0, metadata={"ge": 0, "le": 10**9, "strict": True})

@@ -19,7 +19,8 @@ a class are those of its segmenters) may have these attributes:
 checkpoint    its official Checkpoint; for `models list|pull|verify|path` and doctor
 reply_type    what replies over Redis call the type of the model; its name, if nothing else
 prompts       those of core.jobs.PROMPT_KINDS that it takes; all, if it has no such attribute
-original      (options) -> the authors' own model, on the device; for `models compare`
+original      (options) -> the fidelity.ComparableSegmenter with which its variants are compared, in float32:
+              the authors' own model, if there is a package of it; for `models compare`
 quantize      (options, images, read) -> the directory of its encoder in int8; for `models quantize`
 """
 

@@ -54,12 +54,10 @@ WITH_A_TINY_MODEL = f"""#!{sys.executable}
 import importlib
 import sampoll.models.sam
 from sampoll.cli.main import main
-def build(model, options):
-    importlib.import_module("sampoll.models.sam.weights").load_sam = load_tiny
-    return original(model, options)
-def load_tiny(name, path):
-    return importlib.import_module("support.tiny").tiny_sam(), sampoll.models.sam.vit_b.checkpoint.sha256
-original, sampoll.models.sam.SamModel.__call__ = sampoll.models.sam.SamModel.__call__, build
+def tiny(model, path):
+    network = importlib.import_module("sampoll.models.sam.network").sam_network
+    return network(importlib.import_module("support.tiny").tiny_sam()), model.checkpoint.sha256
+sampoll.models.sam.SamModel.network = tiny
 main()
 """
 

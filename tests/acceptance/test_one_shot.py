@@ -506,6 +506,7 @@ def test_the_demo_is_segmented_close_to_its_true_masks(tmp_path: Path) -> None:
     run = sampoll("run", "-i", tmp_path / "demo/in", "-o", tmp_path / "demo/out", "--model", "grabcut")
 
     assert run.returncode == 0
+    assert (tmp_path / "demo/out/coffee.png").exists()
     truths = sorted((tmp_path / "demo/truth").iterdir())
     assert len(truths) == 5
     for truth in truths:

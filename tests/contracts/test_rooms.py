@@ -28,7 +28,7 @@ VIOLATIONS = [
     ("monitoring/console.py", "import redis"),
     ("transports/memory.py", "import watchdog.observers"),
     ("app/demo.py", "import argparse"),
-    ("models/grabcut.py", "import sampoll.models.sam.weights"),
+    ("models/grabcut.py", "import sampoll.models.sam.network"),
     ("transports/memory.py", "import sampoll.transports.redis.messages"),
     ("core/names.py", "import sampoll.core.errors"),
 ]
@@ -56,6 +56,14 @@ def verdicts(tmp_path: Path, *violations: tuple[str, str]) -> dict[str, str]:
     )
     plain = re.sub(r"\x1b\[[0-9;]*m", "", run.stdout)
     return dict(re.findall(r"^(.+) (KEPT|BROKEN)\b", plain, re.MULTILINE))
+
+
+FAMILIES = "Families of models do not import each other"
+
+
+def test_what_families_share_imports_no_family(tmp_path: Path) -> None:
+    violation = ("models/shared/weights.py", "import sampoll.models.sam.network")
+    assert verdicts(tmp_path, violation)[FAMILIES] == "BROKEN"
 
 
 def test_the_package_holds_rooms_and_nothing_else() -> None:

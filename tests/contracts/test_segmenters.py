@@ -15,11 +15,12 @@ from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.core.protocols import CacheableSegmenter, Segmenter, StreamingSegmenter
 from sampoll.core.results import Mask
 from sampoll.models.grabcut import GrabCutSegmenter
-from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.network import sam_network
+from sampoll.models.shared.segmenter import PromptableSegmenter
 
 MAKERS: dict[str, Callable[[], Segmenter[Any]]] = {
     "grabcut": GrabCutSegmenter,
-    "sam": lambda: SamSegmenter("tiny", tiny_sam(), torch.device("cpu")),
+    "sam": lambda: PromptableSegmenter("tiny", sam_network(tiny_sam()), torch.device("cpu")),
     "boxes": BoxSegmenter,
     "kept": KeptBoxes,
 }

@@ -16,21 +16,19 @@ from segment_anything.modeling.image_encoder import Attention, Block, get_rel_po
 from torch import Tensor, nn
 
 from sampoll.models.sam.attention import RelativePositions
+from sampoll.models.shared.network import TorchEncoder
 
 
-class Encoder(nn.Module):
+class Encoder(TorchEncoder):
     """The same function as `original`, up to rounding in `dtype`, in which all matrix products are computed.
 
     Sums along the residual path and norms are in float32, whatever `dtype` is.
     """
 
-    engine = "torch"
-    sha256 = None
-
     def __init__(self, original: ImageEncoderViT, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
-        self.img_size: int = original.img_size
+        self.img_size = original.img_size
         self.patch: nn.Conv2d = original.patch_embed.proj.to(dtype)
         self.pos_embed = original.pos_embed
         tokens = original.img_size // self.patch.stride[0]
@@ -52,14 +50,14 @@ class Encoder(nn.Module):
         size = self.img_size
         self(torch.zeros(batch_size, 3, size, size, device=self.patch.weight.device))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Embeddings, float32 of shape (B, 256, S, S), of normalised images of shape (B, 3, 16 S, 16 S)."""
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        """One level, float32 of shape (B, 256, S, S), of normalised images of shape (B, 3, 16 S, 16 S)."""
         x = self._patches(images.to(self.dtype)).float()  # (B, S, S, D)
         if self.pos_embed is not None:
             x = x + self.pos_embed
         for block in self._blocks_for(len(images)):
             x = block(x)
-        return self._neck(x)
+        return (self._neck(x),)
 
     def _blocks_for(self, batch_size: int) -> Iterable[Callable[[Tensor], Tensor]]:
         if self._compiled is not None and self._compiled[0] == batch_size:

@@ -21,6 +21,25 @@ from sampoll.models.shared.packed_bits import packed_bits
 NO_BOX = (0, 0, 0, 0)
 
 
+@dataclass(frozen=True)
+class MaskThresholds:
+    """Masks are good enough above these; the defaults are SAM's."""
+
+    pred_iou: float = 0.88
+    stability_score: float = 0.95
+
+    def asked_by(self, everything: Everything) -> "MaskThresholds":
+        """The same, but for those that the prompt says itself."""
+        pred_iou, stability_score = everything.pred_iou_thresh, everything.stability_score_thresh
+        return MaskThresholds(
+            self.pred_iou if pred_iou is None else pred_iou,
+            self.stability_score if stability_score is None else stability_score,
+        )
+
+
+SAM_THRESHOLDS = MaskThresholds()
+
+
 def grid_prompts(everything: Everything, size: tuple[int, int]) -> list[Prompt]:
     """A prompt for each point of the grid, row by row; `size` is the image's (H, W)."""
     height, width = size
@@ -36,20 +55,23 @@ class Stable:
     scores: Tensor
 
 
-def stable_masks(logits: Tensor, scores: Tensor, everything: Everything, threshold: float) -> Stable:
-    """The masks of logits (K, H, W) that are stable: a small change of the threshold changes them little."""
-    stability = calculate_stability_score(logits, threshold, everything.stability_score_offset)
-    if everything.stability_score_thresh > 0:
-        is_stable = stability >= everything.stability_score_thresh
+def stable_masks(
+    logits: Tensor, scores: Tensor, thresholds: MaskThresholds, offset: float, threshold: float
+) -> Stable:
+    """The masks of logits (K, H, W) that are stable: a change of the threshold by `offset` changes them
+    little."""
+    stability = calculate_stability_score(logits, threshold, offset)
+    if thresholds.stability_score > 0:
+        is_stable = stability >= thresholds.stability_score
         logits, scores = logits[is_stable], scores[is_stable]
     return Stable(packed_bits(logits > threshold), scores)
 
 
-def is_good(scores: Tensor, everything: Everything) -> Tensor:
+def is_good(scores: Tensor, thresholds: MaskThresholds) -> Tensor:
     """Which predicted IoUs are high enough."""
-    if everything.pred_iou_thresh == 0:
+    if thresholds.pred_iou == 0:
         return torch.ones_like(scores, dtype=torch.bool)
-    return scores > everything.pred_iou_thresh
+    return scores > thresholds.pred_iou
 
 
 class Candidates:

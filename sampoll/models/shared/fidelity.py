@@ -1,4 +1,4 @@
-"""Accuracy and speed of the faster variants, compared with segment_anything in float32."""
+"""Accuracy and speed of the faster variants, compared with the original model in float32."""
 
 import statistics
 import time
@@ -9,25 +9,32 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from segment_anything import SamPredictor
-from segment_anything.modeling import Sam
 
 from sampoll.core.jobs import Box, Point, Prompt, RgbImage
-from sampoll.core.results import BoolMask
+from sampoll.core.results import BoolMask, ModelInfo
 
 
 class ComparableSegmenter(Protocol):
-    """A segmenter whose embeddings and candidates can be compared with the original's.
+    """A segmenter whose embeddings and candidates can be compared with those of another one.
 
-    An embedding has its `features`, shape (C, S, S). `candidates` are all three masks of a prompt, in host
-    memory: low-res logits (3, 256, 256), predicted IoUs (3,), and pixels (3, H, W).
+    An embedding has its `levels`, tensors of any shapes. `candidates` are all C masks that the model gives
+    for a prompt, in host memory: low-res logits (C, h, w), predicted IoUs (C,), and pixels (C, H, W). Of
+    two segmenters with the same weights, levels and candidates have the same shapes.
     """
+
+    @property
+    def info(self) -> ModelInfo: ...
 
     def embed(self, images: Sequence[RgbImage]) -> list[Any]: ...
 
     def candidates(
         self, embedding: Any, prompt: Prompt
     ) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]: ...
+
+
+def way_of(segmenter: ComparableSegmenter) -> str:
+    """How a segmenter computes: "torch, bf16", for example."""
+    return f"{segmenter.info.engine}, {segmenter.info.precision}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class Fidelity:
 
     @property
     def embedding_error(self) -> float:
-        """Relative L2, the mean over images."""
+        """Relative L2 of the level that is furthest off, the mean over images."""
         return statistics.fmean(self.embedding_errors)
 
     @property
@@ -77,7 +84,7 @@ class Fidelity:
 
     @property
     def flipped(self) -> float:
-        """The share of prompts for which another of the three masks is chosen."""
+        """The share of prompts for which another of the masks is chosen; 0 for models that give only one."""
         return statistics.fmean(self.flips)
 
     def broken(self, gate: Gate) -> list[str]:
@@ -103,65 +110,63 @@ def grid_of_prompts(image: RgbImage) -> list[Prompt]:
 
 
 def compare(
-    original: Sam, variants: Mapping[str, ComparableSegmenter], images: Iterable[RgbImage]
+    original: ComparableSegmenter, variants: Mapping[str, ComparableSegmenter], images: Iterable[RgbImage]
 ) -> tuple[list[float], dict[str, Fidelity]]:
     """The original's seconds per image, and what each variant does differently; all take turns at each image.
 
     `original` and the variants must not share modules: a variant may change the precision of its own.
     """
-    predictor = SamPredictor(original)
     seconds: list[float] = []
     found = {name: Fidelity() for name in variants}
     for image in images:
-        begun = time.perf_counter()
-        predictor.set_image(image)
-        _wait_for(original.device)
-        seconds.append(time.perf_counter() - begun)
-        answers = [_Answer.of(predictor, prompt) for prompt in grid_of_prompts(image)]
+        embedding = _embedded(original, image, seconds)
+        answers = [
+            _Answer(prompt, *original.candidates(embedding, prompt)) for prompt in grid_of_prompts(image)
+        ]
         for name, variant in variants.items():
-            _compare(variant, found[name], image, predictor.features[0], answers)
+            _compare(variant, found[name], image, embedding.levels, answers)
     return seconds, found
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """The original's: three low-res logits (3, 256, 256), which of them it chooses, and that mask."""
+    """The original's candidates for a prompt."""
 
     prompt: Prompt
-    logits: NDArray[np.float32]
-    chosen: int
-    mask: BoolMask
+    logits: torch.Tensor  # (C, h, w)
+    scores: torch.Tensor  # (C,)
+    masks: NDArray[np.bool_]  # (C, H, W)
 
-    @classmethod
-    def of(cls, predictor: SamPredictor, prompt: Prompt) -> "_Answer":
-        box = prompt.box
-        masks, scores, logits = predictor.predict(
-            point_coords=np.array([[p.x, p.y] for p in prompt.points]) if prompt.points else None,
-            point_labels=np.array([p.label for p in prompt.points]) if prompt.points else None,
-            box=np.array([box.x0, box.y0, box.x1, box.y1]) if box else None,
-        )
-        chosen = int(scores.argmax())
-        return cls(prompt, logits, chosen, masks[chosen])
+    @property
+    def chosen(self) -> int:
+        return int(self.scores.argmax())
+
+
+def _embedded(segmenter: ComparableSegmenter, image: RgbImage, seconds: list[float]) -> Any:
+    """The embedding of an image; appends how long it took."""
+    begun = time.perf_counter()
+    [embedding] = segmenter.embed([image])
+    _wait_for(embedding.levels[0].device)
+    seconds.append(time.perf_counter() - begun)
+    return embedding
 
 
 def _compare(
     variant: ComparableSegmenter,
     found: Fidelity,
     image: RgbImage,
-    features: torch.Tensor,
+    levels: Sequence[torch.Tensor],
     answers: Sequence[_Answer],
 ) -> None:
-    begun = time.perf_counter()
-    [embedding] = variant.embed([image])
-    _wait_for(embedding.features.device)
-    found.seconds.append(time.perf_counter() - begun)
-    found.embedding_errors.append(_relative_error(embedding.features.cpu(), features.cpu()))
+    embedding = _embedded(variant, image, found.seconds)
+    both = zip(embedding.levels, levels, strict=True)
+    found.embedding_errors.append(max(_relative_error(ours.cpu(), theirs.cpu()) for ours, theirs in both))
     for answer in answers:
         logits, scores, masks = variant.candidates(embedding, answer.prompt)
-        theirs = torch.from_numpy(answer.logits[answer.chosen])
-        found.logits_errors.append(_relative_error(logits[answer.chosen], theirs))
-        found.flips.append(int(scores.argmax()) != answer.chosen)
-        found.ious.append(_iou(masks[answer.chosen], answer.mask))
+        chosen = answer.chosen
+        found.logits_errors.append(_relative_error(logits[chosen], answer.logits[chosen]))
+        found.flips.append(int(scores.argmax()) != chosen)
+        found.ious.append(_iou(masks[chosen], answer.masks[chosen]))
 
 
 def _relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:

@@ -1,7 +1,8 @@
-"""Prompts as the tokens that SAM's mask decoder takes."""
+"""Prompts as the tokens that mask decoders take, and batches of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,13 @@ PADDING, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 2, 3
 TOKENS_AT_ONCE = 2**14
 """Limit for the tokens of a batch: each takes about 16 KiB in the decoder."""
 
+Tokens: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64]]
+"""Places (T, 2) in image pixels, and kinds (T,)."""
+TokensOf: TypeAlias = Callable[[Prompt], Tokens]
 
-def prompt_tokens(prompt: Prompt) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """A prompt as the model was trained on it: places (T, 2) in image pixels, and kinds (T,).
+
+def prompt_tokens(prompt: Prompt) -> Tokens:
+    """A prompt as SAM was trained on it.
 
     Points without a box are followed by a padding token, which the model knows, so prompts must not be padded
     to equal lengths with more of them. A mask alone has no tokens.
@@ -42,7 +47,9 @@ class Task:
     refine: int
 
 
-def batches(prompts: Sequence[Sequence[Prompt]], at_most: int) -> Iterator[list[Task]]:
+def batches(
+    prompts: Sequence[Sequence[Prompt]], at_most: int, tokens_of: TokensOf = prompt_tokens
+) -> Iterator[list[Task]]:
     """Batches of at most `at_most` prompts of all images, except "everything" prompts; of fewer if they have
     very many tokens. In a batch, all have the same number of tokens and of refinements, and all or none have
     a mask."""
@@ -50,7 +57,7 @@ def batches(prompts: Sequence[Sequence[Prompt]], at_most: int) -> Iterator[list[
     for image, own in enumerate(prompts):
         for number, prompt in enumerate(own):
             if prompt.everything is None:
-                places, kinds = prompt_tokens(prompt)
+                places, kinds = tokens_of(prompt)
                 task = Task(image, number, places, kinds, prompt.mask, prompt.refine)
                 buckets.setdefault((len(kinds), prompt.mask is None, prompt.refine), []).append(task)
     for (tokens, _, _), tasks in buckets.items():

@@ -26,16 +26,16 @@ from sampoll.inputs import decode as decoding
 from sampoll.inputs.decode import decode
 from sampoll.inputs.options import DecodingOptions
 from sampoll.models.grabcut import GrabCutSegmenter
-from sampoll.models.sam.segmenter import SamSegmenter
-from sampoll.models.sam.weights import digest_of
+from sampoll.models.sam.network import sam_network
+from sampoll.models.shared.segmenter import PromptableSegmenter
 from sampoll.transports.memory import MemoryTransport, submission
 
 PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
 LIMITS = DecodingOptions(LimitSettings(max_pixels=10**6, max_prompts=10))
 
 
-def tiny() -> SamSegmenter:
-    return SamSegmenter("tiny", tiny_sam(), torch.device("cpu"))
+def tiny() -> PromptableSegmenter:
+    return PromptableSegmenter("tiny", sam_network(tiny_sam()), torch.device("cpu"))
 
 
 def test_only_cacheable_segmenters_have_embeddings_that_are_kept() -> None:
@@ -85,12 +85,17 @@ def test_a_sam_embedding_comes_back_from_its_file_exactly(tmp_path: Path) -> Non
 
 def test_the_folder_of_an_embedding_names_model_checkpoint_and_precision(tmp_path: Path) -> None:
     for precision in ("fp32", "bf16"):
-        segmenter = SamSegmenter("tiny", tiny_sam(), torch.device("cpu"), precision=precision)
+        segmenter = PromptableSegmenter(
+            "tiny",
+            sam_network(tiny_sam()),
+            torch.device("cpu"),
+            precision=precision,
+            checkpoint_sha256="cd" * 32,
+        )
         EmbeddingCache(segmenter, 0, tmp_path).put("ab" * 32, segmenter.embed([image_of()])[0])
-    weights = digest_of(tiny_sam())[:16]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"tiny-{weights}-bf16-1",
-        f"tiny-{weights}-fp32-1",
+        f"tiny-{'cd' * 8}-bf16-1",
+        f"tiny-{'cd' * 8}-fp32-1",
     ]
 
 
@@ -133,7 +138,7 @@ def test_a_damaged_embedding_file_is_logged_and_not_used(
         case "longer":
             path.write_bytes(whole + b"x")
         case "of another model":
-            other = SamSegmenter("tiny", tiny_sam(seed=1), torch.device("cpu"))
+            other = PromptableSegmenter("tiny", sam_network(tiny_sam(seed=1)), torch.device("cpu"))
             EmbeddingCache(other, 0, tmp_path).put("ab" * 32, other.embed([image_of()])[0])
             [theirs] = set(tmp_path.rglob("*.safetensors")) - {path}
             path.write_bytes(theirs.read_bytes())

@@ -15,12 +15,13 @@ from support.process import environment
 from support.tiny import tiny_sam
 
 from sampoll.core.jobs import Box, Point, Prompt, RgbImage
-from sampoll.models.sam import segmenter as sam_segmenter
-from sampoll.models.sam.decoder import Decoder
-from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.network import sam_network
+from sampoll.models.shared import mask_making
 from sampoll.models.shared import packed_bits as bits
+from sampoll.models.shared.decoder import Decoder
 from sampoll.models.shared.packed_bits import packed_bits
 from sampoll.models.shared.prompt_tokens import prompt_tokens
+from sampoll.models.shared.segmenter import PromptableSegmenter
 
 CPU = torch.device("cpu")
 POINT, BACKGROUND, OTHER = Point(20, 15, 1), Point(3.5, 4.25, 0), Point(30, 20, 1)
@@ -49,7 +50,7 @@ def expected(sam: Sam, image: RgbImage, prompt: Prompt) -> tuple[np.ndarray, flo
 
 
 def assert_all_as_expected(sam: Sam, images: Sequence[RgbImage], batch: int) -> None:
-    segmenter = SamSegmenter("sam", sam, CPU, prompt_batch=batch)
+    segmenter = PromptableSegmenter("sam", sam_network(sam), CPU, prompt_batch=batch)
     # Each image has the prompts in another order, so the buckets mix them.
     work = [PROMPTS[number:] + PROMPTS[:number] for number in range(len(images))]
 
@@ -68,7 +69,7 @@ def test_prompts_of_many_images_are_answered_as_if_each_were_alone(batch: int) -
 
 
 def test_masks_that_are_large_are_made_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sam_segmenter, "UPSAMPLED_BYTES", 2 * 4 * 40 * 57)
+    monkeypatch.setattr(mask_making, "UPSAMPLED_BYTES", 2 * 4 * 40 * 57)
     assert_all_as_expected(tiny_sam(), [image_of(40, 57), image_of(24, 32, 1)], 64)
 
 
@@ -81,7 +82,7 @@ def test_only_prompts_of_equally_many_tokens_go_together(monkeypatch: pytest.Mon
         return original(decoder, *given)
 
     monkeypatch.setattr(Decoder, "forward", counted)
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU, prompt_batch=4)
+    segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU, prompt_batch=4)
 
     segmenter.decode([(embedding, PROMPTS) for embedding in segmenter.embed([image_of(), image_of()])])
 
@@ -89,9 +90,9 @@ def test_only_prompts_of_equally_many_tokens_go_together(monkeypatch: pytest.Mon
 
 
 def test_the_first_layer_is_computed_once_per_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU, prompt_batch=2)
+    segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU, prompt_batch=2)
     projected: list[int] = []
-    first = segmenter._decoder.first
+    first = segmenter._masks._decoder.first
     original = first.projected
 
     def counted(image: torch.Tensor) -> torch.Tensor:
@@ -131,9 +132,10 @@ import torch
 from support.images import image_of
 from support.tiny import tiny_sam
 from sampoll.core.jobs import Box, Prompt
-from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.network import sam_network
+from sampoll.models.shared.segmenter import PromptableSegmenter
 
-segmenter = SamSegmenter("sam", tiny_sam(), torch.device("cpu"), prompt_batch=64)
+segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), torch.device("cpu"), prompt_batch=64)
 [embedding] = segmenter.embed([image_of(1500, 2000)])
 boxes = [Prompt(box=Box(n, n, n + 300, n + 200)) for n in range(500)]
 segmenter.decode([(embedding, boxes[:1])])

@@ -15,12 +15,14 @@ from torch._inductor.runtime.cache_dir_utils import cache_dir
 from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.jobs import Box, Point, Prompt
-from sampoll.models.sam import attention, keep_compiled_code
+from sampoll.models.sam import attention
 from sampoll.models.sam.attention import RelativePositions
 from sampoll.models.sam.encoder import Encoder
-from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.network import sam_network
 from sampoll.models.shared import device
 from sampoll.models.shared.device import PRECISIONS, chosen_precision, cpu_flags
+from sampoll.models.shared.factory import keep_compiled_code
+from sampoll.models.shared.segmenter import PromptableSegmenter
 
 CPU = torch.device("cpu")
 LARGEST_ERRORS = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 3e-3}
@@ -42,7 +44,7 @@ def test_embeddings_are_those_of_the_original(precision: str, images: int) -> No
     batch = torch.randn(images, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     expected = original(batch)
 
-    embeddings = Encoder(copy.deepcopy(original), PRECISIONS[precision])(batch)
+    [embeddings] = Encoder(copy.deepcopy(original), PRECISIONS[precision])(batch)
 
     assert embeddings.shape == (images, 32, 4, 4)
     assert embeddings.dtype == torch.float32
@@ -53,9 +55,9 @@ def test_embeddings_are_those_of_the_original(precision: str, images: int) -> No
 def test_an_image_has_the_same_embedding_alone_and_in_a_batch() -> None:
     encoder = Encoder(with_positions(tiny_sam()).image_encoder, torch.float32)
     batch = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    together = encoder(batch)
+    [together] = encoder(batch)
     for number in range(4):
-        assert relative_error(encoder(batch[number : number + 1])[0], together[number]) < 1e-5
+        assert relative_error(encoder(batch[number : number + 1])[0][0], together[number]) < 1e-5
 
 
 @torch.inference_mode()
@@ -64,7 +66,7 @@ def test_a_model_without_positions_works_too() -> None:
         img_size=64, patch_size=16, embed_dim=32, depth=2, num_heads=2, window_size=3, use_abs_pos=False
     ).eval()
     batch = torch.randn(2, 3, 64, 64)
-    assert relative_error(Encoder(copy.deepcopy(original), torch.float32)(batch), original(batch)) < 1e-5
+    assert relative_error(Encoder(copy.deepcopy(original), torch.float32)(batch)[0], original(batch)) < 1e-5
 
 
 @pytest.mark.usefixtures("kernel")
@@ -132,17 +134,17 @@ def test_auto_on_cuda_chooses_a_precision_that_the_device_supports(
 
 
 def test_the_precision_is_in_the_info() -> None:
-    assert SamSegmenter("sam", tiny_sam(), CPU, precision="bf16").info.precision == "bf16"
+    assert PromptableSegmenter("sam", sam_network(tiny_sam()), CPU, precision="bf16").info.precision == "bf16"
 
 
 @pytest.mark.parametrize("damage", [float("inf"), 0.0])
 def test_weights_that_float16_cannot_hold_are_refused_at_the_start(damage: float) -> None:
     sam = with_positions(tiny_sam())
-    SamSegmenter("sam", copy.deepcopy(sam), CPU, precision="fp16").check()
+    PromptableSegmenter("sam", sam_network(copy.deepcopy(sam)), CPU, precision="fp16").check()
     sam.image_encoder.neck[0].weight.data *= damage
     with pytest.raises(ModelUnavailable, match="cannot run in fp16 with these weights: use --precision"):
-        SamSegmenter("sam", copy.deepcopy(sam), CPU, precision="fp16").check()
-    SamSegmenter("sam", sam, CPU, precision="fp32").check()  # is what the weights make it
+        PromptableSegmenter("sam", sam_network(copy.deepcopy(sam)), CPU, precision="fp16").check()
+    PromptableSegmenter("sam", sam_network(sam), CPU, precision="fp32").check()  # is what the weights make it
 
 
 def test_masks_of_lower_precisions_are_nearly_those_of_fp32() -> None:
@@ -150,7 +152,9 @@ def test_masks_of_lower_precisions_are_nearly_those_of_fp32() -> None:
     prompts = [Prompt(points=(Point(20, 15, 1), Point(3, 4, 0))), Prompt(box=Box(5, 4, 30, 22))]
     answers = {}
     for precision in PRECISIONS:
-        segmenter = SamSegmenter("sam", with_positions(tiny_sam()), CPU, precision=precision)
+        segmenter = PromptableSegmenter(
+            "sam", sam_network(with_positions(tiny_sam())), CPU, precision=precision
+        )
         [embedding] = segmenter.embed([image])
         answers[precision] = [segmenter.low_res_logits(embedding, p)[0].numpy() for p in prompts]
     for precision, gate in (("bf16", 2e-2), ("fp16", 2e-2)):
@@ -185,10 +189,10 @@ def test_only_full_batches_use_what_was_compiled_for_them(monkeypatch: pytest.Mo
     encoder.compile_for(3)
     assert calls == [3, 3]  # two blocks
     batch = torch.randn(3, 3, 64, 64)
-    assert relative_error(encoder(batch)[:2], encoder(batch[:2])) < 1e-5
+    assert relative_error(encoder(batch)[0][:2], encoder(batch[:2])[0]) < 1e-5
     assert calls == [3] * 4
 
 
 def test_compiling_is_refused_where_it_has_no_effect() -> None:
     with pytest.raises(ModelUnavailable, match="--compile is for CUDA devices, and the model runs on cpu"):
-        SamSegmenter("sam", tiny_sam(), CPU).compile_for(8)
+        PromptableSegmenter("sam", sam_network(tiny_sam()), CPU).compile_for(8)

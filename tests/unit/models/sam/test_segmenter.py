@@ -29,13 +29,17 @@ from sampoll.core.results import ModelInfo, Segmentation
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor
 from sampoll.files.files import sha256_of
+from sampoll.models import sam as sam_models
 from sampoll.models.checkpoints import checkpoint_file, official_checkpoint
 from sampoll.models.registry import find_factory, load_segmenter
 from sampoll.models.sam.encoder import Encoder
-from sampoll.models.sam.segmenter import MaskPolicy, SamSegmenter
-from sampoll.models.sam.weights import load_sam
+from sampoll.models.sam.network import sam_network, sam_of
+from sampoll.models.shared.automatic_masks import MaskThresholds
+from sampoll.models.shared.checkpoint_file import read_checkpoint
+from sampoll.models.shared.decoder import MaskPolicy
 from sampoll.models.shared.device import PRECISIONS, torch_device
 from sampoll.models.shared.packed_bits import _packed_by_torch
+from sampoll.models.shared.segmenter import PromptableSegmenter
 from sampoll.models.shared.streams import ThreadStreams
 
 CPU = torch.device("cpu")
@@ -70,7 +74,7 @@ def loaded(options: ModelSettings) -> Any:
 
 def assert_parity(sam: Sam, image: RgbImage, prompt: Prompt, policy: MaskPolicy) -> None:
     mask, score, logits = predicted(sam, image, prompt, policy)
-    segmenter = SamSegmenter("sam", sam, CPU, policy)
+    segmenter = PromptableSegmenter("sam", sam_network(sam), CPU, policy)
     [embedding] = segmenter.embed([image])
 
     our_logits, our_score = segmenter.low_res_logits(embedding, prompt)
@@ -107,7 +111,7 @@ def test_masks_are_prompts_as_for_sam_predictor_and_answers_are_refined_as_with_
 ) -> None:
     asked = replace(prompt, refine=refine)
     sam, image = tiny_sam(), image_of(40, 57)
-    segmenter = SamSegmenter("sam", sam, CPU)
+    segmenter = PromptableSegmenter("sam", sam_network(sam), CPU)
     # A tiny model has tiny masks.
     small = F.interpolate(torch.tensor(LOGITS[None, None]), (16, 16), mode="bilinear", antialias=True)[0]
     expected, score, logits = predicted(sam, image, asked, "best", small.numpy() if asked.mask else None)
@@ -131,7 +135,7 @@ def test_prompts_of_all_kinds_for_several_images_keep_their_answers_in_one_call(
         Prompt(mask=MASK),
         Prompt(everything=Everything(points_per_side=2, pred_iou_thresh=0, stability_score_thresh=0)),
     ]
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU, prompt_batch=3)
+    segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU, prompt_batch=3)
     embeddings = segmenter.embed([image_of(40, 57), image_of(30, 30, seed=1)])
 
     together = segmenter.decode([(embedding, kinds) for embedding in embeddings])
@@ -172,7 +176,7 @@ def test_everything_is_what_sam_automatic_mask_generator_finds(everything: Every
     generator = SamAutomaticMaskGenerator(sam, **asdict(everything))
     expected = generator.generate(image)
 
-    segmenter = SamSegmenter("sam", sam, CPU, prompt_batch=7)
+    segmenter = PromptableSegmenter("sam", sam_network(sam), CPU, prompt_batch=7)
     [[masks]] = segmenter.decode([(segmenter.embed([image])[0], [Prompt(everything=everything)])])
 
     assert len(masks) == len(expected)
@@ -181,8 +185,29 @@ def test_everything_is_what_sam_automatic_mask_generator_finds(everything: Every
         assert (mask.pixels() != theirs["segmentation"]).mean() < 1e-3
 
 
+def test_everything_without_thresholds_uses_those_of_the_model() -> None:
+    said = replace(ANYTHING, pred_iou_thresh=0.06, stability_score_thresh=0.6)
+    unsaid = replace(ANYTHING, pred_iou_thresh=None, stability_score_thresh=None)
+    network = replace(sam_network(finding_sam()), everything=MaskThresholds(0.06, 0.6))
+    segmenter = PromptableSegmenter("sam", network, CPU)
+
+    [answers] = segmenter.decode(
+        [(segmenter.embed([image_of(40, 57)])[0], [Prompt(everything=e) for e in (said, unsaid, ANYTHING)])]
+    )
+
+    scores = [[mask.score for mask in masks] for masks in answers]
+    assert scores[0] == scores[1]
+    assert 0 < len(scores[0]) < len(scores[2])
+
+
+def test_the_thresholds_of_sam_are_those_of_sam_automatic_mask_generator() -> None:
+    generator = SamAutomaticMaskGenerator(tiny_sam())
+    thresholds = MaskThresholds(generator.pred_iou_thresh, generator.stability_score_thresh)
+    assert sam_network(tiny_sam()).everything == thresholds
+
+
 def test_the_thresholds_above_tell_masks_apart() -> None:
-    segmenter = SamSegmenter("sam", finding_sam(), CPU)
+    segmenter = PromptableSegmenter("sam", sam_network(finding_sam()), CPU)
     [embedding] = segmenter.embed([image_of(40, 57)])
 
     counts = {
@@ -206,8 +231,8 @@ def test_best_is_not_always_first() -> None:
     sam, image = tiny_sam(), image_of(40, 57)
 
     best, first = (
-        SamSegmenter("sam", sam, CPU, policy).decode(
-            [(SamSegmenter("sam", sam, CPU).embed([image])[0], [PROMPTS["box"]])]
+        PromptableSegmenter("sam", sam_network(sam), CPU, policy).decode(
+            [(PromptableSegmenter("sam", sam_network(sam), CPU).embed([image])[0], [PROMPTS["box"]])]
         )[0][0][0]
         for policy in ("best", "first")
     )
@@ -216,22 +241,22 @@ def test_best_is_not_always_first() -> None:
 
 
 def test_an_embedding_takes_no_more_memory_than_it_says() -> None:
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU)
 
     for embedding in segmenter.embed([image_of(), image_of(seed=1)]):
-        assert embedding.features.untyped_storage().nbytes() == segmenter.embedding_bytes
+        assert embedding.levels[0].untyped_storage().nbytes() == segmenter.embedding_bytes
 
 
 def test_the_image_is_encoded_once_however_many_prompts_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     original = Encoder.forward
 
-    def counted(encoder: Encoder, images: torch.Tensor) -> torch.Tensor:
+    def counted(encoder: Encoder, images: torch.Tensor) -> tuple[torch.Tensor]:
         calls.append(len(images))
         return original(encoder, images)
 
     monkeypatch.setattr(Encoder, "forward", counted)
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU)
 
     embeddings = segmenter.embed([image_of(), image_of(seed=1)])
     segmenter.decode([(embedding, list(PROMPTS.values())) for embedding in embeddings])
@@ -306,7 +331,8 @@ def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
 
 @pytest.mark.parametrize("name", ["vit_b.pth", "vit_b.safetensors", "legacy.pth"])
 def test_weights_come_back_exactly_from_any_format(vit_b: Sam, checkpoints: Path, name: str) -> None:
-    sam, sha256 = load_sam("vit_b", checkpoints / name)
+    weights, sha256 = read_checkpoint(checkpoints / name)
+    sam = sam_of("vit_b", weights)
 
     loaded, expected = sam.state_dict(), vit_b.state_dict()
     assert sha256 == sha256_of(checkpoints / name)
@@ -320,7 +346,7 @@ def test_a_checkpoint_that_is_changed_after_it_was_loaded_changes_nothing(
 ) -> None:
     path = tmp_path / name
     path.write_bytes((checkpoints / name).read_bytes())
-    sam, _ = load_sam("vit_b", path)
+    sam = sam_of("vit_b", read_checkpoint(path)[0])
 
     with path.open("r+b") as file:
         file.write(bytes(path.stat().st_size))
@@ -339,10 +365,11 @@ def mapped_copies() -> set[str]:
 
 def test_weights_that_were_converted_are_freed_with_the_file(checkpoints: Path) -> None:
     of_other_tests = mapped_copies()
-    sam, _ = load_sam("vit_b", checkpoints / "vit_b.pth")
+    network, _ = sam_models.vit_b.network(checkpoints / "vit_b.pth")
     [ours] = mapped_copies() - of_other_tests
 
-    segmenter = SamSegmenter("vit_b", sam, CPU, precision="bf16")
+    segmenter = PromptableSegmenter("vit_b", network, CPU, precision="bf16")
+    del network
 
     assert ours not in mapped_copies()
     assert segmenter.info.precision == "bf16"
@@ -354,7 +381,7 @@ def test_a_file_that_is_too_large_for_a_checkpoint_is_not_read(tmp_path: Path) -
     os.truncate(path, 2**40)
 
     with pytest.raises(ModelUnavailable, match=r"huge\.pth has 1099511627776 bytes, more than"):
-        load_sam("vit_b", path)
+        sam_models.vit_b.network(path)
 
 
 def test_a_file_at_the_place_of_an_official_checkpoint_must_have_its_digest(
@@ -370,14 +397,14 @@ def test_a_file_at_the_place_of_an_official_checkpoint_must_have_its_digest(
 
 
 def test_a_model_without_a_checkpoint_is_known_by_its_weights() -> None:
-    keys = [SamSegmenter("tiny", tiny_sam(seed), CPU).embedding_key for seed in (0, 1, 0)]
+    keys = [PromptableSegmenter("tiny", sam_network(tiny_sam(seed)), CPU).embedding_key for seed in (0, 1, 0)]
 
     assert keys[0] == keys[2] != keys[1]
 
 
 def test_a_checkpoint_of_another_model_is_named(checkpoints: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"vit_b\.pth holds vit_b, not vit_h: use --model vit_b"):
-        load_sam("vit_h", checkpoints / "vit_b.pth")
+        sam_models.vit_h.network(checkpoints / "vit_b.pth")
 
 
 class Gadget:
@@ -399,7 +426,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, with_torch: bool) -> No
         path.write_bytes(pickle.dumps(Gadget(victim)))
 
     with pytest.raises(ModelUnavailable, match=r"evil\.pth is no checkpoint, .* or holds more than weights"):
-        load_sam("vit_b", path)
+        sam_models.vit_b.network(path)
 
     assert not victim.exists()
 
@@ -418,7 +445,7 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path, name: str, content: b
     (tmp_path / name).write_bytes(content)
 
     with pytest.raises(ModelUnavailable, match=message):
-        load_sam("vit_b", tmp_path / name)
+        sam_models.vit_b.network(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +462,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_the_message_says_what_it_la
     torch.save(content, tmp_path / "a.pth")
 
     with pytest.raises(ModelUnavailable, match=message):
-        load_sam("vit_b", tmp_path / "a.pth")
+        sam_models.vit_b.network(tmp_path / "a.pth")
 
 
 def test_without_a_checkpoint_the_message_says_what_to_do(tmp_path: Path) -> None:
@@ -480,7 +507,7 @@ def test_the_error_of_a_missing_gpu_names_those_that_exist(monkeypatch: pytest.M
 def test_only_errors_that_make_the_device_unusable_end_the_process(
     monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
 ) -> None:
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU)
 
     def fail(*_: object) -> None:
         raise raised
@@ -494,7 +521,7 @@ def test_only_errors_that_make_the_device_unusable_end_the_process(
 def test_the_memory_of_a_batch_that_did_not_fit_is_released(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU)
     emptied: list[int] = []
     monkeypatch.setattr("torch.cuda.empty_cache", lambda: emptied.append(1))
     whole = Encoder.forward
@@ -517,22 +544,22 @@ def test_the_memory_of_a_batch_that_did_not_fit_is_released(
 
 
 @pytest.fixture
-def queued(monkeypatch: pytest.MonkeyPatch) -> tuple[SamSegmenter, RecordedCuda]:
+def queued(monkeypatch: pytest.MonkeyPatch) -> tuple[PromptableSegmenter, RecordedCuda]:
     """A segmenter whose device is recorded, and computes on the CPU."""
     # The way of bits on CUDA; on a CPU they are packed by numpy.
-    monkeypatch.setattr("sampoll.models.sam.segmenter.packed_bits", _packed_by_torch)
+    monkeypatch.setattr("sampoll.models.shared.mask_making.packed_bits", _packed_by_torch)
     monkeypatch.setattr("sampoll.models.shared.automatic_masks.packed_bits", _packed_by_torch)
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU)
     recorded = RecordedCuda(monkeypatch)
-    monkeypatch.setattr("sampoll.models.sam.segmenter._to_host", recorded.copied_without_waiting)
-    segmenter._streams = ThreadStreams(torch.device("cuda:1"))
+    monkeypatch.setattr("sampoll.models.shared.segmenter._to_host", recorded.copied_without_waiting)
+    segmenter._calls.streams = ThreadStreams(torch.device("cuda:1"))
     return segmenter, recorded
 
 
-KEPT = SamSegmenter("sam", tiny_sam(), CPU)
+KEPT = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU)
 [EMBEDDING] = KEPT.embed([image_of(40, 57)])
 PACKED = KEPT.packed(EMBEDDING)
-CALLS: dict[str, Callable[[SamSegmenter], object]] = {
+CALLS: dict[str, Callable[[PromptableSegmenter], object]] = {
     "embed": lambda sam: sam.embed([image_of(40, 57), image_of()]),
     "decode": lambda sam: sam.decode([(EMBEDDING, list(ASKED.values()))]),
     "decode nothing": lambda sam: sam.decode([(EMBEDDING, [])]),
@@ -547,7 +574,7 @@ CALLS: dict[str, Callable[[SamSegmenter], object]] = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_what_a_call_returns_is_finished_for_the_host_and_for_every_other_thread(
-    queued: tuple[SamSegmenter, RecordedCuda], call: Callable[[SamSegmenter], object]
+    queued: tuple[PromptableSegmenter, RecordedCuda], call: Callable[[PromptableSegmenter], object]
 ) -> None:
     segmenter, recorded = queued
 
@@ -561,7 +588,7 @@ def test_what_a_call_returns_is_finished_for_the_host_and_for_every_other_thread
 
 
 def test_the_record_above_notices_a_copy_that_is_not_waited_for(
-    queued: tuple[SamSegmenter, RecordedCuda], monkeypatch: pytest.MonkeyPatch
+    queued: tuple[PromptableSegmenter, RecordedCuda], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     segmenter, recorded = queued
     monkeypatch.setattr(ThreadStreams, "wait", lambda streams: None)
@@ -574,7 +601,7 @@ def test_the_record_above_notices_a_copy_that_is_not_waited_for(
 
 
 def test_the_encoder_has_finished_before_an_embedding_without_prompts_is_copied_to_the_host(
-    queued: tuple[SamSegmenter, RecordedCuda], tmp_path: Path
+    queued: tuple[PromptableSegmenter, RecordedCuda], tmp_path: Path
 ) -> None:
     segmenter, recorded = queued
     cache = EmbeddingCache(segmenter, 0, tmp_path)
@@ -588,7 +615,7 @@ def test_the_encoder_has_finished_before_an_embedding_without_prompts_is_copied_
 
 
 def test_each_thread_has_a_stream_of_its_own_that_begins_after_the_weights_are_there(
-    queued: tuple[SamSegmenter, RecordedCuda],
+    queued: tuple[PromptableSegmenter, RecordedCuda],
 ) -> None:
     segmenter, recorded = queued
     for _ in range(2):
@@ -605,7 +632,7 @@ def test_each_thread_has_a_stream_of_its_own_that_begins_after_the_weights_are_t
 def test_what_another_thread_takes_from_a_gpu_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     image, whole = image_of(40, 57), Encoder.forward
 
-    def slow(encoder: Encoder, images: torch.Tensor) -> torch.Tensor:
+    def slow(encoder: Encoder, images: torch.Tensor) -> tuple[torch.Tensor]:
         if images.is_cuda:
             torch.cuda._sleep(500_000_000)  # cycles: a fraction of a second
         return whole(encoder, images)
@@ -613,7 +640,7 @@ def test_what_another_thread_takes_from_a_gpu_is_complete(monkeypatch: pytest.Mo
     monkeypatch.setattr(Encoder, "forward", slow)
     kept, masks = [], []
     for device in (CPU, torch.device("cuda")):
-        segmenter = SamSegmenter("sam", tiny_sam(), device)
+        segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), device)
         segmenter.embed([image_of(40, 57, seed=1)])  # what is freed of it holds other features
         with ThreadPoolExecutor(1) as other, ThreadPoolExecutor(1) as third:
             [embedding] = other.submit(segmenter.embed, [image]).result()
@@ -633,10 +660,10 @@ def test_a_device_makes_a_bounded_number_of_masks_before_they_are_waited_for(
     monkeypatch: pytest.MonkeyPatch, queued_bytes: int, expected: str
 ) -> None:
     """b: a batch is begun; w: the device is waited for; t: a mask is taken."""
-    segmenter = SamSegmenter("sam", tiny_sam(), CPU)
+    segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU)
     [embedding] = segmenter.embed([image_of(40, 57)])
     done: list[str] = []
-    original = segmenter._packed_masks
+    original = segmenter._masks.packed_masks
 
     def packed_masks(*given: Any) -> Any:
         done.append("b")
@@ -645,10 +672,10 @@ def test_a_device_makes_a_bounded_number_of_masks_before_they_are_waited_for(
         segmenter._device = torch.device("cuda")
         return made
 
-    monkeypatch.setattr(segmenter, "_packed_masks", packed_masks)
+    monkeypatch.setattr(segmenter._masks, "packed_masks", packed_masks)
     monkeypatch.setattr(segmenter, "_device", torch.device("cuda"))
-    monkeypatch.setattr(segmenter._streams, "wait", lambda: done.append("w"))
-    monkeypatch.setattr("sampoll.models.sam.segmenter.QUEUED_BYTES", queued_bytes)
+    monkeypatch.setattr(segmenter._calls.streams, "wait", lambda: done.append("w"))
+    monkeypatch.setattr("sampoll.models.shared.segmenter.QUEUED_BYTES", queued_bytes)
 
     segmenter._decode_tasks([(embedding, [PROMPTS["box"]] * 4)], lambda *_: done.append("t"))
 
@@ -663,7 +690,7 @@ def test_a_gpu_answers_as_the_cpu_does(precision: str) -> None:
     image = image_of(40, 57)
     answers = []
     for device in (CPU, torch.device("cuda")):
-        segmenter = SamSegmenter("sam", tiny_sam(), device, precision=precision)
+        segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), device, precision=precision)
         answers.append(segmenter.decode([(segmenter.embed([image])[0], list(PROMPTS.values()))])[0])
 
     for [cpu], [cuda] in zip(*answers, strict=True):
@@ -674,7 +701,9 @@ def test_a_gpu_answers_as_the_cpu_does(precision: str) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_with_little_memory_left_segments_every_image(vit_b: Sam) -> None:
-    segmenter = SamSegmenter("sam", copy.deepcopy(vit_b), torch.device("cuda"), precision="bf16")
+    segmenter = PromptableSegmenter(
+        "sam", sam_network(copy.deepcopy(vit_b)), torch.device("cuda"), precision="bf16"
+    )
     segmenter.decode([(segmenter.embed([image_of(40, 57)])[0], [PROMPTS["box"]])])
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info()

@@ -11,7 +11,7 @@ from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Everything
 from sampoll.core.results import Mask
 from sampoll.models.shared import automatic_masks
-from sampoll.models.shared.automatic_masks import Candidates, Stable, chosen_masks
+from sampoll.models.shared.automatic_masks import Candidates, MaskThresholds, Stable, chosen_masks
 from sampoll.models.shared.packed_bits import packed_bits
 
 SIZE = (6, 11)
@@ -97,3 +97,11 @@ def test_each_mask_that_is_cleaned_is_progress() -> None:
 
     assert len(parts) == 3
     assert all(mask.area == 1600 and isinstance(mask.bits, bytes) for mask in chosen)
+
+
+def test_thresholds_are_those_of_the_model_unless_the_prompt_says_them() -> None:
+    own = MaskThresholds(0.8, 0.9)
+
+    assert own.asked_by(Everything()) == own
+    assert own.asked_by(Everything(pred_iou_thresh=0)) == MaskThresholds(0, 0.9)
+    assert own.asked_by(Everything(stability_score_thresh=0)) == MaskThresholds(0.8, 0)

@@ -1,30 +1,36 @@
 """What a variant changes is measured against the original; the limits hold on the real code paths."""
 
 import copy
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from support.images import image_of
 from support.tiny import tiny_sam, with_positions
 
+from sampoll.core.jobs import Prompt, RgbImage
+from sampoll.core.results import ModelInfo
 from sampoll.models.sam.encoder import exportable
-from sampoll.models.sam.segmenter import SamSegmenter
+from sampoll.models.sam.network import sam_network
+from sampoll.models.sam.original import OriginalSam
 from sampoll.models.shared import fidelity
-from sampoll.models.shared.fidelity import DEFAULT, EXACT, GATES, Fidelity, compare, grid_of_prompts
+from sampoll.models.shared.fidelity import DEFAULT, EXACT, GATES, Fidelity, compare, grid_of_prompts, way_of
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
+from sampoll.models.shared.segmenter import PromptableSegmenter
 
 CPU = torch.device("cpu")
 IMAGES = [image_of(40, 57), image_of(64, 64, seed=1), image_of(90, 33, seed=2)]
 
 
-def variant(engine: str, precision: str) -> SamSegmenter:
+def variant(engine: str, precision: str) -> PromptableSegmenter:
     sam = with_positions(tiny_sam())
     encoder = None
     if engine == "openvino":
         encoder = OpenVinoEncoder(converted(exportable(copy.deepcopy(sam).image_encoder)), 64, precision)
-    return SamSegmenter("tiny", sam, CPU, precision=precision, encoder=encoder)
+    return PromptableSegmenter("tiny", sam_network(sam), CPU, precision=precision, encoder=encoder)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +38,9 @@ def variant(engine: str, precision: str) -> SamSegmenter:
     [("torch", "fp32"), ("torch", "bf16"), ("torch", "fp16"), ("openvino", "fp32"), ("openvino", "bf16")],
 )
 def test_every_engine_and_precision_keeps_its_limits(engine: str, precision: str) -> None:
-    seconds, found = compare(with_positions(tiny_sam()), {"it": variant(engine, precision)}, IMAGES)
+    seconds, found = compare(
+        OriginalSam(with_positions(tiny_sam())), {"it": variant(engine, precision)}, IMAGES
+    )
 
     assert len(seconds) == len(found["it"].seconds) == len(IMAGES)
     assert len(found["it"].ious) == 14 * len(IMAGES)
@@ -44,9 +52,58 @@ def test_every_engine_and_precision_keeps_its_limits(engine: str, precision: str
 
 def test_other_weights_break_every_limit() -> None:
     """Otherwise the test above would not see anything."""
-    other = SamSegmenter("tiny", with_positions(tiny_sam(seed=3)), CPU)
-    _, found = compare(with_positions(tiny_sam()), {"it": other}, IMAGES)
+    other = PromptableSegmenter("tiny", sam_network(with_positions(tiny_sam(seed=3))), CPU)
+    _, found = compare(OriginalSam(with_positions(tiny_sam())), {"it": other}, IMAGES)
     assert found["it"].broken(DEFAULT) == ["logits", "IoU", "flips"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    levels: tuple[torch.Tensor, ...]
+
+
+class Answering:
+    """Embeds every image to `levels`, and answers every prompt with masks of these scores."""
+
+    info = ModelInfo("answers", precision="fp32", engine="torch")
+
+    def __init__(self, levels: Sequence[float], scores: Sequence[float]) -> None:
+        self._levels = tuple(torch.full((2, 3), level) for level in levels)
+        self._scores = torch.tensor(scores)
+
+    def embed(self, images: Sequence[RgbImage]) -> list[Embedded]:
+        return [Embedded(self._levels) for _ in images]
+
+    def candidates(
+        self, embedding: Embedded, prompt: Prompt
+    ) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]:
+        masks = np.ones((len(self._scores), 4, 5), np.bool_)
+        return torch.ones(len(self._scores), 2, 2), self._scores, masks
+
+
+def test_of_several_levels_the_one_that_is_furthest_off_counts() -> None:
+    original, other = Answering([1.0, 1.0, 2.0], [0.5]), Answering([1.0, 1.5, 2.0], [0.5])
+    _, found = compare(original, {"it": other}, IMAGES[:1])
+    assert found["it"].embedding_error == pytest.approx(0.5)
+
+
+def test_a_model_with_one_mask_a_prompt_never_chooses_another_one() -> None:
+    _, found = compare(Answering([1.0], [0.5]), {"it": Answering([1.0], [0.1])}, IMAGES)
+    assert found["it"].flipped == 0
+    assert found["it"].broken(EXACT) == []
+
+
+def test_another_choice_of_several_masks_is_a_flip() -> None:
+    _, found = compare(Answering([1.0], [0.5, 0.4]), {"it": Answering([1.0], [0.4, 0.5])}, IMAGES)
+    assert found["it"].broken(EXACT) == ["flips"]
+
+
+def test_own_code_in_float32_is_the_original_where_the_authors_have_no_package() -> None:
+    original, same, faster = variant("torch", "fp32"), variant("torch", "fp32"), variant("torch", "bf16")
+    _, found = compare(original, {"same": same, "faster": faster}, IMAGES[:1])
+    assert way_of(original) == "torch, fp32"
+    assert (found["same"].embedding_error, found["same"].mean_iou) == (0, 1)
+    assert 0 < found["faster"].embedding_error < 2e-2
 
 
 def test_an_exceeded_limit_is_named() -> None:

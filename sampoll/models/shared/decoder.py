@@ -1,21 +1,28 @@
 """SAM's mask decoder and prompt encoder over the weights of `segment_anything`, for prompts of many images in
-one call, with nothing computed twice and nothing read back from the device.
+one call, with nothing computed twice and nothing read back from the device. Families whose decoders are
+extensions of it are subclasses.
 
 Shapes: I images, P prompts, T tokens a prompt, S x S = L image tokens (64 x 64), D channels (256), E channels
 inside attention over the image (D / 2).
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812  as everywhere
-from segment_anything.modeling import Sam
+from segment_anything.modeling import MaskDecoder, PromptEncoder
 from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from torch import Tensor, nn
 
 from sampoll.models.shared.prompt_tokens import PADDING
+
+MaskPolicy: TypeAlias = Literal["best", "first", "single"]
+"""Of the three masks that a model gives for a prompt: the one with the highest predicted IoU, or the first;
+or the one mask that it gives when asked for a single one."""
+CANDIDATES: dict[MaskPolicy, slice] = {"best": slice(1, 4), "first": slice(1, 2), "single": slice(0, 1)}
+"""Of the four masks that the tokens give."""
 
 
 class ImageSide(NamedTuple):
@@ -23,14 +30,22 @@ class ImageSide(NamedTuple):
 
     tokens: Tensor  # (I, L, D)
     projected: Tensor  # (I, L, 3 E)
+    finer: tuple[Tensor, ...] = ()
+    """Further levels of the families that have some, each (I, ...) as that family's decoder takes it."""
 
 
 class Decoder(nn.Module):
-    """Low-res logits and predicted IoUs, those of the original up to rounding in float32."""
+    """Low-res logits and predicted IoUs, those of the original up to rounding in float32.
 
-    def __init__(self, sam: Sam) -> None:
+    Families override what differs: `image_side`, where they have further levels; `forward` and
+    `every_candidate`, where their masks are chosen or made otherwise.
+    """
+
+    def __init__(
+        self, original: MaskDecoder, prompts: PromptEncoder, extra_tokens: Tensor | None = None
+    ) -> None:
+        """`extra_tokens` (X, D) are a family's own output tokens. They follow SAM's, whose indices stay."""
         super().__init__()
-        original, prompts = sam.mask_decoder, sam.prompt_encoder
         self.places = prompts.pe_layer
         self.input_size: tuple[int, int] = prompts.input_image_size  # (H, W)
         kinds = [prompts.not_a_point_embed, *prompts.point_embeddings]
@@ -38,23 +53,28 @@ class Decoder(nn.Module):
         self.no_mask: nn.Embedding = prompts.no_mask_embed
         self.mask_downscaling: nn.Module = prompts.mask_downscaling
 
-        self.output_tokens = nn.Parameter(
-            torch.cat([original.iou_token.weight, original.mask_tokens.weight]), requires_grad=False
-        )  # (5, D): one for the predicted IoUs, four for masks
+        tokens = [original.iou_token.weight, original.mask_tokens.weight]
+        tokens += [] if extra_tokens is None else [extra_tokens]
+        self.output_tokens = nn.Parameter(torch.cat(tokens), requires_grad=False)
+        # (5 + X, D): one for the predicted IoUs, four for masks, and a family's own
         image_places = prompts.get_dense_pe()[0].flatten(1).T  # (L, D)
         transformer = original.transformer
         self.first, *rest = (_TwoWayBlock(block, image_places) for block in transformer.layers)
         self.rest = nn.ModuleList(rest)
         self.final = _TokenToImage(transformer.final_attn_token_to_image, image_places)
         self.final_norm: nn.LayerNorm = transformer.norm_final_attn
-        self.upscaling = _Upscaling(original.output_upscaling)
-        self.hypernetworks = _StackedMlps(original.output_hypernetworks_mlps)
+        self.upscaling = Upscaling(original.output_upscaling)
+        self.hypernetworks = StackedMlps(original.output_hypernetworks_mlps)
         self.iou_head: nn.Module = original.iou_prediction_head
 
-    def image_side(self, embeddings: Sequence[Tensor]) -> ImageSide:
-        """Of embeddings of shape (D, S, S)."""
-        features = torch.stack([embedding.flatten(1) for embedding in embeddings])  # (I, D, L)
-        tokens = (features + self.no_mask.weight[..., None]).transpose(1, 2)
+    def image_side(self, embeddings: Sequence[tuple[Tensor, ...]]) -> ImageSide:
+        """Of the levels of each image; the first one is (D, S, S)."""
+        return self.side_of([levels[0] for levels in embeddings])
+
+    def side_of(self, features: Sequence[Tensor]) -> ImageSide:
+        """Of one map (D, S, S) for each image, without finer levels."""
+        stacked = torch.stack([one.flatten(1) for one in features])  # (I, D, L)
+        tokens = (stacked + self.no_mask.weight[..., None]).transpose(1, 2)
         return ImageSide(tokens, self.first.projected(tokens))
 
     def forward(
@@ -63,15 +83,16 @@ class Decoder(nn.Module):
         image_of: Tensor,
         places: Tensor,
         kinds: Tensor,
-        candidates: slice,
+        policy: MaskPolicy,
         masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Logits (P, 4 S, 4 S) and predicted IoUs (P,), of the best of the masks among `candidates` of four.
+        """Logits (P, 4 S, 4 S) and predicted IoUs (P,), of the mask that `policy` chooses.
 
         `image_of` (P,) is the index of each prompt's image; `places` (P, T, 2) are in pixels of the resized
         image, with `kinds` (P, T); `masks` (P, 4 S, 4 S) are logits too.
         """
-        queries, image = self._attended(images, image_of, places, kinds, masks)
+        queries, image = self.attended(images, image_of, places, kinds, masks)
+        candidates = CANDIDATES[policy]
         scores = self.iou_head(queries[:, 0])[:, candidates]  # (P, C)
         best = scores.argmax(dim=1)
         weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[candidates]  # (C, P, D / 8)
@@ -79,20 +100,21 @@ class Decoder(nn.Module):
         return self.upscaling(image, weights[best, rows][:, None])[:, 0], scores[rows, best]
 
     def every_candidate(
-        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, candidates: slice
+        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The same, of each of the C candidates: (P, C, 4 S, 4 S) and (P, C)."""
-        queries, image = self._attended(images, image_of, places, kinds)
+        """The same, of each mask from which "best" chooses: (P, C, 4 S, 4 S) and (P, C), C = 3."""
+        queries, image = self.attended(images, image_of, places, kinds)
+        candidates = CANDIDATES["best"]
         weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[candidates]  # (C, P, D / 8)
         return self.upscaling(image, weights.transpose(0, 1)), self.iou_head(queries[:, 0])[:, candidates]
 
-    def _attended(
+    def attended(
         self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, masks: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The output and prompt tokens (P, 5 + T, D), and the image tokens (P, L, D), after attention between
-        them."""
+        """The output and prompt tokens (P, 5 + X + T, D), and the image tokens (P, L, D), after attention
+        between them."""
         prompts = self._prompt_embeddings(places, kinds)  # (P, T, D)
-        tokens = torch.cat([self.output_tokens.expand(len(prompts), -1, -1), prompts], dim=1)  # (P, 5 + T, D)
+        tokens = torch.cat([self.output_tokens.expand(len(prompts), -1, -1), prompts], dim=1)
         image, projected = images.tokens[image_of], images.projected[image_of]
         if masks is not None:
             dense = self.mask_downscaling(masks[:, None])  # (P, D, S, S)
@@ -167,7 +189,7 @@ class _TwoWayBlock(nn.Module):
         return queries, block.norm4(image + _attended(to_tokens, image_queries, keys, values))
 
 
-class _Upscaling(nn.Module):
+class Upscaling(nn.Module):
     """Upsamples the image tokens by a factor of four, to masks. Transposed convolutions whose stride is their
     kernel size are computed as matrix products; channels stay last until the masks are computed."""
 
@@ -180,17 +202,25 @@ class _Upscaling(nn.Module):
 
     def forward(self, image: Tensor, weights: Tensor) -> Tensor:
         """(P, L, D) and the weights of C masks (P, C, D / 8) to (P, C, 4 S, 4 S)."""
+        return as_planes(self.pixels(image) @ weights.transpose(1, 2))
+
+    def pixels(self, image: Tensor) -> Tensor:
+        """(P, L, D) to (P, 16 L, D / 8), the pixels of low-res masks in the order that `as_planes` takes."""
         count, tokens, _ = image.shape
-        side = round(tokens**0.5)
         x = F.linear(image, self.first, self.first_bias).view(count, tokens, 4, -1)  # (P, L, 2·2, D / 4)
         x = F.layer_norm(x, x.shape[-1:], self.norm.weight, self.norm.bias, self.norm.eps)
-        x = self.activation(F.linear(self.activation(x), self.second, self.second_bias))
-        x = x.view(count, tokens * 16, -1) @ weights.transpose(1, 2)  # (P, L · 2·2 · 2·2, C)
-        finer: Tensor = x.view(count, side, side, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
-        return finer.reshape(count, -1, 4 * side, 4 * side)
+        upscaled: Tensor = self.activation(F.linear(self.activation(x), self.second, self.second_bias))
+        return upscaled.view(count, tokens * 16, -1)
 
 
-class _StackedMlps(nn.Module):
+def as_planes(pixels: Tensor) -> Tensor:
+    """(P, S · S · 2·2 · 2·2, C), each image token's pixels together, to (P, C, 4 S, 4 S)."""
+    count, side = len(pixels), round(pixels.shape[1] ** 0.5) // 4
+    planes = pixels.view(count, side, side, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
+    return planes.reshape(count, -1, 4 * side, 4 * side)
+
+
+class StackedMlps(nn.Module):
     """Several MLPs of one shape, each with an input of its own, at once."""
 
     def __init__(self, originals: nn.ModuleList) -> None:

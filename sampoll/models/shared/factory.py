@@ -1,0 +1,167 @@
+"""The factory of one model of a family: a call makes a segmenter, in the same way for all of them.
+
+Imports torch only when it is called: it takes seconds, and the attributes are needed without it.
+"""
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from sampoll.config.plugins import SEGMENTERS, load_all
+from sampoll.config.settings import ModelSettings
+from sampoll.core.errors import ModelUnavailable, StorageTrouble
+from sampoll.core.jobs import RgbImage
+from sampoll.models.checkpoints import Checkpoint, check_official, checkpoint_file, home_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sampoll.models.shared.fidelity import ComparableSegmenter
+    from sampoll.models.shared.network import Network
+    from sampoll.models.shared.openvino import OpenVinoEncoder
+    from sampoll.models.shared.segmenter import PromptableSegmenter
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FamilyModel(ABC):
+    """One model of a family, by the file of weights that its authors publish. Its attributes are those that
+    `models.registry.Factory` describes."""
+
+    checkpoint: Checkpoint
+    family: ClassVar[str]
+    reply_type: ClassVar[str] = "sam"
+
+    @property
+    def name(self) -> str:
+        return self.checkpoint.model
+
+    @abstractmethod
+    def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Whether tensors of these names and shapes are a file of this model's weights; without torch."""
+
+    def image_keys(self, name: str) -> bool:
+        """Whether a tensor of its file is needed for images; the others, of video, are left out."""
+        return True
+
+    @abstractmethod
+    def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
+        """The network with these weights, all of them; ModelUnavailable, which says which one, if one is
+        missing or surplus."""
+
+    def __call__(self, options: ModelSettings) -> "PromptableSegmenter":
+        """ModelUnavailable if the checkpoint or the device cannot be used."""
+        checkpoint = checkpoint_file(self.checkpoint, options)
+        # Here, because torch takes seconds to import and the checks above should not.
+        from sampoll.models.shared.device import chosen_engine, chosen_precision, torch_device
+        from sampoll.models.shared.segmenter import PromptableSegmenter
+
+        device = torch_device(options.device)
+        precision = chosen_precision(options.precision, device)
+        engine = chosen_engine(options.engine, device, precision)
+        network, sha256 = self.network(checkpoint)
+        if options.checkpoint is None:
+            check_official(checkpoint, sha256, self.checkpoint)
+        encoder = _openvino_encoder(network, sha256, precision, options) if engine == "openvino" else None
+        segmenter = PromptableSegmenter(
+            self.name,
+            network,
+            device,
+            options.mask_policy,
+            precision=precision,
+            prompt_batch=options.prompt_batch_on(str(device)),
+            encoder=encoder,
+            checkpoint_sha256=sha256,
+        )
+        segmenter.check()
+        if options.compile:
+            keep_compiled_code(options)
+            log.info("compiling the encoder", extra={"event": "compiling", "model": self.name})
+            segmenter.compile_for(options.batch_size_on(str(device)))
+        return segmenter
+
+    def network(self, path: Path) -> "tuple[Network, str]":
+        """The network with the weights of a file, and the SHA-256 of what was loaded; ModelUnavailable if
+        it cannot be read, or holds something else."""
+        from sampoll.models.shared.checkpoint_file import read_checkpoint
+
+        weights, sha256 = read_checkpoint(path)
+        return self._built(
+            path, {key: weight for key, weight in weights.items() if self.image_keys(key)}
+        ), sha256
+
+    def _built(self, path: Path, weights: Mapping[str, "Tensor"]) -> "Network":
+        shapes = {key: tuple(weight.shape) for key, weight in weights.items()}
+        if not self.holds(shapes):
+            for other in _known():
+                if other.holds(shapes):
+                    raise ModelUnavailable(
+                        f"{path} holds {other.name}, not {self.name}: use --model {other.name}"
+                    )
+        try:
+            return self.build(weights)
+        except ModelUnavailable as error:
+            names = ", ".join(model.name for model in _known())
+            raise ModelUnavailable(f"{path} holds none of {names}: for {self.name}, {error}") from error
+
+    def original(self, options: ModelSettings) -> "ComparableSegmenter":
+        """What the engines and precisions of this model are compared with: its own code in float32, by torch.
+        Families whose authors have a package override it."""
+        return self(options.model_copy(update={"engine": "torch", "precision": "fp32", "compile": False}))
+
+    def quantize(
+        self, options: ModelSettings, images: Sequence[Path], read: Callable[[Path], RgbImage]
+    ) -> Path:
+        """Makes the encoder that --precision int8 takes, calibrated on these images; returns where it is
+        kept."""
+        from sampoll.models.shared.converted_encoders import cached_model, quantized_place, save
+        from sampoll.models.shared.quantize import imported_nncf, quantized_encoder
+
+        imported_nncf()
+        cache = openvino_cache(options)
+        network, sha256 = self.network(checkpoint_file(self.checkpoint, options))
+        graph = cached_model(network, sha256, cache)
+        model = quantized_encoder(graph, network.rules, images, read)
+        place = quantized_place(sha256, cache)
+        try:
+            save(model, place, sha256, replaces=True)
+        except (OSError, RuntimeError) as error:
+            raise StorageTrouble(f"cannot keep the int8 encoder in {place}: {error}") from error
+        return place
+
+
+def _known() -> "list[FamilyModel]":
+    """All models of all families, the smallest first."""
+    known = [factory for _, factory in load_all(SEGMENTERS) if isinstance(factory, FamilyModel)]
+    return sorted(known, key=lambda model: model.checkpoint.size)
+
+
+def _openvino_encoder(
+    network: "Network", checkpoint_sha256: str, precision: str, options: ModelSettings
+) -> "OpenVinoEncoder":
+    """The encoder from the user's cache: converted at first use; in int8, by `sampoll models quantize`."""
+    from sampoll.models.shared.converted_encoders import cached_model, quantized_model
+    from sampoll.models.shared.openvino import OpenVinoEncoder
+
+    cache, size = openvino_cache(options), network.rules.img_size
+    if precision == "int8":
+        model, sha256 = quantized_model(checkpoint_sha256, cache)
+        return OpenVinoEncoder(model, size, precision, sha256)
+    model = cached_model(network, checkpoint_sha256, cache)
+    return OpenVinoEncoder(model, size, precision)
+
+
+def keep_compiled_code(options: ModelSettings) -> None:
+    """Makes torch keep what it compiles beside the weights. Its own choice is a directory with a known name
+    among the temporary files: another user could make it first, and put code there."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.fspath(home_of(options.home) / "compiled"))
+
+
+def openvino_cache(options: ModelSettings) -> Path:
+    """Where converted encoders are kept."""
+    return home_of(options.home) / "openvino"
