@@ -35,7 +35,7 @@ def empty(make: Callable[[], M]) -> M:
         return make()
 
 
-def shapes_of(weights: Mapping[str, Tensor]) -> Shapes:
+def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(weight.shape) for key, weight in weights.items()}
 
 

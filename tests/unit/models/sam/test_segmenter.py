@@ -31,7 +31,6 @@ from sampoll.files.files import sha256_of
 from sampoll.models import sam as sam_models
 from sampoll.models.checkpoints import checkpoint_file, official_checkpoint
 from sampoll.models.registry import find_factory, load_segmenter
-from sampoll.models.sam.encoder import Encoder
 from sampoll.models.sam.network import sam_network, sam_of
 from sampoll.models.shared.automatic_masks import MaskThresholds
 from sampoll.models.shared.checkpoint_file import read_checkpoint
@@ -40,6 +39,7 @@ from sampoll.models.shared.device import PRECISIONS, torch_device
 from sampoll.models.shared.packed_bits import _packed_by_torch
 from sampoll.models.shared.segmenter import PromptableSegmenter
 from sampoll.models.shared.streams import ThreadStreams
+from sampoll.models.shared.vit import Encoder
 
 CPU = torch.device("cpu")
 PROMPTS = {
@@ -250,7 +250,7 @@ def test_the_image_is_encoded_once_however_many_prompts_there_are(monkeypatch: p
     calls = []
     original = Encoder.forward
 
-    def counted(encoder: Encoder, images: torch.Tensor) -> tuple[torch.Tensor]:
+    def counted(encoder: Encoder, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         calls.append(len(images))
         return original(encoder, images)
 
@@ -564,7 +564,7 @@ def test_each_thread_has_a_stream_of_its_own_that_begins_after_the_weights_are_t
 def test_what_another_thread_takes_from_a_gpu_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     image, whole = image_of(40, 57), Encoder.forward
 
-    def slow(encoder: Encoder, images: torch.Tensor) -> tuple[torch.Tensor]:
+    def slow(encoder: Encoder, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if images.is_cuda:
             torch.cuda._sleep(500_000_000)  # cycles: a fraction of a second
         return whole(encoder, images)

@@ -11,12 +11,12 @@ from support.tiny import tiny_sam, with_positions
 
 from sampoll.core.errors import ModelUnavailable
 from sampoll.inputs.photograph import photograph
-from sampoll.models.sam.encoder import Encoder
 from sampoll.models.sam.network import sam_network
 from sampoll.models.shared import converted_encoders
 from sampoll.models.shared.converted_encoders import cached_model, prepared_photograph, save
 from sampoll.models.shared.network import Network
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
+from sampoll.models.shared.vit import Encoder
 
 SHA256 = "ab" * 32
 

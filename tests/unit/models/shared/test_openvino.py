@@ -18,7 +18,6 @@ from support.tiny import relative_error, tiny_sam, with_positions
 
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.jobs import Box, Prompt
-from sampoll.models.sam.encoder import Encoder, exportable
 from sampoll.models.sam.network import sam_network
 from sampoll.models.shared import device
 from sampoll.models.shared import openvino as openvino_encoder
@@ -28,6 +27,7 @@ from sampoll.models.shared.network import TorchEncoder
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 from sampoll.models.shared.quantize import quantized, quantized_encoder
 from sampoll.models.shared.segmenter import PromptableSegmenter
+from sampoll.models.shared.vit import Encoder, exportable
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 SHA256 = "ab" * 32
@@ -116,7 +116,7 @@ def test_the_error_of_a_model_that_cannot_be_converted_says_what_to_do(
 CONVERT = """
 import sys
 from support.tiny import tiny_sam
-from sampoll.models.sam.encoder import exportable
+from sampoll.models.shared.vit import exportable
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 OpenVinoEncoder(converted(exportable(tiny_sam().image_encoder)), 64, "fp32")
 assert "openvino" in sys.modules
@@ -139,7 +139,7 @@ def test_a_conversion_opens_no_network_connection(tmp_path: Path, strace: str) -
 ENDED = """
 import signal
 from support.tiny import tiny_sam
-from sampoll.models.sam.encoder import exportable
+from sampoll.models.shared.vit import exportable
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 graph = converted(exportable(tiny_sam().image_encoder))
 first, second = (OpenVinoEncoder(graph, 64, "bf16") for _ in range(2))
