@@ -64,13 +64,14 @@ def _described(shapes: Shapes) -> str:
     """What there is instead, in a few words."""
     if not shapes:
         return "it has no tensors"
-    if not any(name.startswith("image_encoder.") for name in shapes):
-        parts = listed(dict.fromkeys(name.partition(".")[0] for name in shapes))
-        return f"it has no image encoder (no tensor image_encoder.…), but {parts}"
-    return f"its tensors are {listed([f'{name} {shape}' for name, shape in shapes.items()])}"
+    encoder = [f"{name} {shape}" for name, shape in shapes.items() if name.startswith("image_encoder.")]
+    if encoder:
+        return f"its image encoder has {listed(encoder)}"
+    parts = dict.fromkeys(name.partition(".")[0] for name in shapes)
+    return f"it has no image encoder (no tensor image_encoder.…), but {listed(list(parts))}"
 
 
-def listed(names: "Sequence[str] | dict[str, None]") -> str:
+def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     shown = [printable(name) for name in names][:SHOWN]
     more = len(names) - len(shown)

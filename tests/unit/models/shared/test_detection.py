@@ -89,8 +89,8 @@ VIDEO = {
         ),
         ({"model.diffusion.weight": (3,)}, r"it has no image encoder .*, but model$"),
         (
-            {"image_encoder.patch_embed.proj.weight": (168, 3, 16, 16)},
-            r"its tensors are image_encoder\.patch_embed\.proj\.weight \(168, 3, 16, 16\)$",
+            {"a": (1,), "image_encoder.patch_embed.proj.weight": (168, 3, 16, 16)},
+            r"its image encoder has image_encoder\.patch_embed\.proj\.weight \(168, 3, 16, 16\)$",
         ),
         ({"detector.backbone.weight": (2,), "tracker.x": (1,)}, "but detector, tracker$"),
         ({}, "it has no tensors$"),
