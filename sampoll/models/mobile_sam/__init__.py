@@ -20,6 +20,7 @@ class MobileSam(FamilyModel):
 
     family: ClassVar[str] = "mobile_sam"
     embedding_bytes: ClassVar[int] = 4 * 256 * 64**2
+    reply_type: ClassVar[str] = "mobile_sam"
 
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         has_tiny_vit = "image_encoder.patch_embed.seq.0.c.weight" in shapes
