@@ -22,7 +22,13 @@ from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
 from sampoll.inputs.decode import decode, pixel_rules
 from sampoll.inputs.options import DecodingOptions
-from sampoll.models.registry import Factory, attribute_of, find_factory, load_segmenter
+from sampoll.models.registry import (
+    Factory,
+    attribute_of,
+    find_factory,
+    load_segmenter,
+    with_model_named,
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +47,14 @@ class LoadedModel:
         """The function that decodes submissions for this model, except images with a cached embedding."""
         known = None if self.embeddings is None else self.embeddings.known
         return partial(decode, options=options, known=known)
+
+
+def named(settings: Settings) -> Settings:
+    """The settings with a model in the place of `auto`; ModelUnavailable if the checkpoint's is not known.
+
+    Every command begins with them, so that all that it says and writes names the model.
+    """
+    return settings.model_copy(update={"model": with_model_named(settings.model)})
 
 
 def load_model(settings: ModelSettings, factory: Factory | None = None) -> LoadedModel:
@@ -74,7 +88,7 @@ def _log_loaded(model: ModelInfo, seconds: float) -> None:
 
 def decoding_options(settings: Settings, *, takes_old_prompts: bool = False) -> DecodingOptions:
     """How submissions are decoded for the model of the settings; ModelUnavailable if it has no factory."""
-    model = settings.model
+    model = with_model_named(settings.model)
     return DecodingOptions(
         settings.limits,
         model.exif,

@@ -322,17 +322,17 @@ class ModelSettings(_Section):
     """The model and its device."""
 
     model: str = _setting(
-        "vit_b",
+        "auto",
         "model",
-        "{names}, or package.module:factory.",
-        metavar="NAME",
+        "{names}, or package.module:factory; auto is what --checkpoint holds, and vit_b without one.",
+        metavar="auto|NAME",
         named_by=(SEGMENTERS,),
         is_everyday=True,
     )
     checkpoint: NamedPath | None = _setting(
         None,
         "checkpoint",
-        "Weights of the model: an official .pth, or .safetensors.",
+        "Weights of the model: a .pth, .pt or .safetensors file, or a directory of the Hugging Face Hub.",
         metavar="FILE",
         is_everyday=True,
     )

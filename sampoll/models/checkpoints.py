@@ -22,9 +22,14 @@ class Checkpoint:
     model: str
     file: str
     url: str
-    size: int  # bytes
+    size: int | None  # bytes; None if it is not known: then the digest alone says whether a file is this one
     sha256: str
     licence: str = "Apache-2.0"
+
+    @property
+    def megabytes(self) -> str:
+        """The size for people, in units of a million bytes."""
+        return "unknown" if self.size is None else f"{self.size / 1e6:,.0f}"
 
 
 def home_of(home: Path | None) -> Path:
@@ -39,7 +44,7 @@ def official_checkpoints() -> dict[str, Checkpoint]:
         for name, factory in load_all(SEGMENTERS)
         if isinstance(checkpoint := getattr(factory, "checkpoint", None), Checkpoint)
     }
-    return dict(sorted(found.items(), key=lambda entry: entry[1].size))
+    return dict(sorted(found.items(), key=lambda entry: entry[1].size or 0))
 
 
 def official_checkpoint(model: str) -> Checkpoint:
@@ -59,7 +64,7 @@ def kept_at(checkpoint: Checkpoint, home: Path | None) -> Path:
 
 def is_official(path: Path, checkpoint: Checkpoint) -> bool:
     """Whether a file is the checkpoint, bit by bit."""
-    if path.stat().st_size != checkpoint.size:
+    if checkpoint.size not in (None, path.stat().st_size):
         return False
     return sha256_of(path) == checkpoint.sha256
 
@@ -77,12 +82,7 @@ def checkpoint_file(official: Checkpoint, options: ModelSettings) -> Path:
     """The file of weights: the one that was named, or the official one, fetched if that was asked for;
     ModelUnavailable if it is not there."""
     if options.checkpoint is not None:
-        if os.path.isfile(options.checkpoint):  # noqa: PTH113  False, too, where we may not look
-            return options.checkpoint
-        raise ModelUnavailable(
-            f"no checkpoint at {options.checkpoint}: correct --checkpoint, or use --model grabcut, "
-            "which needs none"
-        )
+        return named_checkpoint(options.checkpoint)
     path = kept_at(official, options.home)
     if not os.path.isfile(path):  # noqa: PTH113
         if not options.pull:
@@ -94,12 +94,22 @@ def checkpoint_file(official: Checkpoint, options: ModelSettings) -> Path:
     return path
 
 
+def named_checkpoint(path: Path) -> Path:
+    """The path of --checkpoint; ModelUnavailable if no file and no directory is there."""
+    if os.path.isfile(path) or os.path.isdir(path):  # noqa: PTH113, PTH112  False, too, where we may not look
+        return path
+    raise ModelUnavailable(
+        f"no checkpoint at {path}: correct --checkpoint, or use --model grabcut, which needs none"
+    )
+
+
 def fetch(checkpoint: Checkpoint, mirror: SecretAddress | None, path: Path) -> None:
     """Downloads a checkpoint from where its authors have it, or from a mirror; as `download`."""
-    from sampoll.models.download import Download, download
+    from sampoll.models.download import Download, announced_size, download
 
     url, login = checkpoint.url, None
     if mirror is not None:
         folder, login = split_login(mirror.get_secret_value())
         url = f"{folder.rstrip('/')}/{checkpoint.file}"
-    download(Download(url, checkpoint.size, checkpoint.sha256, login), path)
+    size = announced_size(url, login) if checkpoint.size is None else checkpoint.size
+    download(Download(url, size, checkpoint.sha256, login), path)

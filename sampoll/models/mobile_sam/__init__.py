@@ -19,6 +19,7 @@ class MobileSam(FamilyModel):
     """https://github.com/ChaoningZhang/MobileSAM"""
 
     family: ClassVar[str] = "mobile_sam"
+    embedding_bytes: ClassVar[int] = 4 * 256 * 64**2
     reply_type: ClassVar[str] = "mobile_sam"
 
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:

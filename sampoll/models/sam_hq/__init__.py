@@ -22,6 +22,7 @@ class SamHq(FamilyModel):
     early_channels: int
     """Channels of the encoder's early features, which tell the sizes apart."""
     family: ClassVar[str] = "sam_hq"
+    embedding_bytes: ClassVar[int] = 4 * (256 * 64**2 + 32 * 256**2)
     reply_type: ClassVar[str] = "sam_hq"
 
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:

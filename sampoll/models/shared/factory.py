@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from sampoll.config.plugins import SEGMENTERS, load_all
 from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable, StorageTrouble
 from sampoll.core.jobs import RgbImage
 from sampoll.models.checkpoints import Checkpoint, check_official, checkpoint_file, home_of
+from sampoll.models.shared.detection import check_model
+from sampoll.models.shared.file_header import Shapes
+from sampoll.models.shared.tensor_shapes import read_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +37,8 @@ class FamilyModel(ABC):
 
     checkpoint: Checkpoint
     family: ClassVar[str]
+    embedding_bytes: ClassVar[int]
+    """What the embedding of an image takes, in float32."""
     reply_type: ClassVar[str] = "sam"
 
     @property
@@ -42,8 +46,9 @@ class FamilyModel(ABC):
         return self.checkpoint.model
 
     @abstractmethod
-    def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        """Whether tensors of these names and shapes are a file of this model's weights; without torch."""
+    def holds(self, shapes: Shapes) -> bool:
+        """Whether tensors of these names and shapes, all that a checkpoint has, are those of this model:
+        its few marks are enough, because `build` demands each of its tensors."""
 
     def image_keys(self, name: str) -> bool:
         """Whether a tensor of its file is needed for images; the others, of video, are left out."""
@@ -86,28 +91,17 @@ class FamilyModel(ABC):
         return segmenter
 
     def network(self, path: Path) -> "tuple[Network, str]":
-        """The network with the weights of a file, and the SHA-256 of what was loaded; ModelUnavailable if
-        it cannot be read, or holds something else."""
+        """The network with the weights of a checkpoint, and the SHA-256 of what was loaded; ModelUnavailable
+        if it cannot be read, or holds something else."""
         from sampoll.models.shared.checkpoint_file import read_checkpoint
 
+        check_model(self.name, path, read_shapes(path))
         weights, sha256 = read_checkpoint(path)
-        return self._built(
-            path, {key: weight for key, weight in weights.items() if self.image_keys(key)}
-        ), sha256
-
-    def _built(self, path: Path, weights: Mapping[str, "Tensor"]) -> "Network":
-        shapes = {key: tuple(weight.shape) for key, weight in weights.items()}
-        if not self.holds(shapes):
-            for other in _known():
-                if other.holds(shapes):
-                    raise ModelUnavailable(
-                        f"{path} holds {other.name}, not {self.name}: use --model {other.name}"
-                    )
         try:
-            return self.build(weights)
+            network = self.build({key: weight for key, weight in weights.items() if self.image_keys(key)})
         except ModelUnavailable as error:
-            names = ", ".join(model.name for model in _known())
-            raise ModelUnavailable(f"{path} holds none of {names}: for {self.name}, {error}") from error
+            raise ModelUnavailable(f"{path} does not fit {self.name}: {error}") from error
+        return network, sha256
 
     def original(self, options: ModelSettings) -> "ComparableSegmenter":
         """What the engines and precisions of this model are compared with: its own code in float32, by torch.
@@ -133,12 +127,6 @@ class FamilyModel(ABC):
         except (OSError, RuntimeError) as error:
             raise StorageTrouble(f"cannot keep the int8 encoder in {place}: {error}") from error
         return place
-
-
-def _known() -> "list[FamilyModel]":
-    """All models of all families, the smallest first."""
-    known = [factory for _, factory in load_all(SEGMENTERS) if isinstance(factory, FamilyModel)]
-    return sorted(known, key=lambda model: model.checkpoint.size)
 
 
 def _openvino_encoder(
