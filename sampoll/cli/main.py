@@ -231,19 +231,37 @@ def export(
 
 
 @app.command()
-@with_settings("input", "log-format", "quiet")
+@with_settings("input", "max-pixels", "max-image-bytes", "progress", "log-format", "quiet")
 def report(
     flags: dict[str, Any],
     output: OutputArgument,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the images are now, if they have moved from INPUT/done.",
+            metavar="DIR",
+            parser=directory_of,
+        ),
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="Draw at most so many pictures.", metavar="N", min=0)] = 5000,
     config: ConfigOption = None,
 ) -> None:
-    """Write OUTPUT/report.html, a page of all results; with --input, of failed pairs too."""
+    """Write OUTPUT/report.html, a page of all results; with --input, of failed pairs too.
+
+    Examples:
+
+        sampoll report out --input in
+        sampoll report out --images photographs
+    """
     resolved = resolve(flags, os.environ, config)
-    set_up_logging(resolved, show_progress=False)
+    show_progress = shows_progress(resolved.settings.operations)
+    set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.app.report.writing import write_report
 
-    exit_code, summary = write_report(output, resolved.settings.spool.input)
+    exit_code, summary = write_report(
+        output, resolved.settings, images, max_pictures=pictures, show_progress=show_progress
+    )
     show_summary(summary, exit_code)
     raise typer.Exit(exit_code)
 

@@ -34,7 +34,7 @@ def show_run_end(outcome: RunOutcome, layout: Layout) -> None:
 
 def _next_steps(outcome: RunOutcome, layout: Layout) -> Iterator[str]:
     if outcome.summary.figures["done"]:
-        yield f"the results are in {layout.output}; a page of them: {_command('report', layout.output)}"
+        yield f"the results are in {layout.output}; a page of them: {_report_command(layout)}"
     if outcome.first_failures:
         yield f"what failed, and why: {_command('failed list --input', layout.input)}"
         retry = _command("failed retry --all --input", layout.input)
@@ -42,6 +42,13 @@ def _next_steps(outcome: RunOutcome, layout: Layout) -> Iterator[str]:
     if outcome.left:
         pairs = counted(outcome.left, "pair is", "pairs are")
         yield f"{pairs} left in {layout.input}; the same command goes on"
+
+
+def _report_command(layout: Layout) -> str:
+    command = f"{_command('report', layout.output)} --input {shlex.quote(str(layout.input))}"
+    if layout.done is None or layout.done.is_relative_to(layout.input):
+        return command
+    return f"{command} --images {shlex.quote(str(layout.done))}"
 
 
 def _command(words: str, directory: Path) -> str:

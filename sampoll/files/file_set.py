@@ -16,7 +16,14 @@ from urllib.parse import quote
 from sampoll.core.errors import OutputUnavailable
 from sampoll.core.names import printable
 from sampoll.files.atomic import replace_file
-from sampoll.files.files import files_below, opened_directory, read_regular, sha256_of
+from sampoll.files.files import (
+    file_in_the_way,
+    files_below,
+    link_unless_taken,
+    opened_directory,
+    read_regular,
+    sha256_of,
+)
 from sampoll.files.locks import lock_file
 
 OURS = ".sampoll-files.json"
@@ -28,14 +35,17 @@ NEW = ".sampoll-new"
 class NewFiles:
     """The files of a set that are not in place yet."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, earlier: Path, ours: Mapping[str, str | None]) -> None:
+        self.directory = directory
+        """Where they wait; temporary files can be here too."""
+        self._earlier = earlier
+        self._ours = ours
         self.paths: list[str] = []
 
     @contextmanager
     def open(self, path: str) -> Iterator[IO[bytes]]:
         """Yields a file that is put at `path` when all are written."""
-        place = self._directory / path
+        place = self.directory / path
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("xb") as file:
             yield file
@@ -45,17 +55,32 @@ class NewFiles:
         with self.open(path) as file:
             file.write(content)
 
+    def keep(self, path: str) -> bool:
+        """Takes a file of the earlier set into the new one; False if it is not there, or was changed."""
+        if not is_written(self._earlier, path, self._ours):
+            return False
+        place = self.directory / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        link_unless_taken(self._earlier / path, place)
+        self.paths.append(path)
+        return True
+
 
 @contextmanager
 def replaced_set(
-    directory: Path, *, belongs: Callable[[str], bool] = lambda path: False
+    directory: Path,
+    *,
+    belongs: Callable[[str], bool] | None = None,
+    kind: str = "",
+    command: str = "export",
 ) -> Iterator[NewFiles]:
     """Yields where the files of the set are written. At the end of the block they are put in place, and what
     an earlier call has written besides is removed; after an error, nothing has changed.
 
     The last file is that without which a reader does not use the others: it is taken away before they
     change, and put in place after them. OutputUnavailable if a file that is to be replaced, or one of which
-    the path `belongs` to the set, was not written by an earlier call, or was changed since.
+    the path `belongs` to the set, was not written by an earlier call, or was changed since: its message names
+    the `command` that is to be run again. Sets of different `kind` can be in one directory.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with _exclusive(directory):
@@ -63,19 +88,20 @@ def replaced_set(
         shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
         staging.mkdir()
         try:
-            new = NewFiles(staging)
+            ours = written_files(directory, kind)
+            new = NewFiles(staging, directory, ours)
             yield new
-            _replace(directory, new.paths, belongs)
+            digests = {path: sha256_of(staging / path) for path in new.paths}
+            outdated = _outdated(directory, digests, ours, belongs, command)
+            note_written(directory, dict.fromkeys((*ours, *digests)), kind)
+            _replace(directory, new.paths, outdated)
+            note_written(directory, digests, kind)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _replace(directory: Path, paths: list[str], belongs: Callable[[str], bool]) -> None:
+def _replace(directory: Path, paths: list[str], outdated: list[str]) -> None:
     staging = directory / NEW
-    new = {path: sha256_of(staging / path) for path in paths}
-    ours = written_files(directory)
-    outdated = _outdated(directory, new, ours, belongs)
-    note_written(directory, dict.fromkeys((*ours, *new)))
     *others, last = paths
     (directory / last).unlink(missing_ok=True)
     for path in others:
@@ -84,31 +110,41 @@ def _replace(directory: Path, paths: list[str], belongs: Callable[[str], bool]) 
     for path in outdated:
         remove_file(directory, path)
     (staging / last).replace(directory / last)
-    note_written(directory, new)
 
 
 def _outdated(
     directory: Path,
     new: Mapping[str, str],
     ours: Mapping[str, str | None],
-    belongs: Callable[[str], bool],
+    belongs: Callable[[str], bool] | None,
+    command: str,
 ) -> list[str]:
     """The files of ours that are not in the new set; OutputUnavailable if something else is in its place."""
-    there = (path.relative_to(directory).as_posix() for path in files_below(directory, enters=_is_visible))
+    known = {*new, *ours}
+    if belongs is not None:
+        there = files_below(directory, enters=_is_visible)
+        known |= set(filter(belongs, (path.relative_to(directory).as_posix() for path in there)))
+    for folder in sorted({(directory / path).parent for path in new}):
+        if (file := file_in_the_way(folder)) is not None:
+            raise _not_ours(directory, file, command)
     outdated = []
-    for path in sorted({*new, *ours, *filter(belongs, there)}):
+    for path in sorted(known):
         sha256 = _sha256_at(directory / path)
         is_ours = is_written(directory, path, ours)
         if sha256 is None or sha256 == new.get(path):
             continue
         if is_ours and path not in new:
             outdated.append(path)
-        elif not is_ours and (path in new or belongs(path)):
-            raise OutputUnavailable(
-                f"{printable(str(directory / path))} was not written by sampoll, or was changed since: move "
-                f"it away, then run sampoll export; nothing in {printable(str(directory))} was changed"
-            )
+        elif not is_ours and (path in new or (belongs is not None and belongs(path))):
+            raise _not_ours(directory, directory / path, command)
     return outdated
+
+
+def _not_ours(directory: Path, path: Path, command: str) -> OutputUnavailable:
+    return OutputUnavailable(
+        f"{printable(str(path))} was not written by sampoll, or was changed since: move it away, then run "
+        f"sampoll {command}; nothing in {printable(str(directory))} was changed"
+    )
 
 
 def _is_visible(folder: str) -> bool:

@@ -32,6 +32,9 @@ POINT_RADIUS, FRAME_WIDTH = 5, 2
 OUTSIDE_PIXELS = POINT_RADIUS + FRAME_WIDTH + 1
 """What is so far outside the picture does not show, and is drawn no farther away."""
 
+PLAIN = 72
+"""The gray behind masks without their image."""
+
 FOREGROUND, BACKGROUND, FRAME = (64, 220, 96), (240, 64, 64), (255, 255, 255)
 
 
@@ -40,7 +43,8 @@ def build(options: FormatOptions) -> "Overlay":
 
 
 class Overlay:
-    """A JPEG of at most 1024 pixels a side. Points on the object are green, beside it red; boxes white."""
+    """A JPEG of at most 1024 pixels a side. Points on the object are green, beside it red; boxes white. A
+    segmentation without the content of its image is drawn over plain gray."""
 
     needs_image = True
     thumbnails: ClassVar[Mapping[str, int]] = {"overlay/.jpg": 0}
@@ -49,34 +53,54 @@ class Overlay:
         return ["overlay/.jpg"]
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
-        image = decode_image(segmentation.image, segmentation.image_file, UNLIMITED_PIXELS, segmentation.exif)
         scale = min(1.0, MAX_SIDE / max(segmentation.size))
-        pixels = _scaled(image, scale)
+        pixels = _scaled_image(segmentation, scale)
         numbered = list(segmentation.numbered_masks())
         for number, _, mask in numbered:
-            _tint(pixels, mask, scale, _colour(number))
+            _tint(pixels, mask, scale, colour_of(number))
         drawn = Image.fromarray(pixels)
         draw = ImageDraw.Draw(drawn)
         for prompt in segmentation.prompts:
             _draw_prompt(draw, prompt, scale)
         for number, prompt, mask in numbered[:MAX_CAPTIONS]:
-            _draw_caption(draw, prompt, mask, scale, _colour(number))
-        _, content = cv2.imencode(
-            ".jpg", np.asarray(drawn)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        )
-        return [Artifact("overlay/.jpg", content.tobytes())]
+            _draw_caption(draw, prompt, mask, scale, colour_of(number))
+        return [Artifact("overlay/.jpg", _jpeg_of(np.asarray(drawn)))]
 
 
-def _colour(number: int) -> tuple[int, int, int]:
+def small_picture(image: RgbImage) -> bytes:
+    """A JPEG of an image alone, of the size of an overlay."""
+    return _jpeg_of(_scaled(image, min(1.0, MAX_SIDE / max(image.shape[:2]))))
+
+
+def colour_of(number: int) -> tuple[int, int, int]:
+    """Red, green and blue of the mask with this number."""
     red, green, blue = colorsys.hsv_to_rgb((FIRST_HUE + number * GOLDEN_RATIO) % 1, 0.85, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _jpeg_of(pixels: RgbImage) -> bytes:
+    _, content = cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return content.tobytes()
+
+
+def _scaled_image(segmentation: Segmentation, scale: float) -> RgbImage:
+    """The image of a segmentation; plain gray, of its size, if its content is not there."""
+    if not segmentation.image:
+        return np.full((*_scaled_size(segmentation.size, scale), 3), PLAIN, np.uint8)
+    image = decode_image(segmentation.image, segmentation.image_file, UNLIMITED_PIXELS, segmentation.exif)
+    return _scaled(image, scale)
+
+
+def _scaled_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
+    height, width = (max(1, round(side * scale)) for side in size)
+    return height, width
 
 
 def _scaled(image: RgbImage, scale: float) -> RgbImage:
     if scale == 1:
         return image.copy()
-    size = [max(1, round(side * scale)) for side in (image.shape[1], image.shape[0])]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    height, width = _scaled_size(image.shape[:2], scale)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def _tint(pixels: RgbImage, mask: Mask, scale: float, colour: tuple[int, int, int]) -> None:

@@ -3,7 +3,8 @@
 A format may have these optional attributes, each with a default if it is missing:
 
 needs_image   whether `render` opens the image, which only a run has at hand; False, if nothing else
-thumbnails    the suffixes of those of its files that a report may show, each with its rank: 0 is the best
+thumbnails    the suffixes of those of its files that a report may show, each with its rank: one of rank 0 is
+              shown in the place of what the report would draw
 """
 
 import logging
@@ -42,15 +43,15 @@ def needs_image(form: Format) -> bool:
     return bool(getattr(form, "needs_image", False))
 
 
-def thumbnail_suffixes() -> list[str]:
-    """The suffixes of files that a report may show, the best first."""
+def thumbnail_ranks() -> dict[str, int]:
+    """The suffixes of files that a report may show, each with its rank; 0 is the best."""
     ranks: dict[str, int] = {}
     for name, factory in load_all(FORMATS):
         try:
             ranks.update(getattr(factory(FormatOptions()), "thumbnails", {}))
         except Exception as error:  # noqa: BLE001  another package's own code may raise anything
             log.warning("the format %r is passed over: %s: %s", name, type(error).__name__, error)
-    return sorted(ranks, key=lambda suffix: ranks[suffix])
+    return ranks
 
 
 def result_formats(names: Sequence[str]) -> list[str]:

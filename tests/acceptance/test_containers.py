@@ -85,7 +85,8 @@ def test_what_is_copied_is_all_that_the_package_needs(installed: Path, tmp_path:
     assert version.returncode == demo.returncode == 0, version.stderr + demo.stderr
     assert {path.name for path in (installed / "bin").iterdir()} >= commands()
     assert (tmp_path / "in" / "coffee.jpg").exists()
-    assert (installed / "sampoll" / "app/report/report.html.jinja").exists()
+    for name in ("report.html.jinja", "report.css", "report.js"):
+        assert (installed / "sampoll" / "app/report" / name).exists()
     assert (installed / "sampoll" / "transports/redis/streams/lua/commit.lua").exists()
 
 

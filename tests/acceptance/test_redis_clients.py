@@ -142,8 +142,9 @@ def assert_records_name_what_is_there(results: Path, photos: Path) -> None:
 def assert_exports_fit(results: Path, photos: Path, count: int) -> None:
     formats = ("--format", "coco", "--format", "yolo", "--format", "labelme")
     run = sampoll("export", *formats, "--images", photos, results)
-    report = sampoll("report", results)
+    report = sampoll("report", results, "--images", photos)
 
+    assert report.stderr == ""
     assert (run.returncode, report.returncode) == (0, 0), run.stderr + report.stderr
     assert report.stdout == f"{results}/report.html: {count} results\n"
     pictures = re.findall(r'<img[^>]* src="([^"]+)"', (results / "report.html").read_text())

@@ -159,3 +159,48 @@ def test_a_list_of_files_that_names_others_removes_none_of_them(tmp_path: Path) 
     write(tmp_path / "set", b="2")
 
     assert (tmp_path / "victim").read_text() == "mine"
+
+
+def test_a_file_of_the_earlier_set_is_kept_unless_it_was_changed(tmp_path: Path) -> None:
+    with replaced_set(tmp_path) as files:
+        files.write("a", b"1")
+        files.write("sub/b", b"2")
+        files.write("index", b"")
+    (tmp_path / "sub/b").write_text("changed")
+
+    with replaced_set(tmp_path) as files:
+        kept = [files.keep(path) for path in ("a", "sub/b", "c")]
+        (tmp_path / "sub/b").unlink()
+        files.write("index", b"new")
+
+    assert kept == [True, False, False]
+    assert content(tmp_path) == {"a": "1", "index": "new"}
+
+
+def test_sets_of_two_kinds_are_beside_each_other(tmp_path: Path) -> None:
+    write(tmp_path, a="1")
+
+    with replaced_set(tmp_path, kind="other") as files:
+        files.write("page", b"2")
+    write(tmp_path, b="3")
+
+    lists = {".sampoll-other-files.json"}
+    assert content(tmp_path).keys() - lists == {"labels/b.txt", "index", "page"}
+    with (
+        pytest.raises(OutputUnavailable, match="then run sampoll tell"),
+        replaced_set(tmp_path, kind="other", command="tell") as files,
+    ):
+        files.write("index", b"4")
+
+
+def test_a_file_in_the_place_of_a_folder_is_named_and_nothing_changes(tmp_path: Path) -> None:
+    write(tmp_path, a="1")
+    (tmp_path / "sub").write_text("mine")
+
+    with (
+        pytest.raises(OutputUnavailable, match="sub was not written by sampoll"),
+        replaced_set(tmp_path) as files,
+    ):
+        files.write("sub/a", b"2")
+
+    assert content(tmp_path) == {"labels/a.txt": "1", "index": "a", "sub": "mine"}
