@@ -152,8 +152,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "box.json").write_text(json.dumps(box))
     (here / "common.json").write_text(json.dumps({"points": [{"x": 40, "y": 40, "label": 1}]}))
     coco = {
-        "images": [{"id": 1, "file_name": "coffee.jpg", "width": 150, "height": 100}],
-        "categories": [{"id": 1, "name": "cup"}],
+        "images": [{"id": 1, "file_name": "astronaut.jpg", "width": 128, "height": 128}],
+        "categories": [{"id": 1, "name": "person"}],
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 20, 60, 50]}],
     }
     (here / "instances.json").write_text(json.dumps(coco))
