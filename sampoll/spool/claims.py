@@ -14,6 +14,7 @@ from sampoll.core.filenames import is_image, publishable, split_name
 from sampoll.core.names import base_name, folder_of
 from sampoll.files.files import (
     append_line,
+    ensure_below,
     move_unless_taken,
     opened_regular,
     read_regular,
@@ -171,7 +172,7 @@ def give_back(layout: Layout, claim: Claim) -> bool:
     """Moves the files back into the input, as if they had never been claimed; returns False if a name is
     taken there by now, in which case that file stays in the claim."""
     folder = layout.input / claim.state.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    ensure_below(layout.input, folder)  # never the input itself: it may be away for a while
     returned = [move_unless_taken(path, folder / path.name) for path in claim.files()]
     if not all(returned):
         return False

@@ -31,6 +31,7 @@ from sampoll.core.errors import InputUnavailable, JobError, translated_os_errors
 from sampoll.core.filenames import DONE
 from sampoll.core.names import printable
 from sampoll.core.summary import CommandSummary
+from sampoll.core.wording import counted
 from sampoll.files.file_set import NewFiles, replaced_set
 from sampoll.formats.registry import thumbnail_ranks
 from sampoll.monitoring.progress_bar import Progress, progress
@@ -177,11 +178,11 @@ class _Report:
         }
 
     def summary(self) -> CommandSummary:
-        line = f"{self._output / REPORT}: {self._totals.results} results"
+        line = f"{self._output / REPORT}: {counted(self._totals.results, 'result')}"
         if self._input is not None:
-            line += f", {self._failed} failed pairs"
+            line += f", {counted(self._failed, 'failed pair')}"
         if self.unreadable:
-            line += f", {self.unreadable} records that cannot be read"
+            line += f", {counted(self.unreadable, 'record')} that cannot be read"
         figures = {
             "results": self._totals.results,
             "failed": self._failed,

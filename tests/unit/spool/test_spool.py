@@ -91,6 +91,20 @@ def test_a_claim_moves_both_files_and_a_return_brings_them_back(layout: Layout) 
     assert subdirectories(layout.work) == []
 
 
+def test_an_input_that_is_away_is_not_created_by_the_return_of_a_pair(layout: Layout, tmp_path: Path) -> None:
+    drop(layout)
+    away = tmp_path / "away"
+    with spool_in(layout) as spool:
+        claimed(spool)
+        layout.input.rename(away)
+        spool.close()
+        assert not layout.input.exists()
+        away.rename(layout.input)
+
+    with spool_in(layout) as spool:
+        assert set(claimed(spool).state.files) == {"a.jpg", "a.json"}
+
+
 def test_only_one_of_two_processes_gets_a_pair(layout: Layout) -> None:
     drop(layout)
     with spool_in(layout) as one, spool_in(layout) as other:
