@@ -48,7 +48,7 @@ def list_command(flags: dict[str, Any], config: ConfigOption = None) -> None:
     for checkpoint in official_checkpoints().values():
         path = kept_at(checkpoint, home)
         show(f"{checkpoint.model}  {'here' if path.is_file() else 'not here'}: {path}")
-        show(f"  {checkpoint.size / 1e6:,.0f} MB, {checkpoint.licence}, {checkpoint.url}")
+        show(f"  {checkpoint.megabytes} MB, {checkpoint.licence}, {checkpoint.url}")
         show(f"  sha256 {checkpoint.sha256}")
 
 

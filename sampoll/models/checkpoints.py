@@ -22,9 +22,14 @@ class Checkpoint:
     model: str
     file: str
     url: str
-    size: int  # bytes
+    size: int | None  # bytes; None if it is not known: then the digest alone says whether a file is this one
     sha256: str
     licence: str = "Apache-2.0"
+
+    @property
+    def megabytes(self) -> str:
+        """The size for people, in units of a million bytes."""
+        return "unknown" if self.size is None else f"{self.size / 1e6:,.0f}"
 
 
 def home_of(home: Path | None) -> Path:
@@ -39,7 +44,7 @@ def official_checkpoints() -> dict[str, Checkpoint]:
         for name, factory in load_all(SEGMENTERS)
         if isinstance(checkpoint := getattr(factory, "checkpoint", None), Checkpoint)
     }
-    return dict(sorted(found.items(), key=lambda entry: entry[1].size))
+    return dict(sorted(found.items(), key=lambda entry: entry[1].size or 0))
 
 
 def official_checkpoint(model: str) -> Checkpoint:
@@ -59,7 +64,7 @@ def kept_at(checkpoint: Checkpoint, home: Path | None) -> Path:
 
 def is_official(path: Path, checkpoint: Checkpoint) -> bool:
     """Whether a file is the checkpoint, bit by bit."""
-    if path.stat().st_size != checkpoint.size:
+    if checkpoint.size not in (None, path.stat().st_size):
         return False
     return sha256_of(path) == checkpoint.sha256
 
@@ -96,10 +101,11 @@ def checkpoint_file(official: Checkpoint, options: ModelSettings) -> Path:
 
 def fetch(checkpoint: Checkpoint, mirror: SecretAddress | None, path: Path) -> None:
     """Downloads a checkpoint from where its authors have it, or from a mirror; as `download`."""
-    from sampoll.models.download import Download, download
+    from sampoll.models.download import Download, announced_size, download
 
     url, login = checkpoint.url, None
     if mirror is not None:
         folder, login = split_login(mirror.get_secret_value())
         url = f"{folder.rstrip('/')}/{checkpoint.file}"
-    download(Download(url, checkpoint.size, checkpoint.sha256, login), path)
+    size = announced_size(url, login) if checkpoint.size is None else checkpoint.size
+    download(Download(url, size, checkpoint.sha256, login), path)

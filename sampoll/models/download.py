@@ -78,6 +78,43 @@ def download(wanted: Download, path: Path, *, stalled_seconds: float = STALLED_S
                 raise StorageTrouble(f"{path} was created during the download: remove it")
 
 
+def announced_size(url: str, login: tuple[str, str] | None) -> int:
+    """The bytes that a server says a file has; ModelUnavailable if it lacks the file or does not say."""
+    with _requesting(url, login) as session:
+        try:
+            response = session.head(
+                url,
+                headers={"Accept-Encoding": "identity"},
+                allow_redirects=True,
+                timeout=STALLED_SECONDS,
+            )
+            response.raise_for_status()
+        except ValueError:  # the URL's, which `_requesting` reports
+            raise
+        except requests.RequestException as error:
+            raise ModelUnavailable(f"{url}: {error}: try again, or correct --mirror") from error
+    size = response.headers.get("Content-Length", "")
+    if not (size.isascii() and size.isdigit()):
+        raise ModelUnavailable(f"{url}: the server does not say how large the file is: use another --mirror")
+    return int(size)
+
+
+@contextmanager
+def _requesting(url: str, login: tuple[str, str] | None) -> Iterator[requests.Session]:
+    """A session with the login; ModelUnavailable if the URL, a proxy's or a redirection's is invalid."""
+    with requests.Session() as session:
+        if login is not None:
+            user, password = login
+            session.auth = HTTPBasicAuth(user.encode(), password.encode())
+        try:
+            yield session
+        except ValueError as error:  # of requests and of urllib3; it may hold a part of the proxy's login
+            raise ModelUnavailable(
+                f"{url} cannot be requested: the proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY "
+                "names, or the place where the server redirects to, is not a valid URL"
+            ) from error
+
+
 @contextmanager
 def _exclusive_lock(path: Path) -> Iterator[Path]:
     """The unfinished file, under an exclusive lock; Interrupted if another process has the lock."""
@@ -109,19 +146,13 @@ def _fields(wanted: Download, part: Path, size: int) -> dict[str, str | int]:
 def _fetch(wanted: Download, part: Path, stalled_seconds: float) -> None:
     """Requests what is missing until all of it is there; ModelUnavailable if nothing more comes."""
     failures = 0
-    with requests.Session() as session:
-        if wanted.login is not None:
-            user, password = wanted.login
-            session.auth = HTTPBasicAuth(user.encode(), password.encode())
+    with _requesting(wanted.url, wanted.login) as session:
         while (size := _size_of(part)) < wanted.size:
             try:
                 _append(session, wanted, part, stalled_seconds)
                 trouble = "the connection ended too early"
-            except ValueError as error:  # of requests and of urllib3; it may hold a part of the proxy's login
-                raise ModelUnavailable(
-                    f"{wanted.url} cannot be requested: the proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY "
-                    "names, or the place where the server redirects to, is not a valid URL"
-                ) from error
+            except ValueError:  # the URL's, which `_requesting` reports
+                raise
             except requests.RequestException as error:
                 trouble = str(error)
             if (now := _size_of(part)) >= wanted.size:

@@ -84,8 +84,8 @@ def test_every_official_checkpoint_is_documented_as_it_is_checked() -> None:
     page = (DOCS / "how-to" / "models.md").read_text()
 
     for checkpoint in official_checkpoints().values():
-        size = f"{checkpoint.size / 1e6:,.0f}"
-        assert f"| `{checkpoint.model}` | `{checkpoint.file}` | {size} | `{checkpoint.sha256}` |" in page
+        of = f"| `{checkpoint.model}` | `{checkpoint.file}` | {checkpoint.megabytes} |"
+        assert f"{of} `{checkpoint.sha256}` |" in page
         assert checkpoint.url.removesuffix(checkpoint.file) in page
 
 

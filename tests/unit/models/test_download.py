@@ -16,7 +16,7 @@ import pytest
 from sampoll.config.settings import ModelSettings, SecretAddress
 from sampoll.core.errors import Interrupted, ModelUnavailable, StorageTrouble
 from sampoll.models import download as downloading
-from sampoll.models.checkpoints import Checkpoint
+from sampoll.models.checkpoints import Checkpoint, is_official
 from sampoll.models.checkpoints import fetch as fetch_checkpoint
 from sampoll.models.download import CHUNK_BYTES, Download, download
 
@@ -37,6 +37,7 @@ class Server(ThreadingHTTPServer):
         self.behave = behave
         self.ranges: list[str | None] = []
         self.logins: list[str | None] = []
+        self.announces_its_size = True
 
     @property
     def wanted(self) -> Download:
@@ -63,6 +64,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) if length is None else length))
         self.end_headers()
         self.wfile.write(content)
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        if self.server.announces_its_size:
+            self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
 
     def part(self, start: int, end: int) -> None:
         """Announces the whole rest, and sends less."""
@@ -288,9 +295,9 @@ def test_proxies_of_the_environment_are_used(
     assert (tmp_path / "weights.pth").read_bytes() == CONTENT
 
 
-def pull(server: Server, path: Path, mirror: str) -> None:
+def pull(path: Path, mirror: str, size: int | None = len(CONTENT), sha256: str = SHA256) -> None:
     """Fetches CONTENT as if it were an official checkpoint."""
-    official = Checkpoint("vit_x", "weights.pth", "https://nowhere", len(CONTENT), SHA256)
+    official = Checkpoint("vit_x", "weights.pth", "https://nowhere", size, sha256)
     fetch_checkpoint(official, ModelSettings(mirror=SecretAddress(mirror)).mirror, path)
 
 
@@ -304,11 +311,9 @@ def test_the_login_of_a_mirror_is_sent_and_shown_nowhere(
     server, broken = serve(honest), serve(troubled)
     address = f"http://me%40here:h%2Fush@127.0.0.1:{server.server_port}/"
 
-    pull(server, tmp_path / "weights.pth", address)
+    pull(tmp_path / "weights.pth", address)
     with caplog.at_level("INFO"), pytest.raises(ModelUnavailable, match="500 Server Error") as failure:
-        pull(
-            broken, tmp_path / "other.pth", address.replace(str(server.server_port), str(broken.server_port))
-        )
+        pull(tmp_path / "other.pth", address.replace(str(server.server_port), str(broken.server_port)))
 
     assert server.logins == ["Basic " + base64.b64encode(b"me@here:h/ush").decode()]
     assert "ush" not in f"{failure.value} {caplog.text}"
@@ -357,3 +362,31 @@ def test_what_comes_under_the_name_during_a_download_is_kept(serve: Serve, tmp_p
         fetch(serve(puts_one_there), path)
 
     assert path.read_bytes() == b"somebody else's"
+
+
+def test_a_checkpoint_of_unknown_size_is_known_by_its_digest_alone(serve: Serve, tmp_path: Path) -> None:
+    server = serve(honest)
+    mirror = f"http://127.0.0.1:{server.server_port}/"
+
+    pull(tmp_path / "weights.pth", mirror, size=None)
+    with pytest.raises(ModelUnavailable, match="with another sha256: it was deleted"):
+        pull(tmp_path / "other.pth", mirror, size=None, sha256="0" * 64)
+
+    assert is_official(tmp_path / "weights.pth", Checkpoint("vit_x", "weights.pth", "", None, SHA256))
+    assert not is_official(tmp_path / "weights.pth", Checkpoint("vit_x", "weights.pth", "", None, "0" * 64))
+    assert not (tmp_path / "other.pth").exists()
+
+
+def test_a_server_that_does_not_announce_an_unknown_size_is_not_asked_for_the_file(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server = serve(honest)
+    server.announces_its_size = False
+    mirror = f"http://127.0.0.1:{server.server_port}/"
+
+    with pytest.raises(ModelUnavailable, match="does not say how large the file is: use another --mirror"):
+        pull(tmp_path / "weights.pth", mirror, size=None)
+
+    assert server.ranges == []
+    with pytest.raises(ModelUnavailable, match="try again, or correct --mirror"):
+        pull(tmp_path / "weights.pth", "http://127.0.0.1:9/", size=None)
