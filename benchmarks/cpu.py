@@ -33,7 +33,6 @@ from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
 from sampoll.core.jobs import RgbImage
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.inputs.decode import decode_image
-from sampoll.models.sam.encoder import exportable
 from sampoll.models.sam.network import sam_network
 from sampoll.models.sam.original import OriginalSam
 from sampoll.models.shared.device import variants
@@ -41,6 +40,7 @@ from sampoll.models.shared.fidelity import Fidelity, compare
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 from sampoll.models.shared.quantize import quantized
 from sampoll.models.shared.segmenter import PromptableSegmenter
+from sampoll.models.shared.vit import exportable
 
 CPU = torch.device("cpu")
 ORIGINAL = "segment_anything, fp32"

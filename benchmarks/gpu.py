@@ -25,12 +25,12 @@ from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
 from sampoll.core.jobs import Box, Prompt
 from sampoll.engine.pipeline import executors_on
 from sampoll.inputs.decode import decode_image
-from sampoll.models.sam.encoder import Encoder
 from sampoll.models.sam.network import sam_network
 from sampoll.models.sam.original import OriginalSam
 from sampoll.models.shared.device import PRECISIONS
 from sampoll.models.shared.fidelity import Fidelity, compare
 from sampoll.models.shared.segmenter import PromptableSegmenter
+from sampoll.models.shared.vit import Encoder
 
 CUDA = torch.device("cuda")
 PROMPT = Prompt(box=Box(1, 1, WIDTH - 2, HEIGHT - 2))

@@ -28,6 +28,8 @@ MORE = {
     "on-exist": "spool.md#names-that-are-taken",
     "skip-done": "spool.md#running-again",
     "durability": "reliability.md#power-cuts",
+    "model": "how-to/models.md",
+    "checkpoint": "how-to/models.md#a-file-of-weights",
     "pull": "how-to/models.md",
     "precision": "performance.md#precision",
     "engine": "performance.md#engines",

@@ -22,7 +22,13 @@ from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
 from sampoll.inputs.decode import decode, pixel_rules
 from sampoll.inputs.options import DecodingOptions
-from sampoll.models.registry import Factory, attribute_of, find_factory, load_segmenter
+from sampoll.models.registry import (
+    Factory,
+    attribute_of,
+    find_factory,
+    load_segmenter,
+    with_model_named,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +49,14 @@ class LoadedModel:
         return partial(decode, options=options, known=known)
 
 
+def named(settings: Settings) -> Settings:
+    """The settings with a model in the place of `auto`; ModelUnavailable if the checkpoint's is not known.
+
+    Every command begins with them, so that all that it says and writes names the model.
+    """
+    return settings.model_copy(update={"model": with_model_named(settings.model)})
+
+
 def load_model(settings: ModelSettings, factory: Factory | None = None) -> LoadedModel:
     """Loads the model that the settings name; `factory` is its factory, if it was looked up before."""
     factory, began = factory or find_factory(settings), time.monotonic()
@@ -55,7 +69,8 @@ def load_model(settings: ModelSettings, factory: Factory | None = None) -> Loade
     directory = settings.embedding_cache
     if directory is not None:
         directory = directory / pixel_rules(settings.exif)
-    return LoadedModel(segmenter, EmbeddingCache(segmenter, settings.embedding_memory_bytes, directory))
+    memory_bytes = settings.embedding_memory_for(segmenter.embedding_bytes)
+    return LoadedModel(segmenter, EmbeddingCache(segmenter, memory_bytes, directory))
 
 
 def _log_loaded(model: ModelInfo, seconds: float) -> None:
@@ -73,7 +88,7 @@ def _log_loaded(model: ModelInfo, seconds: float) -> None:
 
 def decoding_options(settings: Settings, *, takes_old_prompts: bool = False) -> DecodingOptions:
     """How submissions are decoded for the model of the settings; ModelUnavailable if it has no factory."""
-    model = settings.model
+    model = with_model_named(settings.model)
     return DecodingOptions(
         settings.limits,
         model.exif,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sampoll.app.assembly import named
 from sampoll.config.settings import ModelSettings, Settings
 from sampoll.core.errors import UsageError
 from sampoll.inputs.decode import decode_image
@@ -84,6 +85,7 @@ def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
     Raises JobError, which names the image, if one cannot be read; another SampollError if nothing can be
     compared at all.
     """
+    settings = named(settings)
     model, limits = settings.model, settings.limits
     original_of = attribute_of_model(model, "original")
     images = [

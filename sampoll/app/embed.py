@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from sampoll.app.assembly import load_model, service_of
+from sampoll.app.assembly import load_model, named, service_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import Settings
 from sampoll.core.errors import BadImage, Interrupted, JobError, ModelUnavailable, StorageTrouble, UsageError
@@ -30,9 +30,10 @@ def embed_images(
 ) -> tuple[int, CommandSummary]:
     """Embeds the images, also those in folders, that --embedding-cache does not contain yet; returns the exit
     code and a summary. Raises SampollError if it cannot work at all."""
-    model, limits = settings.model, settings.limits
-    if model.embedding_cache is None:
+    if settings.model.embedding_cache is None:
         raise UsageError("no directory for embeddings is set: give --embedding-cache DIR")
+    settings = named(settings)
+    model, limits = settings.model, settings.limits
     images = list(image_files(paths))
     stop, began = Event(), time.monotonic()
     with progress("image", len(images), is_shown=show_progress) as bar, stopping_on_signals(stop.set):

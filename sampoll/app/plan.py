@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sampoll.app.assembly import decoding_options, format_options
+from sampoll.app.assembly import decoding_options, format_options, named
 from sampoll.app.skip_done import DoneIndex
 from sampoll.config.settings import Settings
 from sampoll.core.errors import (
@@ -41,7 +41,8 @@ class Plan:
 
 
 def plan_of(settings: Settings, layout: Layout) -> Plan:
-    """The run that the settings ask for."""
+    """The run that the settings ask for; they name the model then, which `auto` leaves open."""
+    settings = named(settings)
     options = format_options(settings, layout.output, layout.done)
     chosen = load_formats(settings.outputs.names, options)
     return Plan(

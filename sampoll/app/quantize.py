@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sampoll.app.assembly import named
 from sampoll.config.settings import Settings
 from sampoll.core.errors import UsageError
 from sampoll.core.jobs import RgbImage
@@ -17,6 +18,7 @@ def quantize_encoder(settings: Settings, paths: Sequence[Path]) -> Path:
     Raises JobError, which names the image, if one cannot be read; another SampollError if no encoder can be
     made at all.
     """
+    settings = named(settings)
     quantize = attribute_of_model(settings.model, "quantize")
     images = list(image_files(paths))
     if not images:

@@ -3,7 +3,7 @@
 from threading import Event
 from typing import Any
 
-from sampoll.app.assembly import decoding_options, format_options, load_model, service_of
+from sampoll.app.assembly import decoding_options, format_options, load_model, named, service_of
 from sampoll.config.fields import all_settings
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import UsageError
@@ -31,6 +31,7 @@ def run_transport(transport: Transport, *, stop: Event | None = None, **settings
         load_format(RECORD, options),
     ]
     try:
+        chosen = named(chosen)
         model = load_model(chosen.model)
         decode = model.decode_with(decoding_options(chosen))
         service_of(chosen, transport, model, decode, formats).run(stop or Event())

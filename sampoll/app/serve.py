@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from sampoll.app.assembly import decoding_options, format_options, load_model, service_of
+from sampoll.app.assembly import decoding_options, format_options, load_model, named, service_of
 from sampoll.app.reply_formats import ContourLists, UnionMask, blank
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import ModelSettings, Settings
@@ -73,6 +73,7 @@ def serve(
 
     Raises SampollError if it cannot continue.
     """
+    settings = named(settings)
     factory = find_factory(settings.model)
     decoding = decoding_options(settings, takes_old_prompts=stand_in is not None)
     tally, stop = Tally(), threading.Event()

@@ -29,7 +29,9 @@ def print_help(command: Any, ctx: Any, *, rare: frozenset[str], last: str) -> No
     shown = [p for p in command.get_params(ctx) if p.name not in rare and not getattr(p, "hidden", False)]
     for title, parameters in _groups(shown, last).items():
         _print_group(console, title, [_row(p, with_opposite=not rare) for p in parameters], _NAMES_WIDTH)
-    units = [meaning for word, meaning in _UNITS.items() if any(p.metavar == word for p in shown)]
+    units = [
+        meaning for word, meaning in _UNITS.items() if any(word in str(p.metavar).split("|") for p in shown)
+    ]
     if units:
         _print_paragraph(console, " ".join(units))
     if rare:

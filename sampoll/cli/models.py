@@ -11,13 +11,15 @@ import typer
 from sampoll.cli.commands import Commands
 from sampoll.cli.logs import set_up_logging, shows_progress
 from sampoll.cli.options import ConfigOption, ImagesArgument, path_of, with_settings
-from sampoll.cli.output import show, show_aside, show_path, show_table
+from sampoll.cli.output import show, show_aside, show_json, show_path, show_table
 from sampoll.config.resolve import resolve
 from sampoll.core.errors import ModelUnavailable, translated_os_errors
 from sampoll.files.files import sha256_of
 from sampoll.models.checkpoints import (
+    FOLDER,
     check_official,
     fetch,
+    home_of,
     is_official,
     kept_at,
     official_checkpoint,
@@ -42,14 +44,24 @@ def _common() -> None:
 
 @app.command("list")
 @with_settings("home")
-def list_command(flags: dict[str, Any], config: ConfigOption = None) -> None:
-    """The official checkpoints: which are here, how large they are, and where they come from."""
+def list_command(
+    flags: dict[str, Any],
+    config: ConfigOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs, with the URL, size, sha256 and place of each file.")
+    ] = False,
+) -> None:
+    """All models: their family, sizes, prompts and licence, and whether their weights are here."""
     home = resolve(flags, os.environ, config).settings.model.home
-    for checkpoint in official_checkpoints().values():
-        path = kept_at(checkpoint, home)
-        show(f"{checkpoint.model}  {'here' if path.is_file() else 'not here'}: {path}")
-        show(f"  {checkpoint.megabytes} MB, {checkpoint.licence}, {checkpoint.url}")
-        show(f"  sha256 {checkpoint.sha256}")
+
+    from sampoll.app.model_table import HEADER, listed_models
+
+    models = listed_models(home)
+    if as_json:
+        show_json([model.document() for model in models])
+        return
+    show_table(HEADER, [model.row() for model in models])
+    show(f"weights are kept in {home_of(home) / FOLDER}")
 
 
 @app.command()

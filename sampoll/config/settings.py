@@ -38,6 +38,9 @@ or nothing. This matters only if the power fails: a killed process loses nothing
 MASK_BYTES = 512 * 2**20
 """What the masks of a batch may take in memory."""
 
+KEPT_IMAGES = 64
+"""The images whose embeddings are kept in memory, if nothing else is set: 256 MiB for SAM."""
+
 _TimeText = Annotated[str, Field(pattern=f"^{TIME_PATTERN}$")]
 _SizeText = Annotated[str, Field(pattern=f"^{SIZE_PATTERN}$")]
 _AS_TIME = BeforeValidator(seconds_of, json_schema_input_type=float | _TimeText)
@@ -319,17 +322,17 @@ class ModelSettings(_Section):
     """The model and its device."""
 
     model: str = _setting(
-        "vit_b",
+        "auto",
         "model",
-        "{names}, or package.module:factory.",
-        metavar="NAME",
+        "{names}, or package.module:factory; auto is what --checkpoint holds, and vit_b without one.",
+        metavar="auto|NAME",
         named_by=(SEGMENTERS,),
         is_everyday=True,
     )
     checkpoint: NamedPath | None = _setting(
         None,
         "checkpoint",
-        "Weights of the model: an official .pth, or .safetensors.",
+        "Weights of the model: a .pth, .pt or .safetensors file, or a directory of the Hugging Face Hub.",
         metavar="FILE",
         is_everyday=True,
     )
@@ -383,11 +386,12 @@ class ModelSettings(_Section):
     max_wait_seconds: Seconds = _setting(
         0.1, "max-wait", "How long an image may wait for a batch to fill.", metavar="SECONDS"
     )
-    embedding_memory_bytes: ByteCount = _setting(
-        256 * 2**20,
+    embedding_memory_bytes: Literal["auto"] | ByteCount = _setting(
+        "auto",
         "embedding-memory",
-        "Memory that keeps the embeddings of the last images, for further prompts for them.",
-        metavar="BYTES",
+        f"Memory that keeps the embeddings of the last images, for further prompts for them; auto is what "
+        f"{KEPT_IMAGES} images take.",
+        metavar="auto|BYTES",
     )
     embedding_cache: NamedDirectory | None = _setting(
         None,
@@ -421,6 +425,12 @@ class ModelSettings(_Section):
         if self.batch_size != "auto":
             return self.batch_size
         return 8 if device.startswith("cuda") else 1
+
+    def embedding_memory_for(self, embedding_bytes: int) -> int:
+        """The memory for embeddings, each of which takes `embedding_bytes`."""
+        if self.embedding_memory_bytes != "auto":
+            return self.embedding_memory_bytes
+        return KEPT_IMAGES * embedding_bytes
 
     def prompt_batch_on(self, device: str) -> int:
         """How many prompts are decoded at once on a device of this name."""

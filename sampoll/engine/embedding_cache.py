@@ -38,7 +38,8 @@ class EmbeddingCache(Generic[E]):
         self, segmenter: CacheableSegmenter[E], memory_bytes: int, directory: Path | None = None
     ) -> None:
         self._segmenter = segmenter
-        self._at_most = memory_bytes // max(1, segmenter.embedding_bytes)
+        self.embedding_bytes = segmenter.embedding_bytes
+        self._at_most = memory_bytes // max(1, self.embedding_bytes)
         self._key = segmenter.embedding_key
         self._directory = None if directory is None else directory / self._key
         self._kept: OrderedDict[str, E] = OrderedDict()

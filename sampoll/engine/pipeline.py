@@ -51,10 +51,9 @@ Queues: TypeAlias = dict[str, Channel[Any]]
 
 MEMORY_BYTES = 1536 * 2**20
 """Limit for the images in all stages together; one image of any size is always allowed in a stage."""
-KNOWN_IMAGE_BYTES = 4 * 2**20
-"""What an image with a cached embedding counts towards MEMORY_BYTES: about the size of the embedding."""
 LEAST_BYTES = 64 * 2**10
-"""What each job counts at least, so that very small ones do not pile up."""
+"""What each job counts at least towards MEMORY_BYTES, so that very small ones do not pile up. An image whose
+embedding is cached counts what the embedding takes."""
 PROMPT_BYTES_PER_BYTE = 8
 """What prompts take in memory, divided by the size of their file, at most."""
 MASK_KEY = b'"mask"'
@@ -127,6 +126,7 @@ class _Run:
         self._decoded: Channel[_Decoded] = Channel()
         self._outcomes: Channel[tuple[Submission, Outcome]] = Channel(OUTCOME_BYTES, max_items=OUTCOMES)
         service.queues.update(loading=self._loading, decoded=self._decoded, outcomes=self._outcomes)
+        self._known_image_bytes = 0 if service.embeddings is None else service.embeddings.embedding_bytes
         self._progress = Progress(service.emit)
         self._in_flight = _InFlight()
         self._trouble: BaseException | None = None
@@ -192,8 +192,9 @@ class _Run:
     def _memory_to_load(self, submission: Submission, expected: int) -> Reservation | None:
         """A reservation for decoding the submission; None if the run is ending. While it waits for one, no
         batch waits for this submission and the others of its group that are still `expected`."""
-        least = LEAST_BYTES if self._service.embeddings is None else KNOWN_IMAGE_BYTES
-        amount = max(least, decoding_bytes(submission.image)) + _bytes_as_received(submission)
+        amount = max(
+            self._known_image_bytes, LEAST_BYTES, decoding_bytes(submission.image)
+        ) + _bytes_as_received(submission)
         memory = self._memory.reserve(LOADING, amount, waits=False)
         if memory is None:
             self._decoded.expect(-expected)
@@ -208,8 +209,8 @@ class _Run:
             memory.release()
             raise
         image = job.image
-        pixels = KNOWN_IMAGE_BYTES if isinstance(image, KnownImage) else max(LEAST_BYTES, image.nbytes)
-        memory.shrink(pixels + _bytes_as_received(submission))
+        own = self._known_image_bytes if isinstance(image, KnownImage) else image.nbytes
+        memory.shrink(max(LEAST_BYTES, own) + _bytes_as_received(submission))
         return job
 
     def _collect(self) -> None:

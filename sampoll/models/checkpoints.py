@@ -82,12 +82,7 @@ def checkpoint_file(official: Checkpoint, options: ModelSettings) -> Path:
     """The file of weights: the one that was named, or the official one, fetched if that was asked for;
     ModelUnavailable if it is not there."""
     if options.checkpoint is not None:
-        if os.path.isfile(options.checkpoint):  # noqa: PTH113  False, too, where we may not look
-            return options.checkpoint
-        raise ModelUnavailable(
-            f"no checkpoint at {options.checkpoint}: correct --checkpoint, or use --model grabcut, "
-            "which needs none"
-        )
+        return named_checkpoint(options.checkpoint)
     path = kept_at(official, options.home)
     if not os.path.isfile(path):  # noqa: PTH113
         if not options.pull:
@@ -97,6 +92,15 @@ def checkpoint_file(official: Checkpoint, options: ModelSettings) -> Path:
             )
         fetch(official, options.mirror, path)
     return path
+
+
+def named_checkpoint(path: Path) -> Path:
+    """The path of --checkpoint; ModelUnavailable if no file and no directory is there."""
+    if os.path.isfile(path) or os.path.isdir(path):  # noqa: PTH113, PTH112  False, too, where we may not look
+        return path
+    raise ModelUnavailable(
+        f"no checkpoint at {path}: correct --checkpoint, or use --model grabcut, which needs none"
+    )
 
 
 def fetch(checkpoint: Checkpoint, mirror: SecretAddress | None, path: Path) -> None:

@@ -1,5 +1,6 @@
 """Models by name: those of sampoll, those of other packages, and a user's own factory."""
 
+import logging
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -11,12 +12,22 @@ from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable, SampollError, UsageError
 from sampoll.core.protocols import Segmenter
 from sampoll.core.suggestions import did_you_mean
+from sampoll.models.checkpoints import named_checkpoint
+from sampoll.models.shared.detection import detected_model
+from sampoll.models.shared.tensor_shapes import read_shapes
+
+log = logging.getLogger(__name__)
+
+AUTO, DEFAULT_MODEL = "auto", "vit_b"
 
 Factory: TypeAlias = Callable[[ModelSettings], Segmenter[Any]]
 """Makes a segmenter that is ready to work, which may take long. A factory that is no class (the attributes of
 a class are those of its segmenters) may have these attributes:
 
 checkpoint    its official Checkpoint; for `models list|pull|verify|path` and doctor
+family        the models of the same architecture, in one word; for `models list`
+embedding_bytes  what the embedding of an image takes in memory; for `models list`
+holds         (shapes of tensors by name) -> whether they are this model's; for `--model auto`
 reply_type    what replies over Redis call the type of the model; its name, if nothing else
 prompts       those of core.jobs.PROMPT_KINDS that it takes; all, if it has no such attribute
 original      (options) -> the fidelity.ComparableSegmenter with which its variants are compared, in float32:
@@ -44,15 +55,29 @@ def attribute_of_model(options: ModelSettings, attribute: str) -> Any:
     return found
 
 
+def with_model_named(options: ModelSettings) -> ModelSettings:
+    """The options with a model in the place of `auto`: the one that the checkpoint holds, or the default one
+    if none is given. ModelUnavailable if the checkpoint holds no model that is known."""
+    if options.model != AUTO:
+        return options
+    name = DEFAULT_MODEL
+    if options.checkpoint is not None:
+        path = named_checkpoint(options.checkpoint)
+        name = detected_model(path, read_shapes(path))
+        log.info("%s holds %s", path, name, extra={"event": "detected", "model": name})
+    return options.model_copy(update={"model": name})
+
+
 def find_factory(options: ModelSettings) -> Factory:
     """The factory that `options.model` names; ModelUnavailable says what to change."""
+    options = with_model_named(options)
     if ":" in options.model:
         return _imported(options.model)
     known = plugins(SEGMENTERS)
     if options.model not in known:
         raise ModelUnavailable(
-            f"no {options.model!r} among models: {', '.join(known)}, or package.module:factory"
-            f"{did_you_mean(options.model, known)}"
+            f"no {options.model!r} among models: {AUTO}, {', '.join(known)}, or package.module:factory"
+            f"{did_you_mean(options.model, [AUTO, *known])}"
         )
     try:
         factory: Factory = load(known[options.model])

@@ -11,6 +11,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from sampoll.inputs.prompt_file import parse_prompts
 from sampoll.inputs.prompt_schema import SCHEMA_FILE as PROMPT_SCHEMA_FILE
 from sampoll.inputs.prompt_schema import prompt_file_schema
 from sampoll.models.checkpoints import official_checkpoints
+from sampoll.models.shared.factory import FamilyModel
+from sampoll.models.shared.network import Network
 
 DOCS = REPOSITORY / "docs"
 
@@ -63,6 +66,21 @@ def test_the_segmenter_that_is_shown_works(folders: Folders, tmp_path: Path) -> 
     assert run.returncode == 0, run.stderr
     assert iou(read_mask(folders.output / "ball.png"), pair.truths[0]) > 0.5
     assert json.loads((folders.output / "ball.json").read_text())["meta"]["model"] == "same-colour"
+
+
+def test_the_family_that_is_shown_is_one_and_the_page_names_all_that_a_network_is() -> None:
+    page = DOCS / "how-to" / "family.md"
+    [code] = blocks(page, "python")
+    shown: dict[str, Any] = {}
+    exec(code, shown)
+
+    wide = shown["wide"]
+    assert isinstance(wide, FamilyModel)
+    assert (wide.name, wide.family) == ("wide", "wide-sam")
+    assert wide.holds({"image_encoder.patch_embed.proj.weight": (2048, 3, 16, 16)})
+    assert not wide.holds({})
+    named = re.findall(r"`(\w+)`", " ".join(re.findall(r"(?m)^\| (`[^|]*) \|", page.read_text())))
+    assert named == [each.name for each in fields(Network)]
 
 
 @pytest.mark.parametrize("prompt", blocks(DOCS / "prompts.md", "json"))

@@ -52,12 +52,15 @@ PARSERS: dict[str, Callable[[], ArgumentParser]] = {
 WITH_A_TINY_MODEL = f"""#!{sys.executable}
 # The command itself, but for the size of the model behind vit_b.
 import importlib
+import sampoll.models.registry
 import sampoll.models.sam
 from sampoll.cli.main import main
 def tiny(model, path):
     network = importlib.import_module("sampoll.models.sam.network").sam_network
     return network(importlib.import_module("support.tiny").tiny_sam()), model.checkpoint.sha256
 sampoll.models.sam.SamModel.network = tiny
+widths_of_vit_b = {{"image_encoder.patch_embed.proj.weight": (768, 3, 16, 16)}}
+sampoll.models.registry.read_shapes = lambda path: widths_of_vit_b
 main()
 """
 

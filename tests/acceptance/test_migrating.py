@@ -34,6 +34,7 @@ HERE = "tests/acceptance/test_migrating.py"
 TESTED: Mapping[str, tuple[str, str]] = {
     "An error is one sentence": (HERE, "an_error_is_one_sentence_and_a_code"),
     "`--model_type` may be left out": (FLAGS, "default_is_the_huge_model"),
+    "`--model_type` takes the models": (FLAGS, "names_defaults_and_kinds_are_the_published_ones"),
     "`--device` may be left out": (POLL, "the_device_is_the_flag_then_the_variable_then_the_best_one"),
     "A file that is no checkpoint": (
         POLL,

@@ -1,6 +1,10 @@
 """`sampoll models list, pull, verify, path`, and models without --checkpoint: weights from our own server."""
 
 import hashlib
+import json
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +18,8 @@ from segment_anything import sam_model_registry
 from support.folders import Folders, drop_pair, read_opex
 from support.images import image_of
 from support.process import TESTS, sampoll
+
+from sampoll.models.checkpoints import official_checkpoints
 
 FILE = "sam_vit_b_01ec64.pth"
 PUBLISHED = """
@@ -81,8 +87,8 @@ def test_pulled_once_a_checkpoint_is_listed_verified_found_and_used(
     assert mirror.run(home, "path", "vit_b")[:2] == (0, f"{kept}\n")
     assert mirror.run(home, "verify")[:2] == (0, f"{kept}: as published\n")
     listed = mirror.run(home, "list")[1].splitlines()
-    assert listed[0] == f"vit_b  here: {kept}"
-    assert [line.split()[0] for line in listed if "here" in line] == ["vit_b", "vit_l", "vit_h"]
+    here = {line.split()[0]: not line.endswith("not here") for line in listed if line.endswith("here")}
+    assert [model for model, is_here in here.items() if is_here] == ["vit_b"]
 
     # It is there, so nobody is asked.
     assert mirror.run(home, "pull", "vit_b", "--mirror", "http://127.0.0.1:9")[:2] == (0, f"{kept}\n")
@@ -119,6 +125,71 @@ def test_a_run_can_pull_its_model(mirror: Mirror, folders: Folders, tmp_path: Pa
     assert (tmp_path / "home/checkpoints" / FILE).is_file()
 
 
+def test_the_models_are_one_table_for_people_and_for_programs(tmp_path: Path) -> None:
+    people = sampoll("models", "list", "--home", tmp_path).stdout.splitlines()
+    programs = json.loads(sampoll("models", "list", "--home", tmp_path, "--json").stdout)
+
+    lines = {line.split()[0]: re.split(r" {2,}", line) for line in people[:-1]}
+    assert lines["vit_b"] == ["vit_b", "sam", "375", "4.2", "all", "Apache-2.0", "not here"]
+    assert lines["grabcut"] == ["grabcut", "grabcut", "-", "-", "points, box", "-", "none needed"]
+    assert people[-1] == f"weights are kept in {tmp_path}/checkpoints"
+    assert [model["model"] for model in programs] == list(lines)
+    of_sam = [model for model in programs if model["family"] == "sam"]
+    assert [model["model"] for model in of_sam] == ["vit_b", "vit_l", "vit_h"]
+    assert of_sam[0] == {
+        "model": "vit_b",
+        "family": "sam",
+        "embedding_bytes": 256 * 64 * 64 * 4,
+        "prompts": ["points", "box", "mask", "refine", "everything"],
+        "checkpoint": {
+            "path": f"{tmp_path}/checkpoints/{FILE}",
+            "is_here": False,
+            "url": f"https://dl.fbaipublicfiles.com/segment_anything/{FILE}",
+            "bytes": 375042383,
+            "sha256": "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+            "licence": "Apache-2.0",
+        },
+    }
+
+
+def test_the_table_of_models_does_not_wait_for_torch() -> None:
+    code = "import sys; sys.argv[1:] = ['models', 'list']; from sampoll.cli.main import main\ntry: main()\n"
+    code += "finally: print('torch' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "in", "out"),
+        ("embed", "in", "--embedding-cache", "cache"),
+        ("doctor",),
+        ("serve", "redis", "--embedded"),
+        ("models", "compare", "in"),
+    ],
+)
+def test_a_checkpoint_of_no_known_model_ends_every_command_in_one_sentence(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "in").mkdir()
+    drop_pair(tmp_path / "in", "a", image=image_of(64, 64))
+    video = {"memory_attention.norm.weight": torch.zeros(2), "maskmem_tpos_enc": torch.zeros(2)}
+    torch.save({"model": video}, tmp_path / "video.pt")
+    places = {"in": tmp_path / "in", "out": tmp_path / "out", "cache": tmp_path / "cache"}
+
+    words = [places.get(word, word) for word in command]
+    done = sampoll(*words, "--checkpoint", tmp_path / "video.pt")
+
+    said = f"{done.stdout}{done.stderr}"
+    assert done.returncode == 69, said
+    assert "video.pt holds none of " in said
+    assert "it has no image encoder (no tensor image_encoder.…), but memory_attention, maskmem_tpos" in said
+    assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["a.jpg", "a.json"]
+
+
 def test_without_weights_the_message_names_the_command_that_downloads_them(
     folders: Folders, tmp_path: Path
 ) -> None:
@@ -149,5 +220,5 @@ def test_a_model_without_an_official_checkpoint_is_a_wrong_argument(tmp_path: Pa
 
     assert (run.returncode, run.stderr) == (
         2,
-        "sampoll: no official checkpoint for 'vit_x': there are vit_b, vit_l, vit_h\n",
+        f"sampoll: no official checkpoint for 'vit_x': there are {', '.join(official_checkpoints())}\n",
     )

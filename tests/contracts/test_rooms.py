@@ -58,6 +58,14 @@ def verdicts(tmp_path: Path, *violations: tuple[str, str]) -> dict[str, str]:
     return dict(re.findall(r"^(.+) (KEPT|BROKEN)\b", plain, re.MULTILINE))
 
 
+FAMILIES = "Families of models do not import each other"
+
+
+def test_what_families_share_imports_no_family(tmp_path: Path) -> None:
+    violation = ("models/shared/weights.py", "import sampoll.models.sam.network")
+    assert verdicts(tmp_path, violation)[FAMILIES] == "BROKEN"
+
+
 def test_the_package_holds_rooms_and_nothing_else() -> None:
     names = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
     rooms = {name for name in names if (PACKAGE / name / "__init__.py").is_file()}

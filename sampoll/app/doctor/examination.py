@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sampoll.app.assembly import named
 from sampoll.app.directories import layout_of
 from sampoll.app.doctor.findings import Finding, error_of, exit_code_of, ok, warning
 from sampoll.app.doctor.model import check_device, check_model
@@ -32,11 +33,16 @@ def examine(
     yield from _configuration(resolved, environment)
     directories, layout = _directories(settings.spool)
     yield from directories
+    if any(key.startswith("redis-") for key in resolved.origins):
+        yield from check_redis(settings.redis)
+    try:
+        settings = named(settings)
+    except SampollError as error:
+        yield error_of("model", error)
+        return
     yield from check_device(settings.model)
     findings, model = check_model(settings.model)
     yield from findings
-    if any(key.startswith("redis-") for key in resolved.origins):
-        yield from check_redis(settings.redis)
     try:
         plan = plan_of(settings, layout or PLACEHOLDER_LAYOUT)
     except SampollError as error:

@@ -121,12 +121,14 @@ def _checkpoint_of(settings: ModelSettings) -> Checkpoint | None:
 
 def _weights(settings: ModelSettings, official: Checkpoint) -> Finding:
     path = checkpoint_file(official, settings)
+    if path.is_dir():
+        return ok("checkpoint", f"{path}, a directory: weights of your own")
     size = path.stat().st_size
-    published = _published_with(size)
-    if published is None:
-        return ok("checkpoint", f"{path}, {in_units(size)}: weights of your own")
-    if is_official(path, published):
+    published = official if official.size is None else _published_with(size)
+    if published is not None and is_official(path, published):
         return ok("checkpoint", f"{path} is {published.model} as published")
+    if published is None or published.size is None:
+        return ok("checkpoint", f"{path}, {in_units(size)}: weights of your own")
     return warning(
         "checkpoint",
         f"{path} has the size of the published {published.model}, and another content",

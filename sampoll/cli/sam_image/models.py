@@ -13,7 +13,7 @@ from sampoll.inputs.prompt_file import prompts_document
 from sampoll.models.checkpoints import official_checkpoints
 from sampoll.models.registry import attribute_of_model
 
-REPLY_TYPE = "sam"
+REPLY_TYPE = SAM = "sam"
 DEFAULT_TYPE = "default"
 DEFAULT_MODEL = "vit_h"
 DEFAULT_DEVICE = "auto"
@@ -24,14 +24,15 @@ DEFAULTS: dict[str, Any] = {"exif": "ignore", "log-level": "warning", "log-forma
 
 
 def model_types() -> dict[str, str]:
-    """The values of --model_type, each with its model: the official models that replies call "sam", the
-    largest first."""
-    models = [
-        name
-        for name in reversed(official_checkpoints())
-        if attribute_of_model(ModelSettings(model=name), "reply_type") == REPLY_TYPE
-    ]
+    """The values of --model_type, each with its model: SAM's own, the largest first, as they were published,
+    then the official models of other families."""
+    names = list(reversed(official_checkpoints()))
+    models = sorted(names, key=lambda name: _family(name) != SAM)
     return {DEFAULT_TYPE: DEFAULT_MODEL, **{name: name for name in models}}
+
+
+def _family(name: str) -> str:
+    return str(attribute_of_model(ModelSettings(model=name), "family"))
 
 
 def add_model_flags(parser: ArgumentParser) -> None:

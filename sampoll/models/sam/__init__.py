@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sampoll.config.settings import ModelSettings
 from sampoll.models.checkpoints import Checkpoint, checkpoint_file
 from sampoll.models.shared.factory import FamilyModel
+from sampoll.models.shared.file_header import Shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +23,9 @@ class SamModel(FamilyModel):
     width: int
     """Channels of the encoder, which tell the sizes apart."""
     family: ClassVar[str] = "sam"
+    embedding_bytes: ClassVar[int] = 4 * 256 * 64**2
 
-    def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    def holds(self, shapes: Shapes) -> bool:
         width = shapes.get("image_encoder.patch_embed.proj.weight", (0,))[0]
         return width == self.width and "mask_decoder.hf_token.weight" not in shapes  # which is SAM-HQ's
 

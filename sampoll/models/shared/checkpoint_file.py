@@ -1,6 +1,6 @@
 """Files of weights, read into memory as names and tensors."""
 
-import zipfile
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,31 +9,42 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sampoll.core.errors import ModelUnavailable
+from sampoll.models.shared.file_header import WRAPPER, Header, read_header
+from sampoll.models.shared.hub_directory import weight_files
+from sampoll.models.shared.hub_names import with_official_names
 from sampoll.models.shared.private_copy import private_copy
 
 
 def read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], str]:
-    """The tensors of a .pth or .safetensors file by their names, and the SHA-256 of the bytes that were read.
+    """The tensors of a .pth, .pt or .safetensors file, or of a directory as the Hub has it, under the names
+    that their authors gave them; and the SHA-256 of the bytes that were read, or, of several files, of their
+    digests.
 
-    Later changes of the file change nothing. ModelUnavailable if it cannot be read, or holds something else.
+    Later changes of the files change nothing. ModelUnavailable if they cannot be read, or hold something
+    else: then none of it is loaded, and nothing is run that is in them.
     """
-    with private_copy(path) as copy:
-        return _read(path, copy.path), copy.sha256
+    weights: dict[str, Tensor] = {}
+    digests = []
+    for file in weight_files(path):
+        with private_copy(file) as copy:
+            weights |= _tensors(copy.path, read_header(copy.path, file), file)
+            digests.append(copy.sha256)
+    sha256 = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return with_official_names(weights, lambda tensor, number: tensor[number : number + 1]), sha256
 
 
-def _read(path: Path, copy: Path) -> Mapping[str, Tensor]:
+def _tensors(copy: Path, header: Header, named: Path) -> Mapping[str, Tensor]:
     """The weights, mapped from the copy of the file."""
     try:
-        if path.suffix.lower() == ".safetensors":
+        if header.kind == "safetensors":
             return load_file(copy)
         # Only the zip format of torch 1.6 and later can be mapped.
-        content = torch.load(copy, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(copy))
+        content = torch.load(copy, map_location="cpu", weights_only=True, mmap=header.kind == "zip")
     except Exception as error:
         # Not torch's own words: they advise to load the file unsafely.
         raise ModelUnavailable(
-            f"{path} is no checkpoint, or damaged, or holds more than weights; it was not opened. "
+            f"{named} is damaged, or holds more than weights; it was not loaded. "
             f"Download it again ({type(error).__name__})"
         ) from error
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ModelUnavailable(f"{path} is no checkpoint: it must hold a mapping from names to tensors")
-    return content
+    tensors: Mapping[str, Tensor] = content[WRAPPER] if header.is_wrapped else content
+    return tensors

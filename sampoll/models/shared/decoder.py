@@ -6,13 +6,14 @@ Shapes: I images, P prompts, T tokens a prompt, S x S = L image tokens (64 x 64)
 inside attention over the image (D / 2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812  as everywhere
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 from segment_anything.modeling.common import LayerNorm2d
+from segment_anything.modeling.mask_decoder import MLP
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from torch import Tensor, nn
 
@@ -193,12 +194,15 @@ class Upscaling(nn.Module):
     """Upsamples the image tokens by a factor of four, to masks. Transposed convolutions whose stride is their
     kernel size are computed as matrix products; channels stay last until the masks are computed."""
 
-    def __init__(self, original: nn.Sequential) -> None:
+    def __init__(self, original: nn.Sequential, dtype: torch.dtype = torch.float32) -> None:
+        """`original` may lack the activation at its end. Matrix products are in `dtype`, the norm in
+        float32."""
         super().__init__()
-        self.first, self.first_bias = _as_product(original[0])
+        self.first, self.first_bias = _as_product(original[0].to(dtype))
         self.norm: LayerNorm2d = original[1]
         self.activation: nn.Module = original[2]
-        self.second, self.second_bias = _as_product(original[3])
+        self.second, self.second_bias = _as_product(original[3].to(dtype))
+        self.last: nn.Module = original[4] if len(original) > 4 else nn.Identity()
 
     def forward(self, image: Tensor, weights: Tensor) -> Tensor:
         """(P, L, D) and the weights of C masks (P, C, D / 8) to (P, C, 4 S, 4 S)."""
@@ -207,9 +211,12 @@ class Upscaling(nn.Module):
     def pixels(self, image: Tensor) -> Tensor:
         """(P, L, D) to (P, 16 L, D / 8), the pixels of low-res masks in the order that `as_planes` takes."""
         count, tokens, _ = image.shape
-        x = F.linear(image, self.first, self.first_bias).view(count, tokens, 4, -1)  # (P, L, 2·2, D / 4)
+        dtype = self.first.dtype
+        x = F.linear(image.to(dtype), self.first, self.first_bias)
+        x = x.view(count, tokens, 4, -1).float()  # (P, L, 2·2, D / 4)
         x = F.layer_norm(x, x.shape[-1:], self.norm.weight, self.norm.bias, self.norm.eps)
-        upscaled: Tensor = self.activation(F.linear(self.activation(x), self.second, self.second_bias))
+        x = F.linear(self.activation(x.to(dtype)), self.second, self.second_bias)
+        upscaled: Tensor = self.last(x)
         return upscaled.view(count, tokens * 16, -1)
 
 
@@ -223,7 +230,7 @@ def as_planes(pixels: Tensor) -> Tensor:
 class StackedMlps(nn.Module):
     """Several MLPs of one shape, each with an input of its own, at once."""
 
-    def __init__(self, originals: nn.ModuleList) -> None:
+    def __init__(self, originals: Iterable[MLP]) -> None:
         super().__init__()
         layers = list(zip(*(mlp.layers for mlp in originals), strict=True))
         self.weights = nn.ParameterList(torch.stack([one.weight.T for one in layer]) for layer in layers)

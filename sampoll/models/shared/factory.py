@@ -8,19 +8,18 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from sampoll.config.plugins import SEGMENTERS, load_all
 from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable, StorageTrouble
 from sampoll.core.jobs import RgbImage
 from sampoll.models.checkpoints import Checkpoint, check_official, checkpoint_file, home_of
+from sampoll.models.shared.detection import check_model
+from sampoll.models.shared.file_header import Shapes
+from sampoll.models.shared.tensor_shapes import read_shapes
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from sampoll.models.shared.fidelity import ComparableSegmenter
@@ -38,6 +37,8 @@ class FamilyModel(ABC):
 
     checkpoint: Checkpoint
     family: ClassVar[str]
+    embedding_bytes: ClassVar[int]
+    """What the embedding of an image takes, in float32."""
     reply_type: ClassVar[str] = "sam"
 
     @property
@@ -45,8 +46,9 @@ class FamilyModel(ABC):
         return self.checkpoint.model
 
     @abstractmethod
-    def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        """Whether tensors of these names and shapes are a file of this model's weights; without torch."""
+    def holds(self, shapes: Shapes) -> bool:
+        """Whether tensors of these names and shapes, all that a checkpoint has, are those of this model:
+        its few marks are enough, because `build` demands each of its tensors."""
 
     def image_keys(self, name: str) -> bool:
         """Whether a tensor of its file is needed for images; the others, of video, are left out."""
@@ -89,28 +91,17 @@ class FamilyModel(ABC):
         return segmenter
 
     def network(self, path: Path) -> "tuple[Network, str]":
-        """The network with the weights of a file, and the SHA-256 of what was loaded; ModelUnavailable if
-        it cannot be read, or holds something else."""
+        """The network with the weights of a checkpoint, and the SHA-256 of what was loaded; ModelUnavailable
+        if it cannot be read, or holds something else."""
         from sampoll.models.shared.checkpoint_file import read_checkpoint
 
+        check_model(self.name, path, read_shapes(path))
         weights, sha256 = read_checkpoint(path)
-        return self._built(
-            path, {key: weight for key, weight in weights.items() if self.image_keys(key)}
-        ), sha256
-
-    def _built(self, path: Path, weights: Mapping[str, "Tensor"]) -> "Network":
-        shapes = {key: tuple(weight.shape) for key, weight in weights.items()}
-        if not self.holds(shapes):
-            for other in _known():
-                if other.holds(shapes):
-                    raise ModelUnavailable(
-                        f"{path} holds {other.name}, not {self.name}: use --model {other.name}"
-                    )
         try:
-            return self.build(weights)
+            network = self.build({key: weight for key, weight in weights.items() if self.image_keys(key)})
         except ModelUnavailable as error:
-            names = ", ".join(model.name for model in _known())
-            raise ModelUnavailable(f"{path} holds none of {names}: for {self.name}, {error}") from error
+            raise ModelUnavailable(f"{path} does not fit {self.name}: {error}") from error
+        return network, sha256
 
     def original(self, options: ModelSettings) -> "ComparableSegmenter":
         """What the engines and precisions of this model are compared with: its own code in float32, by torch.
@@ -122,21 +113,14 @@ class FamilyModel(ABC):
     ) -> Path:
         """Makes the encoder that --precision int8 takes, calibrated on these images; returns where it is
         kept."""
-        import torch
-
-        from sampoll.models.shared.openvino import cached_model, quantized_place, save
-        from sampoll.models.shared.quantize import imported_nncf, quantized
+        from sampoll.models.shared.converted_encoders import cached_model, quantized_place, save
+        from sampoll.models.shared.quantize import imported_nncf, quantized_encoder
 
         imported_nncf()
         cache = openvino_cache(options)
         network, sha256 = self.network(checkpoint_file(self.checkpoint, options))
-        rules = network.rules
-        graph = cached_model(partial(network.encoder, torch.float32), sha256, cache)
-
-        def preprocessed(path: Path) -> "NDArray[np.float32]":
-            return rules.prepared(read(path), torch.device("cpu"), exact=False)[None].numpy()
-
-        model = quantized(graph, images, preprocessed)
+        graph = cached_model(network, sha256, cache)
+        model = quantized_encoder(graph, network.rules, images, read)
         place = quantized_place(sha256, cache)
         try:
             save(model, place, sha256, replaces=True)
@@ -145,25 +129,18 @@ class FamilyModel(ABC):
         return place
 
 
-def _known() -> "list[FamilyModel]":
-    """All models of all families, the smallest first."""
-    known = [factory for _, factory in load_all(SEGMENTERS) if isinstance(factory, FamilyModel)]
-    return sorted(known, key=lambda model: model.checkpoint.size)
-
-
 def _openvino_encoder(
     network: "Network", checkpoint_sha256: str, precision: str, options: ModelSettings
 ) -> "OpenVinoEncoder":
     """The encoder from the user's cache: converted at first use; in int8, by `sampoll models quantize`."""
-    import torch
-
-    from sampoll.models.shared.openvino import OpenVinoEncoder, cached_model, quantized_model
+    from sampoll.models.shared.converted_encoders import cached_model, quantized_model
+    from sampoll.models.shared.openvino import OpenVinoEncoder
 
     cache, size = openvino_cache(options), network.rules.img_size
     if precision == "int8":
         model, sha256 = quantized_model(checkpoint_sha256, cache)
         return OpenVinoEncoder(model, size, precision, sha256)
-    model = cached_model(partial(network.encoder, torch.float32), checkpoint_sha256, cache)
+    model = cached_model(network, checkpoint_sha256, cache)
     return OpenVinoEncoder(model, size, precision)
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sampoll.core.errors import ModelUnavailable
+from sampoll.models.shared.detection import listed
+from sampoll.models.shared.file_header import Shapes
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -37,15 +39,21 @@ def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {key: tuple(weight.shape) for key, weight in weights.items()}
 
 
-def misfit_of(given: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str | None:
-    """The first way in which the shapes of given weights are not the expected ones, or None."""
-    for key, shape in expected.items():
-        if key not in given:
-            return f"it lacks {key}"
-        if given[key] != shape:
-            return f"{key} should be {shape}, and is {given[key]}"
-    unknown = next((key for key in given if key not in expected), None)
-    return f"{unknown} is no part of it" if unknown is not None else None
+def misfit_of(given: Shapes, expected: Shapes) -> str | None:
+    """How the shapes of given weights differ from the expected ones, in words, or None."""
+    missing = [name for name in expected if name not in given]
+    surplus = [name for name in given if name not in expected]
+    others = [
+        f"{name} should be {shape}, and is {given[name]}"
+        for name, shape in expected.items()
+        if given.get(name, shape) != shape
+    ]
+    parts = [
+        f"it lacks {listed(missing)}" if missing else "",
+        listed(others),
+        f"it has {listed(surplus)} besides" if surplus else "",
+    ]
+    return "; ".join(filter(None, parts)) or None
 
 
 def copy_weights(module: nn.Module) -> None:

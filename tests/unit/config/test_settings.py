@@ -10,6 +10,7 @@ from support.process import REPOSITORY
 
 from sampoll.config.fields import all_settings
 from sampoll.config.resolve import Resolved, describe, resolve
+from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
 from sampoll.transports.redis.server import server_of
 
@@ -317,3 +318,11 @@ def test_any_path_is_described_in_printable_toml(tmp_path: Path) -> None:
     printed = tomllib.loads(text)["spool"]
     assert printed["input"] == odd
     assert printed["output"] == "/\\xff"  # TOML has no notation for bytes
+
+
+def test_the_memory_for_embeddings_is_that_of_64_images_of_any_model_unless_it_is_set() -> None:
+    assert ModelSettings().embedding_memory_for(4 * 2**20) == 256 * 2**20
+    assert ModelSettings().embedding_memory_for(16 * 2**20) == 1024 * 2**20
+    for value in ("1G", 2**30):
+        settings = ModelSettings.model_validate({"embedding-memory": value})
+        assert settings.embedding_memory_for(4 * 2**20) == 2**30

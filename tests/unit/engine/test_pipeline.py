@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.images import encoded, image_of
-from support.segmenters import BoxSegmenter
+from support.segmenters import BoxSegmenter, KeptBoxes
 
 from sampoll.config.settings import LimitSettings
 from sampoll.core.channel import Channel
@@ -17,6 +17,7 @@ from sampoll.core.jobs import Job, Prompt, RgbImage, Submission
 from sampoll.core.protocols import TakeMasks
 from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
 from sampoll.engine import pipeline
+from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.pipeline import Service
 from sampoll.formats.opex import Opex
 from sampoll.formats.png import PngMask
@@ -204,6 +205,26 @@ def test_images_that_fit_are_loaded_together() -> None:
     counted_service(transport, segmenter, max_wait_seconds=600.0).run(Event())
 
     assert segmenter.batches == [4, 4]
+
+
+class LargeEmbeddings(KeptBoxes):
+    embedding_bytes = 2**24
+
+
+def test_an_image_whose_embedding_is_kept_counts_what_that_takes() -> None:
+    [one] = submissions("a")
+    service = service_of(waiting("a"), LargeEmbeddings())
+    embeddings = EmbeddingCache(LargeEmbeddings(), 2**30)
+    embeddings.put(one.image_sha256, image_of())
+    known = partial(decode, options=DecodingOptions(LimitSettings(max_prompts=10)), known=embeddings.known)
+    run = pipeline._Run(replace(service, decode=known, embeddings=embeddings), Event())
+
+    memory = run._memory_to_load(one, 1)
+
+    assert memory is not None
+    assert 2**24 <= memory.amount < 2**25
+    run._load(one, memory)
+    assert 2**24 <= memory.amount < 2**25
 
 
 @pytest.mark.usefixtures("one_image_at_a_time")

@@ -15,14 +15,14 @@ from torch._inductor.runtime.cache_dir_utils import cache_dir
 from sampoll.config.settings import ModelSettings
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.jobs import Box, Point, Prompt
-from sampoll.models.sam import attention
-from sampoll.models.sam.attention import RelativePositions
-from sampoll.models.sam.encoder import Encoder
 from sampoll.models.sam.network import sam_network
 from sampoll.models.shared import device
+from sampoll.models.shared import relative_positions as attention
 from sampoll.models.shared.device import PRECISIONS, chosen_precision, cpu_flags
 from sampoll.models.shared.factory import keep_compiled_code
+from sampoll.models.shared.relative_positions import RelativePositions
 from sampoll.models.shared.segmenter import PromptableSegmenter
+from sampoll.models.shared.vit import Encoder
 
 CPU = torch.device("cpu")
 LARGEST_ERRORS = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 3e-3}

@@ -13,13 +13,13 @@ from support.tiny import tiny_sam, with_positions
 
 from sampoll.core.jobs import Prompt, RgbImage
 from sampoll.core.results import ModelInfo
-from sampoll.models.sam.encoder import exportable
 from sampoll.models.sam.network import sam_network
 from sampoll.models.sam.original import OriginalSam
 from sampoll.models.shared import fidelity
 from sampoll.models.shared.fidelity import DEFAULT, EXACT, GATES, Fidelity, compare, grid_of_prompts, way_of
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 from sampoll.models.shared.segmenter import PromptableSegmenter
+from sampoll.models.shared.vit import exportable
 
 CPU = torch.device("cpu")
 IMAGES = [image_of(40, 57), image_of(64, 64, seed=1), image_of(90, 33, seed=2)]

@@ -1,4 +1,4 @@
-"""The encoder by OpenVINO against the one in torch, and the cache of converted encoders."""
+"""The encoder by OpenVINO against the one in torch."""
 
 import copy
 import logging
@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,20 +18,16 @@ from support.tiny import relative_error, tiny_sam, with_positions
 
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.jobs import Box, Prompt
-from sampoll.models.sam.encoder import Encoder, exportable
 from sampoll.models.sam.network import sam_network
 from sampoll.models.shared import device
 from sampoll.models.shared import openvino as openvino_encoder
+from sampoll.models.shared.converted_encoders import cached_model, quantized_model, quantized_place, save
 from sampoll.models.shared.device import BFLOAT16_FLAGS, chosen_engine, chosen_precision
-from sampoll.models.shared.openvino import (
-    OpenVinoEncoder,
-    cached_model,
-    converted,
-    quantized_model,
-    quantized_place,
-)
-from sampoll.models.shared.quantize import quantized
+from sampoll.models.shared.network import TorchEncoder
+from sampoll.models.shared.openvino import OpenVinoEncoder, converted
+from sampoll.models.shared.quantize import quantized, quantized_encoder
 from sampoll.models.shared.segmenter import PromptableSegmenter
+from sampoll.models.shared.vit import Encoder, exportable
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 SHA256 = "ab" * 32
@@ -65,6 +60,33 @@ def test_embeddings_are_those_of_the_original(model: Any, precision: str, larges
     assert torch.equal(embeddings, first)  # not a place that the next call writes to
 
 
+class Levels(TorchEncoder):
+    """Three levels of different shapes; the second one is the input of the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.img_size = 64
+        self.patches = torch.nn.Conv2d(3, 8, 8, 8)
+        self.finer, self.coarser = torch.nn.ConvTranspose2d(8, 4, 2, 2), torch.nn.Conv2d(8, 16, 2, 2)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        middle = self.patches(images)
+        return self.finer(middle), middle, self.coarser(middle)
+
+
+@torch.inference_mode()
+def test_all_levels_of_an_encoder_come_in_its_order() -> None:
+    encoder = Levels().eval()
+    graph, batch = converted(encoder), torch.randn(2, 3, 64, 64)
+
+    levels = OpenVinoEncoder(graph, 64, "fp32")(batch)
+
+    assert [tuple(level.shape) for level in levels] == [(2, 4, 16, 16), (2, 8, 8, 8), (2, 16, 4, 4)]
+    for ours, theirs in zip(levels, encoder(batch), strict=True):
+        assert relative_error(ours, theirs) < 1e-5
+
+
 def test_a_segmenter_can_use_the_openvino_encoder(model: Any) -> None:
     sam, image, prompt = with_positions(tiny_sam()), image_of(40, 57), Prompt(box=Box(5, 4, 30, 22))
     by_torch = PromptableSegmenter("sam", sam_network(copy.deepcopy(sam)), CPU)
@@ -78,123 +100,6 @@ def test_a_segmenter_can_use_the_openvino_encoder(model: Any) -> None:
     assert (by_torch.info.engine, by_openvino.info.engine) == ("torch", "openvino")
     with pytest.raises(ModelUnavailable, match="--compile is for CUDA devices"):
         by_openvino.compile_for(1)
-
-
-# The cache
-
-
-def test_a_checkpoint_is_converted_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    original, cache = with_positions(tiny_sam()).image_encoder, tmp_path / "a" / "openvino"
-    batch = torch.randn(1, 3, 64, 64)
-    with caplog.at_level(logging.INFO, logger="sampoll"):
-        [first] = OpenVinoEncoder(cached_model(partial(exportable, original), SHA256, cache), 64, "fp32")(
-            batch
-        )
-        assert [record.message.split(" ")[0] for record in caplog.records] == ["converting", "converted"]
-
-        monkeypatch.setattr(openvino_encoder, "converted", None)
-        [again] = OpenVinoEncoder(cached_model(partial(exportable, original), SHA256, cache), 64, "fp32")(
-            batch
-        )
-
-    assert torch.equal(first, again)
-    assert len(caplog.records) == 2
-    assert [path.name[:16] for path in cache.iterdir()] == [SHA256[:16]]
-
-
-def test_each_checkpoint_has_its_own_folder(tmp_path: Path) -> None:
-    cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
-    cached_model(partial(exportable, tiny_sam().image_encoder), "cd" * 32, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def truncated(content: bytes) -> bytes:
-    return content[:100]
-
-
-def changed_at_equal_size(content: bytes) -> bytes:
-    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("encoder.bin", truncated),
-        ("encoder.bin", changed_at_equal_size),
-        ("encoder.xml", changed_at_equal_size),
-        ("encoder.xml", None),
-        ("encoder.sha256.json", truncated),
-    ],
-)
-def test_a_damaged_conversion_is_made_again(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    name: str,
-    damage: Callable[[bytes], bytes] | None,
-) -> None:
-    cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
-    [path] = tmp_path.glob(f"*/{name}")
-    whole = path.read_bytes()
-    if damage is None:
-        path.unlink()
-    else:
-        path.write_bytes(damage(whole))
-
-    OpenVinoEncoder(cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path), 64, "fp32")
-
-    assert "is damaged, and is converted again" in caplog.text
-    caplog.clear()
-    cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
-    assert caplog.text == ""
-
-
-def test_a_conversion_of_another_checkpoint_is_not_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    theirs = SHA256[:16] + "cd" * 24  # with the same beginning, which names the directory
-    cached_model(partial(exportable, tiny_sam(seed=1).image_encoder), theirs, tmp_path)
-
-    cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path)
-
-    assert "is damaged, and is converted again" in caplog.text
-
-
-def test_a_conversion_that_is_changed_after_it_was_read_changes_nothing(tmp_path: Path) -> None:
-    encoder = partial(exportable, with_positions(tiny_sam()).image_encoder)
-    batch = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    [expected] = OpenVinoEncoder(cached_model(encoder, SHA256, tmp_path), 64, "fp32")(batch)
-    model = cached_model(encoder, SHA256, tmp_path)
-    [weights] = tmp_path.glob("*/encoder.bin")
-
-    with weights.open("r+b") as file:
-        file.write(bytes(weights.stat().st_size))
-        file.truncate(10)
-
-    assert torch.equal(OpenVinoEncoder(model, 64, "fp32")(batch)[0], expected)
-
-
-def test_a_model_is_converted_even_if_the_cache_cannot_be_written(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_text("")
-
-    OpenVinoEncoder(
-        cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, tmp_path / "file" / "x"),
-        64,
-        "fp32",
-    )
-
-    assert "cannot keep the converted encoder" in caplog.text
-
-
-def test_a_second_conversion_keeps_the_files_of_the_first(tmp_path: Path, model: Any) -> None:
-    openvino_encoder.save(model, tmp_path / "a", SHA256)
-    before = (tmp_path / "a" / "encoder.bin").stat()
-    openvino_encoder.save(model, tmp_path / "a", SHA256)
-    assert (tmp_path / "a" / "encoder.bin").stat() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_the_error_of_a_model_that_cannot_be_converted_says_what_to_do(
@@ -211,7 +116,7 @@ def test_the_error_of_a_model_that_cannot_be_converted_says_what_to_do(
 CONVERT = """
 import sys
 from support.tiny import tiny_sam
-from sampoll.models.sam.encoder import exportable
+from sampoll.models.shared.vit import exportable
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 OpenVinoEncoder(converted(exportable(tiny_sam().image_encoder)), 64, "fp32")
 assert "openvino" in sys.modules
@@ -234,7 +139,7 @@ def test_a_conversion_opens_no_network_connection(tmp_path: Path, strace: str) -
 ENDED = """
 import signal
 from support.tiny import tiny_sam
-from sampoll.models.sam.encoder import exportable
+from sampoll.models.shared.vit import exportable
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 graph = converted(exportable(tiny_sam().image_encoder))
 first, second = (OpenVinoEncoder(graph, 64, "bf16") for _ in range(2))
@@ -290,7 +195,7 @@ def test_auto_is_torch_where_openvino_is_not_installed(monkeypatch: pytest.Monke
 
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ModelUnavailable, match=r"pip install 'sampoll\[openvino\]', or use --engine torch"):
-        cached_model(partial(exportable, tiny_sam().image_encoder), SHA256, Path("nowhere"))
+        cached_model(sam_network(tiny_sam()), SHA256, Path("nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -310,12 +215,20 @@ def test_what_openvino_cannot_do_is_one_clear_error(
 def test_a_processor_without_the_precision_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = SimpleNamespace(get_property=lambda _: SimpleNamespace(to_string=lambda: "f32"))
     core = SimpleNamespace(compile_model=lambda *_: compiled)
-    monkeypatch.setattr(openvino_encoder, "_core", lambda: core)
+    monkeypatch.setattr(openvino_encoder, "core", lambda: core)
     with pytest.raises(ModelUnavailable, match="OpenVINO does not compute in bf16 on this processor"):
         OpenVinoEncoder(None, 64, "bf16")
 
 
 # int8
+
+
+def truncated(content: bytes) -> bytes:
+    return content[:100]
+
+
+def changed_at_equal_size(content: bytes) -> bytes:
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
 
 
 def test_int8_is_for_openvino_on_a_cpu() -> None:
@@ -330,7 +243,7 @@ def test_an_encoder_in_int8_is_close_and_the_info_names_the_precision(model: Any
     batches = [torch.randn(1, 3, 64, 64, generator=generator) for _ in range(3)]
 
     in_int8 = quantized(model, batches, lambda batch: batch.numpy())
-    openvino_encoder.save(in_int8, quantized_place(SHA256, tmp_path), SHA256)
+    save(in_int8, quantized_place(SHA256, tmp_path), SHA256)
     encoder = int8_encoder(tmp_path)
 
     expected = with_positions(tiny_sam()).image_encoder(batches[0])
@@ -339,12 +252,28 @@ def test_an_encoder_in_int8_is_close_and_the_info_names_the_precision(model: Any
     assert (segmenter.info.precision, segmenter.info.engine) == ("int8", "openvino")
 
 
+def test_int8_says_how_far_it_is_off_and_is_refused_if_it_gives_no_numbers(
+    model: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, images = sam_network(tiny_sam()).rules, [image_of(40, 57), image_of(64, 64, seed=1)]
+    with caplog.at_level(logging.INFO, logger="sampoll"):
+        quantized_encoder(model, rules, images, lambda image: image)
+    [error] = [record.__dict__["error"] for record in caplog.records if hasattr(record, "error")]
+    assert 0.001 < error < 0.5
+
+    monkeypatch.setattr(
+        OpenVinoEncoder, "__call__", lambda encoder, images: (torch.full((1, 2, 2), float("inf")),)
+    )
+    with pytest.raises(ModelUnavailable, match="cannot be computed in int8: use --precision bf16 or fp32"):
+        quantized_encoder(model, rules, images, lambda image: image)
+
+
 @pytest.mark.parametrize("damage", [truncated, changed_at_equal_size])
 def test_a_damaged_int8_encoder_is_one_clear_error(
     model: Any, tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     place = quantized_place(SHA256, tmp_path)
-    openvino_encoder.save(model, place, SHA256)
+    save(model, place, SHA256)
     weights = place / "encoder.bin"
     weights.write_bytes(damage(weights.read_bytes()))
 
@@ -356,7 +285,7 @@ def test_an_int8_encoder_that_is_made_again_is_another_model(model: Any, tmp_pat
     infos, keys, place = [], [], quantized_place(SHA256, tmp_path)
     other = converted(exportable(with_positions(tiny_sam(seed=1)).image_encoder))
     for graph in (model, other, model):
-        openvino_encoder.save(graph, place, SHA256, replaces=True)
+        save(graph, place, SHA256, replaces=True)
         segmenter = PromptableSegmenter(
             "sam",
             sam_network(tiny_sam()),

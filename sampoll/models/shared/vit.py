@@ -6,69 +6,32 @@ Li, Mao, Girshick, He, "Exploring Plain Vision Transformer Backbones", https://a
 windows; Li et al., "MViTv2", https://arxiv.org/abs/2112.01526, for decomposed relative positions.
 """
 
-from collections.abc import Callable, Iterable
-
 import torch
 import torch.nn.functional as F  # noqa: N812  as everywhere
 from segment_anything.modeling import ImageEncoderViT
-from segment_anything.modeling.common import LayerNorm2d
 from segment_anything.modeling.image_encoder import Attention, Block, get_rel_pos
 from torch import Tensor, nn
 
-from sampoll.models.sam.attention import RelativePositions
-from sampoll.models.shared.network import TorchEncoder
+from sampoll.models.shared.relative_positions import RelativePositions
+from sampoll.models.shared.trunk import Neck, TrunkEncoder
+from sampoll.models.shared.windows import from_windows, to_windows
 
 
-class Encoder(TorchEncoder):
-    """The same function as `original`, up to rounding in `dtype`, in which all matrix products are computed.
-
-    Sums along the residual path and norms are in float32, whatever `dtype` is.
-    """
+class Encoder(TrunkEncoder):
+    """The same function as `original`, up to rounding in `dtype`, in which all its matrix products are."""
 
     def __init__(self, original: ImageEncoderViT, dtype: torch.dtype) -> None:
-        super().__init__()
+        patch: nn.Conv2d = original.patch_embed.proj.to(dtype)
+        tokens = original.img_size // patch.stride[0]
+        blocks = nn.ModuleList(EncoderBlock(block, tokens, dtype) for block in original.blocks)
+        super().__init__(original.img_size, blocks, Neck(original.neck, dtype))
         self.dtype = dtype
-        self.img_size = original.img_size
-        self.patch: nn.Conv2d = original.patch_embed.proj.to(dtype)
+        self.patch = patch
         self.pos_embed = original.pos_embed
-        tokens = original.img_size // self.patch.stride[0]
-        self.blocks = nn.ModuleList(EncoderBlock(block, tokens, dtype) for block in original.blocks)
-        self.neck_1x1: nn.Conv2d = original.neck[0].to(dtype)
-        self.norm_1x1: LayerNorm2d = original.neck[1]
-        self.neck_3x3: nn.Conv2d = original.neck[2].to(dtype)
-        self.norm_3x3: LayerNorm2d = original.neck[3]
-        self._compiled: tuple[int, list[Callable[[Tensor], Tensor]]] | None = None
 
-    def compile_for(self, batch_size: int) -> None:
-        """Compiles the blocks for batches of exactly this size; all others are computed as before.
-
-        Takes about half a minute, or a few seconds if what it made is still cached. Raises what torch raises
-        where it cannot, for want of a C compiler for example.
-        """
-        blocks = [torch.compile(block, dynamic=False) for block in self.blocks]
-        self._compiled = batch_size, blocks
-        size = self.img_size
-        self(torch.zeros(batch_size, 3, size, size, device=self.patch.weight.device))
-
-    def forward(self, images: Tensor) -> tuple[Tensor]:
-        """One level, float32 of shape (B, 256, S, S), of normalised images of shape (B, 3, 16 S, 16 S)."""
+    def first_tokens(self, images: Tensor) -> Tensor:
         x = self._patches(images.to(self.dtype)).float()  # (B, S, S, D)
-        if self.pos_embed is not None:
-            x = x + self.pos_embed
-        for block in self._blocks_for(len(images)):
-            x = block(x)
-        return (self._neck(x),)
-
-    def _blocks_for(self, batch_size: int) -> Iterable[Callable[[Tensor], Tensor]]:
-        if self._compiled is not None and self._compiled[0] == batch_size:
-            return self._compiled[1]
-        return self.blocks
-
-    def _neck(self, x: Tensor) -> Tensor:
-        """(B, S, S, D) to (B, 256, S, S)."""
-        x = self.neck_1x1(x.to(self.dtype).permute(0, 3, 1, 2))
-        x = _norm_channels(x, self.norm_1x1)
-        return _norm_channels(self.neck_3x3(x.to(self.dtype)), self.norm_3x3)
+        return x if self.pos_embed is None else x + self.pos_embed
 
     def _patches(self, images: Tensor) -> Tensor:
         """The patch projection, (B, 3, 16 S, 16 S) to (B, S, S, D). A convolution whose stride is its size is
@@ -116,17 +79,8 @@ class EncoderBlock(nn.Module):
         The original pads what the qkv projection gets with zeros, so a padding token's query, key and value
         are the projection's bias: the 4096 real tokens are projected, and the bias put around them.
         """
-        batch, size, _, channels = qkv.shape
-        w = self.window
-        count = -(-size // w)
-        padding = count * w - size
-        right = self.qkv.bias.expand(batch, size, padding, channels)
-        below = self.qkv.bias.expand(batch, padding, count * w, channels)
-        padded = torch.cat([torch.cat([qkv, right], dim=2), below], dim=1)
-        windows = padded.view(batch, count, w, count, w, channels).transpose(2, 3)
-        attended = self._attended(windows.reshape(-1, w, w, channels))  # (B count², w, w, D)
-        attended = attended.view(batch, count, count, w, w, -1).transpose(2, 3)
-        return attended.reshape(batch, count * w, count * w, -1)[:, :size, :size]
+        windows = to_windows(qkv, self.window, self.qkv.bias)
+        return from_windows(self._attended(windows), qkv.shape)
 
     def _attended(self, qkv: Tensor) -> Tensor:
         """Attention over all of h x w tokens: (B, h, w, 3 D) to (B, h, w, D)."""
@@ -145,10 +99,3 @@ def _positions(attention: Attention, size: int, dtype: torch.dtype) -> RelativeP
     rows = get_rel_pos(size, size, attention.rel_pos_h)
     columns = get_rel_pos(size, size, attention.rel_pos_w)
     return RelativePositions(rows.to(dtype), columns.to(dtype))
-
-
-def _norm_channels(x: Tensor, norm: LayerNorm2d) -> Tensor:
-    """LayerNorm over the channels of (B, C, S, S), in float32."""
-    channels_last = x.float().permute(0, 2, 3, 1)
-    normed = F.layer_norm(channels_last, (x.shape[1],), norm.weight, norm.bias, norm.eps)
-    return normed.permute(0, 3, 1, 2)
