@@ -9,6 +9,7 @@ import torch
 from support.images import image_of
 from support.segmenters import BoxSegmenter, KeptBoxes
 from support.small_families import small_mobile_sam, small_sam_hq
+from support.small_sam2 import small_edgetam, small_sam2
 from support.tiny import tiny_sam
 
 from sampoll.core.errors import BadPrompt
@@ -31,6 +32,8 @@ MAKERS: dict[str, Callable[[], Segmenter[Any]]] = {
     "light_hq": lambda: PromptableSegmenter(
         "tiny", sam_hq_network(small_sam_hq("tiny_vit")), torch.device("cpu")
     ),
+    "sam2": lambda: PromptableSegmenter("sam2", small_sam2(), torch.device("cpu")),
+    "edgetam": lambda: PromptableSegmenter("edgetam", small_edgetam(), torch.device("cpu")),
     "boxes": BoxSegmenter,
     "kept": KeptBoxes,
 }
@@ -110,7 +113,7 @@ def test_a_mask_has_a_finite_score_and_the_model_a_name(segmenter: Segmenter[Any
     assert segmenter.info.device
 
 
-@pytest.mark.parametrize("name", ["sam", "mobile_sam", "sam_hq", "grabcut"])
+@pytest.mark.parametrize("name", ["sam", "mobile_sam", "sam_hq", "sam2", "edgetam", "grabcut"])
 def test_masks_that_are_handed_on_as_they_are_made_are_those_of_decode(name: str) -> None:
     segmenter = MAKERS[name]()
     assert isinstance(segmenter, StreamingSegmenter)
@@ -132,7 +135,7 @@ def test_masks_that_are_handed_on_as_they_are_made_are_those_of_decode(name: str
             assert np.array_equal(ours.packed, theirs.packed)
 
 
-@pytest.mark.parametrize("name", ["sam", "mobile_sam", "sam_hq", "grabcut"])
+@pytest.mark.parametrize("name", ["sam", "mobile_sam", "sam_hq", "sam2", "edgetam", "grabcut"])
 def test_what_stops_the_taking_of_masks_reaches_the_caller(name: str) -> None:
     segmenter = MAKERS[name]()
     assert isinstance(segmenter, StreamingSegmenter)
@@ -145,7 +148,7 @@ def test_what_stops_the_taking_of_masks_reaches_the_caller(name: str) -> None:
         segmenter.decode_into([(embedding, PROMPTS)], take)
 
 
-@pytest.mark.parametrize("name", ["sam", "mobile_sam", "sam_hq", "light_hq", "kept"])
+@pytest.mark.parametrize("name", ["sam", "mobile_sam", "sam_hq", "sam2", "edgetam", "light_hq", "kept"])
 def test_an_embedding_that_is_kept_gives_the_same_masks(name: str) -> None:
     segmenter = MAKERS[name]()
     assert isinstance(segmenter, CacheableSegmenter)

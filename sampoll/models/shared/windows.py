@@ -8,10 +8,11 @@ def to_windows(tokens: Tensor, side: int, padding: Tensor) -> Tensor:
     """(B, H, W, C) to (B · windows, side, side, C); tokens beyond the image are `padding`, of shape (C,)."""
     batch, height, width, channels = tokens.shape
     rows, columns = _counts(tokens.shape, side)
-    right = padding.expand(batch, height, columns * side - width, channels)
-    below = padding.expand(batch, rows * side - height, columns * side, channels)
-    padded = torch.cat([torch.cat([tokens, right], dim=2), below], dim=1)
-    windows = padded.view(batch, rows, side, columns, side, channels).transpose(2, 3)
+    if (rows * side, columns * side) != (height, width):  # what needs no padding is not copied for it
+        right = padding.expand(batch, height, columns * side - width, channels)
+        below = padding.expand(batch, rows * side - height, columns * side, channels)
+        tokens = torch.cat([torch.cat([tokens, right], dim=2), below], dim=1)
+    windows = tokens.reshape(batch, rows, side, columns, side, channels).transpose(2, 3)
     return windows.reshape(-1, side, side, channels)
 
 
