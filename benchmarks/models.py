@@ -11,9 +11,14 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from benchmarks.reference import Predict
+from sampoll.config.settings import ModelSettings
+from sampoll.core.errors import UsageError
 from sampoll.core.jobs import RgbImage
 from sampoll.core.results import BoolMask
+from sampoll.models.registry import find_factory
+from sampoll.models.shared.factory import FamilyModel
 from sampoll.models.shared.fidelity import GATES, Fidelity
+from sampoll.models.shared.network import Network
 
 GFLOP_AN_IMAGE = {"vit_b": 942.0, "vit_l": 2851.0, "vit_h": 5666.0}
 """Of the encoder, without the padding of windows, which needs no arithmetic."""
@@ -27,6 +32,15 @@ def random_sam(name: str) -> Sam:
         if "pos" in parameter:
             weights.normal_(std=0.05)
     return sam
+
+
+def random_network(name: str) -> Network:
+    """A model of any family."""
+    factory = find_factory(ModelSettings(model=name))
+    if not isinstance(factory, FamilyModel):
+        raise UsageError(f"{name} is no model of a family")
+    torch.manual_seed(0)
+    return factory.build(factory.modules().state_dict())
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sampoll.models.shared.network import Network
+    from sampoll.models.shared.sam2_network import Sam2
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class EdgeTam(FamilyModel):
     """https://github.com/facebookresearch/EdgeTAM"""
 
     family: ClassVar[str] = "edgetam"
+    embedding_bytes: ClassVar[int] = 4 * (32 * 256**2 + 64 * 128**2 + 256 * 64**2)
 
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         return any(name.startswith("image_encoder.trunk.body.") for name in shapes)
@@ -27,12 +29,17 @@ class EdgeTam(FamilyModel):
     def image_keys(self, name: str) -> bool:
         return is_for_images(name)
 
-    def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
+    def modules(self) -> "Sam2":
         from sampoll.models.edgetam.repvit import RepVitBody
-        from sampoll.models.shared.sam2_network import Sam2, sam2_network
+        from sampoll.models.shared.sam2_network import Sam2
+
+        return Sam2(RepVitBody())
+
+    def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
+        from sampoll.models.shared.sam2_network import sam2_network
         from sampoll.models.shared.weights import filled
 
-        return sam2_network(filled(lambda: Sam2(RepVitBody()), weights))
+        return sam2_network(filled(self.modules, weights))
 
 
 edgetam = EdgeTam(

@@ -9,7 +9,7 @@ from sampoll.models.checkpoints import Checkpoint
 from sampoll.models.shared.factory import FamilyModel
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from sampoll.models.shared.network import Network
 
@@ -25,6 +25,12 @@ class MobileSam(FamilyModel):
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         has_tiny_vit = "image_encoder.patch_embed.seq.0.c.weight" in shapes
         return has_tiny_vit and "mask_decoder.hf_token.weight" not in shapes  # which is Light HQ-SAM's
+
+    def modules(self) -> "nn.Module":
+        from sampoll.models.mobile_sam.network import new_mobile_sam
+
+        modules: nn.Module = new_mobile_sam()
+        return modules
 
     def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
         from sampoll.models.mobile_sam.network import mobile_sam_network, mobile_sam_of

@@ -10,7 +10,7 @@ from sampoll.models.shared.factory import FamilyModel
 from sampoll.models.shared.file_header import Shapes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from sampoll.models.sam.original import OriginalSam
     from sampoll.models.shared.network import Network
@@ -28,6 +28,12 @@ class SamModel(FamilyModel):
     def holds(self, shapes: Shapes) -> bool:
         width = shapes.get("image_encoder.patch_embed.proj.weight", (0,))[0]
         return width == self.width and "mask_decoder.hf_token.weight" not in shapes  # which is SAM-HQ's
+
+    def modules(self) -> "nn.Module":
+        from segment_anything import sam_model_registry
+
+        modules: nn.Module = sam_model_registry[self.name]()
+        return modules
 
     def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
         from sampoll.models.sam.network import sam_network, sam_of

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sampoll.models.shared.network import Network
+    from sampoll.models.shared.sam2_network import Sam2
 
 MARK_OF_2_1 = "no_obj_embed_spatial"
 """A tensor of videos that SAM 2.0 does not have. For images, the two differ in their weights only."""
@@ -24,6 +25,7 @@ class Sam2Model(FamilyModel):
 
     sizes: HieraSizes
     family: ClassVar[str] = "sam2"
+    embedding_bytes: ClassVar[int] = 4 * (32 * 256**2 + 64 * 128**2 + 256 * 64**2)
 
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         width = shapes.get("image_encoder.trunk.patch_embed.proj.weight", (0,))[0]
@@ -33,12 +35,17 @@ class Sam2Model(FamilyModel):
     def image_keys(self, name: str) -> bool:
         return is_for_images(name)
 
-    def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
+    def modules(self) -> "Sam2":
         from sampoll.models.sam2.hiera import Hiera
-        from sampoll.models.shared.sam2_network import Sam2, sam2_network
+        from sampoll.models.shared.sam2_network import Sam2
+
+        return Sam2(Hiera(self.sizes))
+
+    def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
+        from sampoll.models.shared.sam2_network import sam2_network
         from sampoll.models.shared.weights import filled
 
-        return sam2_network(filled(lambda: Sam2(Hiera(self.sizes)), weights))
+        return sam2_network(filled(self.modules, weights))
 
     def _is_version_of(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         """Whether a file is of this version; one without the tensors of videos can be of both."""

@@ -10,7 +10,7 @@ from sampoll.models.checkpoints import Checkpoint
 from sampoll.models.shared.factory import FamilyModel
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from sampoll.models.shared.network import Network
 
@@ -28,6 +28,12 @@ class SamHq(FamilyModel):
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         channels = shapes.get("mask_decoder.compress_vit_feat.0.weight", (0,))[0]
         return channels == self.early_channels and "mask_decoder.hf_token.weight" in shapes
+
+    def modules(self) -> "nn.Module":
+        from sampoll.models.sam_hq.network import new_sam_hq
+
+        modules: nn.Module = new_sam_hq(self.name.removeprefix("sam_hq_"))
+        return modules
 
     def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
         from sampoll.models.sam_hq.network import sam_hq_network, sam_hq_of

@@ -20,7 +20,7 @@ from sampoll.models.shared.file_header import Shapes
 from sampoll.models.shared.tensor_shapes import read_shapes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from sampoll.models.shared.fidelity import ComparableSegmenter
     from sampoll.models.shared.network import Network
@@ -53,6 +53,10 @@ class FamilyModel(ABC):
     def image_keys(self, name: str) -> bool:
         """Whether a tensor of its file is needed for images; the others, of video, are left out."""
         return True
+
+    @abstractmethod
+    def modules(self) -> "nn.Module":
+        """New modules whose tensors have the names and shapes of what `build` takes."""
 
     @abstractmethod
     def build(self, weights: Mapping[str, "Tensor"]) -> "Network":

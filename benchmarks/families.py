@@ -1,0 +1,166 @@
+"""The families of models on a CPU, in turns: encoders by engine and precision, decoding, memory, and the
+cheapest one from files to files beside the loop around SAM that people ran before.
+
+    python -m benchmarks.families [--models vit_b,edgetam] [--rounds 3] [--files] [--json FILE]
+
+Weights are random: masks mean nothing, times do. Seconds are those of the processor, of all its cores
+together, because they depend less on what else the machine does; ratios are to the first model.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.measuring import Sample, in_turns, markdown, write_json
+from benchmarks.models import random_network, random_sam
+from benchmarks.pipeline import photograph
+from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
+from sampoll.core.jobs import Box, Prompt
+from sampoll.inputs.decode import decode_image
+from sampoll.models.shared.device import variants
+from sampoll.models.shared.openvino import OpenVinoEncoder, converted
+from sampoll.models.shared.segmenter import PromptableSegmenter
+
+CPU = torch.device("cpu")
+MODELS = (
+    "vit_b,sam2.1_hiera_base_plus,sam2.1_hiera_small,sam2.1_hiera_tiny,sam_hq_vit_tiny,mobile_sam,edgetam"
+)
+PROMPTS = (1, 8, 32)
+IMAGES_A_ROUND = 2
+FASTEST = ("openvino", "bf16")
+
+
+def segmenter(name: str, engine: str, precision: str, prompt_batch: int = 32) -> PromptableSegmenter:
+    """A model with random weights, in one of the ways to run it here."""
+    network, encoder = random_network(name), None
+    if engine == "openvino":
+        model = converted(network.encoder(torch.float32))
+        encoder = OpenVinoEncoder(model, network.rules.img_size, precision)
+    return PromptableSegmenter(
+        name, network, CPU, precision=precision, encoder=encoder, prompt_batch=prompt_batch
+    )
+
+
+def processor_seconds(act: Callable[[], object]) -> float:
+    begun = time.process_time()
+    act()
+    return time.process_time() - begun
+
+
+def encoding(names: Sequence[str], engine: str, precision: str, rounds: int) -> dict[str, Sample]:
+    """From pixels to embedding, by model."""
+    image = decode_image(photograph(WIDTH, HEIGHT), "photograph.jpg", 10**9)
+    acts = {name: partial(segmenter(name, engine, precision).embed, [image]) for name in names}
+    for act in acts.values():
+        act()
+    return in_turns({name: partial(processor_seconds, act) for name, act in acts.items()}, rounds)
+
+
+def decoding(names: Sequence[str], prompts: int, rounds: int) -> dict[str, Sample]:
+    """From an embedding and so many boxes to masks, by model."""
+    image = decode_image(photograph(WIDTH, HEIGHT), "photograph.jpg", 10**9)
+    boxes = [Prompt(box=Box(10.0 * n, 10.0 * n, 10.0 * n + 400, 10.0 * n + 300)) for n in range(prompts)]
+    acts: dict[str, Callable[[], object]] = {}
+    for name in names:
+        model = segmenter(name, "torch", "fp32")
+        [embedding] = model.embed([image])
+        acts[name] = partial(model.decode, [(embedding, boxes)])
+        acts[name]()
+    return in_turns({name: partial(processor_seconds, act) for name, act in acts.items()}, rounds)
+
+
+def filing(name: str, rounds: int) -> dict[str, Sample]:
+    """Seconds an image from files to files: the loop around vit_b, and `name` in sampoll."""
+    with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
+        root, way = Path(scratch) / "pairs", FASTEST if FASTEST in variants(CPU) else variants(CPU)[-1]
+        acts = {
+            "reference loop, vit_b": partial(by_the_loop, root, random_sam("vit_b"), CPU, IMAGES_A_ROUND),
+            f"sampoll, {name}, {', '.join(way)}": partial(
+                by_sampoll, root, segmenter(name, *way), 10 * IMAGES_A_ROUND
+            ),
+        }
+        return in_turns(acts, rounds)
+
+
+def memory_gib(name: str, engine: str, precision: str) -> float:
+    """The peak of a process that makes the model, embeds one image and decodes one box."""
+    command = [sys.executable, "-m", "benchmarks.families", "--memory-of", name, engine, precision]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def print_memory_of(name: str, engine: str, precision: str) -> None:
+    model = segmenter(name, engine, precision)
+    [embedding] = model.embed([decode_image(photograph(WIDTH, HEIGHT), "photograph.jpg", 10**9)])
+    model.decode([(embedding, [Prompt(box=Box(10, 10, 400, 300))])])
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+
+
+def table(title: str, columns: Mapping[str, Mapping[str, Sample]]) -> str:
+    """Medians with ratios to the first row, by model and column."""
+    names = list(next(iter(columns.values())))
+    rows = []
+    for name in names:
+        cells = []
+        for samples in columns.values():
+            first, own = samples[names[0]].median, samples[name]
+            cells.append(f"{own.median:.2f} ({own.median / first:.2f})")
+        rows.append([name, *cells])
+    return f"{title}\n\n{markdown(['', *columns], rows)}\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.families", description=__doc__)
+    parser.add_argument("--models", default=MODELS, help="their names with commas; ratios are to the first")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--files", action="store_true", help="measure the last model from files to files too")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.memory_of:
+        print_memory_of(*given.memory_of)
+        return
+
+    names = given.models.split(",")
+    ways = variants(CPU)
+    encoded = {", ".join(way): encoding(names, *way, given.rounds) for way in ways}
+    print(table(f"{WIDTH}x{HEIGHT}, {given.rounds} rounds: processor seconds of the encoder", encoded))
+    decoded = {f"{count} boxes": decoding(names, count, given.rounds) for count in PROMPTS}
+    print(table("Processor seconds to decode boxes of one image, torch, fp32", decoded))
+    memory = {name: [memory_gib(name, *way) for way in ways] for name in names}
+    rows = [[name, *(f"{peak:.2f}" for peak in peaks)] for name, peaks in memory.items()]
+    print(f"Peak memory in GiB\n\n{markdown(['', *map(', '.join, ways)], rows)}\n")
+    filed = filing(names[-1], given.rounds) if given.files else {}
+    if filed:
+        loop, ours = filed.values()
+        print(markdown(["", "seconds an image", "times as fast"], [
+            [name, f"{sample.median:.2f}", f"{loop.median / sample.median:.1f}"]
+            for name, sample in filed.items()
+        ]))  # fmt: skip
+    write_json(
+        given.json,
+        {
+            "encoder_seconds": seconds_of(encoded),
+            "decoder_seconds": seconds_of(decoded),
+            "peak_gib": memory,
+            "file_seconds": {name: list(sample.seconds) for name, sample in filed.items()},
+        },
+    )
+
+
+def seconds_of(columns: Mapping[str, Mapping[str, Sample]]) -> dict[str, dict[str, list[float]]]:
+    return {
+        way: {name: list(sample.seconds) for name, sample in samples.items()}
+        for way, samples in columns.items()
+    }
+
+
+if __name__ == "__main__":
+    main()
