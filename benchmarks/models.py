@@ -40,7 +40,18 @@ def random_network(name: str) -> Network:
     if not isinstance(factory, FamilyModel):
         raise UsageError(f"{name} is no model of a family")
     torch.manual_seed(0)
-    return factory.build(factory.modules().state_dict())
+    return factory.build(
+        {key: _random(key, tensor) for key, tensor in factory.modules().state_dict().items()}
+    )
+
+
+def _random(name: str, tensor: Tensor) -> Tensor:
+    """Weights with which values neither vanish nor grow from layer to layer."""
+    if tensor.ndim == 1 and name.endswith(("weight", "running_var")):  # of norms
+        return torch.ones_like(tensor)
+    if not tensor.is_floating_point():
+        return torch.zeros_like(tensor)
+    return torch.randn(tensor.shape) * tensor[:1].numel() ** -0.5
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:

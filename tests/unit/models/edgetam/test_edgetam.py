@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.folders import Folders, drop_pair
 from support.golden_checks import error, errors, everything_answers, golden, official_errors
+from support.process import sampoll
 from support.small_sam2 import REPVIT, golden_weights, small_edgetam
 from support.tiny import relative_error
 from torch import nn
@@ -128,3 +130,19 @@ def test_the_model_of_official_size_is_that_of_the_authors_code() -> None:
     found = official_errors(network, golden(Path(__file__).with_name("official.npz")))
 
     assert max(found.values()) < 1e-5, found
+
+
+@pytest.mark.slow
+def test_a_file_as_the_authors_publish_it_is_run_without_naming_a_model(
+    folders: Folders, tmp_path: Path
+) -> None:
+    video = {name: torch.zeros(shape) for name, shape in VIDEO.items()}
+    checkpoint = tmp_path / "mine.pt"
+    torch.save({"model": {**golden_weights(_weights()), **video}}, checkpoint)
+    drop_pair(folders.input, "a")
+
+    ended = sampoll("run", "--checkpoint", checkpoint, "--engine", "torch", folders.input, folders.output)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "mine.pt holds edgetam" in ended.stderr
+    assert folders.results == ["a.json", "a.png"]
