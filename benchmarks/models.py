@@ -1,5 +1,6 @@
 """The official models with random weights: as fast as trained ones, and there without a download."""
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor
 
 from benchmarks.reference import Predict
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import UsageError
 from sampoll.core.jobs import RgbImage
 from sampoll.core.results import BoolMask
@@ -51,7 +52,7 @@ def _random(name: str, tensor: Tensor) -> Tensor:
         return torch.ones_like(tensor)
     if not tensor.is_floating_point():
         return torch.zeros_like(tensor)
-    return torch.randn(tensor.shape) * tensor[:1].numel() ** -0.5
+    return torch.randn(tensor.shape) / math.sqrt(tensor[:1].numel())
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:

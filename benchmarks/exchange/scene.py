@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.jobs import Prompt, RgbImage
 from sampoll.core.results import BoolMask, Mask, ModelInfo
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sampoll.app.skip_done import FORMATS
-from sampoll.config.settings import ModelSettings, Settings
+from sampoll.config.settings import Settings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.events import Listener, ignore_events
 from sampoll.core.jobs import PROMPT_KINDS
 from sampoll.core.protocols import CacheableSegmenter, Format, Segmenter, Transport

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sampoll.app.assembly import named
-from sampoll.config.settings import ModelSettings, Settings
+from sampoll.config.settings import Settings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import UsageError
 from sampoll.inputs.decode import decode_image
 from sampoll.inputs.discovery import image_files, read_image

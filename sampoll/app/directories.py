@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sampoll.config.resolve import default_config_files
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import (
     ConfigurationError,
     InputUnavailable,

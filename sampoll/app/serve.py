@@ -10,7 +10,8 @@ from typing import Any
 from sampoll.app.assembly import decoding_options, format_options, load_model, named, service_of
 from sampoll.app.reply_formats import ContourLists, UnionMask, blank
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
-from sampoll.config.settings import ModelSettings, Settings
+from sampoll.config.settings import Settings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import Reword
 from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
 from sampoll.core.summary import CommandSummary

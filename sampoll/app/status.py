@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sampoll.app.directories import suffixes_of
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.names import printable
 from sampoll.core.wording import counted, duration_text
 from sampoll.files.files import subdirectories

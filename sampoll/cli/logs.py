@@ -18,7 +18,7 @@ from sampoll.cli.output import (
     tell,
 )
 from sampoll.config.resolve import Resolved
-from sampoll.config.settings import OperationSettings
+from sampoll.config.settings.operations import OperationSettings
 from sampoll.core.errors import Interrupted, JobError, SampollError
 from sampoll.core.summary import CommandSummary
 

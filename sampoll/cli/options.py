@@ -16,7 +16,7 @@ from sampoll.cli.output import presentable_lines, show
 from sampoll.config.fields import Setting, all_settings, section_title
 from sampoll.config.quantities import seconds_of
 from sampoll.config.resolve import Resolved, describe, resolve
-from sampoll.config.settings import FileInTheWay, no_file
+from sampoll.config.settings.values import FileInTheWay, no_file
 from sampoll.core.errors import InputUnavailable, UsageError
 from sampoll.core.suggestions import did_you_mean
 from sampoll.files.home import expanded

@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 
 from sampoll.config.plugins import plugins
 from sampoll.config.quantities import size_text, time_text
-from sampoll.config.settings import SECRETS, NamedDirectory, NamedPath, Settings
+from sampoll.config.settings import Settings
+from sampoll.config.settings.values import SECRETS, NamedDirectory, NamedPath
 
 ENVIRONMENT_PREFIX = "SAMPOLL_"
 NOT_CHOSEN = ("opex", "overlay")

@@ -14,7 +14,8 @@ import platformdirs
 from pydantic import SecretStr, ValidationError
 
 from sampoll.config.fields import ENVIRONMENT_PREFIX, Setting, all_settings
-from sampoll.config.settings import FileInTheWay, SecretAddress, Settings
+from sampoll.config.settings import Settings
+from sampoll.config.settings.values import FileInTheWay, SecretAddress
 from sampoll.core.errors import (
     ConfigurationError,
     InputUnavailable,

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-from sampoll.config.settings import MASK_BYTES
+from sampoll.config.settings.limits import MASK_BYTES
 from sampoll.core.errors import JobError, OutOfMemory, SampollError, SegmentationFailed
 from sampoll.core.events import BatchDone, Listener, ignore_events
 from sampoll.core.jobs import Job, KnownImage

@@ -27,7 +27,7 @@ from functools import partial
 from threading import Condition, Event, Thread
 from typing import Any, TypeAlias
 
-from sampoll.config.settings import MASK_BYTES
+from sampoll.config.settings.limits import MASK_BYTES
 from sampoll.core.budget import Budget, Reservation
 from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError

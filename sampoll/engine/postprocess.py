@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.config.settings import MaskSettings
+from sampoll.config.settings.masks import MaskSettings
 from sampoll.core.results import BoolMask, Mask, PixelBox, Segmentation
 
 EIGHT, FOUR = 8, 4

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import DEFAULT_LABEL
 from sampoll.core.results import ModelInfo, Segmentation

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Everything, Point, Prompt
 from sampoll.inputs.prompt_file import SCHEMA_KEY, PlacedPrompt, document_of, good_prompts, prompts_of

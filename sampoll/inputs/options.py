@@ -3,7 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from sampoll.config.settings import LimitSettings, OnBadPrompt
+from sampoll.config.settings.limits import LimitSettings
+from sampoll.config.settings.values import OnBadPrompt
 from sampoll.core.jobs import PROMPT_KINDS, Exif
 
 

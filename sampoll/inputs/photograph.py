@@ -6,7 +6,7 @@ It is `skimage.data.coffee()` of scikit-image, as a JPEG.
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.jobs import Box, Prompt, RgbImage
 from sampoll.inputs.decode import decode_image
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import MAX_NAME_CHARACTERS, Box, Everything, LowResMask, Point, Prompt
 from sampoll.inputs.mask_prompt import decode_mask_prompt, encode_mask_prompt

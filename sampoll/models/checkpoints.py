@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sampoll.config.plugins import SEGMENTERS, load_all
-from sampoll.config.settings import ModelSettings, SecretAddress
+from sampoll.config.settings.model import ModelSettings
+from sampoll.config.settings.values import SecretAddress
 from sampoll.core.addresses import split_login
 from sampoll.core.errors import ModelUnavailable, UsageError
 from sampoll.core.suggestions import did_you_mean

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.jobs import Box, Prompt, RgbImage
 from sampoll.core.protocols import TakeMasks
 from sampoll.core.results import BoolMask, Mask, ModelInfo

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sampoll.config.plugins import SEGMENTERS, PluginBroken, load, load_all, plugins
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable, SampollError, UsageError
 from sampoll.core.protocols import Segmenter
 from sampoll.core.suggestions import did_you_mean

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sampoll.config.settings import MonitoringSettings
+from sampoll.config.settings.monitoring import MonitoringSettings
 from sampoll.core.events import Listener
 from sampoll.core.protocols import Format
 from sampoll.engine.pipeline import Queues

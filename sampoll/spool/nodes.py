@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import Interrupted
 from sampoll.files.files import create_anew, opened_regular, read_if_regular
 from sampoll.files.locks import keep_readers_from_locking, lock_file, require_locks

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import JobError, OutputFailed, UnmovableInput, is_refusal
 from sampoll.core.filenames import split_name
 from sampoll.core.names import folder_of, printable

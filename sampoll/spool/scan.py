@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.filenames import is_image, is_marker, is_prompt, split_name
 from sampoll.spool.selection import ALL_PAIRS, Selection
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import (
     AmbiguousPair,
     CrashedRepeatedly,

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import InputUnavailable
 from sampoll.spool.listing import listing
 from sampoll.spool.obstacles import Obstacle, Obstacles

@@ -26,7 +26,7 @@ from sampoll.app.demo import demo_pairs, write_demo
 from sampoll.cli.main import app
 from sampoll.config.resolve import resolve
 from sampoll.config.schema import settings_schema
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.config.template import SCHEMA_FILE
 from sampoll.core.errors import JobError, SampollError
 from sampoll.core.jobs import MAX_NAME_CHARACTERS
@@ -257,7 +257,7 @@ def test_every_exit_code_and_every_job_error_is_documented() -> None:
 
 
 PEOPLE_S_VALUES = (
-    "config/settings.py",
+    "config/settings/",
     "core/jobs.py",
     "inputs/prompt_file.py",
     "inputs/mask_prompt.py",

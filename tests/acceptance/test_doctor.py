@@ -13,7 +13,8 @@ from support.redis_servers import Server, free_port
 
 from sampoll.app.doctor import model, storage
 from sampoll.app.doctor.findings import Finding, in_units
-from sampoll.config.settings import ModelSettings, SpoolSettings
+from sampoll.config.settings.model import ModelSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.files.watch import Watch
 from sampoll.models.checkpoints import official_checkpoint
 from sampoll.spool.layout import Layout

@@ -19,7 +19,8 @@ from support.images import encoded, image_of, read_mask, turned_image
 from support.segmenters import BoxSegmenter
 
 from sampoll.cli.sam_image.predict_poll import Messages, _settings, parser, predict
-from sampoll.config.settings import ModelSettings, SpoolSettings
+from sampoll.config.settings.model import ModelSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import (
     ConfigurationError,
     InputUnavailable,

@@ -13,7 +13,7 @@ from support.folders import BOX, Folders, drop_pair, files_below, read_opex
 from support.images import encoded, image_of, read_mask
 from support.process import sampoll
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Prompt
 from sampoll.inputs.importers.base import AnnotatedImage

@@ -13,13 +13,11 @@ import pytest
 from support.images import encoded, image_of
 from support.redis_servers import Server, running_server
 
-from sampoll.config.settings import (
-    LimitSettings,
-    RedisSettings,
-    RequestSettings,
-    SpoolSettings,
-    StreamsSettings,
-)
+from sampoll.config.settings.limits import LimitSettings
+from sampoll.config.settings.redis import RedisSettings
+from sampoll.config.settings.requests import RequestSettings
+from sampoll.config.settings.spool import SpoolSettings
+from sampoll.config.settings.streams import StreamsSettings
 from sampoll.core import events
 from sampoll.core.errors import BadPrompt, OutOfMemory
 from sampoll.core.events import JobDeferred, JobDone, JobFailed

@@ -13,7 +13,7 @@ from support.folders import BOX, Folders, drop_pair, names_in
 from support.images import encoded, image_of
 from support.process import SAMPOLL, environment, sampoll
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import JobError
 from sampoll.core.jobs import Job
 from sampoll.core.names import printable

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 )
 from support.folders import files_below, names_in
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import BadPrompt, OutOfMemory, OutputExists
 from sampoll.core.events import ignore_events
 from sampoll.core.jobs import Submission

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable, OutOfMemory
 from sampoll.core.jobs import Prompt, RgbImage
 from sampoll.core.results import Mask

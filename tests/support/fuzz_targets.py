@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, BadRequest, InputUnavailable, JobError
 from sampoll.core.jobs import Prompt
 from sampoll.formats.opex_reader import labels_of, segmentation_of

@@ -17,7 +17,7 @@ from sampoll.app.client.content import MAX_VALUE_BYTES_BASE64, content_of
 from sampoll.app.client.reply_files import log_skipped_prompts, write_files
 from sampoll.app.client.reply_record import files_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
-from sampoll.config.settings import RedisSettings
+from sampoll.config.settings.redis import RedisSettings
 from sampoll.core.errors import (
     BadPrompt,
     Interrupted,

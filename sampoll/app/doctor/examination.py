@@ -13,7 +13,7 @@ from sampoll.app.doctor.self_test import self_test
 from sampoll.app.doctor.storage import check_directories
 from sampoll.app.plan import plan_of
 from sampoll.config.resolve import Resolved, resolve, unknown_variables
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import SampollError
 from sampoll.spool.layout import Layout
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sampoll.app.assembly import LoadedModel, load_model
 from sampoll.app.doctor.findings import Finding, error_of, in_units, ok, warning
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable, SampollError
 from sampoll.models.checkpoints import Checkpoint, checkpoint_file, is_official, official_checkpoints
 from sampoll.models.registry import attribute_of, find_factory

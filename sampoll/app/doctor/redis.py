@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from sampoll.app.doctor.findings import Finding, error_of, ok, warning
-from sampoll.config.settings import RedisSettings
+from sampoll.config.settings.redis import RedisSettings
 from sampoll.core.errors import SampollError
 from sampoll.transports.redis.connection import RedisServer, translated
 from sampoll.transports.redis.server import server_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 
 from sampoll.app.doctor.findings import Finding, error_of, in_units, ok, warning
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import PermissionRefused, SampollError, translated_os_errors
 from sampoll.core.filenames import is_searched
 from sampoll.core.names import printable

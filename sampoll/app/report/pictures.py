@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from sampoll.app.report.entries import Picture, Result
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadImage, JobError
 from sampoll.core.filenames import is_image
 from sampoll.core.names import printable, result_path, result_suffix

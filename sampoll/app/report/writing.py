@@ -26,7 +26,8 @@ from sampoll.app.report.entries import failed_entry, result_entry, result_of
 from sampoll.app.report.pictures import Pictures, Places
 from sampoll.app.report.totals import Totals
 from sampoll.app.result_store import CommittedResults
-from sampoll.config.settings import Settings, SpoolSettings
+from sampoll.config.settings import Settings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import InputUnavailable, JobError, translated_os_errors
 from sampoll.core.filenames import DONE
 from sampoll.core.names import printable

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.results import Segmentation
 from sampoll.inputs.prompt_file import prompts_document

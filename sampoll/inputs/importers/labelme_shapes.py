@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core import base64_text
 from sampoll.core.errors import BadImage
 from sampoll.core.jobs import Box, Point, Prompt

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.models.checkpoints import Checkpoint, checkpoint_file
 from sampoll.models.shared.factory import FamilyModel
 from sampoll.models.shared.file_header import Shapes

@@ -12,7 +12,7 @@ from segment_anything.utils.amg import build_point_grid, calculate_stability_sco
 from torch import Tensor
 from torchvision.ops import nms
 
-from sampoll.config.settings import MASK_BYTES
+from sampoll.config.settings.limits import MASK_BYTES
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Everything, Point, Prompt
 from sampoll.core.results import Mask, PixelBox

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable, StorageTrouble
 from sampoll.core.jobs import RgbImage
 from sampoll.models.checkpoints import Checkpoint, check_official, checkpoint_file, home_of

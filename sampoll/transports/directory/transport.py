@@ -11,7 +11,8 @@ from functools import partial
 from threading import Event
 from typing import TypeAlias
 
-from sampoll.config.settings import LimitSettings, SpoolSettings
+from sampoll.config.settings.limits import LimitSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import (
     Fenced,
     InputUnavailable,

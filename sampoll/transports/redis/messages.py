@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.base64_text import without_whitespace
 from sampoll.core.errors import BadImage, BadPrompt, BadRequest, JobError, OutputFailed
 from sampoll.core.filenames import is_image

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sampoll.config.settings import RedisSettings
+from sampoll.config.settings.redis import RedisSettings
 from sampoll.core.errors import ConfigurationError, PermissionRefused
 from sampoll.transports.redis.connection import RedisServer
 

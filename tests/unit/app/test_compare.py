@@ -3,7 +3,7 @@
 import pytest
 
 from sampoll.app import compare as comparison
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 
 
 @pytest.mark.parametrize(

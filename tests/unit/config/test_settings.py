@@ -10,7 +10,7 @@ from support.process import REPOSITORY
 
 from sampoll.config.fields import all_settings
 from sampoll.config.resolve import Resolved, describe, resolve
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ConfigurationError, InputUnavailable, OutputUnavailable, UsageError
 from sampoll.transports.redis.server import server_of
 

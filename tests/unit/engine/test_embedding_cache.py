@@ -14,7 +14,8 @@ from support.segmenters import BoxSegmenter, KeptBoxes, job_of
 from support.tiny import tiny_sam
 
 from sampoll.app.assembly import load_model
-from sampoll.config.settings import LimitSettings, ModelSettings
+from sampoll.config.settings.limits import LimitSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import BadImage, BadPrompt
 from sampoll.core.jobs import Box, KnownImage, Point, Prompt
 from sampoll.core.protocols import CacheableSegmenter

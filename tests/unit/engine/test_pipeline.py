@@ -10,7 +10,7 @@ import pytest
 from support.images import encoded, image_of
 from support.segmenters import BoxSegmenter, KeptBoxes
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.channel import Channel
 from sampoll.core.errors import BadPrompt, ModelUnavailable, StorageTrouble
 from sampoll.core.events import BatchStarted, JobStarted, ModelLoaded

@@ -9,7 +9,7 @@ from scipy.ndimage import binary_fill_holes
 from skimage.measure import label, regionprops
 from skimage.morphology import remove_small_holes, remove_small_objects
 
-from sampoll.config.settings import MaskSettings
+from sampoll.config.settings.masks import MaskSettings
 from sampoll.core.results import BoolMask, Mask
 from sampoll.engine.postprocess import clean_mask
 

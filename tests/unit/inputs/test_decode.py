@@ -8,7 +8,7 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageOps
 from support.images import encoded, image_of
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, OutOfMemory
 from sampoll.inputs.decode import decode, decode_image, image_size
 from sampoll.inputs.options import DecodingOptions

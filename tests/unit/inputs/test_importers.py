@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from support.images import encoded, image_of, turned_image
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import InputUnavailable, JobError
 from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.core.results import Mask

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from PIL import Image
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.inputs.mask_prompt import decode_mask_prompt, encode_mask_prompt
 from sampoll.inputs.prompt_file import parse_prompts, prompts_document

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.images import encoded, image_of
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Point, Prompt, Submission
 from sampoll.inputs.decode import decode

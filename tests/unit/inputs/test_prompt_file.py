@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Everything, Point, Prompt
 from sampoll.inputs.old_prompt import read_old_prompts

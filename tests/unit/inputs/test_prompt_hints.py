@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.process import REPOSITORY
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.inputs.prompt_file import parse_prompts

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.folders import BOX
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import SkippedPrompt
 from sampoll.inputs.options import DecodingOptions

@@ -13,7 +13,8 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from sampoll.config.settings import ModelSettings, SecretAddress
+from sampoll.config.settings.model import ModelSettings
+from sampoll.config.settings.values import SecretAddress
 from sampoll.core.errors import Interrupted, ModelUnavailable, StorageTrouble
 from sampoll.models import download as downloading
 from sampoll.models.checkpoints import Checkpoint, is_official

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.folders import names_in
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.failures import Failure
 from sampoll.core.names import result_path, result_suffix

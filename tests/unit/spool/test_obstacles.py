@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import SampollError, UnmovableInput
 from sampoll.spool import finish
 from sampoll.spool.claims import Claim

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import BadPrompt, Interrupted, JobError, OutOfMemory
 from sampoll.files.files import subdirectories
 from sampoll.files.presence import Machine, locked_if_dead

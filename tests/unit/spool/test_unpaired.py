@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.filenames import IMAGE_SUFFIXES, PAIR_SUFFIXES
 from sampoll.spool.survey import survey
 from sampoll.spool.unpaired import MAX_LINES, Leftovers, leftovers

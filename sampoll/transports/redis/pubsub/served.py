@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
-from sampoll.config.settings import RedisSettings
+from sampoll.config.settings.redis import RedisSettings
 from sampoll.core.errors import UsageError
 from sampoll.transports.redis.embedded_server import embedded_server
 from sampoll.transports.redis.pubsub.transport import PubSubOptions, pubsub_transport

@@ -12,7 +12,9 @@ from functools import partial
 from threading import Event, Lock, Thread
 from typing import Any
 
-from sampoll.config.settings import LimitSettings, RedisSettings, RequestSettings
+from sampoll.config.settings.limits import LimitSettings
+from sampoll.config.settings.redis import RedisSettings
+from sampoll.config.settings.requests import RequestSettings
 from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError, Overloaded, Reword, Stopped, TransientJobError, reworded
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sampoll.config.settings import StreamsSettings
+from sampoll.config.settings.streams import StreamsSettings
 from sampoll.core.failures import FailedJob, Failure, KeptFile
 from sampoll.core.names import printable
 from sampoll.transports.redis.connection import RedisServer, translated

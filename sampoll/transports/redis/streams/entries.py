@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadImage, BadRequest, JobError, UnreadableInput
 from sampoll.core.names import printable
 from sampoll.files.files import opened_regular

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import Any
 
-from sampoll.config.settings import LimitSettings, StreamsSettings
+from sampoll.config.settings.limits import LimitSettings
+from sampoll.config.settings.streams import StreamsSettings
 from sampoll.core.errors import CrashedRepeatedly, JobError, TransientJobError
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobLost, JobStarted, Listener
 from sampoll.core.jobs import Submission

@@ -19,7 +19,7 @@ from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as Stalled
 
-from sampoll.config.settings import StreamsSettings
+from sampoll.config.settings.streams import StreamsSettings
 from sampoll.core.errors import ConfigurationError, ServerUnavailable
 from sampoll.core.events import Listener, Paused, Resumed, ignore_events
 from sampoll.core.names import printable

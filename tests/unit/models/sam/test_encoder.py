@@ -12,7 +12,7 @@ from support.images import image_of
 from support.tiny import relative_error, tiny_sam, with_positions
 from torch._inductor.runtime.cache_dir_utils import cache_dir
 
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.models.sam.network import sam_network

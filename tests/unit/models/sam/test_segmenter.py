@@ -21,7 +21,7 @@ from support.recorded_cuda import RecordedCuda
 from support.segmenters import job_of
 from support.tiny import tiny_sam
 
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable, OutOfMemory
 from sampoll.core.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt, RgbImage
 from sampoll.core.results import ModelInfo, Segmentation

@@ -9,7 +9,7 @@ import pytest
 import torch
 from segment_anything import sam_model_registry
 
-from sampoll.config.settings import ModelSettings
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable
 from sampoll.models.registry import find_factory, load_segmenter, with_model_named
 from sampoll.models.sam import vit_b

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from sampoll.config.settings import SpoolSettings
+from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import BadImage, InputUnavailable, SampollError, StorageTrouble
 from sampoll.core.events import Event as CoreEvent
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, ignore_events

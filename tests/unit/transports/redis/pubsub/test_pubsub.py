@@ -18,7 +18,9 @@ from support.process import until
 from support.redis_clients import next_reply
 from support.redis_servers import Proxy, Server, proxy_to, running_server
 
-from sampoll.config.settings import LimitSettings, RedisSettings, RequestSettings
+from sampoll.config.settings.limits import LimitSettings
+from sampoll.config.settings.redis import RedisSettings
+from sampoll.config.settings.requests import RequestSettings
 from sampoll.core.errors import BadPrompt, ConfigurationError, OutOfMemory
 from sampoll.core.events import ignore_events
 from sampoll.core.jobs import Submission

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.images import encoded, image_of
 
-from sampoll.config.settings import LimitSettings
+from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadImage, UnreadableInput
 from sampoll.transports.redis.streams.entries import Content, Fields, content_of
 

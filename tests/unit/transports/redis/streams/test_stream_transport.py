@@ -15,7 +15,8 @@ from support.images import encoded, image_of
 from support.process import until
 from support.redis_servers import Server
 
-from sampoll.config.settings import LimitSettings, StreamsSettings
+from sampoll.config.settings.limits import LimitSettings
+from sampoll.config.settings.streams import StreamsSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.events import JobDeferred, JobFailed, JobLost, JobStarted, ModelLoaded, broadcast
 from sampoll.core.jobs import Submission

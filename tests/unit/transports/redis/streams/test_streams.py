@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as LostConnection
 from support.process import until
 from support.redis_servers import Server
 
-from sampoll.config.settings import StreamsSettings
+from sampoll.config.settings.streams import StreamsSettings
 from sampoll.transports.redis.connection import RedisServer
 from sampoll.transports.redis.streams.client import NewJob, StreamClient, StreamInbox
 from sampoll.transports.redis.streams.worker import Worker
