@@ -23,7 +23,7 @@ class SamHq(FamilyModel):
     """Channels of the encoder's early features, which tell the sizes apart."""
     family: ClassVar[str] = "sam_hq"
     embedding_bytes: ClassVar[int] = 4 * (256 * 64**2 + 32 * 256**2)
-    reply_type: ClassVar[str] = "sam_hq"
+    reply_type: ClassVar[str] = "sam-hq"  # as in the SAM-HQ image
 
     def holds(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
         channels = shapes.get("mask_decoder.compress_vit_feat.0.weight", (0,))[0]
