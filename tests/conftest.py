@@ -11,6 +11,11 @@ from hypothesis import settings
 from support.folders import Folders
 from support.redis_servers import Server, running_server
 
+# Workers share the processors, and threads of torch that wait for each other spin: with two threads a worker,
+# tests of models took twice the processor time. Set before torch is imported, and for processes of tests too.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # No deadlines: machines are shared. On CI every run tries the same examples.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
