@@ -385,7 +385,7 @@ def test_a_record_that_may_not_be_read_is_named_and_counted(exported: Path) -> N
     assert (run.returncode, run.stdout) == (1, "1 exported as coco, 1 failed\n"), run.stderr
     assert "linked.json is left out: " in run.stderr
     assert report.returncode == 1
-    assert report.stdout == f"{exported}/report.html: 1 results, 1 records that cannot be read\n"
+    assert report.stdout == f"{exported}/report.html: 1 result, 1 record that cannot be read\n"
 
 
 def test_a_record_that_cannot_be_read_is_named_and_the_others_are_exported(

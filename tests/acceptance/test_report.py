@@ -88,7 +88,7 @@ def names_shown(page: Page) -> list[str]:
 
 
 def test_the_command_prints_the_path_and_the_content_of_the_report(written: Written) -> None:
-    assert written.said == f"{written.folders.output / 'report.html'}: 1000 results, 1 failed pairs\n"
+    assert written.said == f"{written.folders.output / 'report.html'}: 1000 results, 1 failed pair\n"
 
 
 def test_the_pages_have_no_script_and_no_style_but_in_files(written: Written) -> None:
@@ -127,7 +127,7 @@ def _drop_examples(folders: Folders) -> None:
     drop_pair(folders.input, "two", {"prompts": [{**BOX, "label": "cat"}, {**BOX, "label": "dog"}]})
     sampoll("run", *folders.flags, *BOXES, "--on-bad-prompt", "skip")
     report = sampoll("report", folders.output, "--input", folders.input)
-    assert report.stdout.endswith("2 results, 1 failed pairs\n"), report.stderr
+    assert report.stdout.endswith("2 results, 1 failed pair\n"), report.stderr
 
 
 def test_names_labels_and_errors_are_text_whatever_they_look_like(page: Page) -> None:

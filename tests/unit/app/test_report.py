@@ -361,4 +361,4 @@ def test_a_record_whose_masks_do_not_fit_is_left_out(
     exit_code, summary = write_report(output, SETTINGS, None, max_pictures=9, show_progress=False)
 
     assert exit_code == 1
-    assert summary.line.endswith("0 results, 1 records that cannot be read")
+    assert summary.line.endswith("0 results, 1 record that cannot be read")
