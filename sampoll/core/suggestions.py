@@ -16,7 +16,7 @@ def did_you_mean(name: str, known: Iterable[str], *, prefix: str = "") -> str:
 
 def nearest(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     """The known name that is most similar to `name`; "" if none is similar, or several are equally so. Case,
-    hyphens, underscores, and a `prefix` that all names have, do not count."""
+    hyphens, underscores, and a `prefix` that names may have, do not count."""
     if len(name) > MAX_CHARACTERS:
         return ""
     matcher = SequenceMatcher(None, "", _plain(name, prefix))

@@ -77,7 +77,7 @@ def find_factory(options: ModelSettings) -> Factory:
     if options.model not in known:
         raise ModelUnavailable(
             f"no {options.model!r} among models: {AUTO}, {', '.join(known)}, or package.module:factory"
-            f"{did_you_mean(options.model, [AUTO, *known])}"
+            f"{did_you_mean(options.model, [AUTO, *known], prefix='sam_')}"
         )
     try:
         factory: Factory = load(known[options.model])

@@ -402,7 +402,7 @@ def test_a_missing_checkpoint_is_exit_code_69_and_nothing_was_touched(folders: F
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("vit_x", "no 'vit_x' among models: grabcut, mobile_sam, sam_hq_vit_b, "),
+        ("vit_x", "no 'vit_x' among models: auto, edgetam, grabcut, mobile_sam, "),
         ("sam_vit_b", "or package.module:factory; did you mean vit_b?"),
         ("nowhere:build", "importing nowhere failed: ModuleNotFoundError"),
         ("support.fakes:nothing", "fakes has no callable 'nothing'"),

@@ -113,8 +113,8 @@ def test_an_engine_is_compared_with_the_original(checkpoint: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--model", "grabcut"), 2, "--model grabcut is none of mobile_sam, sam_hq_vit_b, "),
-        (("--model", "vit_x"), 2, "--model vit_x is none of mobile_sam, sam_hq_vit_b, "),
+        (("--model", "grabcut"), 2, "--model grabcut is none of edgetam, mobile_sam, "),
+        (("--model", "vit_x"), 2, "--model vit_x is none of edgetam, mobile_sam, "),
         ((), 69, "vit_b needs its weights: run `sampoll models pull vit_b`"),
     ],
 )

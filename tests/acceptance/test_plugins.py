@@ -124,7 +124,7 @@ def test_help_names_what_is_installed_and_imports_none_of_it(beside: Mapping[str
     shown = sampoll("run", "--help", env={**beside, "COLUMNS": "200", "TERMINAL_WIDTH": "200"})
 
     assert shown.returncode == 0
-    assert "broken, everywhere, grabcut, mobile_sam, named, sam_hq_vit_b, " in shown.stdout
+    assert "broken, edgetam, everywhere, grabcut, mobile_sam, named, " in shown.stdout
     assert "indexed, labelme, png, png8, sizes, torn, coco, names, yolo" in shown.stdout
 
 
@@ -136,7 +136,7 @@ def test_attributes_of_a_class_are_those_of_its_segmenters(
 
     assert doctor.returncode == 0, doctor.stdout
     assert compared.returncode == 2
-    assert "--model named is none of mobile_sam, sam_hq_vit_b, " in compared.stderr
+    assert "--model named is none of edgetam, mobile_sam, " in compared.stderr
 
 
 def test_a_plugin_with_a_name_of_ours_is_not_used_and_its_package_is_named(

@@ -26,6 +26,8 @@ from support.stream_working import worker
 BIN = Path(sys.executable).parent
 IMAGE = encoded(image_of(), "JPEG")
 
+from sampoll.core.wording import counted
+
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Server]:
@@ -146,7 +148,7 @@ def assert_exports_fit(results: Path, photos: Path, count: int) -> None:
 
     assert report.stderr == ""
     assert (run.returncode, report.returncode) == (0, 0), run.stderr + report.stderr
-    assert report.stdout == f"{results}/report.html: {count} results\n"
+    assert report.stdout == f"{results}/report.html: {counted(count, 'result')}\n"
     pictures = re.findall(r'<img[^>]* src="([^"]+)"', (results / "report.html").read_text())
     assert len(pictures) == count
     assert all((results / unquote(picture)).is_file() for picture in pictures)

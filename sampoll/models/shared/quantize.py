@@ -59,7 +59,7 @@ def quantized_encoder(
     log.info(
         "in int8, the encoder's output is %.1f %% off on a photograph; see `sampoll models compare`",
         100 * max(errors),
-        extra={"event": "quantized", "error": round(max(errors), 4)},
+        extra={"event": "quantized", "relative_error": round(max(errors), 4)},
     )
     return model
 

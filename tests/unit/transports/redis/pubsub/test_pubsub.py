@@ -445,7 +445,11 @@ def test_what_waits_for_a_slow_request_is_bounded(server: Server, monkeypatch: p
 
 @pytest.mark.parametrize(("held_bytes", "is_in_turn"), [(10**6, True), (-1, False)])
 def test_a_refusal_waits_for_its_turn_while_there_is_room_for_it(
-    server: Server, monkeypatch: pytest.MonkeyPatch, held_bytes: int, is_in_turn: bool
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    held_bytes: int,
+    is_in_turn: bool,
 ) -> None:
     monkeypatch.setattr("sampoll.transports.redis.pubsub.transport.HELD_BYTES", held_bytes)
     message = request_message(IMAGE, {})
@@ -458,6 +462,7 @@ def test_a_refusal_waits_for_its_turn_while_there_is_room_for_it(
         pubsub.get_message(timeout=5)
         client.publish("in", message)
         client.publish("in", message)
+        until(lambda: "the queue is full" in caplog.text, "the refusal")
         if not is_in_turn:
             assert outcomes(pubsub, 1) == ["overloaded"]
         [slow] = submissions_of(transport, 1)
