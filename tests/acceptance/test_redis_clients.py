@@ -23,10 +23,10 @@ from support.redis_clients import classic_request, next_reply
 from support.redis_servers import Server, running_server
 from support.stream_working import worker
 
+from sampoll.core.wording import counted
+
 BIN = Path(sys.executable).parent
 IMAGE = encoded(image_of(), "JPEG")
-
-from sampoll.core.wording import counted
 
 
 @pytest.fixture(scope="module")

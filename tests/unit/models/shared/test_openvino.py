@@ -258,7 +258,7 @@ def test_int8_says_how_far_it_is_off_and_is_refused_if_it_gives_no_numbers(
     rules, images = sam_network(tiny_sam()).rules, [image_of(40, 57), image_of(64, 64, seed=1)]
     with caplog.at_level(logging.INFO, logger="sampoll"):
         quantized_encoder(model, rules, images, lambda image: image)
-    [error] = [record.__dict__["error"] for record in caplog.records if hasattr(record, "error")]
+    [error] = [each.__dict__["relative_error"] for each in caplog.records if hasattr(each, "relative_error")]
     assert 0.001 < error < 0.5
 
     monkeypatch.setattr(
