@@ -1,3 +1,4 @@
+import logging
 import os
 import shutil
 import signal
@@ -43,6 +44,16 @@ def signals_that_stop() -> None:
     for number, handler in usual.items():
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def own_log_levels() -> Iterator[None]:
+    """A command that runs in the process of the tests sets levels; the next test has those from before."""
+    loggers = [logging.getLogger(name) for name in ("sampoll", "watchdog")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture

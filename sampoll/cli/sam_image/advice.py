@@ -30,10 +30,17 @@ class Advice:
         except SampollError as error:
             raise reworded(error, self) from error
 
-    def in_logs(self) -> None:
-        """All that is logged from here on is in the command's words."""
-        for handler in logging.getLogger().handlers:
+    @contextmanager
+    def in_logs(self) -> Iterator[None]:
+        """What is logged inside is in the command's words."""
+        handlers = list(logging.getLogger().handlers)
+        for handler in handlers:
             handler.addFilter(self._reword)
+        try:
+            yield
+        finally:
+            for handler in handlers:
+                handler.removeFilter(self._reword)
 
     def _reword(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = self(record.getMessage()), ()

@@ -87,12 +87,12 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
     with advice.in_errors():
         resolved = resolve(_settings(arguments), environment, defaults=DEFAULTS)
         set_up_logging(resolved, show_progress=False, has_look=False)
-        advice.in_logs()
         messages = Messages(arguments)
         if arguments.verbose:
             messages.list_parameters()
-        plan = _plan(arguments, plan_of(resolved.settings, _layout(arguments)), advice)
-        outcome = run_plan(plan, [messages], show_progress=False)
+        with advice.in_logs():
+            plan = _plan(arguments, plan_of(resolved.settings, _layout(arguments)), advice)
+            outcome = run_plan(plan, [messages], show_progress=False)
     if not arguments.quiet:
         tell(str(outcome.summary))
     return outcome.exit_code

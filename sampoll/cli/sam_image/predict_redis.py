@@ -78,11 +78,11 @@ def predict(arguments: Namespace, environment: Mapping[str, str]) -> int:
     with ADVICE.in_errors():
         resolved = resolve(_settings(arguments, environment), environment, defaults=DEFAULTS)
         set_up_logging(resolved, show_progress=False, has_look=False)
-        ADVICE.in_logs()
         if arguments.verbose:
             say(loading_message(arguments))
         stand_in = StandIn(segmenter_meta(arguments), ADVICE)
-        summary = serve_redis(resolved.settings, [Messages(arguments)], stand_in=stand_in)
+        with ADVICE.in_logs():
+            summary = serve_redis(resolved.settings, [Messages(arguments)], stand_in=stand_in)
     if arguments.verbose:
         tell(str(summary))
     return 0

@@ -49,16 +49,19 @@ def test_an_error_in_other_words_is_the_same_error() -> None:
 
 def test_logs_and_errors_that_end_the_command_are_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     handler = logging.NullHandler()
-    record = logging.LogRecord("a", 1, "a", 1, "use %s", ("--checkpoint FILE",), None)
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
 
-    ADVICE.in_logs()
+    def logged() -> str:
+        record = logging.LogRecord("a", 1, "a", 1, "use %s", ("--checkpoint FILE",), None)
+        assert handler.filter(record)
+        return record.getMessage()
 
+    with ADVICE.in_logs():
+        assert logged() == "use --model FILE"
     with pytest.raises(ModelUnavailable, match=r"^use --model_type vit_l$"), ADVICE.in_errors():
         raise ModelUnavailable("use --model vit_l")
 
-    assert handler.filter(record)
-    assert record.getMessage() == "use --model FILE"
+    assert logged() == "use --checkpoint FILE"
 
 
 def test_a_failed_pair_is_reported_in_the_words_of_sam_predict_poll(
