@@ -94,9 +94,19 @@ class _ConvNorm(nn.Module):
         self.bn = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, D) in any precision to the same in that of the weights."""
-        x = self.bn(self.c(x.to(self.c.weight.dtype).permute(0, 3, 1, 2)))
-        return x.permute(0, 2, 3, 1)
+        """(B, D, H, W) in any precision; the result is in that of the weights."""
+        convolved: Tensor = self.bn(self.c(x.to(self.c.weight.dtype)))
+        return convolved
+
+
+def _to_maps(tokens: Tensor) -> Tensor:
+    """(B, H, W, D) to (B, D, H, W)."""
+    return tokens.permute(0, 3, 1, 2)
+
+
+def _to_tokens(maps: Tensor) -> Tensor:
+    """(B, D, H, W) to (B, H, W, D)."""
+    return maps.permute(0, 2, 3, 1)
 
 
 class _PatchEmbed(nn.Module):
@@ -108,8 +118,7 @@ class _PatchEmbed(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, H / 4, W / 4, D) in float32."""
-        tokens: Tensor = self.seq(images.permute(0, 2, 3, 1))
-        return tokens.float()
+        return _to_tokens(self.seq(images)).float()
 
 
 class _Stage(nn.Module):
@@ -148,8 +157,9 @@ class _Convolutions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, D) in float32, and so is the result."""
-        added: Tensor = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
-        return F.gelu(x + added)
+        maps = _to_maps(x)
+        added: Tensor = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(maps)))))
+        return _to_tokens(F.gelu(maps + added))
 
 
 class _Merging(nn.Module):
@@ -163,8 +173,8 @@ class _Merging(nn.Module):
         self.conv3 = _ConvNorm(outputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        merged: Tensor = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))
-        return merged.float()
+        merged: Tensor = self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(_to_maps(x))))))
+        return _to_tokens(merged).float()
 
 
 class _Block(nn.Module):
@@ -178,7 +188,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, D) in float32, and so is the result."""
-        x = self.local_conv(x + self.attn(x))
+        x = _to_tokens(self.local_conv(_to_maps(x + self.attn(x))))
         added: Tensor = x + self.mlp(x)
         return added
 
