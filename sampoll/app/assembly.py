@@ -19,6 +19,7 @@ from sampoll.core.results import ModelInfo
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.pipeline import Decode, Queues, Service, default_io_threads, executors_on
 from sampoll.engine.postprocess import clean
+from sampoll.files.cores import usable_cores
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
 from sampoll.inputs.decode import decode, pixel_rules
@@ -114,6 +115,12 @@ def format_options(
     )
 
 
+def batch_size_of(settings: ModelSettings, model: ModelInfo) -> int:
+    """The number of images in a batch of the model: on a CPU, as many as its engine computes at once."""
+    streams = settings.streams_on(usable_cores()) if model.engine == "openvino" else 1
+    return settings.batch_size_on(model.device, streams)
+
+
 def service_of(
     settings: Settings,
     transport: Transport,
@@ -133,7 +140,7 @@ def service_of(
         embeddings=model.embeddings,
         clean=partial(clean, settings=settings.masks),
         formats=formats,
-        batch_size=settings.model.batch_size_on(device),
+        batch_size=batch_size_of(settings.model, model.segmenter.info),
         max_mask_bytes=settings.limits.max_mask_bytes,
         max_wait_seconds=settings.model.max_wait_seconds,
         io_threads=settings.operations.io_threads or default_io_threads(),
