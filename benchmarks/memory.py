@@ -97,7 +97,8 @@ def _flags_of(case: Case, root: Path) -> list[Any]:
 
 def _peak(arguments: Sequence[Any], seconds: float = LOOP_SECONDS) -> float:
     """The most memory that a process had resident, in bytes; it is asked to end after so many seconds."""
-    process = subprocess.Popen([sys.executable, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     timer = Timer(seconds, process.terminate)
     timer.start()
     assert process.stderr is not None
