@@ -10,7 +10,7 @@ from sampoll.config.settings.section import Section, setting
 from sampoll.config.settings.values import ByteCount, FolderAddress, NamedDirectory, NamedPath, Seconds
 
 CORES_PER_STREAM = 8
-"""Cores that one image keeps busy in OpenVINO: with more of them for it, each adds less."""
+"""Cores for one image in OpenVINO: with more of them, each adds less."""
 KEPT_IMAGES = 64
 """The images whose embeddings are kept in memory, if nothing else is set: 256 MiB for SAM."""
 
