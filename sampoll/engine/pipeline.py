@@ -17,7 +17,6 @@ the transport's `close` then returns the submissions in flight to their source.
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -39,6 +38,7 @@ from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor, Outcome
 from sampoll.engine.progress import Progress
 from sampoll.engine.render import Clean, rendered, unchanged
+from sampoll.files.cores import usable_cores
 from sampoll.formats.registry import needs_image
 from sampoll.inputs.decode import decoding_bytes
 
@@ -105,8 +105,7 @@ class Service:
 
 def default_io_threads() -> int:
     """Half the cores, at most MAX_IO_THREADS; the other half is left to the model or the system."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MAX_IO_THREADS, cores // 2))
+    return max(1, min(MAX_IO_THREADS, usable_cores() // 2))
 
 
 def executors_on(device: str) -> int:

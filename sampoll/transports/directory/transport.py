@@ -39,6 +39,7 @@ from sampoll.core.events import (
 )
 from sampoll.core.failures import Failure
 from sampoll.core.jobs import Submission
+from sampoll.core.memory import StageMemory
 from sampoll.core.names import printable
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery, ResultSummary
@@ -212,6 +213,11 @@ class DirectoryTransport:
             halves,
             takes_links_and_hidden=self._layout.takes_links_and_hidden,
         )
+
+    @property
+    def held_memory(self) -> StageMemory:
+        """The files of the next group."""
+        return StageMemory("files", GROUP_BYTES)
 
     # What is there
 

@@ -19,6 +19,7 @@ from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError, Overloaded, Reword, Stopped, TransientJobError, reworded
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener
 from sampoll.core.jobs import Submission
+from sampoll.core.memory import StageMemory
 from sampoll.core.names import base_name
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
@@ -30,7 +31,7 @@ from sampoll.transports.redis.messages import (
     reply_message,
     wire_answer,
 )
-from sampoll.transports.redis.pubsub.outbox import Outbox, Outgoing
+from sampoll.transports.redis.pubsub.outbox import OUTBOX_BYTES, Outbox, Outgoing
 from sampoll.transports.redis.pubsub.relayed import BacklogBounds
 from sampoll.transports.redis.pubsub.subscription import Gaps, Subscription
 from sampoll.transports.served import BlackMask
@@ -152,6 +153,15 @@ class PubSubTransport:
         """Whether too many replies wait for a request that is in progress. If none is, the next one in the
         queue is what they wait for."""
         return self._outbox.turns.held_bytes > HELD_BYTES and bool(self._open)
+
+    @property
+    def held_memory(self) -> StageMemory:
+        """Messages that are not parsed yet, requests that wait, and replies that wait for their turn or for
+        the server."""
+        queue_bytes = self._options.requests.queue_bytes
+        backlog = _backlog(queue_bytes).memory_bytes
+        replies = HELD_BYTES + OUTBOX_BYTES
+        return StageMemory("files", backlog + queue_bytes + replies, "--queue-bytes")
 
     def begin(self, submissions: Sequence[Submission]) -> None:
         for submission in submissions:
