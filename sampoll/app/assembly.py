@@ -14,7 +14,6 @@ from sampoll.app.skip_done import FORMATS
 from sampoll.config.settings import Settings
 from sampoll.config.settings.model import ModelSettings
 from sampoll.core.events import Listener, MemoryBudgeted, ignore_events
-from sampoll.core.jobs import PROMPT_KINDS
 from sampoll.core.protocols import CacheableSegmenter, Format, Segmenter, Transport
 from sampoll.core.results import ModelInfo
 from sampoll.engine.embedding_cache import EmbeddingCache
@@ -27,10 +26,12 @@ from sampoll.formats.registry import result_formats
 from sampoll.inputs.decode import decode, pixel_rules
 from sampoll.inputs.options import DecodingOptions
 from sampoll.models.registry import (
+    AUTO,
     Factory,
-    attribute_of,
     find_factory,
     load_segmenter,
+    models_that_take,
+    prompts_of,
     with_model_named,
 )
 
@@ -101,9 +102,18 @@ def decoding_options(settings: Settings, *, takes_old_prompts: bool = False) -> 
         model.exif,
         takes_old_prompts=takes_old_prompts,
         model=model.model,
-        prompt_kinds=attribute_of(find_factory(model), "prompts") or PROMPT_KINDS,
+        prompt_kinds=prompts_of(find_factory(model)),
+        models_that_take=models_that_take,
         on_bad_prompt=settings.prompts.on_bad_prompt,
     )
+
+
+def checking_options(settings: Settings) -> DecodingOptions:
+    """How prompts are checked without a run: for the model of the settings, or for any, if they name none."""
+    model = settings.model
+    if model.model != AUTO or model.checkpoint is not None:
+        return decoding_options(settings)
+    return DecodingOptions(settings.limits, model.exif, on_bad_prompt=settings.prompts.on_bad_prompt)
 
 
 def format_options(

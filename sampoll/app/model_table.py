@@ -9,7 +9,7 @@ from typing import Any
 from sampoll.config.plugins import SEGMENTERS, load_all
 from sampoll.core.jobs import PROMPT_KINDS
 from sampoll.models.checkpoints import Checkpoint, kept_at
-from sampoll.models.registry import Factory, attribute_of
+from sampoll.models.registry import Factory, attribute_of, prompts_of
 
 HEADER = ("model", "family", "file MB", "embedding MB", "prompts", "licence", "weights")
 
@@ -37,7 +37,7 @@ class ListedModel:
             self.family,
             "-" if checkpoint is None else checkpoint.megabytes,
             "-" if embedding is None else f"{embedding / 1e6:.1f}",
-            "all" if set(self.prompts) == set(PROMPT_KINDS) else ", ".join(self.prompts),
+            _in_short(self.prompts),
             "-" if checkpoint is None else checkpoint.licence,
             "none needed" if checkpoint is None else "here" if self.is_here else "not here",
         )
@@ -62,6 +62,13 @@ class ListedModel:
         }
 
 
+def _in_short(prompts: Sequence[str]) -> str:
+    left_out = [kind for kind in PROMPT_KINDS if kind not in prompts]
+    if len(left_out) > 1:
+        return ", ".join(prompts)
+    return f"all but {left_out[0]}" if left_out else "all"
+
+
 def listed_models(home: Path | None) -> Sequence[ListedModel]:
     """All models that are installed, by family, the smallest first. torch is not imported."""
     found = [_listed(name, factory, home) for name, factory in load_all(SEGMENTERS)]
@@ -83,7 +90,7 @@ def _listed(name: str, factory: Factory, home: Path | None) -> ListedModel:
         name,
         str(attribute_of(factory, "family") or name),
         attribute_of(factory, "embedding_bytes"),
-        tuple(attribute_of(factory, "prompts") or PROMPT_KINDS),
+        prompts_of(factory),
         checkpoint,
         checkpoint and kept_at(checkpoint, home),
     )

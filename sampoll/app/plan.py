@@ -6,19 +6,14 @@ from dataclasses import dataclass
 from sampoll.app.assembly import decoding_options, format_options, named
 from sampoll.app.skip_done import DoneIndex
 from sampoll.config.settings import Settings
-from sampoll.core.errors import (
-    BadPrompt,
-    ConfigurationError,
-)
 from sampoll.core.protocols import DatasetFormat, Format
 from sampoll.core.results import ModelInfo
 from sampoll.formats.opex_record import read_record
 from sampoll.formats.registry import RECORD, load_format, load_formats
+from sampoll.inputs.common_prompt import CommonPrompt, default_prompt, prompt_for_all
 from sampoll.inputs.options import DecodingOptions
-from sampoll.inputs.usable_prompts import usable_prompts
 from sampoll.spool.layout import Layout
 from sampoll.spool.results import Naming, OnExist
-from sampoll.transports.directory.pair_files import CommonPrompt
 from sampoll.transports.directory.transport import DirectoryOptions
 
 
@@ -45,31 +40,26 @@ def plan_of(settings: Settings, layout: Layout) -> Plan:
     settings = named(settings)
     options = format_options(settings, layout.output, layout.done)
     chosen = load_formats(settings.outputs.names, options)
+    decoding = decoding_options(settings)
     return Plan(
         settings,
         layout,
-        _transport_options(settings),
-        decoding_options(settings),
+        _transport_options(settings, decoding),
+        decoding,
         [*chosen.of_results, load_format(RECORD, options)],
         chosen.of_datasets,
     )
 
 
-def _common_prompt(settings: Settings) -> CommonPrompt | None:
-    """The prompt for all images, if one is set; ConfigurationError if it cannot be read or is invalid."""
-    path = settings.spool.prompt
-    if path is None:
-        return None
-    try:
-        content = path.read_bytes()
-        usable_prompts(content, str(path), decoding_options(settings))
-    except OSError as error:
-        raise ConfigurationError(f"--prompt {path} cannot be read: {error.strerror}") from error
-    except BadPrompt as error:
-        raise ConfigurationError(f"--prompt {error}") from error
-    return CommonPrompt(path.name, content)
+def _common_prompt(settings: Settings, decoding: DecodingOptions) -> CommonPrompt | None:
+    """The prompt of images that have none of their own, if one is set."""
+    if settings.spool.prompt is not None:
+        return prompt_for_all(settings.spool.prompt, decoding)
+    if settings.spool.default_prompt is not None:
+        return default_prompt(settings.spool.default_prompt, decoding)
+    return None
 
 
-def _transport_options(settings: Settings) -> DirectoryOptions:
+def _transport_options(settings: Settings, decoding: DecodingOptions) -> DirectoryOptions:
     naming = Naming(OnExist(settings.spool.on_exist), read_record)
-    return DirectoryOptions(settings.spool, settings.limits, naming, _common_prompt(settings))
+    return DirectoryOptions(settings.spool, settings.limits, naming, _common_prompt(settings, decoding))

@@ -23,6 +23,7 @@ from sampoll.core.errors import Reword
 from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
 from sampoll.core.summary import CommandSummary
 from sampoll.formats.registry import load_format
+from sampoll.inputs.common_prompt import default_prompt
 from sampoll.inputs.decode import image_size
 from sampoll.inputs.options import DecodingOptions
 from sampoll.models.registry import Factory, attribute_of, find_factory
@@ -84,6 +85,8 @@ def serve(
     settings = named(settings)
     factory = find_factory(settings.model)
     decoding = decoding_options(settings, takes_old_prompts=stand_in is not None)
+    default = settings.spool.default_prompt
+    prompt = None if default is None else default_prompt(default, decoding).content
     tally, stop = Tally(), threading.Event()
     with monitored(settings.monitoring, info) as monitor:
         emit = broadcast([*listeners, tally, *monitor.listeners])
@@ -95,6 +98,7 @@ def serve(
             lambda: monitor.health.is_healthy,
             stop,
             takes_old_requests=stand_in is not None,
+            default_prompt=prompt,
             reword=str if stand_in is None else stand_in.reword,
         )
         with stopping_on_signals(partial(_request_stop, host)), opener(host) as opened:

@@ -304,7 +304,7 @@ def doctor(
 
 
 @app.command()
-@with_settings("input", "prompt", "include", "exclude", "recursive", "ready-suffix")
+@with_settings("input", "prompt", "default-prompt", "include", "exclude", "recursive", "ready-suffix")
 def status(
     flags: dict[str, Any],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,

@@ -49,16 +49,22 @@ def import_command(
         ),
     ] = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy images instead of linking them.")] = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Make prompts of the labels, as words, instead of the places.")
+    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Make pairs of a data set's boxes and points. The data set stays as it is."""
-    from sampoll.app.assembly import decoding_options
+    from sampoll.app.assembly import checking_options
     from sampoll.inputs.importers.registry import load_importer
+    from sampoll.inputs.importers.words import in_words
     from sampoll.inputs.importers.write_pairs import write_pairs
     from sampoll.monitoring.progress_bar import progress
 
     settings = resolve(flags, os.environ, config).settings
-    results = write_pairs(load_importer(kind)(source, images), to, decoding_options(settings), copies=copy)
+    annotated = load_importer(kind)(source, images)
+    options = checking_options(settings)
+    results = write_pairs(in_words(annotated) if words else annotated, to, options, copies=copy)
     pairs = prompts = passed_over = without_prompts = 0
     has_folders = False
     with progress("image", is_shown=shows_progress(settings.operations)) as bar:
@@ -90,10 +96,10 @@ def check(
     config: ConfigOption = None,
 ) -> None:
     """Check prompt files, and name each error by file and field; nothing is run."""
-    from sampoll.app.assembly import decoding_options
+    from sampoll.app.assembly import checking_options
     from sampoll.inputs.check import check_prompts
 
-    options = decoding_options(resolve(flags, os.environ, config).settings)
+    options = checking_options(resolve(flags, os.environ, config).settings)
     fine = bad = alone = skipped = 0
     for result in check_prompts(paths, options):
         if isinstance(result, JobError):

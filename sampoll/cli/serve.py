@@ -18,7 +18,17 @@ def _serve() -> None:
 
 
 @app.command()
-@with_settings("redis", "requests", "model", "masks", "limits", "prompts", "monitoring", "operations")
+@with_settings(
+    "redis",
+    "requests",
+    "default-prompt",
+    "model",
+    "masks",
+    "limits",
+    "prompts",
+    "monitoring",
+    "operations",
+)
 def redis(
     flags: dict[str, Any],
     embedded: Annotated[
@@ -54,6 +64,7 @@ def redis(
     "streams",
     "lease",
     "max-attempts",
+    "default-prompt",
     "model",
     "masks",
     "limits",

@@ -4,6 +4,7 @@ The classes here are the only declaration of a prompt: prompt files are validate
 of a field holds its allowed values and its description, for validation and for the JSON Schema.
 """
 
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,13 @@ Exif: TypeAlias = Literal["apply", "ignore"]
 DEFAULT_LABEL = "object"
 MAX_NAME_CHARACTERS = 1000
 """Limit for labels and ids: every object of a result repeats them."""
+MAX_TEXT_CHARACTERS = 256
+"""Limit for words; a model may have a smaller one of its own."""
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_INVISIBLE = r"\s\u200b-\u200f\u2060\ufeff"
+TEXT_PATTERN = f"^[^{_CONTROL}]*[^{_CONTROL}{_INVISIBLE}][^{_CONTROL}]*$"
+"""Words: something visible, in one line, without control characters. In the common part of the regular
+expressions of Python, pydantic and JSON Schema."""
 
 _CLOSED = {"extra": "forbid", "arbitrary_types_allowed": True}
 """Unknown keys are refused when a document is validated against one of these classes."""
@@ -126,14 +134,19 @@ class Everything:
     min_mask_region_area: int = field(default=0, metadata={"ge": 0, "le": 10**9, "strict": True})
 
 
-PROMPT_KINDS = ("points", "box", "mask", "refine", "everything")
+PLACED_KINDS = ("points", "box", "mask", "refine", "everything")
+"""The kinds of prompts that name places: what a model takes that does not say what it takes."""
+PROMPT_KINDS = (*PLACED_KINDS, "text")
 """The fields of a prompt that a model may take or not."""
+ALONE_KINDS = ("everything", "text")
+"""Those that cannot be combined with another."""
+_LEFT_OUT: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What to segment: points, a box, a mask, any of them together; or everything. `label` names the object;
-    `id` is the sender's own.
+    """What to segment: points, a box, a mask, any of them together; or everything; or what words name.
+    `label` names the object; `id` is the sender's own.
 
     So many times as `refine` says, the answer itself is the next mask prompt, besides the points and the box.
     """
@@ -162,10 +175,27 @@ class Prompt:
         default=None,
         metadata={"description": "All objects in the image, instead of all of the above."},
     )
-    label: str = field(
-        default=DEFAULT_LABEL,
+    text: str | None = field(
+        default=None,
         metadata={
-            "description": "What the object is called.",
+            "description": "Words for what to segment, instead of all of the above.",
+            "min_length": 1,
+            "max_length": MAX_TEXT_CHARACTERS,
+            "pattern": TEXT_PATTERN,
+            "strict": True,
+        },
+    )
+    score_thresh: float | None = field(
+        default=None,
+        metadata={
+            "description": "Masks for the words with a lower score are dropped; null: the model's own.",
+            **_SHARE,
+        },
+    )
+    label: str = field(
+        default=_LEFT_OUT,
+        metadata={
+            "description": "What the object is called; if left out, as the words, or else object.",
             "min_length": 1,
             "max_length": MAX_NAME_CHARACTERS,
             "strict": True,
@@ -181,20 +211,37 @@ class Prompt:
     )
 
     def __post_init__(self) -> None:
-        if self.everything is not None:
-            if self.points or self.box or self.mask or self.refine:
-                raise ValueError('"everything" cannot be combined with "points", "box", "mask" or "refine"')
-        elif not self.points and self.box is None and self.mask is None:
-            raise ValueError('needs "points" (at least one), a "box", a "mask", or "everything"')
+        kinds = self.kinds
+        for alone in ALONE_KINDS:
+            if alone in kinds and len(kinds) > 1:
+                others = " and ".join(f'"{kind}"' for kind in kinds if kind != alone)
+                raise ValueError(f'"{alone}" cannot be combined with {others}')
+        if not set(kinds) - {"refine"}:
+            raise ValueError('needs "points" (at least one), a "box", a "mask", "everything" or "text"')
+        self._check_words()
+        if self.label is _LEFT_OUT:
+            object.__setattr__(self, "label", DEFAULT_LABEL if self.text is None else self.text)
         if not self.label:
             raise ValueError("label must not be empty")
         if max(len(self.label), len(self.id or "")) > MAX_NAME_CHARACTERS:
             raise ValueError(f"label and id must not have more than {MAX_NAME_CHARACTERS} characters")
 
+    def _check_words(self) -> None:
+        if self.text is None:
+            if self.score_thresh is not None:
+                raise ValueError('"score_thresh" is for "text" only')
+            return
+        if len(self.text) > MAX_TEXT_CHARACTERS:
+            raise ValueError(f"text must not have more than {MAX_TEXT_CHARACTERS} characters")
+        if not re.fullmatch(TEXT_PATTERN, self.text):
+            raise ValueError("text must have something to read, and no control characters")
+        if self.score_thresh is not None and not 0 <= self.score_thresh <= 1:
+            raise ValueError(f"score_thresh must be 0 to 1, got {self.score_thresh}")
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """Those of PROMPT_KINDS that it has."""
-        return tuple(kind for kind in PROMPT_KINDS if getattr(self, kind))
+        return tuple(kind for kind in PROMPT_KINDS if getattr(self, kind) not in (None, (), 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,9 @@ class Segmenter(Protocol[E]):
         """One embedding per image, in the same order."""
 
     def decode(self, work: Sequence[tuple[E, Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        """The masks of each prompt of each image, all of the image's size; an empty mask is valid. Raises
-        BadPrompt for a kind of prompt that this model does not support.
+        """The masks of each prompt of each image, all of the image's size; an empty mask is valid, and so are
+        no masks for "everything" and for words. Raises BadPrompt for a prompt that this model cannot use,
+        such as words beyond its limit; kinds that its factory does not name in `prompts` are refused before.
 
         Many prompts come in several calls, so that their masks do not fill the memory: no mask may depend on
         other prompts than its own."""

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sampoll.core.errors import BadPrompt
-from sampoll.core.jobs import MAX_NAME_CHARACTERS, Box, Point, Prompt
+from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.core.names import printable
 from sampoll.core.suggestions import nearest
 from sampoll.inputs import prompt_hints
@@ -25,10 +25,11 @@ MESSAGES = {
     "string_type": "must be a string",
     "is_instance_of": "must be a string",
     "string_too_short": "must not be empty",
-    "string_too_long": f"has more than {MAX_NAME_CHARACTERS} characters",
+    "string_too_long": "has more than {max_length} characters",
+    "string_pattern_mismatch": "must have something to read, and no control characters",
     "too_short": "must not be empty",
 }
-"""By the types of pydantic's errors."""
+"""By the types of pydantic's errors, with names of what their contexts hold."""
 POINT_LABELS = "must be 0 (background) or 1 (foreground)"
 UNKNOWN_KEY = "is not a known key"
 _WRONG_TYPES = frozenset({"missing", "float_type", "int_type", "dataclass_type", "tuple_type", "string_type"})
@@ -71,7 +72,9 @@ def first_error(error: ValidationError, prompt: Any, place: str) -> InvalidPromp
     """The first error in a prompt at `place`."""
     first = error.errors(include_url=False)[0]
     where = first["loc"]
-    message = MESSAGES.get(first["type"], first["msg"]).removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] in MESSAGES:
+        message = MESSAGES[first["type"]].format(**first.get("ctx", {}))
     if where[-3::2] == ("points", "label") and first["type"] != "missing":
         message = POINT_LABELS
     elif where == ("points", 0):

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
-from sampoll.core.jobs import MAX_NAME_CHARACTERS, Box, Everything, LowResMask, Point, Prompt
+from sampoll.core.jobs import DEFAULT_LABEL, MAX_NAME_CHARACTERS, Box, Everything, LowResMask, Point, Prompt
 from sampoll.inputs.mask_prompt import decode_mask_prompt, encode_mask_prompt
 from sampoll.inputs.prompt_errors import MESSAGES, InvalidPrompt, cut, first_error, unknown_key
 from sampoll.inputs.prompt_hints import for_document, for_value
@@ -303,15 +303,16 @@ def _make_whole_numbers(value: dict[str, Any], kind: type) -> None:
 
 
 def prompts_document(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
-    """The prompts in the form of a prompt file's "prompts", without values that are the default."""
-    return [
-        {
-            each.name: _as_json(value)
-            for each in fields(prompt)
-            if (value := getattr(prompt, each.name)) != each.default
-        }
-        for prompt in prompts
-    ]
+    """The prompts in the form of a prompt file's "prompts", without values that are the default. With words,
+    the label is always there: what reads it needs not know where it came from."""
+    return [_prompt_document(prompt) for prompt in prompts]
+
+
+def _prompt_document(prompt: Prompt) -> dict[str, Any]:
+    values = {each.name: (getattr(prompt, each.name), each.default) for each in fields(prompt)}
+    if prompt.text is None:
+        values["label"] = (prompt.label, DEFAULT_LABEL)
+    return {name: _as_json(value) for name, (value, default) in values.items() if value != default}
 
 
 def _as_json(value: Any) -> Any:

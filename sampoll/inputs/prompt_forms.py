@@ -29,6 +29,7 @@ _POINT_KEYS = frozenset(
     {"point", "points", "pointcoords", "inputpoint", "inputpoints", "coords", "coordinates", "clicks"}
 )
 _POINT_LABEL_KEYS = frozenset({"label", "labels", "pointlabel", "pointlabels", "inputlabel", "inputlabels"})
+_TEXT_KEYS = frozenset({"prompt", "textprompt", "words", "caption", "phrase", "query", "concept"})
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,19})(\.[0-9]{1,19})?")
 _SEPARATORS = re.compile(r"[\s,;]+")
 _MAX_TEXT_CHARACTERS = 100
@@ -96,6 +97,8 @@ def field_form(key: str, meant: str, prompt: Mapping[str, Any]) -> str:
         return _with('"box": {}', box_form(prompt[key])) or _with('"prompts": {}', boxes_form(prompt[key]))
     if meant == "points":
         return _with('"points": {}', points_form(*points_and_labels(key, prompt)))
+    if meant == "text":
+        return _with('"text": {}', _text_form(prompt[key]))
     if meant or _SIZE & prompt.keys():
         return ""
     return _with('"box": {}', box_form(prompt)) or _with('"points": [{}]', point_form(prompt))
@@ -105,6 +108,8 @@ def meant_key(key: str, value: Any) -> str:
     """The key of a prompt that is called `key` by other tools."""
     if _name(key) in _POINT_KEYS or _are_point_labels(key, value):
         return "points"
+    if _name(key) in _TEXT_KEYS and isinstance(value, str):
+        return "text"
     return "box" if _name(key) in _BOX_KEYS else ""
 
 
@@ -124,6 +129,11 @@ def number_form(value: Any) -> str:
 def string_form(value: Any) -> str:
     """A number as a string."""
     return json.dumps(json.dumps(value)) if _are_numbers([value], 1) else ""
+
+
+def _text_form(value: Any) -> str:
+    is_short = isinstance(value, str) and len(value) <= _MAX_TEXT_CHARACTERS
+    return json.dumps(value) if is_short else ""
 
 
 def points_and_labels(key: str, prompt: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -16,6 +16,8 @@ EXAMPLES = {
     "box": BOX,
     "refine": "2",
     "everything": '{"points_per_side": 32}',
+    "text": '"dog"',
+    "score_thresh": "0.5",
     "label": '"dog"',
     "id": '"animal-7"',
     "prompts": f'[{{"box": {BOX}}}]',
@@ -57,7 +59,7 @@ def for_point_label(label: Any) -> str:
 
 def for_value(name: str, value: Any) -> str:
     """A string or a number, by the name of its field."""
-    form = prompt_forms.string_form if name in ("label", "id") else prompt_forms.number_form
+    form = prompt_forms.string_form if name in ("text", "label", "id") else prompt_forms.number_form
     return _write(form(value), EXAMPLES.get(name, ""))
 
 

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 
-from sampoll.core.jobs import Prompt
+from sampoll.core.jobs import ALONE_KINDS, PROMPT_KINDS, Prompt
 from sampoll.inputs.prompt_file import SCHEMA_KEY, Prompts
 
 SCHEMA_FILE = Path(__file__).with_name("prompt.schema.json")
@@ -30,9 +30,16 @@ _HAS_TARGET = {
         {"required": ["box"]},
         {"required": ["mask"]},
         {"required": ["everything"]},
+        {"required": ["text"]},
     ],
-    "if": {"required": ["everything"]},
-    "then": {"properties": {"points": False, "box": False, "mask": False, "refine": False}},
+    "allOf": [
+        {
+            "if": {"required": [alone]},
+            "then": {"properties": {kind: False for kind in PROMPT_KINDS if kind != alone}},
+        }
+        for alone in ALONE_KINDS
+    ],
+    "dependentRequired": {"score_thresh": ["text"]},
 }
 
 
@@ -42,6 +49,7 @@ def prompt_file_schema() -> dict[str, Any]:
     either: TypeAdapter[Prompt | Prompts] = TypeAdapter(Prompt | Prompts)
     kinds = either.json_schema(ref_template="#/$defs/{model}", schema_generator=_Schema)["$defs"]
     kinds["Prompt"].update(_HAS_TARGET)
+    del kinds["Prompt"]["properties"]["label"]["default"]  # its description says it
     kinds["Prompt"]["properties"]["id"]["anyOf"].insert(1, {"type": "integer"})  # which is read as text
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -3,7 +3,7 @@
 This is the one place that decides what a bad prompt costs: runs, checks and --skip-done ask here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sampoll.core.errors import BadPrompt
@@ -14,6 +14,7 @@ from sampoll.inputs.prompt_file import PlacedPrompt, read_prompts
 
 MAX_SHOWN_ERRORS = 10
 """How many errors the message about a file without any good prompt repeats."""
+MAX_SHOWN_MODELS = 3
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,19 @@ def check_kinds(prompt: Prompt, options: DecodingOptions, file: str, place: str)
     """Refuses a prompt that the model does not take."""
     for kind in prompt.kinds:
         if kind not in options.prompt_kinds:
-            taken = " and ".join(options.prompt_kinds)
+            *most, last = options.prompt_kinds
+            taken = f"{', '.join(most)} and {last}" if most else last
             raise BadPrompt(
                 f"is not taken by --model {options.model}, which takes {taken} only",
                 file=file,
                 field=f"{place}{kind}",
+                advice=_other_models(options.models_that_take(kind)),
             )
+
+
+def _other_models(names: Sequence[str]) -> str:
+    some = f", such as {', '.join(names[:MAX_SHOWN_MODELS])}" if names else ""
+    return f"use a model that takes it{some} (`sampoll models list`)"
 
 
 def check_inside(prompt: Prompt, size: tuple[int, int], file: str, place: str) -> None:

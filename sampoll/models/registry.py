@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias
 from sampoll.config.plugins import SEGMENTERS, PluginBroken, load, load_all, plugins
 from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable, SampollError, UsageError
+from sampoll.core.jobs import PLACED_KINDS
 from sampoll.core.protocols import Segmenter
 from sampoll.core.suggestions import did_you_mean
 from sampoll.files.cores import usable_cores
@@ -31,7 +33,7 @@ family        the models of the same architecture, in one word; for `models list
 embedding_bytes  what the embedding of an image takes in memory; for `models list`
 holds         (shapes of tensors by name) -> whether they are this model's; for `--model auto`
 reply_type    what replies over Redis call the type of the model; its name, if nothing else
-prompts       those of core.jobs.PROMPT_KINDS that it takes; all, if it has no such attribute
+prompts       those of core.jobs.PROMPT_KINDS that it takes; PLACED_KINDS, if it has no such attribute
 original      (options) -> the fidelity.ComparableSegmenter with which its variants are compared, in float32:
               the authors' own model, if there is a package of it; for `models compare`
 quantize      (options, images, read) -> the directory of its encoder in int8; for `models quantize`
@@ -41,6 +43,17 @@ quantize      (options, images, read) -> the directory of its encoder in int8; f
 def attribute_of(factory: Factory, attribute: str) -> Any:
     """One of the attributes that a factory may have; None if it has not."""
     return None if isinstance(factory, type) else getattr(factory, attribute, None)
+
+
+def prompts_of(factory: Factory) -> Sequence[str]:
+    """The kinds of prompts that the segmenter of a factory takes."""
+    return tuple(attribute_of(factory, "prompts") or PLACED_KINDS)
+
+
+@cache
+def models_that_take(kind: str) -> Sequence[str]:
+    """The names of the installed models that take this kind of prompts."""
+    return tuple(name for name, factory in load_all(SEGMENTERS) if kind in prompts_of(factory))
 
 
 def attribute_of_model(options: ModelSettings, attribute: str) -> Any:

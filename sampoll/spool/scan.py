@@ -1,12 +1,15 @@
 """Finds in a listing of the input which pairs are ready, settling or incomplete (halves). Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.filenames import is_image, is_marker, is_prompt, split_name
 from sampoll.spool.selection import ALL_PAIRS, Selection
+
+DEFAULT_AFTER_SECONDS = 10.0
+"""How long a service waits for the prompt of an image that can do without, if no time is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,9 @@ class Readiness:
 
     Once none of its files has changed for `settle_seconds`; with a `ready_suffix`, as soon as it has a marker
     file of that suffix. An incomplete group (a half) that waits for longer than `pair_timeout_seconds` is
-    ready too, in order to fail. Without `needs_prompt`, an image alone is complete. What
-    `selection` leaves out is neither ready nor a half.
+    ready too, in order to fail. Without `needs_prompt`, an image alone is complete; otherwise, if it gets
+    `default_after_seconds`, it is complete once it has waited for so long. What `selection` leaves out is
+    neither ready nor a half.
 
     A one-shot run does not see a half for long: there a half waits since its files were last changed.
     `clock_offset` is the seconds from monotonic time to that of the epoch; None in a service.
@@ -87,6 +91,17 @@ class Readiness:
     needs_prompt: bool = True
     selection: Selection = ALL_PAIRS
     clock_offset: float | None = None
+    default_after_seconds: float | None = None
+
+    @property
+    def takes_images_alone(self) -> bool:
+        """Whether an image can be a job without a prompt of its own."""
+        return not self.needs_prompt or self.default_after_seconds is not None
+
+    def as_settled(self) -> Self:
+        """The same without waiting for files to settle, or for prompts of images that can do without."""
+        after = None if self.default_after_seconds is None else 0.0
+        return replace(self, settle_seconds=0.0, default_after_seconds=after)
 
     @classmethod
     def of(cls, settings: SpoolSettings, clock_offset: float) -> Self:
@@ -98,17 +113,27 @@ class Readiness:
             needs_prompt=settings.prompt is None,
             selection=Selection(settings.include, settings.exclude),
             clock_offset=None if settings.continuous else clock_offset,
+            default_after_seconds=_default_after_seconds(settings),
         )
+
+
+def _default_after_seconds(settings: SpoolSettings) -> float | None:
+    if settings.default_prompt is None:
+        return None
+    return (settings.pair_timeout_seconds or DEFAULT_AFTER_SECONDS) if settings.continuous else 0.0
 
 
 def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) -> Scan:
     """Groups the files by stem; an empty file counts as not yet there, unless it is a marker. Two images or
     two prompts of one stem make one ambiguous group, not two pairs."""
     by_stem: dict[str, list[str]] = {}
+    prompts_to_come: set[str] = set()
     for name, sighting in sightings.items():
-        names = by_stem.setdefault(split_name(name)[0], [])
+        names = by_stem.setdefault(stem := split_name(name)[0], [])
         if sighting.signature.size > 0 or is_marker(name, readiness.ready_suffix):
             names.append(name)
+        elif is_prompt(name):
+            prompts_to_come.add(stem)
 
     ready: list[tuple[float, str, Group]] = []
     waits: list[float] = []
@@ -118,8 +143,9 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
         if not readiness.selection.takes(names):
             continue
         files = {name: sightings[name] for name in sorted(names)}
-        if _is_whole(names, readiness):
-            wait = _settling_seconds(files.values(), now, readiness)
+        gets_default = readiness.default_after_seconds is not None and stem not in prompts_to_come
+        if _is_whole(names, readiness, needs_prompt=readiness.needs_prompt and not gets_default):
+            wait = _settling_seconds(files, now, readiness)
             if wait > 0:
                 waits.append(wait)
                 continue
@@ -135,19 +161,20 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
     return Scan(groups, len(waits), half, min(waits, default=None), oldest, tuple(halves))
 
 
-def _is_whole(names: Sequence[str], readiness: Readiness) -> bool:
+def _is_whole(names: Sequence[str], readiness: Readiness, *, needs_prompt: bool) -> bool:
     """Whether there is an image, and a prompt and the marker, if they are needed."""
     marker = readiness.ready_suffix
     marked = marker is None or any(is_marker(name, marker) for name in names)
-    prompted = not readiness.needs_prompt or any(map(is_prompt, names))
+    prompted = not needs_prompt or any(map(is_prompt, names))
     return marked and prompted and any(map(is_image, names))
 
 
-def _settling_seconds(files: Iterable[Sighting], now: float, readiness: Readiness) -> float:
+def _settling_seconds(files: Mapping[str, Sighting], now: float, readiness: Readiness) -> float:
     """How long until none of the files has changed for long enough."""
-    if readiness.ready_suffix is not None:
-        return 0.0
-    return max(sighting.unchanged_since for sighting in files) + readiness.settle_seconds - now
+    needed = 0.0 if readiness.ready_suffix is not None else readiness.settle_seconds
+    if readiness.needs_prompt and not any(map(is_prompt, files)):
+        needed = max(needed, readiness.default_after_seconds or 0.0)
+    return max(sighting.unchanged_since for sighting in files.values()) + needed - now
 
 
 def _has_timed_out(files: Collection[Sighting], now: float, readiness: Readiness) -> bool:

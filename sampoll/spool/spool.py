@@ -202,7 +202,7 @@ class Spool:
     def _has_what_it_needs(self, claim: Claim) -> bool:
         """False for an image that was claimed when there was a common prompt, if there is none now: its own
         prompt may still come. True if the job has a history."""
-        needs_prompt = self._readiness.needs_prompt and not claim.state.has_history
+        needs_prompt = not (self._readiness.takes_images_alone or claim.state.has_history)
         return not needs_prompt or any(map(is_prompt, claim.state.files))
 
     def begin(self, job_ids: Sequence[str]) -> None:

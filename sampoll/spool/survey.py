@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sampoll.config.settings.spool import SpoolSettings
@@ -25,7 +25,7 @@ class Survey:
 
 def survey(directory: Path, settings: SpoolSettings, suffixes: Collection[str]) -> Survey:
     """What is there; InputUnavailable if the input itself cannot be read."""
-    readiness = replace(Readiness.of(settings, time.time() - time.monotonic()), settle_seconds=0.0)
+    readiness = Readiness.of(settings, time.time() - time.monotonic()).as_settled()
     now = time.monotonic()
     obstacles = Obstacles(retries=False)
     try:

@@ -17,6 +17,7 @@ from sampoll.core.filenames import (
     PROMPT_SUFFIXES,
     is_ignored,
     is_image,
+    is_marker,
     is_prompt,
     is_searched,
     split_name,
@@ -155,9 +156,11 @@ def _halves(names: Sequence[str], settings: SpoolSettings, suffixes: Collection[
     same_name = {_key(name): name for name in reversed(images)}
     explained: set[str] = set()
     alone: list[str] = []
+    takes_images_alone = settings.prompt is not None or settings.default_prompt is not None
     for stem, files in by_stem.items():
         marker = settings.ready_suffix
-        if any(map(is_image, files)) and (settings.prompt or any(map(is_prompt, files))):
+        lacks_marker = marker is not None and not any(is_marker(name, marker) for name in files)
+        if lacks_marker and any(map(is_image, files)) and (takes_images_alone or any(map(is_prompt, files))):
             advice = f"waits for its marker {printable(base_name(stem))}{marker} (--ready-suffix)"
             yield Unpaired(files[0], Reason.NO_MARKER, advice)
         elif any(is_image(name) for name in files):
@@ -172,6 +175,8 @@ def _halves(names: Sequence[str], settings: SpoolSettings, suffixes: Collection[
             else:
                 choices = _choices(prompt, IMAGE_SUFFIXES.intersection(suffixes))
                 advice = f"has no image: a run looks for {choices} beside it"
+                if settings.default_prompt is not None:
+                    advice += "; if it came too late (--default-prompt), put the image there again"
                 yield Unpaired(prompt, Reason.NO_IMAGE, advice)
                 continue
             explained.add(split_name(image)[0])

@@ -23,7 +23,7 @@ class Host:
     """The service, as a transport needs it. `segmenter` is what replies contain about the model; `stop` is
     set when the service is to end, and `is_healthy` is False while other processes should take its jobs.
     `takes_old_requests`: it takes whatever `sam_predict_redis` took. `reword` puts the errors of requests
-    into other words."""
+    into other words. `default_prompt` is the prompt file of images that come without a prompt."""
 
     settings: Settings
     segmenter: Mapping[str, Any]
@@ -32,6 +32,7 @@ class Host:
     is_healthy: Callable[[], bool]
     stop: Event
     takes_old_requests: bool = False
+    default_prompt: bytes | None = None
     reword: Reword = str
 
 

@@ -29,7 +29,6 @@ from sampoll.config.schema import settings_schema
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.config.template import SCHEMA_FILE
 from sampoll.core.errors import JobError, SampollError
-from sampoll.core.jobs import MAX_NAME_CHARACTERS
 from sampoll.inputs.prompt_errors import MESSAGES, POINT_LABELS, UNKNOWN_KEY
 from sampoll.inputs.prompt_file import parse_prompts
 from sampoll.inputs.prompt_schema import SCHEMA_FILE as PROMPT_SCHEMA_FILE
@@ -293,7 +292,7 @@ def test_every_message_is_documented() -> None:
 def test_every_message_about_a_field_of_a_prompt_is_documented() -> None:
     page = (DOCS / "messages.md").read_text()
 
-    shown = [message.replace(f"{MAX_NAME_CHARACTERS}", "…") for message in MESSAGES.values()]
+    shown = [message.replace("{max_length}", "…") for message in MESSAGES.values()]
     assert [message for message in (*shown, UNKNOWN_KEY, POINT_LABELS) if f"| {message}" not in page] == []
 
 

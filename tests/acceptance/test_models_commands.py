@@ -133,7 +133,7 @@ def test_the_models_are_one_table_for_people_and_for_programs(tmp_path: Path) ->
     programs = json.loads(sampoll("models", "list", "--home", tmp_path, "--json").stdout)
 
     lines = {line.split()[0]: re.split(r" {2,}", line) for line in people[:-1]}
-    assert lines["vit_b"] == ["vit_b", "sam", "375", "4.2", "all", "Apache-2.0", "not here"]
+    assert lines["vit_b"] == ["vit_b", "sam", "375", "4.2", "all but text", "Apache-2.0", "not here"]
     assert lines["grabcut"] == ["grabcut", "grabcut", "-", "-", "points, box", "-", "none needed"]
     assert people[-1] == f"weights are kept in {tmp_path}/checkpoints"
     assert [model["model"] for model in programs] == list(lines)

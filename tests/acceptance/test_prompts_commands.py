@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -420,13 +421,30 @@ SCHEMA_CASES = [
     ({"everything": {"side": 3}}, False),
     ({"bx": 1}, False),
     ({"box": box(0, 0, 4, 4), "label": ""}, False),
+    ({"text": "a cat", "score_thresh": 0.3, "label": "pet", "id": "b"}, True),
+    ({"prompts": [{"text": "cat"}, {"text": "\u732b"}, {"box": box(0, 0, 4, 4)}]}, True),
+    ({"text": ""}, False),
+    ({"text": " \u200b"}, False),
+    ({"text": "a\tcat"}, False),
+    ({"text": "a\ncat"}, False),
+    ({"text": "a" * 257}, False),
+    ({"text": 7}, False),
+    ({"text": "cat", "box": box(0, 0, 4, 4)}, False),
+    ({"text": "cat", "everything": {}}, False),
+    ({"text": "cat", "score_thresh": 1.5}, False),
+    ({"box": box(0, 0, 4, 4), "score_thresh": 0.5}, False),
     ([], False),
 ]
 
 
+@cache
+def printed_schema() -> Any:
+    return json.loads(sampoll("prompts", "schema").stdout)
+
+
 @pytest.mark.parametrize(("document", "is_valid"), SCHEMA_CASES)
 def test_the_schema_and_the_reader_agree(document: Any, is_valid: bool) -> None:
-    schema = json.loads(sampoll("prompts", "schema").stdout)
+    schema = printed_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
 
     assert jsonschema.Draft202012Validator(schema).is_valid(document) is is_valid

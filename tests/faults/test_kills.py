@@ -4,6 +4,7 @@ A point is a system call and how often a thread made it before. CI tries a fixed
 whole campaign is `pytest -m campaign`.
 """
 
+import json
 import random
 import shutil
 from collections.abc import Iterator
@@ -18,10 +19,14 @@ from support.process import SAMPOLL, sampoll
 DURABILITIES = ("batch", "file", "off")
 SAMPLE = 8
 SEED = 7
+DEFAULT = "default.json"
+"""The prompt of an image that has none, beside the input."""
 
 
 def fill(folders: Folders) -> Dropped:
+    (folders.input.parent / DEFAULT).write_text(json.dumps(GOOD))
     dropped = Dropped(folders)
+    dropped.image("alone")
     dropped.pair("one", GOOD)
     dropped.pair("two", TWO)
     dropped.pair("bad", BAD, must_fail=True)
@@ -30,7 +35,8 @@ def fill(folders: Folders) -> Dropped:
 
 def flags(folders: Folders, durability: str) -> list[str]:
     values = ("-i", folders.input, "-o", folders.output, "--settle", 0, "--model", "support.fakes:boxes")
-    return ["run", *map(str, values), "--durability", durability]
+    default = str(folders.input.parent / DEFAULT)
+    return ["run", *map(str, values), "--durability", durability, "--default-prompt", default]
 
 
 def command(folders: Folders, durability: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable, OutOfMemory
-from sampoll.core.jobs import Prompt, RgbImage
+from sampoll.core.jobs import PROMPT_KINDS, Prompt, RgbImage
 from sampoll.core.results import Mask
 from support.mutants import MUTANTS
 from support.segmenters import BoxSegmenter, KeptBoxes
@@ -24,6 +24,18 @@ POISON_HEIGHT = 13
 
 def boxes(_: ModelSettings) -> BoxSegmenter:
     return BoxSegmenter()
+
+
+class _TakesWords:
+    """The factory of `words`: a model that takes all kinds of prompts."""
+
+    prompts = PROMPT_KINDS
+
+    def __call__(self, _: ModelSettings) -> BoxSegmenter:
+        return BoxSegmenter()
+
+
+words = _TakesWords()
 
 
 class _Misbehaving(BoxSegmenter):

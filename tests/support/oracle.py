@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.folders import Folders, drop_pair, files_below, names_in
-from support.images import image_of, read_mask
+from support.images import encoded, image_of, read_mask
 
 GOOD = {"box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16}}
 TWO = {"prompts": [GOOD, {"points": [{"x": 3, "y": 2, "label": 1}]}]}
@@ -21,15 +21,26 @@ class Dropped:
     folders: Folders
     digests: dict[str, str] = field(default_factory=dict)
     must_fail: dict[str, bool] = field(default_factory=dict)
+    suffixes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def pair(self, name: str, prompt: object, *, must_fail: bool = False, height: int = 24) -> None:
         """Drops a pair whose content no other pair has."""
         drop_pair(self.folders.input, name, prompt, image=image_of(seed=len(self.digests)))
         prompt_file = self.folders.input / f"{name}.json"
         prompt_file.write_text(prompt_file.read_text() + " " * len(self.digests))
-        for suffix in (".jpg", ".json"):
+        self._remember(name, (".jpg", ".json"), must_fail)
+
+    def image(self, name: str) -> None:
+        """Drops an image without a prompt, whose content no other has."""
+        image = encoded(image_of(seed=len(self.digests)), "JPEG")
+        (self.folders.input / f"{name}.jpg").write_bytes(image)
+        self._remember(name, (".jpg",), False)
+
+    def _remember(self, name: str, suffixes: tuple[str, ...], must_fail: bool) -> None:
+        for suffix in suffixes:
             path = self.folders.input / f"{name}{suffix}"
             self.digests[path.name] = _digest(path)
+        self.suffixes[name] = suffixes
         self.must_fail[name] = must_fail
 
     def assert_nothing_is_lost_or_torn(self) -> None:
@@ -55,9 +66,9 @@ class Dropped:
         bad = [name for name, fails in self.must_fail.items() if fails]
         records = [name for name in self.folders.results if name.endswith(".json")]
         assert records == sorted(f"{name}.json" for name in good), "one result for each good pair"
-        assert self.folders.done == sorted(f"{name}{s}" for name in good for s in (".jpg", ".json"))
+        assert self.folders.done == sorted(f"{name}{s}" for name in good for s in self.suffixes[name])
         assert self.folders.failed == sorted(
-            f"{name}{s}" for name in bad for s in (".jpg", ".json", ".error.json")
+            f"{name}{s}" for name in bad for s in (*self.suffixes[name], ".error.json")
         )
         for record in records:
             listed = json.loads(json.loads((self.folders.output / record).read_text())["meta"]["files"])

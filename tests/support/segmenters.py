@@ -18,7 +18,8 @@ def job_of(image: RgbImage, *prompts: Prompt, name: str = "a") -> Job:
 
 class BoxSegmenter:
     """Its masks are the boxes of the prompts, the pixels under their points, or, for `everything`, the cells
-    of a grid. It keeps the sizes of its batches."""
+    of a grid; for words, a row for each of them except "nothing", with scores of 0.9, 0.8, ... It keeps the
+    sizes of its batches."""
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -56,12 +57,22 @@ class KeptBoxes(BoxSegmenter):
 
 
 def _answer(image: RgbImage, prompt: Prompt) -> list[Mask]:
+    if prompt.text is not None:
+        return _rows_of_words(image, prompt.text.split(), prompt.score_thresh or 0.0)
     if prompt.everything is None:
         return [_drawn(image, prompt)]
     side = prompt.everything.points_per_side
     rows, columns = (np.arange(length) * side // length for length in image.shape[:2])
     parts = rows[:, None] * side + columns
     return [Mask.from_array(parts == number, 0.5) for number in range(side**2)]
+
+
+def _rows_of_words(image: RgbImage, words: Sequence[str], score_thresh: float) -> list[Mask]:
+    rows = np.broadcast_to(np.arange(image.shape[0])[:, None], image.shape[:2])
+    masks = [
+        Mask.from_array(rows == row, 0.9 - row / 10) for row, word in enumerate(words) if word != "nothing"
+    ]
+    return [mask for mask in masks if mask.score >= score_thresh]
 
 
 def _drawn(image: RgbImage, prompt: Prompt) -> Mask:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from sampoll.config.settings.section import Section, setting
 from sampoll.config.settings.values import (
     ByteCount,
+    DefaultPrompt,
     NamedDirectory,
     NamedPath,
     PositiveSeconds,
@@ -54,6 +55,13 @@ class SpoolSettings(Section):
         "prompt",
         "One prompt file for all images; they need none of their own, and other prompts stay in the input.",
         metavar="FILE",
+        is_everyday=True,
+    )
+    default_prompt: DefaultPrompt | None = setting(
+        None,
+        "default-prompt",
+        "The prompt of images without one: a prompt file, everything, or words as text:cat.",
+        metavar="FILE|everything|text:WORDS",
         is_everyday=True,
     )
     include: Annotated[tuple[str, ...], BeforeValidator(listed)] = setting(
@@ -108,7 +116,8 @@ class SpoolSettings(Section):
     pair_timeout_seconds: PositiveSeconds | None = setting(
         None,
         "pair-timeout",
-        "Fail half pairs whose other half does not arrive within this time.",
+        "Fail half pairs whose other half does not arrive within this time; with default-prompt, images "
+        "without a prompt are done after it (10 s if not set; at once in one-shot runs).",
         metavar="SECONDS",
     )
     rescan_seconds: PositiveSeconds = setting(
@@ -155,6 +164,13 @@ class SpoolSettings(Section):
     stop_file: Annotated[str, AfterValidator(_bare)] | None = setting(
         None, "stop-file", "Stop once a file of this name is in the input; it is removed.", metavar="NAME"
     )
+
+    @field_validator("default_prompt")
+    @classmethod
+    def _has_no_rival(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("prompt") is not None:
+            raise ValueError("is for images without a prompt, and prompt is for all images: leave one out")
+        return value
 
     @field_validator("limit")
     @classmethod

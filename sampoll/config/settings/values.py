@@ -76,6 +76,8 @@ def no_file(path: Path) -> Path:
     return path
 
 
+DefaultPrompt = Annotated[str, BeforeValidator(_named)]
+"""A prompt file, or what is no file: everything, or text: and words."""
 NamedPath = Annotated[Path, BeforeValidator(_named)]
 NamedDirectory = Annotated[Path, BeforeValidator(_named), AfterValidator(no_file)]
 Names = Annotated[tuple[str, ...], BeforeValidator(listed, json_schema_input_type=str | list[str])]

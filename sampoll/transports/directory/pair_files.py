@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from sampoll.config.settings.limits import LimitSettings
@@ -18,16 +17,9 @@ from sampoll.core.filenames import is_image, is_prompt
 from sampoll.core.jobs import Submission
 from sampoll.core.names import printable
 from sampoll.files.files import opened_regular
+from sampoll.inputs.common_prompt import CommonPrompt
 from sampoll.spool.claims import Claim, path_to_read
 from sampoll.spool.layout import Layout
-
-
-@dataclass(frozen=True)
-class CommonPrompt:
-    """The prompt for images that have none of their own."""
-
-    name: str
-    content: bytes = field(repr=False)
 
 
 def read_submission(
@@ -62,7 +54,12 @@ def _pair_of(claim: Claim, *, has_common_prompt: bool) -> tuple[Path, Path | Non
     prompts = [path for path in files if is_prompt(path.name)]
     if len(images) == 1 and not prompts and has_common_prompt:
         return images[0], None
-    if not images or not prompts:
+    if not images or not (prompts or has_common_prompt):
+        if claim.state.attempts and images:
+            raise IncompletePair(
+                f"{printable(images[0].name)} has no prompt now: it was tried with --prompt or "
+                "--default-prompt before, so give that again, or put a prompt beside it"
+            )
         missing, came = ("image", prompts) if not images else ("prompt", images)
         raise IncompletePair(f"no {missing} came for {printable(came[0].name)} in time (--pair-timeout)")
     if len(images) != 1 or len(prompts) != 1:

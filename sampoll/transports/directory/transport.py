@@ -45,6 +45,7 @@ from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery, ResultSummary
 from sampoll.files.presence import Describe, no_details
 from sampoll.files.watch import Overflows, Watch, watches_natively
+from sampoll.inputs.common_prompt import CommonPrompt
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
 from sampoll.spool.path_errors import HELD_UP_SECONDS, HeldUp
@@ -54,7 +55,8 @@ from sampoll.spool.results import VERSIONED, Naming, first_version
 from sampoll.spool.scan import Scan
 from sampoll.spool.spool import Deferral, Spool, opened
 from sampoll.spool.unpaired import Leftovers, leftovers
-from sampoll.transports.directory.pair_files import CommonPrompt, read_submission
+from sampoll.transports.directory.late_prompts import LatePrompts
+from sampoll.transports.directory.pair_files import read_submission
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ this very submission; otherwise None."""
 
 @dataclass(frozen=True)
 class DirectoryOptions:
-    """How the input is watched, and results are named. `prompt` is what the settings' prompt file holds;
+    """How the input is watched, and results are named. `prompt` is for images that have none of their own;
     `reword` puts the errors of pairs into other words."""
 
     spool: SpoolSettings
@@ -95,6 +97,7 @@ class DirectoryTransport:
         self._recovered: list[Claim] = []
         self._find_done: FindDone | None = None
         self._last_scan: Scan | None = None
+        self._late_prompts = LatePrompts()
         self._begun = 0
 
     # Transport
@@ -251,6 +254,7 @@ class DirectoryTransport:
             self._recovered += self._spool.recover()
             deferrals = self._spool.deferrals()
         self._last_scan = scan
+        self._late_prompts.tell(scan.halves)
         waiting = len(scan.ready), scan.settling, scan.half, len(deferrals), scan.oldest_ready_seconds
         self._report_obstacles()
         self._emit(InputScanned(Backlog(*waiting, passed_over=self._spool.obstacles)))
@@ -338,6 +342,7 @@ class DirectoryTransport:
         if self._was_done(submission, claim):
             return None
         self._begun += 1
+        self._late_prompts.note_taken(claim.state)
         return submission
 
     def _was_done(self, submission: Submission, claim: Claim) -> bool:

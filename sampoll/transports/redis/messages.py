@@ -69,10 +69,13 @@ def wire_answer(artifacts: Sequence[Artifact]) -> Answer:
     return Answer(contours, mask, files[RECORD], files)
 
 
-def parse_request(message: bytes, limits: LimitSettings, *, is_old: bool = False) -> Request | None:
-    """The request in a message: JSON with an "image" in base64 and a "prompt". Unknown keys are
-    ignored, as they have always been. None for a reply, which must never be answered: a client may have
-    its reply sent to a channel of requests, and services would answer each other without an end.
+def parse_request(
+    message: bytes, limits: LimitSettings, *, is_old: bool = False, default_prompt: bytes | None = None
+) -> Request | None:
+    """The request in a message: JSON with an "image" in base64 and a "prompt", which may be missing or null
+    if there is a `default_prompt`. Unknown keys are ignored, as they have always been. None for a reply,
+    which must never be answered: a client may have its reply sent to a channel of requests, and services
+    would answer each other without an end.
 
     `is_old`: it may be for `sam_predict_redis`, which knew no other keys, and passed over characters that are
     no base64. Values of our own keys that we do not take are then ignored too.
@@ -95,6 +98,8 @@ def parse_request(message: bytes, limits: LimitSettings, *, is_old: bool = False
         # `reply_to` is read first: it is needed to report errors in the other fields.
         request = replace(request, reply_to=_reply_to(document, is_old=is_old))
         request = replace(request, id=_id(document, is_old=is_old))
+        if default_prompt is not None and document.get("prompt") is None:
+            document = {**document, "prompt": orjson.Fragment(default_prompt)}
         request = replace(request, prompt=_prompt(document, limits.max_prompt_bytes))
         return replace(request, image=_image(document, limits.max_image_bytes, is_old=is_old))
     except JobError as error:

@@ -14,7 +14,9 @@ from sampoll.inputs.decode import decode, decode_image, image_size
 from sampoll.inputs.options import DecodingOptions
 from sampoll.transports.memory import submission
 
-BOXES_ONLY = DecodingOptions(model="boxes", prompt_kinds=("box",))
+BOXES_ONLY = DecodingOptions(
+    model="boxes", prompt_kinds=("box",), models_that_take=lambda _: ("sam", "words")
+)
 LIMITS = DecodingOptions(LimitSettings(max_pixels=10_000, max_prompts=5))
 
 
@@ -255,13 +257,17 @@ BOX = '"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}'
         ('{"points": [{"x": 1, "y": 1, "label": 1}]}', "points"),
         ('{"everything": {}}', "everything"),
         (f'{{"prompts": [{{{BOX}}}, {{{BOX}, "refine": 2}}]}}', "prompts[1].refine"),
+        ('{"text": "cat"}', "text"),
     ],
 )
 def test_what_the_model_does_not_take_is_refused_before_the_image_is_decoded(prompt: str, field: str) -> None:
     with pytest.raises(BadPrompt) as refused:
         decode(submission("a", b"no image", prompt.encode()), BOXES_ONLY)
 
-    assert str(refused.value) == (f"a.json: {field}: is not taken by --model boxes, which takes box only")
+    assert str(refused.value) == (
+        f"a.json: {field}: is not taken by --model boxes, which takes box only: "
+        "use a model that takes it, such as sam, words (`sampoll models list`)"
+    )
 
 
 def test_what_the_model_takes_is_decoded() -> None:

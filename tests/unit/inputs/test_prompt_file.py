@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
-from sampoll.core.jobs import Box, Everything, Point, Prompt
+from sampoll.core.jobs import MAX_TEXT_CHARACTERS, TEXT_PATTERN, Box, Everything, Point, Prompt
 from sampoll.inputs.old_prompt import read_old_prompts
 from sampoll.inputs.prompt_file import (
     MAX_MASKS,
@@ -51,6 +51,9 @@ BOX = {"x0": 0, "y0": 1.5, "x1": 10, "y1": 20}
         ({"points": [{"x": 1.0, "y": 2.5, "label": 1.0}]}, Prompt(points=(Point(1, 2.5, 1),))),
         ({"box": BOX, "id": 7}, Prompt(box=Box(0, 1.5, 10, 20), id="7")),
         ({"box": BOX, "id": -7.0}, Prompt(box=Box(0, 1.5, 10, 20), id="-7")),
+        ({"text": "a cat"}, Prompt(text="a cat", label="a cat")),
+        ({"text": "cat", "score_thresh": 1}, Prompt(text="cat", score_thresh=1.0)),
+        ({"text": "cat", "label": "object"}, Prompt(text="cat", label="object")),
     ],
 )
 def test_a_single_prompt_is_read(document: object, expected: Prompt) -> None:
@@ -108,8 +111,21 @@ def test_colons_in_texts_are_no_keys() -> None:
         (b'{"box": {"x0": 1e999, "y0": 0, "x1": 1, "y1": 1}}', "cat.json: is not JSON"),
         (b"[" * 1100 + b"]" * 1100, "cat.json: is not JSON"),
         ([POINT], "cat.json: must be a JSON object such as"),
-        ({}, 'cat.json: needs "points" (at least one), a "box", a "mask", or'),
+        ({}, 'cat.json: needs "points" (at least one), a "box", a "mask", "everything" or "text"'),
         ({"points": []}, 'cat.json: needs "points"'),
+        ({"refine": 2}, 'cat.json: needs "points"'),
+        ({"text": "cat", "refine": 2, "box": BOX}, '"text" cannot be combined with "box" and "refine"'),
+        (
+            {"text": "cat", "everything": {"points_per_side": 1}},
+            '"everything" cannot be combined with "text"',
+        ),
+        ({"box": BOX, "score_thresh": 0.5}, 'cat.json: "score_thresh" is for "text" only'),
+        ({"text": ""}, "cat.json: text: must not be empty"),
+        ({"text": " \u3000\u200b"}, "cat.json: text: must have something to read"),
+        ({"text": "a\ncat"}, "cat.json: text: must have something to read, and no control characters"),
+        ({"text": "a cat\u2028"}, "cat.json: text: must have something to read"),
+        ({"text": "a" * 257}, "cat.json: text: has more than 256 characters"),
+        ({"text": "cat", "score_thresh": "0.5"}, "cat.json: score_thresh: must be a number: write 0.5"),
         ({"prompts": []}, "cat.json: prompts: must not be empty"),
         ({"prompts": [{"box": BOX}], "label": "x"}, "cat.json: label: is not a known key"),
         ({"prompts": [{"box": BOX}, {}]}, 'cat.json: prompts[1]: needs "points"'),
@@ -306,7 +322,14 @@ prompts = st.builds(
 )
 
 
-@given(st.lists(prompts, min_size=1, max_size=5))
+words = st.builds(
+    Prompt,
+    text=st.from_regex(TEXT_PATTERN, fullmatch=True).filter(lambda text: len(text) <= MAX_TEXT_CHARACTERS),
+    score_thresh=st.none() | st.floats(0, 1),
+)
+
+
+@given(st.lists(prompts | words, min_size=1, max_size=5))
 def test_the_document_of_prompts_reads_back_as_the_same_prompts(values: list[Prompt]) -> None:
     assert parse({"prompts": prompts_document(values)}) == tuple(values)
 

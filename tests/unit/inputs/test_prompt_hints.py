@@ -19,6 +19,7 @@ from sampoll.inputs.prompt_file import parse_prompts
 CORNERS = [10, 20.5, 30, 40]
 BOX = '{"x0": 10, "y0": 20.5, "x1": 30, "y1": 40}'
 GOOD = json.loads(BOX)
+KNOWN = "box, everything, id, label, mask, points, refine, score_thresh, text"
 ANY_BOX = '{"x0": 10, "y0": 20, "x1": 30, "y1": 40}'
 NOT_SIZE = " (corners, not width and height)"
 NO_OBJECT = 'must be a JSON object such as {"points": [...]} or {"box": {...}}'
@@ -153,7 +154,7 @@ OTHERS: list[tuple[Any, str]] = [
     ({"x": 1, "y": 2}, 'x: is not a known key: write "points": [{"x": 1, "y": 2, "label": 1}]'),
     (
         {"x": 1, "y": 2, "width": 3, "height": 4},
-        "x: is not a known key: known are box, everything, id, label, mask, points, refine",
+        f"x: is not a known key: known are {KNOWN}",
     ),
     ({"box": {"x": 1, "y": 2, "w": 3, "h": 4}}, f"box.x: is not a known key: write, for example, {ANY_BOX}"),
     ({"box": {"x0": 1}}, f"box.y0: is missing: write, for example, {ANY_BOX}"),
@@ -164,9 +165,13 @@ OTHERS: list[tuple[Any, str]] = [
     ({"box": GOOD, "label": 5}, 'label: must be a string: write "5"'),
     ({"box": GOOD, "id": None, "label": None}, 'label: must be a string: write, for example, "dog"'),
     ({"everything": True}, 'everything: must be a JSON object: write, for example, {"points_per_side": 32}'),
+    ({"prompt": "a cat"}, 'prompt: is not a known key; did you mean text? Write "text": "a cat"'),
+    ({"caption": 7}, f"caption: is not a known key: known are {KNOWN}"),
+    ({"text": 7}, 'text: must be a string: write "7"'),
+    ({"text": ["cat"]}, 'text: must be a string: write, for example, "dog"'),
     (
         {"label": "cat"},
-        'needs "points" (at least one), a "box", a "mask", or "everything": '
+        'needs "points" (at least one), a "box", a "mask", "everything" or "text": '
         f'write, for example, {{"box": {ANY_BOX}}}',
     ),
     (

@@ -144,3 +144,47 @@ def test_the_name_decides_what_a_file_is() -> None:
     assert not any(map(is_ignored, ["a.jpg", "done.jpg"]))
     assert split_name("a.b.JPG") == ("a.b", ".jpg")
     assert [versioned("a", v) for v in (1, 2, 3)] == ["a", "a~2", "a~3"]
+
+
+ONE_SHOT = Readiness(settle_seconds=1.0, default_after_seconds=0.0)
+SERVICE = Readiness(settle_seconds=1.0, default_after_seconds=10.0)
+
+
+def test_an_image_that_can_do_without_a_prompt_is_ready_once_it_has_settled() -> None:
+    image = listed(a__jpg=5)
+
+    assert stems(after((0, image), (0.9, image), readiness=ONE_SHOT)) == []
+    assert stems(after((0, image), (1, image), readiness=ONE_SHOT)) == ["a"]
+
+
+def test_a_service_waits_for_the_prompt_of_an_image_that_can_do_without() -> None:
+    image = listed(a__jpg=5)
+
+    waiting = after((0, image), (9, image), readiness=SERVICE)
+
+    assert (stems(waiting), waiting.half, waiting.next_ready_in) == ([], 0, 1.0)
+    assert stems(after((0, image), (10, image), readiness=SERVICE)) == ["a"]
+    [pair] = after((0, image), (9, PAIR), (10, PAIR), readiness=SERVICE).ready
+    assert sorted(pair.signatures) == ["a.jpg", "a.json"]
+
+
+def test_an_image_whose_prompt_is_being_written_does_not_get_the_default_one() -> None:
+    begun = listed(a__jpg=5, a__json=0)
+
+    result = after((0, begun), (20, begun), readiness=ONE_SHOT)
+
+    assert (stems(result), result.half) == ([], 1)
+
+
+def test_a_prompt_alone_gets_nothing_by_default() -> None:
+    prompt = listed(a__json=5)
+
+    assert stems(after((0, prompt), (20, prompt), readiness=ONE_SHOT)) == []
+
+
+def test_an_image_without_a_prompt_needs_its_marker() -> None:
+    readiness = Readiness(settle_seconds=1.0, ready_suffix=".ok", default_after_seconds=0.0)
+    image, marked = listed(a__jpg=5), listed(a__jpg=5, a__ok=0)
+
+    assert stems(after((0, image), (9, image), readiness=readiness)) == []
+    assert stems(after((0, marked), readiness=readiness)) == ["a"]

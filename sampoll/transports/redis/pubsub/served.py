@@ -28,6 +28,7 @@ def open_pubsub(host: Host, *, embedded: bool = False) -> Iterator[Opened]:
         settings.limits,
         host.segmenter,
         takes_old_requests=host.takes_old_requests,
+        default_prompt=host.default_prompt,
         reword=host.reword,
     )
     with (

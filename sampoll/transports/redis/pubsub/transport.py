@@ -51,7 +51,8 @@ SHUTDOWN_REPLY_SECONDS = 5.0
 @dataclass(frozen=True)
 class PubSubOptions:
     """Where requests come from, and their limits; `segmenter` is what a reply says about the model.
-    `takes_old_requests`: whatever `sam_predict_redis` took. `reword` puts errors into other words."""
+    `takes_old_requests`: whatever `sam_predict_redis` took. `reword` puts errors into other words.
+    `default_prompt` is for requests without a prompt."""
 
     redis: RedisSettings
     requests: RequestSettings
@@ -59,6 +60,7 @@ class PubSubOptions:
     segmenter: Mapping[str, Any]
     max_attempts: int = 3
     takes_old_requests: bool = False
+    default_prompt: bytes | None = None
     reword: Reword = str
 
 
@@ -247,7 +249,10 @@ class PubSubTransport:
     def _question(self, arrival: _Arrival) -> _Question | None:
         """The request in a message; None for a reply."""
         request = parse_request(
-            arrival.content, self._options.limits, is_old=self._options.takes_old_requests
+            arrival.content,
+            self._options.limits,
+            is_old=self._options.takes_old_requests,
+            default_prompt=self._options.default_prompt,
         )
         if request is not None and request.id is None and request.reply_to is None:
             return _Question(request, arrival.turn)

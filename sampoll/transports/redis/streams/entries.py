@@ -35,9 +35,16 @@ class Content:
     path: str | None = None
 
 
-def content_of(entry: str, fields: Fields, root: Path | None, limits: LimitSettings) -> Content:
+def content_of(
+    entry: str,
+    fields: Fields,
+    root: Path | None,
+    limits: LimitSettings,
+    default_prompt: bytes | None = None,
+) -> Content:
     """The request in an entry: "prompt", "image" or "path", and perhaps "image_path" and "id"; without one,
-    its own ID is taken. Its `error` says what is wrong. No field is parsed here.
+    its own ID is taken, and the `default_prompt`, if there is one, without a prompt. Its `error` says what is
+    wrong. No field is parsed here.
 
     Paths are relative to `root`; without one they are refused.
     """
@@ -47,7 +54,7 @@ def content_of(entry: str, fields: Fields, root: Path | None, limits: LimitSetti
         content = _with(content, id=_id(fields) or entry)
         named = os.fsdecode(fields.get(b"image_path", b""))
         content = _with(content, image_path=image_path_in(content.path or named))
-        content = _with(content, prompt=_prompt(fields, limits.max_prompt_bytes))
+        content = _with(content, prompt=_prompt(fields, limits.max_prompt_bytes, default_prompt))
         return _with(content, image=_image(fields, content.path, root, limits.max_image_bytes))
     except JobError as error:
         return _with(content, error=error)
@@ -78,8 +85,10 @@ def _id(fields: Fields) -> str:
     return identity
 
 
-def _prompt(fields: Fields, max_bytes: int) -> bytes:
+def _prompt(fields: Fields, max_bytes: int, default: bytes | None) -> bytes:
     prompt = fields.get(b"prompt")
+    if not prompt and default is not None:
+        return default
     if prompt is None:
         raise BadRequest("is missing", field="prompt")
     check_prompt_size(prompt, max_bytes)

@@ -32,6 +32,7 @@ def open_stream(host: Host) -> Iterator[Opened]:
             settings.spool.max_attempts,
             settings.limits,
             host.segmenter,
+            host.default_prompt,
         )
         return stream_transport(worker, options, host.emit, host.black_mask, host.stop)
 

@@ -29,13 +29,15 @@ RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """`slots` is how many jobs we hold at a time; `segmenter` is what results say about the model."""
+    """`slots` is how many jobs we hold at a time; `segmenter` is what results say about the model.
+    `default_prompt` is for jobs without a prompt."""
 
     slots: int
     streams: StreamsSettings
     max_attempts: int
     limits: LimitSettings
     segmenter: Mapping[str, Any]
+    default_prompt: bytes | None = None
 
 
 @dataclass
@@ -168,7 +170,8 @@ class StreamTransport:
             self._worker.note_trimmed(1)
             self._worker.forget(entry)
             return None
-        content = content_of(entry, fields, self._options.streams.root, self._options.limits)
+        options = self._options
+        content = content_of(entry, fields, options.streams.root, options.limits, options.default_prompt)
         request, attempts = content.request, self._worker.attempts_of(entry)
         submission = Submission(
             id=uuid.uuid4().hex,

@@ -317,3 +317,22 @@ def test_the_image_of_a_request_is_one_line_of_base64() -> None:
     message = json.loads(request_message(bytes(1000), {}))
 
     assert base64.b64decode(message["image"], validate=True) == bytes(1000)
+
+
+@pytest.mark.parametrize("sent", [{}, {"prompt": None}])
+def test_an_image_without_a_prompt_gets_the_default_one(sent: dict[str, None]) -> None:
+    message = json.dumps({"image": "AAAA", **sent}).encode()
+
+    with_default = parse_request(message, LIMITS, default_prompt=b'{"everything": {}}')
+
+    assert with_default is not None
+    assert (with_default.prompt, with_default.error) == (b'{"everything": {}}', None)
+
+
+def test_a_prompt_of_its_own_is_kept_beside_a_default_one() -> None:
+    message = json.dumps({"image": "AAAA", "prompt": {"text": "cat"}}).encode()
+
+    request = parse_request(message, LIMITS, default_prompt=b'{"everything": {}}')
+
+    assert request is not None
+    assert json.loads(request.prompt) == {"text": "cat"}

@@ -87,3 +87,10 @@ def test_an_image_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     error = content({b"prompt": PROMPT, b"path": b"large.jpg"}, tmp_path).request.error
 
     assert isinstance(error, BadImage)
+
+
+@pytest.mark.parametrize("fields", [{}, {b"prompt": b""}])
+def test_an_image_without_a_prompt_gets_the_default_one(fields: dict[bytes, bytes]) -> None:
+    content = content_of("7-0", {b"image": IMAGE, **fields}, None, LIMITS, b'{"everything": {}}')
+
+    assert (content.request.prompt, content.request.error) == (b'{"everything": {}}', None)
