@@ -17,7 +17,7 @@ from sampoll.formats.registry import RECORD, load_format, load_formats
 from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.usable_prompts import usable_prompts
 from sampoll.spool.layout import Layout
-from sampoll.spool.results import Naming, OnExist
+from sampoll.spool.reservations import Naming, OnExist
 from sampoll.transports.directory.pair_files import CommonPrompt
 from sampoll.transports.directory.transport import DirectoryOptions
 

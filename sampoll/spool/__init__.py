@@ -11,6 +11,6 @@
     OUTPUT/.sampoll/stage/<node>/<job>/  results being written
     OUTPUT/.sampoll/names/             result names that are taken but not yet published
 
-`scan` and `state` only decide, and are pure; `nodes`, `claims`, `results`, `finish`, `failed` and `recovery`
-act, and each action is one rename or one write.
+`scan` and `state` only decide, and are pure; `nodes`, `claims`, `reservations`, `results`, `finish`, `failed`
+and `recovery` act, and each action is one rename or one write.
 """

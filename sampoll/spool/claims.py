@@ -66,8 +66,7 @@ class Claim:
 def take(layout: Layout, node: Node, group: Group) -> Claim:
     """Claims a group; the claim is not sound if another process was faster, a file has changed, or a file
     cannot be moved."""
-    directory = node.work / uuid.uuid4().hex
-    directory.mkdir()
+    directory = node.directories.make(uuid.uuid4().hex)
     # Prompts first, in every process: the process that renames the first file gets them all.
     names = tuple(sorted(map(base_name, group.signatures), key=lambda name: (is_image(name), name)))
     folder, stem = folder_of(group.stem), publishable(base_name(group.stem))
@@ -87,14 +86,15 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
 
 def path_to_read(layout: Layout, claim: Claim, name: str) -> Path:
     """Where the content of a claimed file is."""
-    return real_path(layout, claim.directory / name, layout.input / claim.state.folder)
+    return real_path(layout, claim.directory / name, claim.state.folder)
 
 
-def real_path(layout: Layout, path: Path, home: Path) -> Path:
+def real_path(layout: Layout, path: Path, folder: str | None = None) -> Path:
     """Where the content of a file is: elsewhere only if it is a link, and the layout takes links. It leads to
-    where it led in `home`, its directory in the input."""
+    where it led in its `folder` of the input; by default, that is where it is."""
     if not (layout.takes_links_and_hidden and path.is_symlink()):
         return path
+    home = path.parent if folder is None else layout.input / folder
     return Path(os.path.realpath(home / path.readlink()))
 
 
@@ -129,6 +129,11 @@ def load(directory: Path) -> Claim:
         stem = split_name(names[0])[0] if names else directory.name
         return Claim(directory, JobState(directory.name, publishable(stem), names), is_sound=False)
     return Claim(directory, state)
+
+
+def is_spare(claim: Claim) -> bool:
+    """Whether it is a directory that its process kept for a next job: empty, and without a state."""
+    return not (claim.is_sound or claim.state.files)
 
 
 def load_each(parent: Path, on_error: OnError) -> list[Claim]:
@@ -190,6 +195,15 @@ def discard(claim: Claim) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
+
+
+def release(node: Node, claim: Claim) -> None:
+    """Ends a claim whose files have moved; its directory is used again for another job."""
+    if claim.state.failures:  # it may have a report too
+        discard(claim)
+        return
+    (claim.directory / STATE).unlink(missing_ok=True)
+    node.directories.keep(claim.directory)
 
 
 def park(layout: Layout, claim: Claim) -> None:

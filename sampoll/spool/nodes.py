@@ -25,6 +25,7 @@ from sampoll.files.presence import (
     remove,
     sending_heartbeats,
 )
+from sampoll.spool.directories import JobDirectories
 from sampoll.spool.layout import Layout
 
 HEARTBEATS_PER_LEASE = 5
@@ -38,6 +39,7 @@ class Node:
     lock: Path
     work: Path
     stage: Path
+    directories: JobDirectories
 
     @property
     def stopping(self) -> Path:
@@ -60,7 +62,8 @@ def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_deta
     require_locks()
     machine = Machine.this()
     name = new_name(machine)
-    node = Node(name, layout.nodes / name, layout.work / name, layout.stage / name)
+    work = layout.work / name
+    node = Node(name, layout.nodes / name, work, layout.stage / name, JobDirectories(work))
     with _shared_input(layout, exclusive=settings.exclusive), announced(node.lock, machine):
         node.work.mkdir()
         node.stage.mkdir()
@@ -69,6 +72,7 @@ def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_deta
             try:
                 yield node
             finally:
+                node.directories.clear()
                 leave(layout, node.name)
 
 

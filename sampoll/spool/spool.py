@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from threading import Lock
 
@@ -25,8 +26,9 @@ from sampoll.core.results import NO_SUMMARY, ResultSummary
 from sampoll.files.files import ensure_below, sync_filesystem
 from sampoll.files.open_files import is_being_written
 from sampoll.files.presence import Describe, Machine, no_details
-from sampoll.spool import claims, finish, recovery, results
+from sampoll.spool import claims, finish, recovery, reservations, results
 from sampoll.spool.claims import Claim
+from sampoll.spool.finish import EnsureKept
 from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
 from sampoll.spool.nodes import HeartbeatMonitor, Node, joined
@@ -34,7 +36,7 @@ from sampoll.spool.obstacles import Obstacle
 from sampoll.spool.path_errors import HELD_UP_SECONDS, HeldUp, PathErrors
 from sampoll.spool.places import Places
 from sampoll.spool.recovery import Step, next_step
-from sampoll.spool.results import VERSIONED, Naming, OnExist
+from sampoll.spool.reservations import VERSIONED, Naming, OnExist
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
 from sampoll.spool.state import retry_delay_seconds
 
@@ -145,8 +147,7 @@ class Spool:
         return bool(writing)
 
     def _real_path(self, name: str) -> Path:
-        path = self._layout.input / name
-        return claims.real_path(self._layout, path, path.parent)
+        return claims.real_path(self._layout, self._layout.input / name)
 
     def must_wait(self, group: Group) -> bool:
         """Whether this group must wait: it will replace the result that an open job of ours is to publish."""
@@ -223,7 +224,7 @@ class Spool:
         OutputFailed if a path of its own in the output cannot be used."""
         sync = self._durability == "file"
         try:
-            claim = results.reserve(self._layout, self._open[job_id], suffixes, self._naming, sync=sync)
+            claim = reservations.reserve(self._layout, self._open[job_id], suffixes, self._naming, sync=sync)
         except OSError as error:
             raise self._path_errors.output_failed(error) from error
         self._opened(claim)
@@ -250,13 +251,15 @@ class Spool:
             sync_filesystem(self._layout.stage)
         refused = results.publish(self._layout, staged, sync=self._durability != "off")
         troubles: dict[str, Exception] = {}
+        raise_if_lost, ensure_kept = cache(self._places.raise_if_lost), cache(self._layout.ensure_kept)
         for claim in finished:
             job_id = claim.state.job_id
             try:
                 if job_id in refused:
                     troubles[job_id] = self._not_published(claim, refused[job_id])
                 else:
-                    self.finish(claim)
+                    raise_if_lost()
+                    self._finish(claim, ensure_kept)
             except (HeldUp, OSError, SampollError) as error:
                 troubles[job_id] = error
         return troubles
@@ -265,7 +268,7 @@ class Spool:
         if not isinstance(error, results.NameTaken):
             return self._path_errors.output_failed(error)
         self._opened(claim.saved(claim.state.unnamed(), sync=False))
-        results.free_names(self._layout, claim.state)
+        reservations.free_names(self._layout, claim.state)
         path = printable(error.filename)
         return OutputTaken(f"{path} came into the output from elsewhere while the job was done")
 
@@ -277,8 +280,12 @@ class Spool:
     def finish(self, claim: Claim) -> None:
         """Ends a job whose results are published; HeldUp if its inputs cannot be moved."""
         self._places.raise_if_lost()
+        self._finish(claim, self._layout.ensure_kept)
+
+    def _finish(self, claim: Claim, ensure_kept: EnsureKept) -> None:
         with self._closing(claim):
-            finish.finish(self._layout, claim)
+            finish.finish(self._layout, claim, ensure_kept)
+            claims.release(self._node, claim)
 
     def fail(self, job_id: str, error: JobError) -> float | None:
         """Moves a job to failed/; or defers it, if a retry may help, and returns the delay in seconds."""
@@ -297,6 +304,7 @@ class Spool:
         self._places.raise_if_lost()
         with self._closing(claim):
             finish.move_to_failed(self._layout, claim)
+            claims.discard(claim)
 
     def give_back(self, claim: Claim) -> JobError | None:
         """Undoes a claim. A complete job that has a history, or whose name is taken in the input by now, is

@@ -39,7 +39,7 @@ from sampoll.core.results import Artifact, Delivery, ResultSummary
 from sampoll.files import files
 from sampoll.spool.failed import FailedPairs
 from sampoll.spool.layout import STATE, Layout
-from sampoll.spool.results import Naming, OnExist
+from sampoll.spool.reservations import Naming, OnExist
 from sampoll.spool.state import JobState
 from sampoll.transports.directory.transport import DirectoryOptions, DirectoryTransport, directory_transport
 
@@ -99,7 +99,7 @@ def killable(switch: KillSwitch) -> Iterator[None]:
         append(path, line, sync=sync)
 
     with ExitStack() as stack:
-        for act in ("rename", "unlink", "mkdir", "rmdir", "touch", "write_text"):
+        for act in ("rename", "unlink", "mkdir", "rmdir", "symlink_to", "touch", "write_text"):
             stack.enter_context(mock.patch.object(Path, act, asking(getattr(Path, act))))
         stack.enter_context(mock.patch.object(files, "create_file", create_torn))
         stack.enter_context(mock.patch("sampoll.spool.claims.append_line", append_torn))

@@ -1,7 +1,7 @@
 """The files of a claim, read into a submission."""
 
+import errno
 import hashlib
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from sampoll.core.errors import (
 from sampoll.core.filenames import is_image, is_prompt
 from sampoll.core.jobs import Submission
 from sampoll.core.names import printable
-from sampoll.files.files import opened_regular
+from sampoll.files.files import read_regular
 from sampoll.spool.claims import Claim, path_to_read
 from sampoll.spool.layout import Layout
 
@@ -77,12 +77,11 @@ def _read(path: Path, name: str, at_most: int, flag: str, refusal: type[BadImage
     """The content of a file, which errors call `name`; `refusal` if it is too large, a TransientJobError if
     reading fails."""
     try:
-        with opened_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > at_most:
-                raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=name)
-            return file.readall()
+        return read_regular(path, at_most=at_most)
     except MemoryError as error:
         raise OutOfMemory("not enough memory to read it; it is tried again later", file=name) from error
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            size = path.lstat().st_size
+            raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=name) from error
         raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=name) from error

@@ -17,7 +17,7 @@ from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import BadPrompt, Interrupted, JobError, OutOfMemory
 from sampoll.files.files import subdirectories
 from sampoll.files.presence import Machine, locked_if_dead
-from sampoll.spool import claims, nodes, results
+from sampoll.spool import claims, nodes, reservations, results
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.nodes import joined
@@ -161,6 +161,47 @@ def test_published_results_are_complete_and_the_inputs_are_kept(layout: Layout) 
     assert list(layout.names.iterdir()) == []
     assert subdirectories(layout.work) == []
     assert subdirectories(layout.stage) == []
+
+
+def test_the_directory_of_a_job_that_has_ended_is_that_of_the_next_one(layout: Layout) -> None:
+    with spool_in(layout) as spool:
+        inodes = []
+        for _ in range(2):
+            drop(layout)
+            claim = claimed(spool)
+            inodes.append(claim.directory.stat().st_ino)
+            spool.reserve(claim.state.job_id, [".png", ".json"])
+            spool.publish({claim.state.job_id: contents(claim)})
+            assert claims.load(claim.directory).state.files == ()
+
+    assert len(set(inodes)) == 1
+    assert subdirectories(layout.work) == []
+
+
+def test_a_directory_into_which_someone_puts_a_file_is_not_used_again(layout: Layout) -> None:
+    with spool_in(layout) as spool:
+        drop(layout)
+        first = claimed(spool)
+        spool.reserve(first.state.job_id, [".png", ".json"])
+        spool.publish({first.state.job_id: contents(first)})
+        (first.directory / "b.jpg").write_bytes(b"someone's")
+
+        drop(layout, "b")
+        assert claimed(spool).directory.parent == first.directory.parent
+        assert (first.directory / "b.jpg").read_bytes() == b"someone's"
+
+
+def test_directories_that_a_killed_process_kept_are_removed_and_are_no_jobs(layout: Layout) -> None:
+    def end_one(spool: Spool, claim: Claim) -> None:
+        spool.reserve(claim.state.job_id, [".png", ".json"])
+        spool.publish({claim.state.job_id: contents(claim)})
+        assert len(subdirectories(spool._node.work)) == 1
+
+    abandon(layout, end_one)
+
+    with spool_in(layout) as spool:
+        assert spool.recover() == []
+        assert [len(subdirectories(node)) for node in subdirectories(layout.work)] == [0]
 
 
 def test_a_taken_name_is_versioned_and_nothing_is_overwritten(layout: Layout) -> None:
@@ -441,7 +482,7 @@ def test_a_file_in_the_output_that_leads_nowhere_is_not_overwritten(layout: Layo
 
 def _publish_only(layout: Layout, spool: Spool, claim: Claim) -> Claim:
     spool.begin([claim.state.job_id])
-    reserved = results.reserve(layout, claim, [".png", ".json"], results.VERSIONED, sync=False)
+    reserved = reservations.reserve(layout, claim, [".png", ".json"], reservations.VERSIONED, sync=False)
     staged = results.stage(spool._node, reserved, contents(claim), sync=False)
     results.publish(layout, [staged], sync=False)
     return reserved
@@ -839,7 +880,7 @@ def test_a_link_in_the_place_of_a_stage_costs_no_file(layout: Layout) -> None:
 
 def test_a_result_over_anyones_is_also_one_over_what_came_late(layout: Layout) -> None:
     drop(layout)
-    with opened(layout, SELF_TEST_SETTINGS, results.Naming(results.OnExist.OVERWRITE)) as spool:
+    with opened(layout, SELF_TEST_SETTINGS, reservations.Naming(reservations.OnExist.OVERWRITE)) as spool:
         claim = claimed(spool)
         spool.reserve(claim.state.job_id, [".png", ".json"])
         (layout.output / "a.png").write_bytes(b"somebody else's")
@@ -909,7 +950,7 @@ def test_a_lock_that_is_no_file_is_an_error_and_not_a_wait(layout: Layout) -> No
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_record_or_a_reservation_that_is_not_ours_takes_the_name(layout: Layout, kind: str) -> None:
     put_foreign(layout.output / "a.json", kind)
-    put_foreign(layout.names / "a~2.png", kind)
+    put_foreign(layout.names / "a~2.json", kind)
     drop(layout)
     with spool_in(layout) as spool:
         claim = claimed(spool)
@@ -917,4 +958,4 @@ def test_a_record_or_a_reservation_that_is_not_ours_takes_the_name(layout: Layou
         spool.publish({claim.state.job_id: contents(claim)})
 
     assert os.path.lexists(layout.output / "a.json")
-    assert os.path.lexists(layout.names / "a~2.png")
+    assert os.path.lexists(layout.names / "a~2.json")
