@@ -114,13 +114,11 @@ NO_FILE_OF_OURS = frozenset(
 """The errors of opening what is not there, or what sampoll did not write."""
 
 
-@contextmanager
-def opened_regular(path: Path, mode: Literal["r", "r+", "a"] = "r") -> Iterator[FileIO]:
+def opened_regular(path: Path, mode: Literal["r", "r+", "a"] = "r") -> FileIO:
     """A regular file, open in `mode`; OSError for a link (ELOOP) or anything else (EINVAL). "a" creates a
     missing file."""
     descriptor, _ = _open_regular(path, _OPEN_FLAGS[mode])
-    with FileIO(descriptor, mode) as file:
-        yield file
+    return FileIO(descriptor, mode)
 
 
 def _open_regular(path: Path, flags: int) -> tuple[int, os.stat_result]:
@@ -176,7 +174,7 @@ def create_file(path: Path, content: bytes, *, sync: bool) -> None:
     """Creates `path`; syncs its content to disk if `sync`. After a failure an incomplete file may exist."""
     descriptor = os.open(path, _NEW_FILE, 0o666)
     try:
-        _write_all(descriptor, content)
+        write_all(descriptor, content)
         if sync:
             os.fsync(descriptor)
     finally:
@@ -200,7 +198,7 @@ def append_line(path: Path, line: bytes, *, sync: bool) -> None:
     """
     descriptor, _ = _open_regular(path, _OPEN_FLAGS["a"])
     try:
-        _write_all(descriptor, b"\n" + line)
+        write_all(descriptor, b"\n" + line)
         if sync:
             os.fsync(descriptor)
     finally:
@@ -209,7 +207,8 @@ def append_line(path: Path, line: bytes, *, sync: bool) -> None:
         sync_directory(path.parent)
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes) -> None:
+    """Writes all of `content`; after an error, a part of it may be written."""
     unwritten = memoryview(content)
     while unwritten:
         unwritten = unwritten[os.write(descriptor, unwritten) :]

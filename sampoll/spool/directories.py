@@ -31,13 +31,16 @@ class JobDirectories:
 
     def keep(self, directory: Path) -> None:
         """Keeps an empty directory whose job has ended."""
-        if len(self._spare) < MAX_SPARE:
-            self._spare.append(directory)
-        else:
-            directory.rmdir()
+        self._spare.append(directory)
+        if len(self._spare) > MAX_SPARE:
+            _remove(self._spare.pop())
 
     def clear(self) -> None:
         """Removes those that are spare."""
         while self._spare:
-            with suppress(OSError):
-                self._spare.pop().rmdir()
+            _remove(self._spare.pop())
+
+
+def _remove(directory: Path) -> None:
+    with suppress(OSError):  # the next process finds what was put there
+        directory.rmdir()

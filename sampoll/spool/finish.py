@@ -96,6 +96,6 @@ def _keep(claim: Claim, directory: Path, ensure_kept: EnsureKept, *, is_obvious:
 
 def _kept_files(claim: Claim) -> list[tuple[Path, str]]:
     """The report of a claim and its files, as far as they are still in its directory, and their suffixes."""
-    report = claim.directory / REPORT
     files = [(path, path.name[len(split_name(path.name)[0]) :]) for path in claim.files()]
-    return [(report, ERROR_SUFFIX), *files] if os.path.lexists(report) else files
+    has_report = claim.state.rejected and os.path.lexists(claim.directory / REPORT)
+    return [(claim.directory / REPORT, ERROR_SUFFIX), *files] if has_report else files

@@ -102,7 +102,7 @@ def _take_over(
             if is_spare(claim):
                 discard(claim)
                 continue
-            if claim.state.in_flight and not claim.state.reserved:
+            if claim.state.in_flight:
                 free_abandoned_names(layout, claim.state)
             counted = _counted(claim, states, blameless, now)
             counted.directory.rename(directory)
@@ -119,9 +119,10 @@ def _take_over(
 
 
 def _counted(claim: Claim, states: list[JobState], blameless: bool, now: float) -> Claim:
+    """The claim with its crash counted, and its state in its own directory."""
     state = claim.state
     if state.in_flight == 0:
-        return claim
+        return claim.saved(state, sync=False) if claim.is_sound else claim
     if blameless:
         return claim.saved(state.stopped(), sync=True)
     return claim.saved(state.crashed(was_only_job(state, states), now), sync=True)

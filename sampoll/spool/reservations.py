@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from sampoll.core.errors import OutputExists
 from sampoll.core.filenames import versioned
-from sampoll.core.names import printable
+from sampoll.core.names import printable, result_path
 from sampoll.core.results import ResultSummary
 from sampoll.files.files import create_anew, ensure_below, move_unless_taken, read_if_regular
 from sampoll.spool.claims import Claim
@@ -54,11 +54,11 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """The errors of making a link where the filesystem, or the system, has none."""
 
 
-def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Naming, *, sync: bool) -> Claim:
+def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Naming) -> Claim:
     """The claim with a stem under which no other job can publish any of `suffixes`; or OutputExists.
 
-    It is saved before anything is published, so that a later attempt replaces what an earlier one may have
-    left, instead of publishing a second version beside it.
+    It has to be saved before anything is published, so that a later attempt replaces what an earlier one may
+    have left, instead of publishing a second version beside it.
     """
     before = claim.state
     ours = set(before.suffixes) if before.reserved else set()
@@ -67,7 +67,7 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
     earlier = [] if before.stem is None else [before.stem]
     for stem in itertools.chain(earlier, (versioned(before.name, v) for v in itertools.count(1))):
         kept = ours if stem == before.stem else set()
-        replaced = _replaceable(layout, replace(before, stem=stem), suffixes, naming)
+        replaced = set() if stem != before.name else _replaceable(layout, before.path, suffixes, naming)
         covered = kept | replaced
         # Files whose names the job holds, but which it does not publish, are removed when it publishes.
         all_suffixes = (*sorted(covered.difference(suffixes)), *suffixes)
@@ -78,7 +78,7 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
             if taken is None:
                 is_anyones = naming.on_exist is OnExist.OVERWRITE and stem == before.name
                 replaceable = frozenset(all_suffixes if is_anyones else covered)
-                return replace(claim.saved(chosen, sync=sync), replaceable=replaceable)
+                return replace(claim, state=chosen, replaceable=replaceable)
         except OSError:
             free_names(layout, chosen)
             raise
@@ -91,18 +91,18 @@ def reserve(layout: Layout, claim: Claim, suffixes: Sequence[str], naming: Namin
     raise AssertionError("there are infinitely many versions")
 
 
-def _replaceable(layout: Layout, state: JobState, suffixes: Sequence[str], naming: Naming) -> set[str]:
-    """The suffixes of the published files of the state's stem that may be replaced: a record and the
-    files that it lists; for OVERWRITE, any file of these names too."""
-    if naming.on_exist not in (OnExist.REPLACE, OnExist.OVERWRITE) or state.stem != state.name:
+def _replaceable(layout: Layout, path: str, suffixes: Sequence[str], naming: Naming) -> set[str]:
+    """The suffixes of the files that are published as `path` and may be replaced: a record and the files that
+    it lists; for OVERWRITE, any file of these names too."""
+    if naming.on_exist not in (OnExist.REPLACE, OnExist.OVERWRITE):
         return set()
     record = suffixes[-1]
     anyones = set()
     if naming.on_exist is OnExist.OVERWRITE:
-        paths = {suffix: layout.output / state.result(suffix) for suffix in suffixes}
-        anyones = {s for s, path in paths.items() if os.path.lexists(path) and not path.is_dir()}
-    content = read_if_regular(layout.output / state.result(record))
-    replaced = None if content is None else naming.read_record(content, state.published_path)
+        files = {suffix: layout.output / result_path(path, suffix) for suffix in suffixes}
+        anyones = {s for s, file in files.items() if os.path.lexists(file) and not file.is_dir()}
+    content = read_if_regular(layout.output / result_path(path, record))
+    replaced = None if content is None else naming.read_record(content, path)
     return anyones if replaced is None else {*anyones, record, *replaced.suffixes}
 
 
@@ -179,11 +179,12 @@ def free_names(layout: Layout, state: JobState) -> None:
 
 
 def free_abandoned_names(layout: Layout, state: JobState) -> None:
-    """Frees the names that an interrupted attempt had begun to reserve."""
+    """Frees the names that an interrupted attempt had reserved, except those that were saved."""
     (layout.names / f".{state.job_id}").unlink(missing_ok=True)
+    saved = {layout.names / state.result(suffix) for suffix in state.suffixes}
     # The folders of formats are one level above.
     for folder in (layout.names / state.folder, *layout.names.glob(f"*/{glob.escape(state.folder)}")):
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-            for entry in entries:
-                if _is_held(Path(entry), state):
-                    Path(entry).unlink()
+            for path in map(Path, entries):
+                if path not in saved and _is_held(path, state):
+                    path.unlink()

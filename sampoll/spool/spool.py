@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -210,10 +210,10 @@ class Spool:
         """Records, durably, that these jobs are about to be tried."""
         with self._lock:
             begun = sum(claim.state.in_flight > 0 for claim in self._open.values())
-        for number, job_id in enumerate(job_ids, start=1):
-            claim = self._open[job_id]
-            state = claim.state.begun(begun + number)
-            self._opened(claim.saved(state, sync=self._durability == "file"))
+        before = [self._open[job_id] for job_id in job_ids]
+        self._save(
+            [replace(claim, state=claim.state.begun(begun + n)) for n, claim in enumerate(before, start=1)]
+        )
         if self._durability == "batch":
             sync_filesystem(self._layout.work)
 
@@ -222,9 +222,8 @@ class Spool:
     def reserve(self, job_id: str, suffixes: Sequence[str]) -> str:
         """The path under which this job, and no other, publishes files of these suffixes; OutputExists, or
         OutputFailed if a path of its own in the output cannot be used."""
-        sync = self._durability == "file"
         try:
-            claim = reservations.reserve(self._layout, self._open[job_id], suffixes, self._naming, sync=sync)
+            claim = reservations.reserve(self._layout, self._open[job_id], suffixes, self._naming)
         except OSError as error:
             raise self._path_errors.output_failed(error) from error
         self._opened(claim)
@@ -242,12 +241,13 @@ class Spool:
         the storage.
         """
         finished = [self._open[job_id] for job_id in contents]
+        self._save(finished)  # with the names that were reserved
         sync = self._durability == "file"
         staged = [
             results.stage(self._node, claim, contents[claim.state.job_id], sync=sync) for claim in finished
         ]
         if self._durability == "batch":
-            sync_filesystem(self._layout.work)  # the names that were reserved
+            sync_filesystem(self._layout.work)
             sync_filesystem(self._layout.stage)
         refused = results.publish(self._layout, staged, sync=self._durability != "off")
         troubles: dict[str, Exception] = {}
@@ -262,6 +262,7 @@ class Spool:
                     self._finish(claim, ensure_kept)
             except (HeldUp, OSError, SampollError) as error:
                 troubles[job_id] = error
+        self._end(claim for claim in finished if claim.state.job_id not in troubles)
         return troubles
 
     def _not_published(self, claim: Claim, error: OSError) -> JobError:
@@ -281,11 +282,21 @@ class Spool:
         """Ends a job whose results are published; HeldUp if its inputs cannot be moved."""
         self._places.raise_if_lost()
         self._finish(claim, self._layout.ensure_kept)
+        self._end([claim])
 
     def _finish(self, claim: Claim, ensure_kept: EnsureKept) -> None:
         with self._closing(claim):
             finish.finish(self._layout, claim, ensure_kept)
-            claims.release(self._node, claim)
+            if claim.journal is None:
+                claims.discard(claim)
+
+    def _end(self, finished: Iterable[Claim]) -> None:
+        """Ends finished jobs that have no state in their directories, which other jobs get."""
+        journaled = [claim for claim in finished if claim.journal is not None]
+        if journaled:
+            self._node.journal.end(claim.state.job_id for claim in journaled)
+        for claim in journaled:
+            self._node.directories.keep(claim.directory)
 
     def fail(self, job_id: str, error: JobError) -> float | None:
         """Moves a job to failed/; or defers it, if a retry may help, and returns the delay in seconds."""
@@ -293,10 +304,12 @@ class Spool:
         failure = Failure(error.code, str(error), time.time(), error.file, error.field)
         if isinstance(error, TransientJobError) and claim.state.strikes + 1 < self._max_attempts:
             delay = retry_delay_seconds(claim.state.strikes + 1, random.random())
-            self._park(self._opened(claim.saved(claim.state.deferred(failure, delay), sync=self._syncs)))
+            self._park(
+                self._opened(claim.saved_apart(claim.state.deferred(failure, delay), sync=self._syncs))
+            )
             return delay
         failure = replace(failure, sha256=claims.digests(claim))
-        self.move_to_failed(self._opened(claim.saved(claim.state.refused(failure), sync=self._syncs)))
+        self.move_to_failed(self._opened(claim.saved_apart(claim.state.refused(failure), sync=self._syncs)))
         return None
 
     def move_to_failed(self, claim: Claim) -> None:
@@ -311,7 +324,7 @@ class Spool:
         deferred; of an incomplete one, files whose names are taken fail, with the returned error. HeldUp if
         files cannot be moved back."""
         if claim.is_complete and (claim.state.has_history or claims.is_name_taken(self._layout, claim)):
-            self._park(self._opened(claim.saved(claim.state.stopped(), sync=False)))
+            self._park(self._opened(claim.saved_apart(claim.state.stopped(), sync=False)))
             return None
         with self._holding_up(claim):
             is_given_back = claims.give_back(self._layout, claim)
@@ -354,9 +367,22 @@ class Spool:
             self._open[claim.state.job_id] = claim
         return claim
 
+    def _save(self, changed: Sequence[Claim]) -> None:
+        """Saves the states of these claims, those in the journal at once."""
+        sync = self._durability == "file"
+        journaled = [claim.state for claim in changed if claim.journal is not None]
+        if journaled:
+            self._node.journal.append(journaled, sync=sync)
+        for claim in changed:
+            if claim.journal is None:
+                claim.saved(claim.state, sync=sync)
+            self._opened(claim)
+
     def _closed(self, claim: Claim) -> None:
         with self._lock:
             self._open.pop(claim.state.job_id, None)
+        if claim.journal is not None:
+            claim.journal.forget(claim.state.job_id)
 
     @contextmanager
     def _closing(self, claim: Claim) -> Iterator[None]:
@@ -371,9 +397,9 @@ class Spool:
             yield
         except OSError as error:
             self._path_errors.raise_unless_of_one_path(error)
-            claim = claims.load(claim.directory)  # names may have been chosen meanwhile
+            claim = claims.reloaded(claim)  # names may have been chosen meanwhile
             until = time.time() + HELD_UP_SECONDS
-            self._park(claim.saved(claim.state.held_up(until), sync=self._syncs))
+            self._park(claim.saved_apart(claim.state.held_up(until), sync=self._syncs))
             raise self._path_errors.held_up(claim.state, error) from error
 
     def _park(self, claim: Claim) -> None:

@@ -34,7 +34,7 @@ def job(layout: Layout, path: str) -> Claim:
 
 
 def reserved(layout: Layout, claim: Claim, suffixes: Sequence[str]) -> Claim:
-    return reserve(layout, claim, suffixes, VERSIONED, sync=False)
+    return reserve(layout, claim, suffixes, VERSIONED)
 
 
 def names(layout: Layout) -> list[str]:
@@ -126,3 +126,13 @@ def test_names_that_a_killed_process_was_reserving_are_freed(layout: Layout, pat
     free_abandoned_names(layout, claim.state)  # it was not saved that they are reserved
 
     assert names(layout) == of_others
+
+
+def test_names_that_were_saved_are_kept_when_those_of_the_next_attempt_are_freed(layout: Layout) -> None:
+    first = reserved(layout, job(layout, "a"), TWO)  # saved, and perhaps published in part
+
+    reserved(layout, first, [*TWO, ".2.png", "png8/.0.png"])
+    assert len(names(layout)) == 5
+    free_abandoned_names(layout, first.state)
+
+    assert names(layout) == ["a.0.png", "a.1.png", "a.json"]

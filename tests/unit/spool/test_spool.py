@@ -19,6 +19,7 @@ from sampoll.files.files import subdirectories
 from sampoll.files.presence import Machine, locked_if_dead
 from sampoll.spool import claims, nodes, reservations, results
 from sampoll.spool.claims import Claim
+from sampoll.spool.journal import JOURNAL, Journal, read_journal
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.nodes import joined
 from sampoll.spool.recovery import Step
@@ -358,8 +359,10 @@ def test_a_half_claimed_pair_is_given_back(layout: Layout) -> None:
 @pytest.mark.parametrize("content", [None, b"", b"{"], ids=["missing", "empty", "torn"])
 def test_a_job_whose_state_is_lost_is_given_back(layout: Layout, content: bytes | None) -> None:
     def lose(_: Spool, claim: Claim) -> None:
-        (claim.directory / STATE).unlink()
+        journal = claim.directory.parent / JOURNAL
+        journal.unlink()
         if content is not None:
+            journal.write_bytes(content)
             (claim.directory / STATE).write_bytes(content)
 
     abandon(layout, lose)
@@ -482,7 +485,8 @@ def test_a_file_in_the_output_that_leads_nowhere_is_not_overwritten(layout: Layo
 
 def _publish_only(layout: Layout, spool: Spool, claim: Claim) -> Claim:
     spool.begin([claim.state.job_id])
-    reserved = reservations.reserve(layout, claim, [".png", ".json"], reservations.VERSIONED, sync=False)
+    reserved = reservations.reserve(layout, claim, [".png", ".json"], reservations.VERSIONED)
+    reserved = reserved.saved(reserved.state, sync=False)
     staged = results.stage(spool._node, reserved, contents(claim), sync=False)
     results.publish(layout, [staged], sync=False)
     return reserved
@@ -498,6 +502,39 @@ def test_a_job_whose_results_are_published_is_finished_and_not_done_again(layout
 
     assert sorted(p.name for p in (layout.input / "done").iterdir()) == ["a.jpg", "a.json"]
     assert sorted(p.name for p in layout.output.glob("a*")) == ["a.json", "a.png"]
+
+
+def test_a_job_that_was_finished_and_whose_end_was_not_noted_is_finished_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(spool: Spool, claim: Claim) -> None:
+        monkeypatch.setattr(Journal, "end", lambda *_: os._exit(0))
+        spool.begin([claim.state.job_id])
+        spool.reserve(claim.state.job_id, [".png", ".json"])
+        spool.publish({claim.state.job_id: contents(claim)})
+
+    abandon(layout, end)
+
+    with spool_in(layout) as spool:
+        [claim] = spool.recover()
+        assert spool.next_step(claim) is Step.FINISH
+        spool.finish(claim)
+
+    assert sorted(p.name for p in (layout.input / "done").iterdir()) == ["a.jpg", "a.json"]
+    assert subdirectories(layout.work) == []
+
+
+def test_names_that_were_reserved_and_not_saved_are_free_after_a_crash(layout: Layout) -> None:
+    def reserve(spool: Spool, claim: Claim) -> None:
+        spool.begin([claim.state.job_id])
+        spool.reserve(claim.state.job_id, [".0.png", ".1.png", ".json"])
+
+    abandon(layout, reserve)
+    drop(layout, "a.0")
+
+    with spool_in(layout) as spool:
+        assert len(spool.recover()) == 1
+        assert spool.reserve(claimed(spool).state.job_id, [".png", ".json"]) == "a.0"
 
 
 def test_an_ending_that_was_cut_off_is_completed(layout: Layout) -> None:
@@ -539,6 +576,7 @@ def test_a_crash_between_mask_and_record_leaves_one_version_in_the_end(layout: L
     def only_the_mask(spool: Spool, claim: Claim) -> None:
         spool.begin([claim.state.job_id])
         spool.reserve(claim.state.job_id, [".png", ".json"])
+        spool._save([spool._open[claim.state.job_id]])
         (layout.output / "a.png").write_bytes(b"from the first attempt")
 
     abandon(layout, only_the_mask)
@@ -721,7 +759,7 @@ def test_an_attempt_is_saved_when_it_begins(layout: Layout) -> None:
         claim = claimed(spool)
         spool.begin([claim.state.job_id])
 
-        assert claims.load(claim.directory).state.attempts == 1
+        assert claims.load(claim.directory, read_journal(claim.directory.parent)).state.attempts == 1
         assert nodes.was_stopping(layout, spool._node.name) is False
 
 
