@@ -51,7 +51,8 @@ from sampoll.spool.layout import Layout
 from sampoll.spool.path_errors import HELD_UP_SECONDS, HeldUp
 from sampoll.spool.probe import check_room
 from sampoll.spool.recovery import Step
-from sampoll.spool.results import VERSIONED, Naming, first_version
+from sampoll.spool.reservations import VERSIONED, Naming
+from sampoll.spool.results import first_version
 from sampoll.spool.scan import Scan
 from sampoll.spool.spool import Deferral, Spool, opened
 from sampoll.spool.unpaired import Leftovers, leftovers
