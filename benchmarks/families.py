@@ -79,7 +79,7 @@ def decoding(names: Sequence[str], prompts: int, rounds: int) -> dict[str, Sampl
 def filing(name: str, rounds: int) -> dict[str, Sample]:
     """Seconds an image from files to files: the loop around vit_b, and `name` in sampoll."""
     with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
-        root, way = Path(scratch) / "pairs", FASTEST if FASTEST in variants(CPU) else variants(CPU)[-1]
+        root, way = Path(scratch) / "pairs", FASTEST if FASTEST in variants("cpu") else variants("cpu")[-1]
         acts = {
             "reference loop, vit_b": partial(by_the_loop, root, random_sam("vit_b"), CPU, IMAGES_A_ROUND),
             f"sampoll, {name}, {', '.join(way)}": partial(
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
 
     names = given.models.split(",")
-    ways = variants(CPU)
+    ways = variants("cpu")
     encoded = {", ".join(way): encoding(names, *way, given.rounds) for way in ways}
     print(table(f"{WIDTH}x{HEIGHT}, {given.rounds} rounds: processor seconds of the encoder", encoded))
     decoded = {f"{count} boxes": decoding(names, count, given.rounds) for count in PROMPTS}

@@ -15,7 +15,7 @@ from benchmarks.reference import poll_once
 from sampoll.core.jobs import Prompt, RgbImage
 from sampoll.core.results import BoolMask, Mask, ModelInfo
 from sampoll.engine.embedding_cache import EmbeddingCache
-from sampoll.models.shared.network import Embedding
+from sampoll.models.shared.embedding import Embedding
 from sampoll.models.shared.segmenter import PromptableSegmenter
 
 WIDTH, HEIGHT = 1920, 1080
