@@ -59,7 +59,7 @@ def segmenters(name: str, sam: Sam, image: RgbImage, *, int8: bool) -> dict[str,
             name, sam_network(copy.deepcopy(sam)), CPU, precision=precision, encoder=encoder, prompt_batch=4
         )
 
-    found = {f"{engine}, {precision}": segmenter(engine, precision) for engine, precision in variants(CPU)}
+    found = {f"{engine}, {precision}": segmenter(engine, precision) for engine, precision in variants("cpu")}
     if int8:
         by_torch = segmenter("torch", "bf16")
         pixels = [image, image[::-1].copy(), image[:, ::-1].copy()]

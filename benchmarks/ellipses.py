@@ -10,7 +10,7 @@ from sampoll.core.jobs import Prompt, RgbImage
 from sampoll.core.results import BoolMask, Mask, ModelInfo
 
 if TYPE_CHECKING:
-    from sampoll.models.shared.network import Embedding
+    from sampoll.models.shared.embedding import Embedding
     from sampoll.models.shared.segmenter import PromptableSegmenter
 
 

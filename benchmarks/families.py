@@ -29,12 +29,13 @@ from benchmarks.pipeline import photograph
 from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
 from sampoll.core.jobs import Box, Prompt, RgbImage
 from sampoll.inputs.decode import decode_image
-from sampoll.models.shared.converted_encoders import prepared_photograph
-from sampoll.models.shared.device import PRECISIONS, variants
+from sampoll.models.shared.conversion import prepared_photograph
+from sampoll.models.shared.device import variants
 from sampoll.models.shared.network import ImageEncoder, Levels, Network
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 from sampoll.models.shared.quantize import quantized_encoder
 from sampoll.models.shared.segmenter import PromptableSegmenter
+from sampoll.models.shared.torch_device import PRECISIONS
 
 CPU = torch.device("cpu")
 SAM2 = "sam2.1_hiera_base_plus,sam2.1_hiera_small,sam2.1_hiera_tiny"
@@ -126,7 +127,7 @@ def decoding(names: Sequence[str], prompts: int, rounds: int) -> dict[str, Sampl
 def filing(name: str, rounds: int) -> dict[str, Sample]:
     """Seconds an image from files to files: the loop around vit_b, and `name` in sampoll."""
     with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
-        root, way = Path(scratch) / "pairs", FASTEST if FASTEST in variants(CPU) else variants(CPU)[-1]
+        root, way = Path(scratch) / "pairs", FASTEST if FASTEST in variants("cpu") else variants("cpu")[-1]
         acts = {
             "reference loop, vit_b": partial(by_the_loop, root, random_sam("vit_b"), CPU, IMAGES_A_ROUND),
             f"sampoll, {name}, {', '.join(way)}": partial(
@@ -176,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
 
     names = given.models.split(",")
-    ways = variants(CPU)
+    ways = variants("cpu")
     encoder_ways = [*ways, *([("openvino", "int8")] if given.int8 else [])]
     exact = {name: exact_levels(name) for name in names}
     encoded = {", ".join(way): encoding(names, *way, given.rounds, exact) for way in encoder_ways}

@@ -27,9 +27,9 @@ from sampoll.engine.pipeline import executors_on
 from sampoll.inputs.decode import decode_image
 from sampoll.models.sam.network import sam_network
 from sampoll.models.sam.original import OriginalSam
-from sampoll.models.shared.device import PRECISIONS
 from sampoll.models.shared.fidelity import Fidelity, compare
 from sampoll.models.shared.segmenter import PromptableSegmenter
+from sampoll.models.shared.torch_device import PRECISIONS
 from sampoll.models.shared.vit import Encoder
 
 CUDA = torch.device("cuda")

@@ -13,7 +13,7 @@ from sampoll.core.errors import UsageError
 from sampoll.inputs.decode import decode_image
 from sampoll.inputs.discovery import image_files, read_image
 from sampoll.models.registry import attribute_of_model, find_factory, load_segmenter
-from sampoll.models.shared.device import chosen_engine, torch_device, variants
+from sampoll.models.shared.device import chosen_engine, device_named, variants
 from sampoll.models.shared.fidelity import GATES, ComparableSegmenter, Fidelity, compare, way_of
 
 HEADER = (
@@ -107,7 +107,7 @@ def compare_variants(settings: Settings, paths: Sequence[Path]) -> Comparison:
 def _chosen(model: ModelSettings) -> list[tuple[str, str]]:
     """The engines and precisions to compare; one that was requested is included even if the device is slow
     at it."""
-    device = torch_device(model.device)
+    device = device_named(model.device)
     found = variants(device)
     if model.engine != "auto" and model.precision != "auto":
         return [(model.engine, model.precision)]

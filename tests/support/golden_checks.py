@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sampoll.core.jobs import Everything, LowResMask, Prompt
-from sampoll.models.shared.decoder import MaskPolicy
+from sampoll.models.shared.mask_choice import MaskPolicy
 from sampoll.models.shared.network import Levels, Network
 from sampoll.models.shared.segmenter import PromptableSegmenter
 from support.small_sam2 import (

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sampoll.core.jobs import Box, LowResMask, Point, Prompt, RgbImage
 from sampoll.core.results import BoolMask
-from sampoll.models.shared.decoder import MaskPolicy
+from sampoll.models.shared.mask_choice import MaskPolicy
 from sampoll.models.shared.network import Network
 from sampoll.models.shared.segmenter import PromptableSegmenter
 from support.images import image_of

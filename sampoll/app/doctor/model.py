@@ -13,6 +13,8 @@ from sampoll.core.errors import ModelUnavailable, SampollError
 from sampoll.files.cores import usable_cores
 from sampoll.models.checkpoints import Checkpoint, checkpoint_file, is_official, official_checkpoints
 from sampoll.models.registry import attribute_of, find_factory
+from sampoll.models.shared.device import CPU, chosen_engine, chosen_precision, device_named
+from sampoll.models.shared.installed_torch import cuda_version
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -21,23 +23,20 @@ def check_device(settings: ModelSettings) -> Iterator[Finding]:
     """The device, precision and engine that a model with weights would use."""
     if _checkpoint_of(settings) is None:
         return
-    import torch
-
-    from sampoll.models.shared.device import chosen_engine, chosen_precision, torch_device
-
-    built_for = (
-        f"torch {version('torch')} for {f'CUDA {torch.version.cuda}' if torch.version.cuda else 'CPUs'}"
-    )
+    cuda = cuda_version()
+    built_for = f"torch {version('torch')} for {f'CUDA {cuda}' if cuda else 'CPUs'}"
     try:
-        device = torch_device(settings.device)
+        device = device_named(settings.device)
         precision = chosen_precision(settings.precision, device)
         engine = chosen_engine(settings.engine, device, precision)
     except SampollError as error:
         yield error_of("device", error)
         if settings.device.startswith("cuda"):
-            yield from _missing_cuda(built_for, has_cuda=torch.version.cuda is not None)
+            yield from _missing_cuda(built_for, has_cuda=cuda is not None)
         return
-    if device.type == "cuda":
+    if device != CPU:
+        import torch
+
         try:
             free, total = torch.cuda.mem_get_info(device)
         except RuntimeError as error:
@@ -54,7 +53,7 @@ def check_device(settings: ModelSettings) -> Iterator[Finding]:
         return
     yield ok("device", f"CPU with {usable_cores()} cores; {precision} by {engine}; {built_for}")
     if settings.device == "auto" and _driver():
-        yield from _missing_cuda(built_for, has_cuda=torch.version.cuda is not None)
+        yield from _missing_cuda(built_for, has_cuda=cuda is not None)
     if engine == "torch" and settings.engine == "auto":
         yield warning(
             "device",

@@ -12,6 +12,7 @@ from sampoll.models.shared.sam2_keys import is_for_images
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sampoll.models.shared.conventions import Conventions
     from sampoll.models.shared.network import Network
     from sampoll.models.shared.sam2_network import Sam2
 
@@ -34,6 +35,11 @@ class EdgeTam(FamilyModel):
         from sampoll.models.shared.sam2_network import Sam2
 
         return Sam2(RepVitBody())
+
+    def conventions(self) -> "Conventions":
+        from sampoll.models.shared.conventions import SAM2
+
+        return SAM2
 
     def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
         from sampoll.models.shared.sam2_network import sam2_network

@@ -11,6 +11,7 @@ from sampoll.models.shared.factory import FamilyModel
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from sampoll.models.shared.conventions import Conventions
     from sampoll.models.shared.network import Network
 
 
@@ -31,6 +32,11 @@ class MobileSam(FamilyModel):
 
         modules: nn.Module = new_mobile_sam()
         return modules
+
+    def conventions(self) -> "Conventions":
+        from sampoll.models.shared.conventions import SAM
+
+        return SAM
 
     def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
         from sampoll.models.mobile_sam.network import mobile_sam_network, mobile_sam_of

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sampoll.models.sam.original import OriginalSam
+    from sampoll.models.shared.conventions import Conventions
     from sampoll.models.shared.network import Network
 
 
@@ -35,6 +36,11 @@ class SamModel(FamilyModel):
         modules: nn.Module = sam_model_registry[self.name]()
         return modules
 
+    def conventions(self) -> "Conventions":
+        from sampoll.models.shared.conventions import SAM
+
+        return SAM
+
     def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
         from sampoll.models.sam.network import sam_network, sam_of
 
@@ -45,7 +51,7 @@ class SamModel(FamilyModel):
         from sampoll.models.sam.network import sam_of
         from sampoll.models.sam.original import OriginalSam
         from sampoll.models.shared.checkpoint_file import read_checkpoint
-        from sampoll.models.shared.device import torch_device
+        from sampoll.models.shared.torch_device import torch_device
 
         weights, _ = read_checkpoint(checkpoint_file(self.checkpoint, options))
         return OriginalSam(sam_of(self.name, weights).to(torch_device(options.device)))

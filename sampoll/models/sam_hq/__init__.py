@@ -12,6 +12,7 @@ from sampoll.models.shared.factory import FamilyModel
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from sampoll.models.shared.conventions import Conventions
     from sampoll.models.shared.network import Network
 
 
@@ -34,6 +35,11 @@ class SamHq(FamilyModel):
 
         modules: nn.Module = new_sam_hq(self.name.removeprefix("sam_hq_"))
         return modules
+
+    def conventions(self) -> "Conventions":
+        from sampoll.models.shared.conventions import SAM_HQ
+
+        return SAM_HQ
 
     def build(self, weights: Mapping[str, "Tensor"]) -> "Network":
         from sampoll.models.sam_hq.network import sam_hq_network, sam_hq_of

@@ -12,14 +12,8 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 
-from sampoll.models.shared.decoder import (
-    CANDIDATES,
-    Decoder,
-    ImageSide,
-    MaskPolicy,
-    StackedMlps,
-    as_planes,
-)
+from sampoll.models.shared.decoder import Decoder, ImageSide, StackedMlps, as_planes
+from sampoll.models.shared.mask_choice import CANDIDATES, MaskPolicy
 
 HQ = 4
 """The index of its own mask, which follows SAM's four."""
@@ -57,7 +51,7 @@ class HqDecoder(Decoder):
         chosen = weights[CANDIDATES[policy]][best, rows]  # (P, D / 8)
         pixels = self.upscaling.pixels(image)  # (P, 16 L, D / 8)
         plain = as_planes(pixels @ chosen[..., None])[:, 0]
-        own = self.refinement(as_planes(pixels), images.finer[0][image_of], weights[HQ])
+        own = self.refinement(as_planes(pixels), self._finer(images, image_of), weights[HQ])
         return plain + own, scores[rows, best]
 
     def every_candidate(
@@ -66,6 +60,22 @@ class HqDecoder(Decoder):
         """The one mask that the model gives: (P, 1, 4 S, 4 S) and (P, 1)."""
         logits, scores = self(images, image_of, places, kinds, "best")
         return logits[:, None], scores[:, None]
+
+    def all_masks(
+        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """SAM's four masks, each with the model's own added."""
+        queries, image = self.attended(images, image_of, places, kinds)
+        weights = self.hypernetworks(queries[:, 1 : HQ + 2].transpose(0, 1))  # (5, P, D / 8)
+        pixels = self.upscaling.pixels(image)
+        plain = as_planes(pixels @ weights[:HQ].permute(1, 2, 0))
+        own = self.refinement(as_planes(pixels), self._finer(images, image_of), weights[HQ])
+        return plain + own[:, None], self.iou_head(queries[:, 0])
+
+    def _finer(self, images: ImageSide, image_of: Tensor) -> Tensor:
+        """The finer features of each prompt's image: (P, D / 8, h, w), or (1, ...) if there is one image."""
+        [finer] = images.finer
+        return finer if len(finer) == 1 else finer[image_of]
 
 
 class _Refinement(nn.Module):
@@ -83,7 +93,8 @@ class _Refinement(nn.Module):
         self.last: Any = original[3]
 
     def forward(self, pixels: Tensor, finer: Tensor, weights: Tensor) -> Tensor:
-        """Pixels and finer features, (P, D / 8, h, w) both, with weights (P, D / 8), to (P, h, w)."""
+        """Pixels and finer features, (P, D / 8, h, w) both, or the latter (1, ...) for all, with weights
+        (P, D / 8), to (P, h, w)."""
         size = pixels.shape[2:]
         x = self.first(pixels).flatten(2).transpose(1, 2)  # (P, h w, D / 4)
         x = self.activation(F.layer_norm(x, x.shape[-1:], self.norm.weight, self.norm.bias, self.norm.eps))
@@ -92,5 +103,6 @@ class _Refinement(nn.Module):
         parts = kernels.flip(2, 3).flatten(2).transpose(1, 2) @ x.transpose(1, 2)  # (P, 3·3, h w)
         own = F.fold(parts, size, self.last.kernel_size, padding=self.last.padding)[:, 0]
         offset = weights @ self.last.bias
-        logits: Tensor = own + offset[:, None, None] + torch.einsum("pc,pchw->phw", weights, finer)
+        of_finer = (weights[:, None] @ finer.flatten(2)).view(-1, *size)
+        logits: Tensor = own + offset[:, None, None] + of_finer
         return logits

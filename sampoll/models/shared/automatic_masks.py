@@ -16,28 +16,11 @@ from sampoll.config.settings.limits import MASK_BYTES
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Everything, Point, Prompt
 from sampoll.core.results import Mask, PixelBox
+from sampoll.models.shared.mask_making import Array
 from sampoll.models.shared.packed_bits import packed_bits
+from sampoll.models.shared.thresholds import MaskThresholds
 
 NO_BOX = (0, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class MaskThresholds:
-    """Masks are good enough above these; the defaults are SAM's."""
-
-    pred_iou: float = 0.88
-    stability_score: float = 0.95
-
-    def asked_by(self, everything: Everything) -> "MaskThresholds":
-        """The same, but for those that the prompt says itself."""
-        pred_iou, stability_score = everything.pred_iou_thresh, everything.stability_score_thresh
-        return MaskThresholds(
-            self.pred_iou if pred_iou is None else pred_iou,
-            self.stability_score if stability_score is None else stability_score,
-        )
-
-
-SAM_THRESHOLDS = MaskThresholds()
 
 
 def grid_prompts(everything: Everything, size: tuple[int, int]) -> list[Prompt]:
@@ -56,10 +39,11 @@ class Stable:
 
 
 def stable_masks(
-    logits: Tensor, scores: Tensor, thresholds: MaskThresholds, offset: float, threshold: float
+    logits: Array, scores: Array, thresholds: MaskThresholds, offset: float, threshold: float
 ) -> Stable:
-    """The masks of logits (K, H, W) that are stable: a change of the threshold by `offset` changes them
+    """The masks of logits (K, h, w) that are stable: a change of the threshold by `offset` changes them
     little."""
+    logits, scores = torch.as_tensor(logits), torch.as_tensor(scores)
     stability = calculate_stability_score(logits, threshold, offset)
     if thresholds.stability_score > 0:
         is_stable = stability >= thresholds.stability_score
@@ -67,11 +51,9 @@ def stable_masks(
     return Stable(packed_bits(logits > threshold), scores)
 
 
-def is_good(scores: Tensor, thresholds: MaskThresholds) -> Tensor:
-    """Which predicted IoUs are high enough."""
-    if thresholds.pred_iou == 0:
-        return torch.ones_like(scores, dtype=torch.bool)
-    return scores > thresholds.pred_iou
+def good_ones(scores: Array, thresholds: MaskThresholds) -> Array | slice:
+    """The index of those whose predicted IoUs are high enough."""
+    return slice(None) if thresholds.pred_iou == 0 else scores > thresholds.pred_iou
 
 
 class Candidates:

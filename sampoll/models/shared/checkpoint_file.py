@@ -1,6 +1,5 @@
 """Files of weights, read into memory as names and tensors."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from sampoll.core.errors import ModelUnavailable
 from sampoll.models.shared.file_header import WRAPPER, Header, read_header
 from sampoll.models.shared.hub_directory import weight_files
 from sampoll.models.shared.hub_names import with_official_names
+from sampoll.models.shared.known_digests import combined
 from sampoll.models.shared.private_copy import private_copy
 
 
@@ -29,8 +29,8 @@ def read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], str]:
         with private_copy(file) as copy:
             weights |= _tensors(copy.path, read_header(copy.path, file), file)
             digests.append(copy.sha256)
-    sha256 = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-    return with_official_names(weights, lambda tensor, number: tensor[number : number + 1]), sha256
+    named = with_official_names(weights, lambda tensor, number: tensor[number : number + 1])
+    return named, combined(digests)
 
 
 def _tensors(copy: Path, header: Header, named: Path) -> Mapping[str, Tensor]:

@@ -6,8 +6,9 @@ Shapes: I images, P prompts, T tokens a prompt, S x S = L image tokens (64 x 64)
 inside attention over the image (D / 2).
 """
 
+import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812  as everywhere
@@ -17,13 +18,8 @@ from segment_anything.modeling.mask_decoder import MLP
 from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from torch import Tensor, nn
 
+from sampoll.models.shared.mask_choice import CANDIDATES, MaskPolicy
 from sampoll.models.shared.prompt_tokens import PADDING
-
-MaskPolicy: TypeAlias = Literal["best", "first", "single"]
-"""Of the three masks that a model gives for a prompt: the one with the highest predicted IoU, or the first;
-or the one mask that it gives when asked for a single one."""
-CANDIDATES: dict[MaskPolicy, slice] = {"best": slice(1, 4), "first": slice(1, 2), "single": slice(0, 1)}
-"""Of the four masks that the tokens give."""
 
 
 class ImageSide(NamedTuple):
@@ -104,10 +100,21 @@ class Decoder(nn.Module):
         self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The same, of each mask from which "best" chooses: (P, C, 4 S, 4 S) and (P, C), C = 3."""
+        return self._several(images, image_of, places, kinds, CANDIDATES["best"])
+
+    def all_masks(
+        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same, of all four masks. Other engines are given this to convert, because it chooses nothing:
+        their arrays are chosen from by a `mask_choice.Choice`."""
+        return self._several(images, image_of, places, kinds, slice(0, 4))
+
+    def _several(
+        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, which: slice
+    ) -> tuple[Tensor, Tensor]:
         queries, image = self.attended(images, image_of, places, kinds)
-        candidates = CANDIDATES["best"]
-        weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[candidates]  # (C, P, D / 8)
-        return self.upscaling(image, weights.transpose(0, 1)), self.iou_head(queries[:, 0])[:, candidates]
+        weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[which]  # (C, P, D / 8)
+        return self.upscaling(image, weights.transpose(0, 1)), self.iou_head(queries[:, 0])[:, which]
 
     def attended(
         self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, masks: Tensor | None = None
@@ -115,16 +122,20 @@ class Decoder(nn.Module):
         """The output and prompt tokens (P, 5 + X + T, D), and the image tokens (P, L, D), after attention
         between them."""
         prompts = self._prompt_embeddings(places, kinds)  # (P, T, D)
-        tokens = torch.cat([self.output_tokens.expand(len(prompts), -1, -1), prompts], dim=1)
+        tokens = torch.cat([self.output_tokens.expand(prompts.shape[0], -1, -1), prompts], dim=1)
         image, projected = images.tokens[image_of], images.projected[image_of]
         if masks is not None:
-            dense = self.mask_downscaling(masks[:, None])  # (P, D, S, S)
-            image = image - self.no_mask.weight + dense.flatten(2).transpose(1, 2)
-            projected = self.first.projected(image)
+            image, projected = self.with_masks(image, masks)
         queries, image = self.first(tokens, tokens, image, projected)
         for block in self.rest:
             queries, image = block(queries, tokens, image)
         return self.final_norm(queries + self.final(queries + tokens, image)), image
+
+    def with_masks(self, image: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """An ImageSide's tokens and projections for prompts with masks (P, h, w), each for one prompt."""
+        dense = self.mask_downscaling(masks[:, None])  # (P, D, S, S)
+        image = image - self.no_mask.weight + dense.flatten(2).transpose(1, 2)
+        return image, self.first.projected(image)
 
     def _prompt_embeddings(self, places: Tensor, kinds: Tensor) -> Tensor:
         encoded = self.places.forward_with_coords(places + 0.5, self.input_size)  # centres of pixels
@@ -146,7 +157,7 @@ class _TokenToImage(nn.Module):
 
     def forward(self, tokens: Tensor, image: Tensor) -> Tensor:
         """(P, T, D) and (P, L, D) to (P, T, D)."""
-        keys, values = F.linear(image, self.weight).add_(self.bias).chunk(2, dim=-1)
+        keys, values = product(image, self.weight, self.bias).chunk(2, dim=-1)
         return _attended(self.original, self.original.q_proj(tokens), keys, values)
 
 
@@ -163,7 +174,7 @@ class _TwoWayBlock(nn.Module):
 
     def projected(self, image: Tensor) -> Tensor:
         """(B, L, D) to (B, L, 3 E): keys and values for the tokens, and queries to them."""
-        return F.linear(image, self.weight).add_(self.bias)
+        return product(image, self.weight, self.bias)
 
     def forward(
         self, queries: Tensor, tokens: Tensor, image: Tensor, projected: Tensor | None = None
@@ -222,7 +233,8 @@ class Upscaling(nn.Module):
 
 def as_planes(pixels: Tensor) -> Tensor:
     """(P, S · S · 2·2 · 2·2, C), each image token's pixels together, to (P, C, 4 S, 4 S)."""
-    count, side = len(pixels), round(pixels.shape[1] ** 0.5) // 4
+    # An int, because the side must be a constant where this is traced; the number of prompts must not.
+    count, side = pixels.shape[0], math.isqrt(int(pixels.shape[1])) // 4
     planes = pixels.view(count, side, side, 2, 2, 2, 2, -1).permute(0, 7, 1, 3, 5, 2, 4, 6)
     return planes.reshape(count, -1, 4 * side, 4 * side)
 
@@ -244,6 +256,18 @@ class StackedMlps(nn.Module):
             x = torch.baddbmm(bias, x, weight)
             x = F.relu(x) if number < last else x
         return x
+
+
+def is_traced() -> bool:
+    """Whether what is computed now is being recorded for another engine."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined,no-untyped-call]
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x Wᵀ + b, where the bias may have any shape that fits."""
+    products = F.linear(x, weight)
+    # In place, because products are large; what is traced for other engines cannot be.
+    return products + bias if is_traced() else products.add_(bias)
 
 
 def _stacked(

@@ -29,6 +29,10 @@ class DeviceCalls:
             self._ran_out_of_memory = True
             raise
 
+    def wait(self) -> None:
+        """Returns when all that this thread has begun on the device is finished."""
+        self.streams.wait()
+
 
 @contextmanager
 def translated_torch_errors() -> Iterator[None]:

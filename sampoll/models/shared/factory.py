@@ -17,16 +17,18 @@ from sampoll.core.jobs import RgbImage
 from sampoll.files.cores import usable_cores
 from sampoll.models.checkpoints import Checkpoint, check_official, checkpoint_file, home_of
 from sampoll.models.shared.detection import check_model
+from sampoll.models.shared.device import CPU, chosen_engine, chosen_precision, device_named
 from sampoll.models.shared.file_header import Shapes
 from sampoll.models.shared.tensor_shapes import read_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from sampoll.models.shared.base_segmenter import BaseSegmenter
+    from sampoll.models.shared.conventions import Conventions
     from sampoll.models.shared.fidelity import ComparableSegmenter
     from sampoll.models.shared.network import Network
     from sampoll.models.shared.openvino import OpenVinoEncoder
-    from sampoll.models.shared.segmenter import PromptableSegmenter
 
 log = logging.getLogger(__name__)
 
@@ -64,27 +66,33 @@ class FamilyModel(ABC):
         """The network with these weights, all of them; ModelUnavailable, which says which one, if one is
         missing or surplus."""
 
-    def __call__(self, options: ModelSettings) -> "PromptableSegmenter":
+    def conventions(self) -> "Conventions | None":
+        """What it needs to run without torch; None if its decoder runs in torch only."""
+        return None
+
+    def __call__(self, options: ModelSettings) -> "BaseSegmenter":
         """ModelUnavailable if the checkpoint or the device cannot be used."""
         checkpoint = checkpoint_file(self.checkpoint, options)
-        # Here, because torch takes seconds to import and the checks above should not.
-        from sampoll.models.shared.device import chosen_engine, chosen_precision, torch_device
-        from sampoll.models.shared.segmenter import PromptableSegmenter
-
-        device = torch_device(options.device)
+        device = device_named(options.device)
         precision = chosen_precision(options.precision, device)
         engine = chosen_engine(options.engine, device, precision)
+        conventions = self.conventions() if engine == "openvino" else None
+        if conventions is not None:
+            return self._by_openvino(checkpoint, conventions, precision, options)
+        # Here, because torch takes seconds to import.
+        from sampoll.models.shared.segmenter import PromptableSegmenter
+        from sampoll.models.shared.torch_device import torch_device
+
         network, sha256 = self.network(checkpoint)
-        if options.checkpoint is None:
-            check_official(checkpoint, sha256, self.checkpoint)
+        self._check_official(checkpoint, sha256, options)
         encoder = _openvino_encoder(network, sha256, precision, options) if engine == "openvino" else None
         segmenter = PromptableSegmenter(
             self.name,
             network,
-            device,
+            torch_device(device),
             options.mask_policy,
             precision=precision,
-            prompt_batch=options.prompt_batch_on(str(device)),
+            prompt_batch=options.prompt_batch_on(device),
             encoder=encoder,
             checkpoint_sha256=sha256,
         )
@@ -92,8 +100,45 @@ class FamilyModel(ABC):
         if options.compile:
             keep_compiled_code(options)
             log.info("compiling the encoder", extra={"event": "compiling", "model": self.name})
-            segmenter.compile_for(options.batch_size_on(str(device)))
+            segmenter.compile_for(options.batch_size_on(device))
         return segmenter
+
+    def _by_openvino(
+        self, checkpoint: Path, conventions: "Conventions", precision: str, options: ModelSettings
+    ) -> "BaseSegmenter":
+        """The model with encoder and decoder by OpenVINO: without torch, if both are converted already."""
+        from sampoll.models.shared.converted_models import kept_models
+        from sampoll.models.shared.known_digests import FOLDER, KnownDigests
+        from sampoll.models.shared.openvino_decoder import OpenVinoDecoder
+        from sampoll.models.shared.openvino_graph import CompiledGraph
+        from sampoll.models.shared.openvino_segmenter import OpenVinoSegmenter
+
+        if options.compile:
+            raise ModelUnavailable(f"--compile is for CUDA devices, and the model runs on {CPU}")
+        sha256 = KnownDigests(home_of(options.home) / FOLDER).sha256_of(checkpoint)
+        check_model(self.name, checkpoint, read_shapes(checkpoint))
+        self._check_official(checkpoint, sha256, options)
+        models = kept_models(precision, sha256, openvino_cache(options))
+        if models is None:
+            from sampoll.models.shared.conversion import convert
+
+            network, sha256 = self.network(checkpoint)
+            self._check_official(checkpoint, sha256, options)
+            models = convert(network, conventions, precision, sha256, openvino_cache(options))
+        return OpenVinoSegmenter(
+            self.name,
+            CompiledGraph(models.encoder, precision, streams=options.streams_on(usable_cores())),
+            OpenVinoDecoder(models.decoder, conventions),
+            conventions,
+            options.mask_policy,
+            prompt_batch=options.prompt_batch_on(CPU),
+            checkpoint_sha256=sha256,
+            encoder_sha256=models.encoder_sha256,
+        )
+
+    def _check_official(self, checkpoint: Path, sha256: str, options: ModelSettings) -> None:
+        if options.checkpoint is None:
+            check_official(checkpoint, sha256, self.checkpoint)
 
     def network(self, path: Path) -> "tuple[Network, str]":
         """The network with the weights of a checkpoint, and the SHA-256 of what was loaded; ModelUnavailable
@@ -118,17 +163,18 @@ class FamilyModel(ABC):
     ) -> Path:
         """Makes the encoder that --precision int8 takes, calibrated on these images; returns where it is
         kept."""
-        from sampoll.models.shared.converted_encoders import cached_model, quantized_place, save
+        from sampoll.models.shared.conversion import encoder_graph
+        from sampoll.models.shared.converted_models import ENCODER, INT8, keep, place_of
         from sampoll.models.shared.quantize import imported_nncf, quantized_encoder
 
         imported_nncf()
         cache = openvino_cache(options)
         network, sha256 = self.network(checkpoint_file(self.checkpoint, options))
-        graph = cached_model(network, sha256, cache)
+        graph = encoder_graph(network, "fp32", sha256, cache)
         model = quantized_encoder(graph, network.rules, images, read)
-        place = quantized_place(sha256, cache)
+        place = place_of(INT8, sha256, cache)
         try:
-            save(model, place, sha256, replaces=True)
+            keep(INT8, {ENCODER: model}, sha256, cache, replaces=True)
         except (OSError, RuntimeError) as error:
             raise StorageTrouble(f"cannot keep the int8 encoder in {place}: {error}") from error
         return place
@@ -138,16 +184,17 @@ def _openvino_encoder(
     network: "Network", checkpoint_sha256: str, precision: str, options: ModelSettings
 ) -> "OpenVinoEncoder":
     """The encoder from the user's cache: converted at first use; in int8, by `sampoll models quantize`."""
-    from sampoll.models.shared.converted_encoders import cached_model, quantized_model
+    from sampoll.models.shared.conversion import encoder_graph
+    from sampoll.models.shared.converted_models import ENCODER, quantized
     from sampoll.models.shared.openvino import OpenVinoEncoder
 
     cache, size = openvino_cache(options), network.rules.img_size
     streams = options.streams_on(usable_cores())
     if precision == "int8":
-        model, sha256 = quantized_model(checkpoint_sha256, cache)
-        return OpenVinoEncoder(model, size, precision, sha256, streams=streams)
-    model = cached_model(network, checkpoint_sha256, cache)
-    return OpenVinoEncoder(model, size, precision, streams=streams)
+        kept = quantized(checkpoint_sha256, cache)
+        return OpenVinoEncoder(kept.graphs[ENCODER], size, precision, kept.sha256, streams=streams)
+    graph = encoder_graph(network, precision, checkpoint_sha256, cache)
+    return OpenVinoEncoder(graph, size, precision, streams=streams)
 
 
 def keep_compiled_code(options: ModelSettings) -> None:
@@ -157,5 +204,5 @@ def keep_compiled_code(options: ModelSettings) -> None:
 
 
 def openvino_cache(options: ModelSettings) -> Path:
-    """Where converted encoders are kept."""
+    """Where converted models are kept."""
     return home_of(options.home) / "openvino"

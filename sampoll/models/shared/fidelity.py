@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from sampoll.core.jobs import Box, Point, Prompt, RgbImage
 from sampoll.core.results import BoolMask, ModelInfo
+from sampoll.models.shared.mask_making import Array
 
 
 class ComparableSegmenter(Protocol):
     """A segmenter whose embeddings and candidates can be compared with those of another one.
 
-    An embedding has its `levels`, tensors of any shapes. `candidates` are all C masks that the model gives
-    for a prompt, in host memory: low-res logits (C, h, w), predicted IoUs (C,), and pixels (C, H, W). Of
-    two segmenters with the same weights, levels and candidates have the same shapes.
+    An embedding has its `levels`, tensors or arrays of any shapes. `candidates` are all C masks that the
+    model gives for a prompt, in host memory: low-res logits (C, h, w), predicted IoUs (C,), and pixels
+    (C, H, W). Of two segmenters with the same weights, levels and candidates have the same shapes.
     """
 
     @property
@@ -27,9 +28,7 @@ class ComparableSegmenter(Protocol):
 
     def embed(self, images: Sequence[RgbImage]) -> list[Any]: ...
 
-    def candidates(
-        self, embedding: Any, prompt: Prompt
-    ) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.bool_]]: ...
+    def candidates(self, embedding: Any, prompt: Prompt) -> tuple[Array, Array, NDArray[np.bool_]]: ...
 
 
 def way_of(segmenter: ComparableSegmenter) -> str:
@@ -133,8 +132,8 @@ class _Answer:
     """The original's candidates for a prompt."""
 
     prompt: Prompt
-    logits: torch.Tensor  # (C, h, w)
-    scores: torch.Tensor  # (C,)
+    logits: Array  # (C, h, w)
+    scores: Array  # (C,)
     masks: NDArray[np.bool_]  # (C, H, W)
 
     @property
@@ -146,7 +145,7 @@ def _embedded(segmenter: ComparableSegmenter, image: RgbImage, seconds: list[flo
     """The embedding of an image; appends how long it took."""
     begun = time.perf_counter()
     [embedding] = segmenter.embed([image])
-    _wait_for(embedding.levels[0].device)
+    _wait_for(embedding.levels[0])
     seconds.append(time.perf_counter() - begun)
     return embedding
 
@@ -155,12 +154,12 @@ def _compare(
     variant: ComparableSegmenter,
     found: Fidelity,
     image: RgbImage,
-    levels: Sequence[torch.Tensor],
+    levels: Sequence[Array],
     answers: Sequence[_Answer],
 ) -> None:
     embedding = _embedded(variant, image, found.seconds)
     both = zip(embedding.levels, levels, strict=True)
-    found.embedding_errors.append(max(_relative_error(ours.cpu(), theirs.cpu()) for ours, theirs in both))
+    found.embedding_errors.append(max(_relative_error(ours, theirs) for ours, theirs in both))
     for answer in answers:
         logits, scores, masks = variant.candidates(embedding, answer.prompt)
         chosen = answer.chosen
@@ -169,8 +168,9 @@ def _compare(
         found.ious.append(_iou(masks[chosen], answer.masks[chosen]))
 
 
-def _relative_error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    return float((ours - theirs).norm() / theirs.norm())
+def _relative_error(ours: Array, theirs: Array) -> float:
+    first, second = (torch.as_tensor(each).cpu() for each in (ours, theirs))
+    return float((first - second).norm() / second.norm())
 
 
 def _iou(ours: BoolMask, theirs: BoolMask) -> float:
@@ -178,6 +178,6 @@ def _iou(ours: BoolMask, theirs: BoolMask) -> float:
     return int((ours & theirs).sum()) / union if union else 1.0
 
 
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _wait_for(level: Array) -> None:
+    if isinstance(level, torch.Tensor) and level.is_cuda:
+        torch.cuda.synchronize(level.device)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sampoll.core.jobs import RgbImage
-from sampoll.models.shared.automatic_masks import SAM_THRESHOLDS, MaskThresholds
 from sampoll.models.shared.decoder import Decoder
 from sampoll.models.shared.prompt_tokens import TokensOf, prompt_tokens
+from sampoll.models.shared.thresholds import SAM_THRESHOLDS, MaskThresholds
 
 Levels: TypeAlias = tuple[Tensor, ...]
 """What an encoder makes of one image: maps of shape (C, h, w), float32. Most families have one."""
@@ -90,11 +90,3 @@ class Network:
     """Those of "everything" where a prompt does not say them."""
     preprocessing: int = 1
     """Increased when the same image, weights and precision give another embedding than before."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Embedding:
-    """One image as the mask decoder sees it, and the image's (H, W)."""
-
-    levels: Levels = field(repr=False)
-    original_size: tuple[int, int]

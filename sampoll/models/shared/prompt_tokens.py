@@ -35,6 +35,20 @@ def prompt_tokens(prompt: Prompt) -> Tokens:
     return columns[:, :2], columns[:, 2].astype(np.int64)
 
 
+def sam2_tokens(prompt: Prompt) -> Tokens:
+    """A prompt as SAM 2 was trained on it: the corners of the box, the points, and always a padding token,
+    which the model knows. A mask alone has no tokens."""
+    tokens: list[tuple[float, float, int]] = []
+    if prompt.box:
+        box = prompt.box
+        tokens += [(box.x0, box.y0, BOX_TOP_LEFT), (box.x1, box.y1, BOX_BOTTOM_RIGHT)]
+    tokens += [(point.x, point.y, point.label) for point in prompt.points]
+    if tokens:
+        tokens.append((0, 0, PADDING))
+    columns = np.array(tokens, np.float64).reshape(-1, 3)
+    return columns[:, :2], columns[:, 2].astype(np.int64)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
     """One prompt, with the index of its image, and its own index among the prompts of that image."""

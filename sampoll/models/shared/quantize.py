@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.jobs import RgbImage
-from sampoll.models.shared.converted_encoders import prepared_photograph
+from sampoll.models.shared.conversion import prepared_photograph
 from sampoll.models.shared.network import ImageRules
-from sampoll.models.shared.openvino import OpenVinoEncoder, imported_openvino
+from sampoll.models.shared.openvino import OpenVinoEncoder
+from sampoll.models.shared.openvino_graph import imported_openvino
 
 if TYPE_CHECKING:
     import nncf

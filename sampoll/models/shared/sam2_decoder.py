@@ -11,7 +11,8 @@ import torch.nn.functional as F  # noqa: N812  as everywhere
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import Tensor
 
-from sampoll.models.shared.decoder import Decoder, ImageSide, MaskPolicy, as_planes
+from sampoll.models.shared.decoder import Decoder, ImageSide, as_planes, product
+from sampoll.models.shared.mask_choice import STABILITY_DELTA, STABLE, MaskPolicy
 
 
 class Sam2Decoder(Decoder):
@@ -21,8 +22,8 @@ class Sam2Decoder(Decoder):
     the logits moves by STABILITY_DELTA up and down. If it is not, it is the best of the other three.
     """
 
-    STABILITY_DELTA: ClassVar = 0.05
-    STABLE: ClassVar = 0.98
+    STABILITY_DELTA: ClassVar = STABILITY_DELTA
+    STABLE: ClassVar = STABLE
 
     def __init__(self, original: MaskDecoder, prompts: PromptEncoder, object_token: Tensor) -> None:
         """`object_token` (1, D) predicts for videos whether there is an object; all tokens attend to it."""
@@ -55,13 +56,13 @@ class Sam2Decoder(Decoder):
         best = torch.where(self._is_stable(logits[:, 0]), 0, best)
         return logits[rows, (best > 0).long()], scores[rows, best]
 
-    def every_candidate(
-        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor
+    def _several(
+        self, images: ImageSide, image_of: Tensor, places: Tensor, kinds: Tensor, which: slice
     ) -> tuple[Tensor, Tensor]:
         queries, image = self.attended(images, image_of, places, kinds)
-        weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[1:]  # (3, P, D / 8)
+        weights = self.hypernetworks(queries[:, 1:5].transpose(0, 1))[which]  # (C, P, D / 8)
         logits = self._planes(images, image_of, image, weights.transpose(0, 1))
-        return logits, self.iou_head(queries[:, 0])[:, 1:]
+        return logits, self.iou_head(queries[:, 0])[:, which]
 
     def _added(self, finer: Tensor, finest: Tensor) -> tuple[Tensor, Tensor]:
         """What the two steps of upscaling add, levels and biases: (I, L, 4 · D / 4) and (I, 4 L, 4 · D / 8)
@@ -77,12 +78,12 @@ class Sam2Decoder(Decoder):
 
     def _planes(self, images: ImageSide, image_of: Tensor, image: Tensor, weights: Tensor) -> Tensor:
         """Logits (P, C, 4 S, 4 S) by the weights of C masks (P, C, D / 8)."""
-        is_one = len(images.tokens) == 1  # whose levels need no copy for each prompt
+        is_one = len(images.finer[0]) == 1  # whose levels need no copy for each prompt
         first, second = images.finer if is_one else (level[image_of] for level in images.finer)
         steps, (count, tokens, _) = self.upscaling, image.shape
-        x = F.linear(image, steps.first).add_(first).view(count, 4 * tokens, -1)  # (P, 4 L, D / 4)
+        x = product(image, steps.first, first).view(count, 4 * tokens, -1)  # (P, 4 L, D / 4)
         x = F.layer_norm(x, x.shape[-1:], steps.norm.weight, steps.norm.bias, steps.norm.eps)
-        x = steps.activation(F.linear(steps.activation(x), steps.second).add_(second))
+        x = steps.activation(product(steps.activation(x), steps.second, second))
         return as_planes(x.view(count, 16 * tokens, -1) @ weights.transpose(1, 2))
 
     def _is_stable(self, logits: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransfor
 from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 
-from sampoll.models.shared.automatic_masks import MaskThresholds
 from sampoll.models.shared.network import Network, TorchEncoder
+from sampoll.models.shared.prompt_tokens import sam2_tokens
 from sampoll.models.shared.sam2_decoder import Sam2Decoder
-from sampoll.models.shared.sam2_rules import ResizedSquare, sam2_tokens
+from sampoll.models.shared.sam2_rules import ResizedSquare
+from sampoll.models.shared.thresholds import SAM2_THRESHOLDS
 
-EVERYTHING = MaskThresholds(pred_iou=0.8)
 STRIDE = 16
 """Pixels of the prepared image to a row of image tokens."""
 
@@ -65,7 +65,7 @@ def sam2_network(sam2: Sam2) -> Network:
             (channels, side, side),
         ),
         tokens=sam2_tokens,
-        everything=EVERYTHING,
+        everything=SAM2_THRESHOLDS,
     )
 
 

@@ -21,7 +21,7 @@ from sampoll.core.jobs import Box, Everything, Point, Prompt
 from sampoll.models import sam
 from sampoll.models.mobile_sam import mobile_sam
 from sampoll.models.mobile_sam.network import mobile_sam_network, mobile_sam_of, new_mobile_sam
-from sampoll.models.shared.decoder import CANDIDATES, MaskPolicy
+from sampoll.models.shared.mask_choice import CANDIDATES, MaskPolicy
 from sampoll.models.shared.network import Network
 from sampoll.models.shared.segmenter import PromptableSegmenter
 from sampoll.models.shared.weights import empty, shapes_of

@@ -92,10 +92,11 @@ def test_only_prompts_of_equally_many_tokens_go_together(monkeypatch: pytest.Mon
 def test_the_first_layer_is_computed_once_per_image(monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU, prompt_batch=2)
     projected: list[int] = []
-    first = segmenter._masks._decoder.first
+    decoder: Any = segmenter._masks.decoder
+    first = decoder.first
     original = first.projected
 
-    def counted(image: torch.Tensor) -> torch.Tensor:
+    def counted(image: torch.Tensor) -> Any:
         projected.append(len(image))
         return original(image)
 

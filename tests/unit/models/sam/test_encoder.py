@@ -18,10 +18,11 @@ from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.models.sam.network import sam_network
 from sampoll.models.shared import device
 from sampoll.models.shared import relative_positions as attention
-from sampoll.models.shared.device import PRECISIONS, chosen_precision, cpu_flags
+from sampoll.models.shared.device import chosen_precision, cpu_flags
 from sampoll.models.shared.factory import keep_compiled_code
 from sampoll.models.shared.relative_positions import RelativePositions
 from sampoll.models.shared.segmenter import PromptableSegmenter
+from sampoll.models.shared.torch_device import PRECISIONS
 from sampoll.models.shared.vit import Encoder
 
 CPU = torch.device("cpu")
@@ -118,10 +119,10 @@ def test_auto_is_bf16_on_processors_that_multiply_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, precision: str
 ) -> None:
     monkeypatch.setattr(device, "CPUINFO", tmp_path / "cpuinfo")
-    assert chosen_precision("auto", CPU) == "fp32"
+    assert chosen_precision("auto", "cpu") == "fp32"
     (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n\nprocessor : 1\nflags: none\n")
-    assert chosen_precision("auto", CPU) == precision
-    assert chosen_precision("fp32", CPU) == "fp32"
+    assert chosen_precision("auto", "cpu") == precision
+    assert chosen_precision("fp32", "cpu") == "fp32"
     assert len(cpu_flags()) == len(flags.split()[2:]) or not flags
 
 
@@ -130,7 +131,7 @@ def test_auto_on_cuda_chooses_a_precision_that_the_device_supports(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: str
 ) -> None:
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
-    assert chosen_precision("auto", torch.device("cuda:0")) == precision
+    assert chosen_precision("auto", "cuda:0") == precision
 
 
 def test_the_precision_is_in_the_info() -> None:

@@ -31,13 +31,13 @@ from sampoll.models import sam as sam_models
 from sampoll.models.checkpoints import checkpoint_file, official_checkpoint
 from sampoll.models.registry import find_factory, load_segmenter
 from sampoll.models.sam.network import sam_network, sam_of
-from sampoll.models.shared.automatic_masks import MaskThresholds
 from sampoll.models.shared.checkpoint_file import read_checkpoint
-from sampoll.models.shared.decoder import MaskPolicy
-from sampoll.models.shared.device import PRECISIONS, torch_device
+from sampoll.models.shared.mask_choice import MaskPolicy
 from sampoll.models.shared.packed_bits import _packed_by_torch
 from sampoll.models.shared.segmenter import PromptableSegmenter
 from sampoll.models.shared.streams import ThreadStreams
+from sampoll.models.shared.thresholds import MaskThresholds
+from sampoll.models.shared.torch_device import PRECISIONS, torch_device
 from sampoll.models.shared.vit import Encoder
 
 CPU = torch.device("cpu")
@@ -478,11 +478,11 @@ def test_the_memory_of_a_batch_that_did_not_fit_is_released(
 def queued(monkeypatch: pytest.MonkeyPatch) -> tuple[PromptableSegmenter, RecordedCuda]:
     """A segmenter whose device is recorded, and computes on the CPU."""
     # The way of bits on CUDA; on a CPU they are packed by numpy.
-    monkeypatch.setattr("sampoll.models.shared.mask_making.packed_bits", _packed_by_torch)
+    monkeypatch.setattr("sampoll.models.shared.torch_arrays.packed_bits", _packed_by_torch)
     monkeypatch.setattr("sampoll.models.shared.automatic_masks.packed_bits", _packed_by_torch)
     segmenter = PromptableSegmenter("sam", sam_network(tiny_sam()), CPU)
     recorded = RecordedCuda(monkeypatch)
-    monkeypatch.setattr("sampoll.models.shared.segmenter._to_host", recorded.copied_without_waiting)
+    monkeypatch.setattr("sampoll.models.shared.torch_arrays._to_host", recorded.copied_without_waiting)
     segmenter._calls.streams = ThreadStreams(torch.device("cuda:1"))
     return segmenter, recorded
 
@@ -606,7 +606,7 @@ def test_a_device_makes_a_bounded_number_of_masks_before_they_are_waited_for(
     monkeypatch.setattr(segmenter._masks, "packed_masks", packed_masks)
     monkeypatch.setattr(segmenter, "_device", torch.device("cuda"))
     monkeypatch.setattr(segmenter._calls.streams, "wait", lambda: done.append("w"))
-    monkeypatch.setattr("sampoll.models.shared.segmenter.QUEUED_BYTES", queued_bytes)
+    monkeypatch.setattr("sampoll.models.shared.base_segmenter.QUEUED_BYTES", queued_bytes)
 
     segmenter._decode_tasks([(embedding, [PROMPTS["box"]] * 4)], lambda *_: done.append("t"))
 

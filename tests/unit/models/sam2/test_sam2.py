@@ -21,11 +21,11 @@ from sampoll.models import sam2
 from sampoll.models.sam2.hiera import Hiera
 from sampoll.models.shared.network import Network
 from sampoll.models.shared.openvino import converted
-from sampoll.models.shared.prompt_tokens import PADDING, prompt_tokens
+from sampoll.models.shared.prompt_tokens import PADDING, prompt_tokens, sam2_tokens
 from sampoll.models.shared.sam2_decoder import Sam2Decoder
 from sampoll.models.shared.sam2_keys import is_for_images
 from sampoll.models.shared.sam2_network import Sam2, Sam2Encoder
-from sampoll.models.shared.sam2_rules import ResizedSquare, sam2_tokens
+from sampoll.models.shared.sam2_rules import ResizedSquare
 from sampoll.models.shared.weights import empty, shapes_of
 from sampoll.models.shared.windows import to_windows
 

@@ -25,7 +25,8 @@ from sampoll.models.sam_hq import decoder as hq_decoder
 from sampoll.models.sam_hq.decoder import HqDecoder
 from sampoll.models.sam_hq.encoder import HqEncoder, early_stage
 from sampoll.models.sam_hq.network import new_sam_hq, sam_hq_network, sam_hq_of
-from sampoll.models.shared.decoder import CANDIDATES, MaskPolicy, as_planes
+from sampoll.models.shared.decoder import as_planes
+from sampoll.models.shared.mask_choice import CANDIDATES, MaskPolicy
 from sampoll.models.shared.network import Network
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 from sampoll.models.shared.segmenter import PromptableSegmenter

@@ -11,8 +11,9 @@ from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Everything
 from sampoll.core.results import Mask
 from sampoll.models.shared import automatic_masks
-from sampoll.models.shared.automatic_masks import Candidates, MaskThresholds, Stable, chosen_masks
+from sampoll.models.shared.automatic_masks import Candidates, Stable, chosen_masks
 from sampoll.models.shared.packed_bits import packed_bits
+from sampoll.models.shared.thresholds import MaskThresholds
 
 SIZE = (6, 11)
 BOXES = st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 6), st.integers(0, 3))

@@ -5,7 +5,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +19,10 @@ from support.tiny import relative_error, tiny_sam, with_positions
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.jobs import Box, Prompt
 from sampoll.models.sam.network import sam_network
-from sampoll.models.shared import device
-from sampoll.models.shared import openvino as openvino_encoder
-from sampoll.models.shared.converted_encoders import cached_model, quantized_model, quantized_place, save
+from sampoll.models.shared import device, openvino_graph
+from sampoll.models.shared.conversion import encoder_graph
+from sampoll.models.shared.converted_models import ENCODER, INT8, keep, place_of
+from sampoll.models.shared.converted_models import quantized as kept_in_int8
 from sampoll.models.shared.device import BFLOAT16_FLAGS, chosen_engine, chosen_precision
 from sampoll.models.shared.network import TorchEncoder
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
@@ -29,13 +30,13 @@ from sampoll.models.shared.quantize import quantized, quantized_encoder
 from sampoll.models.shared.segmenter import PromptableSegmenter
 from sampoll.models.shared.vit import Encoder, exportable
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
+CPU = torch.device("cpu")
 SHA256 = "ab" * 32
 
 
 def int8_encoder(cache: Path) -> OpenVinoEncoder:
-    model, sha256 = quantized_model(SHA256, cache)
-    return OpenVinoEncoder(model, 64, "int8", sha256)
+    kept = kept_in_int8(SHA256, cache)
+    return OpenVinoEncoder(kept.graphs[ENCODER], 64, "int8", kept.sha256)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +77,9 @@ class Request:
     def __init__(self) -> None:
         self.is_busy = False
 
-    def start_async(self, image: Any, *, share_inputs: bool) -> None:
+    def start_async(self, inputs: Sequence[Any], *, share_inputs: bool) -> None:
         assert not self.is_busy
-        self.is_busy, self.results = True, {0: image}
+        self.is_busy, self.results = True, {0: inputs[0]}
 
     def wait(self) -> None:
         self.is_busy = False
@@ -88,7 +89,7 @@ class Request:
 
 def test_after_an_image_that_fails_the_next_ones_are_computed(model: Any) -> None:
     encoder = OpenVinoEncoder(model, 64, "fp32", streams=2)
-    encoder._requests = [Request(), Request()]
+    encoder._graph._requests = [Request(), Request()]
     images = torch.stack([torch.zeros(3, 64, 64), torch.ones(3, 64, 64)])
 
     with pytest.raises(RuntimeError):
@@ -100,15 +101,15 @@ def test_after_an_image_that_fails_the_next_ones_are_computed(model: Any) -> Non
 def test_openvino_takes_the_usable_cores_and_pins_no_thread_if_their_time_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openvino_encoder, "allowed_cores", lambda: 16)
-    monkeypatch.setattr(openvino_encoder, "usable_cores", lambda: 16)
-    assert openvino_encoder._thread_options(1) == {"INFERENCE_NUM_THREADS": 16}
+    monkeypatch.setattr(openvino_graph, "allowed_cores", lambda: 16)
+    monkeypatch.setattr(openvino_graph, "usable_cores", lambda: 16)
+    assert openvino_graph._thread_options(1) == {"INFERENCE_NUM_THREADS": 16}
     in_streams = {"INFERENCE_NUM_THREADS": 16, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": 2}
-    assert openvino_encoder._thread_options(2) == in_streams
+    assert openvino_graph._thread_options(2) == in_streams
 
-    monkeypatch.setattr(openvino_encoder, "usable_cores", lambda: 4)
+    monkeypatch.setattr(openvino_graph, "usable_cores", lambda: 4)
     limited = {"INFERENCE_NUM_THREADS": 4, "ENABLE_CPU_PINNING": False}
-    assert openvino_encoder._thread_options(1) == limited
+    assert openvino_graph._thread_options(1) == limited
 
 
 class Levels(TorchEncoder):
@@ -216,22 +217,22 @@ def test_a_signal_is_handled_after_encoders_have_ended_in_the_order_of_their_beg
 @pytest.mark.parametrize(
     ("name", "where", "precision", "flags", "engine"),
     [
-        ("auto", CPU, "bf16", {"avx512_bf16"}, "openvino"),
-        ("auto", CPU, "bf16", {"amx_bf16"}, "openvino"),
-        ("auto", CPU, "bf16", {"avx2"}, "torch"),
-        ("auto", CPU, "fp32", set(), "openvino"),
-        ("auto", CPU, "fp16", {"avx512_bf16"}, "torch"),
-        ("auto", CUDA, "bf16", {"avx512_bf16"}, "torch"),
-        ("auto", CPU, "int8", set(), "openvino"),
-        ("openvino", CPU, "int8", set(), "openvino"),
-        ("torch", CPU, "fp32", set(), "torch"),
-        ("openvino", CPU, "fp32", set(), "openvino"),
+        ("auto", "cpu", "bf16", {"avx512_bf16"}, "openvino"),
+        ("auto", "cpu", "bf16", {"amx_bf16"}, "openvino"),
+        ("auto", "cpu", "bf16", {"avx2"}, "torch"),
+        ("auto", "cpu", "fp32", set(), "openvino"),
+        ("auto", "cpu", "fp16", {"avx512_bf16"}, "torch"),
+        ("auto", "cuda:0", "bf16", {"avx512_bf16"}, "torch"),
+        ("auto", "cpu", "int8", set(), "openvino"),
+        ("openvino", "cpu", "int8", set(), "openvino"),
+        ("torch", "cpu", "fp32", set(), "torch"),
+        ("openvino", "cpu", "fp32", set(), "openvino"),
     ],
 )
 def test_device_and_precision_decide_the_engine(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
-    where: torch.device,
+    where: str,
     precision: str,
     flags: set[str],
     engine: str,
@@ -242,23 +243,21 @@ def test_device_and_precision_decide_the_engine(
 
 def test_auto_is_torch_where_openvino_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "find_spec", lambda name: None)
-    assert chosen_engine("auto", CPU, "fp32") == "torch"
+    assert chosen_engine("auto", "cpu", "fp32") == "torch"
 
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ModelUnavailable, match=r"pip install 'sampoll\[openvino\]', or use --engine torch"):
-        cached_model(sam_network(tiny_sam()), SHA256, Path("nowhere"))
+        encoder_graph(sam_network(tiny_sam()), "fp32", SHA256, Path("nowhere"))
 
 
 @pytest.mark.parametrize(
     ("where", "precision", "message"),
     [
-        (CUDA, "bf16", "--engine openvino is for CPUs, and the device is cuda:0: use --device cpu"),
-        (CPU, "fp16", "--engine openvino has no fp16: use --precision fp32, bf16 or int8"),
+        ("cuda:0", "bf16", "--engine openvino is for CPUs, and the device is cuda:0: use --device cpu"),
+        ("cpu", "fp16", "--engine openvino has no fp16: use --precision fp32, bf16 or int8"),
     ],
 )
-def test_what_openvino_cannot_do_is_one_clear_error(
-    where: torch.device, precision: str, message: str
-) -> None:
+def test_what_openvino_cannot_do_is_one_clear_error(where: str, precision: str, message: str) -> None:
     with pytest.raises(ModelUnavailable, match=message):
         chosen_engine("openvino", where, precision)
 
@@ -266,7 +265,7 @@ def test_what_openvino_cannot_do_is_one_clear_error(
 def test_a_processor_without_the_precision_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = SimpleNamespace(get_property=lambda _: SimpleNamespace(to_string=lambda: "f32"))
     core = SimpleNamespace(compile_model=lambda *_: compiled)
-    monkeypatch.setattr(openvino_encoder, "core", lambda: core)
+    monkeypatch.setattr(openvino_graph, "core", lambda: core)
     with pytest.raises(ModelUnavailable, match="OpenVINO does not compute in bf16 on this processor"):
         OpenVinoEncoder(None, 64, "bf16")
 
@@ -283,10 +282,10 @@ def changed_at_equal_size(content: bytes) -> bytes:
 
 
 def test_int8_is_for_openvino_on_a_cpu() -> None:
-    for name, where in (("torch", CPU), ("auto", CUDA)):
+    for name, where in (("torch", "cpu"), ("auto", "cuda:0")):
         with pytest.raises(ModelUnavailable, match="--precision int8 is for CPUs with OpenVINO"):
             chosen_engine(name, where, "int8")
-    assert chosen_precision("int8", CPU) == "int8"
+    assert chosen_precision("int8", "cpu") == "int8"
 
 
 def test_an_encoder_in_int8_is_close_and_the_info_names_the_precision(model: Any, tmp_path: Path) -> None:
@@ -294,7 +293,7 @@ def test_an_encoder_in_int8_is_close_and_the_info_names_the_precision(model: Any
     batches = [torch.randn(1, 3, 64, 64, generator=generator) for _ in range(3)]
 
     in_int8 = quantized(model, batches, lambda batch: batch.numpy())
-    save(in_int8, quantized_place(SHA256, tmp_path), SHA256)
+    keep(INT8, {ENCODER: in_int8}, SHA256, tmp_path)
     encoder = int8_encoder(tmp_path)
 
     expected = with_positions(tiny_sam()).image_encoder(batches[0])
@@ -323,20 +322,19 @@ def test_int8_says_how_far_it_is_off_and_is_refused_if_it_gives_no_numbers(
 def test_a_damaged_int8_encoder_is_one_clear_error(
     model: Any, tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    place = quantized_place(SHA256, tmp_path)
-    save(model, place, SHA256)
-    weights = place / "encoder.bin"
+    keep(INT8, {ENCODER: model}, SHA256, tmp_path)
+    weights = place_of(INT8, SHA256, tmp_path) / "encoder.bin"
     weights.write_bytes(damage(weights.read_bytes()))
 
     with pytest.raises(ModelUnavailable, match=r"is damaged \(.*\): make one with `sampoll models quantize"):
-        quantized_model(SHA256, tmp_path)
+        kept_in_int8(SHA256, tmp_path)
 
 
 def test_an_int8_encoder_that_is_made_again_is_another_model(model: Any, tmp_path: Path) -> None:
-    infos, keys, place = [], [], quantized_place(SHA256, tmp_path)
+    infos, keys, place = [], [], place_of(INT8, SHA256, tmp_path)
     other = converted(exportable(with_positions(tiny_sam(seed=1)).image_encoder))
     for graph in (model, other, model):
-        save(graph, place, SHA256, replaces=True)
+        keep(INT8, {ENCODER: graph}, SHA256, tmp_path, replaces=True)
         segmenter = PromptableSegmenter(
             "sam",
             sam_network(tiny_sam()),
@@ -369,7 +367,7 @@ def test_engines_of_one_precision_share_their_embeddings(model: Any) -> None:
 
 def test_int8_is_made_before_it_is_used(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="make one with `sampoll models quantize --checkpoint FILE"):
-        quantized_model(SHA256, tmp_path)
+        kept_in_int8(SHA256, tmp_path)
 
 
 def test_quantizing_without_nncf_says_what_to_install(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

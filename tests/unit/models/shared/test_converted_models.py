@@ -12,8 +12,9 @@ from support.tiny import tiny_sam, with_positions
 from sampoll.core.errors import ModelUnavailable
 from sampoll.inputs.photograph import photograph
 from sampoll.models.sam.network import sam_network
-from sampoll.models.shared import converted_encoders
-from sampoll.models.shared.converted_encoders import cached_model, prepared_photograph, save
+from sampoll.models.shared import conversion
+from sampoll.models.shared.conversion import encoder_graph, prepared_photograph
+from sampoll.models.shared.converted_models import ENCODER, ENCODERS, keep
 from sampoll.models.shared.network import Network
 from sampoll.models.shared.openvino import OpenVinoEncoder, converted
 from sampoll.models.shared.vit import Encoder
@@ -27,11 +28,11 @@ def test_a_checkpoint_is_converted_once(
     network, cache = sam_network(with_positions(tiny_sam())), tmp_path / "a" / "openvino"
     batch = torch.randn(1, 3, 64, 64)
     with caplog.at_level(logging.INFO, logger="sampoll"):
-        [first] = OpenVinoEncoder(cached_model(network, SHA256, cache), 64, "fp32")(batch)
+        [first] = OpenVinoEncoder(encoder_graph(network, "fp32", SHA256, cache), 64, "fp32")(batch)
         assert [record.message.split(" ")[0] for record in caplog.records] == ["converting", "converted"]
 
-        monkeypatch.setattr(converted_encoders, "converted", None)
-        [again] = OpenVinoEncoder(cached_model(network, SHA256, cache), 64, "fp32")(batch)
+        monkeypatch.setattr(conversion, "converted", None)
+        [again] = OpenVinoEncoder(encoder_graph(network, "fp32", SHA256, cache), 64, "fp32")(batch)
 
     assert torch.equal(first, again)
     assert len(caplog.records) == 2
@@ -39,8 +40,8 @@ def test_a_checkpoint_is_converted_once(
 
 
 def test_each_checkpoint_has_its_own_folder(tmp_path: Path) -> None:
-    cached_model(sam_network(tiny_sam()), SHA256, tmp_path)
-    cached_model(sam_network(tiny_sam()), "cd" * 32, tmp_path)
+    encoder_graph(sam_network(tiny_sam()), "fp32", SHA256, tmp_path)
+    encoder_graph(sam_network(tiny_sam()), "fp32", "cd" * 32, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -59,7 +60,7 @@ def changed_at_equal_size(content: bytes) -> bytes:
         ("encoder.bin", changed_at_equal_size),
         ("encoder.xml", changed_at_equal_size),
         ("encoder.xml", None),
-        ("encoder.sha256.json", truncated),
+        ("sha256.json", truncated),
     ],
 )
 def test_a_damaged_conversion_is_made_again(
@@ -68,7 +69,7 @@ def test_a_damaged_conversion_is_made_again(
     name: str,
     damage: Callable[[bytes], bytes] | None,
 ) -> None:
-    cached_model(sam_network(tiny_sam()), SHA256, tmp_path)
+    encoder_graph(sam_network(tiny_sam()), "fp32", SHA256, tmp_path)
     [path] = tmp_path.glob(f"*/{name}")
     whole = path.read_bytes()
     if damage is None:
@@ -76,11 +77,11 @@ def test_a_damaged_conversion_is_made_again(
     else:
         path.write_bytes(damage(whole))
 
-    OpenVinoEncoder(cached_model(sam_network(tiny_sam()), SHA256, tmp_path), 64, "fp32")
+    OpenVinoEncoder(encoder_graph(sam_network(tiny_sam()), "fp32", SHA256, tmp_path), 64, "fp32")
 
     assert "is damaged, and is converted again" in caplog.text
     caplog.clear()
-    cached_model(sam_network(tiny_sam()), SHA256, tmp_path)
+    encoder_graph(sam_network(tiny_sam()), "fp32", SHA256, tmp_path)
     assert caplog.text == ""
 
 
@@ -88,9 +89,9 @@ def test_a_conversion_of_another_checkpoint_is_not_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     theirs = SHA256[:16] + "cd" * 24  # with the same beginning, which names the directory
-    cached_model(sam_network(tiny_sam(seed=1)), theirs, tmp_path)
+    encoder_graph(sam_network(tiny_sam(seed=1)), "fp32", theirs, tmp_path)
 
-    cached_model(sam_network(tiny_sam()), SHA256, tmp_path)
+    encoder_graph(sam_network(tiny_sam()), "fp32", SHA256, tmp_path)
 
     assert "is damaged, and is converted again" in caplog.text
 
@@ -98,8 +99,8 @@ def test_a_conversion_of_another_checkpoint_is_not_used(
 def test_a_conversion_that_is_changed_after_it_was_read_changes_nothing(tmp_path: Path) -> None:
     network = sam_network(with_positions(tiny_sam()))
     batch = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    [expected] = OpenVinoEncoder(cached_model(network, SHA256, tmp_path), 64, "fp32")(batch)
-    model = cached_model(network, SHA256, tmp_path)
+    [expected] = OpenVinoEncoder(encoder_graph(network, "fp32", SHA256, tmp_path), 64, "fp32")(batch)
+    model = encoder_graph(network, "fp32", SHA256, tmp_path)
     [weights] = tmp_path.glob("*/encoder.bin")
 
     with weights.open("r+b") as file:
@@ -115,7 +116,7 @@ def test_a_model_is_converted_even_if_the_cache_cannot_be_written(
     (tmp_path / "file").write_text("")
 
     OpenVinoEncoder(
-        cached_model(sam_network(tiny_sam()), SHA256, tmp_path / "file" / "x"),
+        encoder_graph(sam_network(tiny_sam()), "fp32", SHA256, tmp_path / "file" / "x"),
         64,
         "fp32",
     )
@@ -125,11 +126,12 @@ def test_a_model_is_converted_even_if_the_cache_cannot_be_written(
 
 def test_a_second_conversion_keeps_the_files_of_the_first(tmp_path: Path) -> None:
     model = converted(sam_network(tiny_sam()).encoder(torch.float32))
-    save(model, tmp_path / "a", SHA256)
-    before = (tmp_path / "a" / "encoder.bin").stat()
-    save(model, tmp_path / "a", SHA256)
-    assert (tmp_path / "a" / "encoder.bin").stat() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    keep(ENCODERS["fp32"], {ENCODER: model}, SHA256, tmp_path)
+    [weights] = tmp_path.glob("*/encoder.bin")
+    before = weights.stat()
+    keep(ENCODERS["fp32"], {ENCODER: model}, SHA256, tmp_path)
+    assert weights.stat() == before
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 class ConvertedWrongly(Encoder):
@@ -160,7 +162,7 @@ def test_a_graph_that_computes_something_else_than_torch_is_refused_and_not_kept
         ModelUnavailable,
         match=rf"converts this encoder wrongly: .* output 1 of 1 is {error} off .* use --engine torch",
     ):
-        cached_model(with_encoder(kind), SHA256, tmp_path)
+        encoder_graph(with_encoder(kind), "fp32", SHA256, tmp_path)
 
     assert list(tmp_path.iterdir()) == []
 

@@ -1,0 +1,192 @@
+"""Models that OpenVINO runs as a whole answer as they do in torch, and start without it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from support.images import image_of
+from support.parity import PROMPTS
+from support.small_families import small_mobile_sam, small_sam_hq
+from support.small_sam2 import small_edgetam, small_sam2
+from support.tiny import relative_error, tiny_sam, with_positions
+
+from sampoll.core.errors import ModelUnavailable
+from sampoll.core.jobs import Box, Everything, Point, Prompt
+from sampoll.models.mobile_sam.network import mobile_sam_network
+from sampoll.models.sam.network import sam_network
+from sampoll.models.sam_hq.network import sam_hq_network
+from sampoll.models.shared import conventions as of
+from sampoll.models.shared.conventions import Conventions
+from sampoll.models.shared.conversion import convert
+from sampoll.models.shared.converted_models import kept_models
+from sampoll.models.shared.decoder import Decoder, is_traced
+from sampoll.models.shared.mask_choice import MaskPolicy
+from sampoll.models.shared.network import Network
+from sampoll.models.shared.openvino import converted_decoder
+from sampoll.models.shared.openvino_decoder import OpenVinoDecoder
+from sampoll.models.shared.openvino_graph import CompiledGraph
+from sampoll.models.shared.openvino_segmenter import OpenVinoSegmenter
+from sampoll.models.shared.segmenter import PromptableSegmenter
+
+CPU = torch.device("cpu")
+SHA256 = "ab" * 32
+SIZES = [(90, 120), (128, 128)]
+IMAGES = [image_of(*size, seed=seed) for seed, size in enumerate(SIZES)]
+
+
+class Family(NamedTuple):
+    """A small model, and what it is to OpenVINO."""
+
+    network: Callable[[], Network]
+    conventions: Conventions
+
+
+FAMILIES = {
+    "sam": Family(lambda: sam_network(with_positions(tiny_sam())), of.SAM),
+    "mobile_sam": Family(lambda: mobile_sam_network(small_mobile_sam()), of.SAM),
+    "sam_hq": Family(lambda: sam_hq_network(small_sam_hq("vit")), of.SAM_HQ),
+    "sam2": Family(small_sam2, of.SAM2),
+    "edgetam": Family(small_edgetam, of.SAM2),
+}
+
+
+class TorchGraph(CompiledGraph):
+    """The encoder of a network as if it were converted, which takes seconds and is tested elsewhere."""
+
+    def __init__(self, network: Network) -> None:
+        self.precision = "fp32"
+        self._encoder = network.encoder(torch.float32).eval().requires_grad_(False)
+        self._levels, self._side = network.levels, network.rules.img_size
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return 1, 3, self._side, self._side
+
+    @property
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        return [(1, *shape) for shape in self._levels]
+
+    @torch.inference_mode()
+    def __call__(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        [images] = arrays
+        return tuple(level.numpy() for level in self._encoder(torch.from_numpy(images)))
+
+
+class Both(NamedTuple):
+    """The same model, in torch and by OpenVINO, by the policy that chooses its masks."""
+
+    by_torch: Callable[[MaskPolicy], PromptableSegmenter]
+    by_openvino: Callable[[MaskPolicy], OpenVinoSegmenter]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def both(request: pytest.FixtureRequest) -> Both:
+    family = FAMILIES[request.param]
+    network = family.network()
+    decoder = OpenVinoDecoder(converted_decoder(network.decoder, network.levels), family.conventions)
+    encoder = TorchGraph(family.network())
+
+    def by_torch(policy: MaskPolicy) -> PromptableSegmenter:
+        return PromptableSegmenter(
+            "small", family.network(), CPU, policy, prompt_batch=3, checkpoint_sha256=SHA256
+        )
+
+    def by_openvino(policy: MaskPolicy) -> OpenVinoSegmenter:
+        return OpenVinoSegmenter(
+            "small", encoder, decoder, family.conventions, policy, prompt_batch=3, checkpoint_sha256=SHA256
+        )
+
+    return Both(by_torch, by_openvino)
+
+
+@pytest.mark.parametrize("policy", ["best", "first", "single"])
+def test_masks_of_every_kind_of_prompt_are_those_of_torch(both: Both, policy: MaskPolicy) -> None:
+    by_torch, by_openvino = both.by_torch(policy), both.by_openvino(policy)
+    theirs, ours = by_torch.embed(IMAGES), by_openvino.embed(IMAGES)
+
+    for name, prompt in PROMPTS.items():
+        for their, our in zip(theirs, ours, strict=True):
+            their_logits, their_score = by_torch.low_res_logits(their, prompt)
+            our_logits, our_score = by_openvino.low_res_logits(our, prompt)
+            assert relative_error(torch.from_numpy(our_logits), their_logits) < 1e-4, name
+            assert abs(float(our_score) - float(their_score)) < 1e-5
+    work = list(PROMPTS.values())
+    for expected, found in zip(
+        by_torch.decode([(one, work) for one in theirs]),
+        by_openvino.decode([(one, work) for one in ours]),
+        strict=True,
+    ):
+        for [mask], [other] in zip(expected, found, strict=True):
+            assert (mask.pixels() != other.pixels()).mean() < 1e-3
+
+
+@pytest.mark.parametrize("count", [1, 8, 32])
+def test_any_number_of_prompts_is_decoded_as_each_of_them_alone(both: Both, count: int) -> None:
+    segmenter = both.by_openvino("best")
+    [embedding] = segmenter.embed(IMAGES[:1])
+    prompts = [Prompt(box=Box(2.0 * n, n, 60 + n, 50 + n)) for n in range(count)]
+
+    [together] = segmenter.decode([(embedding, prompts)])
+
+    for number in {0, count // 2, count - 1}:
+        [[[alone]]] = segmenter.decode([(embedding, [prompts[number]])])
+        assert together[number][0].score == pytest.approx(alone.score, abs=1e-5)
+        assert (together[number][0].pixels() != alone.pixels()).mean() < 1e-3
+
+
+def test_everything_and_all_candidates_are_those_of_torch(both: Both) -> None:
+    by_torch, by_openvino = both.by_torch("best"), both.by_openvino("best")
+    [their], [our] = by_torch.embed(IMAGES[:1]), by_openvino.embed(IMAGES[:1])
+    point, everything = Prompt(points=(Point(40, 31, 1),)), Everything(2, 0, 0, 0.003, box_nms_thresh=1)
+
+    expected, found = by_torch.candidates(their, point), by_openvino.candidates(our, point)
+
+    for theirs, ours in zip(expected, found, strict=True):
+        assert ours.shape == tuple(theirs.shape)
+    assert np.allclose(found[1], expected[1], atol=1e-5)
+    counts = [
+        len(one.decode([(embedding, [Prompt(everything=everything)])])[0][0])
+        for one, embedding in ((by_torch, their), (by_openvino, our))
+    ]
+    assert counts[0] == counts[1] > 0
+
+
+def test_an_embedding_of_one_engine_serves_the_other(both: Both) -> None:
+    by_torch, by_openvino = both.by_torch("best"), both.by_openvino("best")
+    [their] = by_torch.embed(IMAGES[:1])
+
+    again = by_openvino.unpacked(by_torch.packed(their))
+
+    assert by_openvino.embedding_key == by_torch.embedding_key
+    assert by_openvino.embedding_bytes == by_torch.embedding_bytes
+    prompts = [PROMPTS["box"]]
+    [[[mask]]], [[[other]]] = by_torch.decode([(their, prompts)]), by_openvino.decode([(again, prompts)])
+    assert (mask.pixels() != other.pixels()).mean() < 1e-3
+    assert by_openvino.packed(again).keys() == by_torch.packed(their).keys()
+
+
+class DecodedWrongly(Decoder):
+    """Other logits if it is exported than if it is called."""
+
+    def all_masks(self, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        logits, scores = super().all_masks(*given)  # type: ignore[arg-type]
+        factor = 1.01 if is_traced() else 1.0
+        return logits * factor, scores
+
+
+def test_a_decoder_that_is_converted_wrongly_is_refused_and_not_kept(tmp_path: Path) -> None:
+    sam = with_positions(tiny_sam())
+    network = sam_network(sam)
+    object.__setattr__(network, "decoder", DecodedWrongly(sam.mask_decoder, sam.prompt_encoder))
+
+    with pytest.raises(
+        ModelUnavailable, match=r"converts this decoder wrongly: .* output 1 of 2 is 1.0% off"
+    ):
+        convert(network, of.SAM, "fp32", SHA256, tmp_path)
+
+    assert [path.name.rpartition("-")[2] for path in tmp_path.iterdir()] == ["fp32"]
+    assert kept_models("fp32", SHA256, tmp_path) is None
