@@ -1,6 +1,6 @@
 """Models that OpenVINO runs as a whole answer as they do in torch, and start without it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,9 +71,9 @@ class TorchGraph(CompiledGraph):
         return [(1, *shape) for shape in self._levels]
 
     @torch.inference_mode()
-    def __call__(self, *arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-        [images] = arrays
-        return tuple(level.numpy() for level in self._encoder(torch.from_numpy(images)))
+    def each(self, inputs: Sequence[Sequence[NDArray[Any]]]) -> list[tuple[NDArray[Any], ...]]:
+        by_image = [self._encoder(torch.from_numpy(image)) for [image] in inputs]
+        return [tuple(level.numpy() for level in levels) for levels in by_image]
 
 
 class Both(NamedTuple):
