@@ -31,6 +31,7 @@ from sampoll.transports.redis.messages import (
     wire_answer,
 )
 from sampoll.transports.redis.pubsub.outbox import Outbox, Outgoing
+from sampoll.transports.redis.pubsub.relayed import BacklogBounds
 from sampoll.transports.redis.pubsub.subscription import Gaps, Subscription
 from sampoll.transports.served import BlackMask
 
@@ -40,6 +41,8 @@ GROUP_SIZE = 16
 HELD_BYTES = 64 * 2**20
 """While finished replies of more than this wait for their turn, no further requests are taken."""
 HELD_PAUSE_SECONDS = 0.05
+BACKLOG_BYTES = 256 * 2**20
+"""What is read and not parsed yet is in memory up to this size, and beyond it in a temporary file."""
 SHUTDOWN_REPLY_SECONDS = 5.0
 """How long replies may still take once the service has stopped."""
 
@@ -95,7 +98,9 @@ class PubSubTransport:
         self._lock = Lock()
         self._trouble: BaseException | None = None
         self._has_warned_of_replies = False
-        self._subscription = Subscription(server, options.redis.redis_in, self._receive, emit)
+        self._subscription = Subscription(
+            server, options.redis.redis_in, self._receive, emit, _backlog(options.requests.queue_bytes)
+        )
         self._outbox = Outbox(server)
         self._is_deaf, self._is_over = Event(), Event()
         self._threads = [
@@ -306,6 +311,11 @@ class PubSubTransport:
         except BaseException as error:  # noqa: BLE001  raised again by submissions()
             self._trouble = self._trouble or error
             self._outbox.close()
+
+
+def _backlog(queue_bytes: int) -> BacklogBounds:
+    """What is kept of messages before they are parsed, for a queue of this size."""
+    return BacklogBounds(min(BACKLOG_BYTES, queue_bytes), queue_bytes)
 
 
 def reply_key(channel: str, request_id: str | int) -> str:
