@@ -281,6 +281,19 @@ def test_what_waits_at_the_end_of_a_subscription_is_still_received_however_long_
     assert received == [bytes(10**5)] * 20
 
 
+def test_a_connection_that_breaks_while_a_subscription_ends_is_logged(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(subscription_module, "LEAVE_SECONDS", 0.2)
+    with (
+        proxy_to(server.port) as proxy,
+        subscribed(RedisServer(port=proxy.port), "last"),
+    ):
+        proxy.stall()
+
+    assert f"what was published last to last on redis://localhost:{proxy.port}/0 may be lost" in caplog.text
+
+
 def test_a_subscription_over_a_unix_socket_with_a_password_is_relayed(tmp_path: Path) -> None:
     path = tmp_path / "server"
     with running_server(VALKEY, "--unixsocket", str(path)) as server, server.client() as client:
