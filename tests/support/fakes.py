@@ -1,5 +1,6 @@
 """Segmenters for `--model support.fakes:NAME` in tests that start the real process."""
 
+import ctypes
 import os
 import signal
 import time
@@ -128,14 +129,13 @@ class _Slow(BoxSegmenter):
         return super().embed(images)
 
 
-class _Busy(BoxSegmenter):
-    """Works in Python, so that no other thread of the process does."""
+class _Hogging(_Misbehaving):
+    """Creates the file `$FAKES_STARTED`, and then keeps the interpreter's lock for three seconds, as code of
+    libraries may: no other thread of the process runs."""
 
-    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
-        end = time.perf_counter() + 0.04 * len(images)
-        while time.perf_counter() < end:
-            pass
-        return super().embed(images)
+    def misbehave(self) -> None:
+        Path(os.environ["FAKES_STARTED"]).touch()
+        ctypes.PyDLL(None).sleep(3)
 
 
 class _Counted(KeptBoxes):
@@ -165,8 +165,8 @@ def slow(_: ModelSettings) -> BoxSegmenter:
     return _Slow()
 
 
-def busy(_: ModelSettings) -> BoxSegmenter:
-    return _Busy()
+def hogging(_: ModelSettings) -> BoxSegmenter:
+    return _Hogging()
 
 
 def counted(_: ModelSettings) -> BoxSegmenter:

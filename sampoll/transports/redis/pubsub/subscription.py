@@ -1,6 +1,5 @@
 """A subscription that is renewed after outages, reads messages at once, and counts its gaps."""
 
-import contextlib
 import logging
 import re
 import time
@@ -150,12 +149,18 @@ class Subscription:
     def _leave(self, pubsub: PubSub, backoff: Backoff) -> None:
         """Ends the subscription, and receives what was published before its end: the server has told those
         clients that their messages have a receiver."""
-        with contextlib.suppress(RedisError):
+        reason: object = "the server does not answer"
+        try:
             pubsub.punsubscribe(self._pattern)  # type: ignore[no-untyped-call]
             heard_at = time.monotonic()
             while pubsub.subscribed and time.monotonic() < heard_at + LEAVE_SECONDS:
                 if self._take(pubsub, backoff):
                     heard_at = time.monotonic()
+            if not pubsub.subscribed:
+                return
+        except RedisError as error:
+            reason = error
+        log.error("what was published last to %s on %s may be lost: %s", self._pattern, self._server, reason)
 
     def _take(self, pubsub: PubSub, backoff: Backoff) -> bool:
         """Whether anything came within STOP_POLL_SECONDS."""

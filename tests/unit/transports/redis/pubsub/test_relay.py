@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from support.redis_servers import VALKEY, Server, proxy_to, running_server
 
 from sampoll.transports.redis.connection import RedisServer
 from sampoll.transports.redis.pubsub import relay as relay_module
+from sampoll.transports.redis.pubsub import subscription as subscription_module
 from sampoll.transports.redis.pubsub.relay import Backlog
 from sampoll.transports.redis.pubsub.relayed import BacklogBounds, relayed_client
 from sampoll.transports.redis.pubsub.subscription import Subscription
@@ -252,6 +254,44 @@ def test_its_death_is_a_gap_and_another_one_takes_its_place(
     assert received == [b"before", b"after"]
     assert "no subscription to" in caplog.text
     assert "what was published in the last" in caplog.text
+
+
+def test_what_waits_at_the_end_of_a_subscription_is_still_received_however_long_it_takes(
+    server: Server, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription_module, "LEAVE_SECONDS", 0.4)
+    received: list[bytes] = []
+    stop, goes_on = Event(), Event()
+
+    def receive(_: bytes, message: bytes) -> None:
+        goes_on.wait()
+        time.sleep(0.05)
+        received.append(message)
+
+    subscription = Subscription(RedisServer(port=server.port), "a", receive, backlog=BOUNDS)
+    thread = Thread(target=subscription.run, args=(stop,))
+    thread.start()
+    assert subscription.is_up.wait(10)
+    for _ in range(20):
+        client.publish("a", bytes(10**5))
+    stop.set()
+    goes_on.set()
+    thread.join(30)
+
+    assert received == [bytes(10**5)] * 20
+
+
+def test_a_connection_that_breaks_while_a_subscription_ends_is_logged(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(subscription_module, "LEAVE_SECONDS", 0.2)
+    with (
+        proxy_to(server.port) as proxy,
+        subscribed(RedisServer(port=proxy.port), "last"),
+    ):
+        proxy.stall()
+
+    assert f"what was published last to last on redis://localhost:{proxy.port}/0 may be lost" in caplog.text
 
 
 def test_a_subscription_over_a_unix_socket_with_a_password_is_relayed(tmp_path: Path) -> None:
