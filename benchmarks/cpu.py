@@ -130,23 +130,30 @@ def seconds_of(act: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def table(title: str, samples: Mapping[str, Sample], errors: Mapping[str, Fidelity]) -> str:
+def table(
+    title: str, samples: Mapping[str, Sample], more: Sequence[str], columns: Mapping[str, Sequence[str]]
+) -> str:
+    """Seconds, and for each variant what `columns` has of it under the headers `more`."""
     [reference, *_] = samples.values()
-    header = ["", "seconds an image", "range", "ratio"]
-    header += ["embedding", "logits", "mean IoU"] if errors else []
     rows = []
     for name, sample in samples.items():
         row = [name, f"{sample.median:.2f}", "{:.2f} to {:.2f}".format(*sample.range)]
-        row.append(f"{reference.median / sample.median:.1f}")
-        if errors:
-            found = errors.get(name)
-            row += [""] * 3 if found is None else _errors(found)
-        rows.append(row)
-    return f"{title}\n\n{markdown(header, rows)}\n"
+        ratio = f"{reference.median / sample.median:.1f}"
+        rows.append([*row, ratio, *columns.get(name, [""] * len(more))])
+    return f"{title}\n\n{markdown(['', 'seconds an image', 'range', 'ratio', *more], rows)}\n"
 
 
 def _errors(found: Fidelity) -> list[str]:
     return [f"{found.embedding_error:.1e}", f"{found.logits_error:.1e}", f"{found.mean_iou:.4f}"]
+
+
+def shares(encoded: Mapping[str, Sample], filed: Mapping[str, Sample]) -> dict[str, list[str]]:
+    """The speed from files to files, of that of the encoder alone: nothing can be faster than the encoder."""
+    return {
+        name: [f"{encoded[name].median / sample.median:.0%}"]
+        for name, sample in filed.items()
+        if name in encoded
+    }
 
 
 def ratios(samples: Mapping[str, Sample]) -> dict[str, float]:
@@ -171,8 +178,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     filed = filing(sam, ways, given.rounds)
 
     size = f"{given.model}, {WIDTH}x{HEIGHT}, {given.rounds} rounds"
-    print(table(f"{size}: from pixels to embedding", encoded, fidelity))
-    print(table(f"{size}: from files to files", filed, {}))
+    errors = {name: _errors(found) for name, found in fidelity.items()}
+    print(table(f"{size}: from pixels to embedding", encoded, ["embedding", "logits", "mean IoU"], errors))
+    of_encoder = shares(encoded, filed)
+    print(table(f"{size}: from files to files", filed, ["of the encoder's speed"], of_encoder))
     print(
         f"`sampoll run` with one image: {seconds:.1f} s, {seconds - encoder:.1f} of them without the encoder;"
         f" peak memory {gibibytes:.2f} GiB. This benchmark: {peak_memory_bytes() / 2**30:.1f} GiB."

@@ -19,8 +19,9 @@ import torch.nn.functional as F  # noqa: N812  as everywhere
 from PIL import Image
 from skimage import measure
 
+from benchmarks.ellipses import ellipse
 from benchmarks.measuring import Sample, in_turns, markdown, write_json
-from benchmarks.pipeline import ellipse, photograph
+from benchmarks.pipeline import photograph
 from benchmarks.reference import opex_record
 from sampoll.core.jobs import Box, Prompt
 from sampoll.core.results import BoolMask, Mask, ModelInfo, Segmentation

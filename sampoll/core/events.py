@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from sampoll.core.errors import JobError, SampollError
 from sampoll.core.jobs import Submission
+from sampoll.core.memory import StageMemory
 from sampoll.core.results import NO_SUMMARY, ModelInfo, ResultSummary
 
 
@@ -34,6 +35,13 @@ class ModelLoaded:
     """The model is loaded, and the service takes jobs."""
 
     model: ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBudgeted:
+    """What the stages of the service may hold in memory from now on."""
+
+    stages: tuple[StageMemory, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +171,7 @@ class JobLost:
 
 ServiceEvent: TypeAlias = (
     ModelLoaded
+    | MemoryBudgeted
     | Paused
     | Resumed
     | StopRequested

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sampoll.core.errors import JobError
 from sampoll.core.jobs import Prompt, RgbImage, Submission
+from sampoll.core.memory import StageMemory
 from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
 
 E = TypeVar("E")
@@ -109,6 +110,15 @@ class Transport(Protocol):
     def close(self) -> None:
         """Returns every submission that was neither delivered nor rejected to its source, without counting an
         attempt; where that is impossible, informs the senders instead."""
+
+
+@runtime_checkable
+class BudgetedTransport(Transport, Protocol):
+    """A transport that says how much memory it takes itself."""
+
+    @property
+    def held_memory(self) -> StageMemory:
+        """The most that it holds of what it has received and not handed out, or not sent yet."""
 
 
 class Results(Protocol):

@@ -38,6 +38,7 @@ class EmbeddingCache(Generic[E]):
         self, segmenter: CacheableSegmenter[E], memory_bytes: int, directory: Path | None = None
     ) -> None:
         self._segmenter = segmenter
+        self.memory_bytes = memory_bytes
         self.embedding_bytes = segmenter.embedding_bytes
         self._at_most = memory_bytes // max(1, self.embedding_bytes)
         self._key = segmenter.embedding_key

@@ -48,8 +48,9 @@ class Executor:
         self.limit = self._batch_size = batch_size
         self._good_batches = 0
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """One outcome per job, in order. Raises only errors that no job has caused (ModelUnavailable).
+    def run(self, jobs: Sequence[Job]) -> Iterator[Sequence[Outcome]]:
+        """One outcome per job, in order and in parts. Raises only errors that no job has caused
+        (ModelUnavailable).
 
         The outcomes of a half are handed on before the other half is run. No reference is kept to jobs that
         are done.
@@ -58,11 +59,11 @@ class Executor:
         if not isinstance(outcomes, JobError):
             self._grow()
             del jobs
-            yield from outcomes
+            yield outcomes
             return
         if len(jobs) == 1:
             del jobs
-            yield outcomes
+            yield [outcomes]
             return
         half = len(jobs) // 2
         if isinstance(outcomes, OutOfMemory):

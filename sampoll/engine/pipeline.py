@@ -17,15 +17,14 @@ the transport's `close` then returns the submissions in flight to their source.
 
 import logging
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Condition, Event, Thread
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from sampoll.config.settings.limits import MASK_BYTES
 from sampoll.core.budget import Budget, Reservation
@@ -39,6 +38,7 @@ from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor, Outcome
 from sampoll.engine.progress import Progress
 from sampoll.engine.render import Clean, rendered, unchanged
+from sampoll.files.cores import usable_cores
 from sampoll.formats.registry import needs_image
 from sampoll.inputs.decode import decoding_bytes
 
@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 Decode: TypeAlias = Callable[[Submission], Job]
 """Raises JobError for a submission that cannot become a job."""
 
+T = TypeVar("T")
 Queues: TypeAlias = dict[str, Channel[Any]]
 
 MEMORY_BYTES = 1536 * 2**20
@@ -63,8 +64,11 @@ RENDERING_BYTES_PER_PIXEL = 7
 LOADING, RENDERING = "loading", "rendering"
 """The stages that reserve memory; images keep that for loading until they are segmented."""
 SHARES = {LOADING: 1024 * 2**20, RENDERING: MEMORY_BYTES}
+CHUNK_BYTES = 2 * 2**20
+"""What one call of a loader or a renderer takes: one image, or several small ones, which would be handed over
+more slowly than decoded one by one."""
 LOADS_PER_THREAD = 2
-"""Limit for the number of images at the loaders, per loader thread."""
+"""Limit for the number of calls that wait for the loaders, per loader thread."""
 MAX_IO_THREADS = 8
 OUTCOMES = 64
 """Limit for the number of outcomes that wait for the writer."""
@@ -105,8 +109,7 @@ class Service:
 
 def default_io_threads() -> int:
     """Half the cores, at most MAX_IO_THREADS; the other half is left to the model or the system."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MAX_IO_THREADS, cores // 2))
+    return max(1, min(MAX_IO_THREADS, usable_cores() // 2))
 
 
 def executors_on(device: str) -> int:
@@ -179,35 +182,60 @@ class _Run:
             self._in_flight.enter(len(group))
             self._transport.begin(group)
             self._decoded.expect(len(group))
-            for number, submission in enumerate(group):
-                memory = self._memory_to_load(submission, len(group) - number)
-                if memory is None:
-                    return
-                future = loaders.submit(self._load, submission, memory)
-                if not self._loading.put(_Loading(submission, memory, future), memory.amount):
-                    return
+            if not self._passed_to(loaders, group):
+                return
             if alone:
                 self._in_flight.wait_until_none()
 
-    def _memory_to_load(self, submission: Submission, expected: int) -> Reservation | None:
-        """A reservation for decoding the submission; None if the run is ending. While it waits for one, no
+    def _passed_to(self, loaders: ThreadPoolExecutor, group: Sequence[Submission]) -> bool:
+        """Passes a group to the loaders, small images several at once; False if the run is ending."""
+        chunk: list[_Reserved] = []
+        for number, submission in enumerate(group):
+            amount = self._bytes_to_load(submission)
+            memory = self._memory.reserve(LOADING, amount, waits=False)
+            if memory is None or sum(each.memory.amount for each in chunk) + amount > CHUNK_BYTES:
+                if not self._load(loaders, chunk):
+                    return False
+                chunk = []
+            if memory is None:
+                memory = self._awaited_memory(amount, len(group) - number)
+            if memory is None:
+                return False
+            chunk.append(_Reserved(submission, memory))
+        return self._load(loaders, chunk)
+
+    def _load(self, loaders: ThreadPoolExecutor, chunk: Sequence["_Reserved"]) -> bool:
+        if not chunk:
+            return True
+        loading = _Loading(chunk, loaders.submit(self._loaded, chunk))
+        return self._loading.put(loading, sum(each.memory.amount for each in chunk))
+
+    def _bytes_to_load(self, submission: Submission) -> int:
+        decoding = max(self._known_image_bytes, LEAST_BYTES, decoding_bytes(submission.image))
+        return decoding + _bytes_as_received(submission)
+
+    def _awaited_memory(self, amount: int, expected: int) -> Reservation | None:
+        """A reservation for decoding, as soon as there is one; None if the run is ending. Until then, no
         batch waits for this submission and the others of its group that are still `expected`."""
-        amount = max(
-            self._known_image_bytes, LEAST_BYTES, decoding_bytes(submission.image)
-        ) + _bytes_as_received(submission)
-        memory = self._memory.reserve(LOADING, amount, waits=False)
-        if memory is None:
-            self._decoded.expect(-expected)
-            memory = self._memory.reserve(LOADING, amount)
-            self._decoded.expect(expected)
+        self._decoded.expect(-expected)
+        memory = self._memory.reserve(LOADING, amount)
+        self._decoded.expect(expected)
         return memory
 
-    def _load(self, submission: Submission, memory: Reservation) -> Job:
+    def _loaded(self, chunk: Sequence["_Reserved"]) -> list[Job | JobError]:
+        try:
+            return [self._loaded_one(each.submission, each.memory) for each in chunk]
+        except BaseException:
+            for each in chunk:
+                each.memory.release()
+            raise
+
+    def _loaded_one(self, submission: Submission, memory: Reservation) -> Job | JobError:
         try:
             job = self._service.decode(submission)
-        except BaseException:
+        except JobError as error:
             memory.release()
-            raise
+            return error
         image = job.image
         own = self._known_image_bytes if isinstance(image, KnownImage) else image.nbytes
         memory.shrink(max(LEAST_BYTES, own) + _bytes_as_received(submission))
@@ -220,14 +248,16 @@ class _Run:
                 return
 
     def _collected(self, loading: "_Loading") -> bool:
-        """Passes a job on once it is decoded; False if the run is ending."""
-        try:
-            job = loading.job.result()
-        except JobError as error:
-            self._decoded.expect(-1)
-            return self._outcomes.put((loading.submission, error))
-        memory = loading.memory
-        return self._decoded.put(_Decoded(loading.submission, memory, job), memory.amount)
+        """Passes jobs on once they are decoded; False if the run is ending."""
+        decoded: list[tuple[_Decoded, int]] = []
+        failed: list[tuple[tuple[Submission, Outcome], int]] = []
+        for each, job in zip(loading.chunk, loading.jobs.result(), strict=True):
+            if isinstance(job, JobError):
+                failed.append(((each.submission, job), 0))
+            else:
+                decoded.append((_Decoded(each.submission, each.memory, job), each.memory.amount))
+        self._decoded.expect(-len(failed))
+        return self._outcomes.put_all(failed) and self._decoded.put_all(decoded)
 
     def _execute(self) -> None:
         service = self._service
@@ -251,9 +281,12 @@ class _Run:
         # The executor alone has the jobs, and gives them up when they are done.
         outcomes = executor.run([decoded.job for decoded in batch])
         batch.clear()
-        for submission, reservation, outcome in zip(submissions, memory, outcomes, strict=True):
-            reservation.release()
-            self._outcomes.put((submission, outcome), _mask_bytes(outcome))
+        for part in outcomes:
+            for reservation in memory[: len(part)]:
+                reservation.release()
+            ended = zip(submissions, part, strict=False)
+            self._outcomes.put_all([(each, _mask_bytes(each[1])) for each in ended])
+            del submissions[: len(part)], memory[: len(part)]
         return True
 
     def _take_no_more(self) -> None:
@@ -265,33 +298,42 @@ class _Run:
 
     def _write(self, renderers: ThreadPoolExecutor) -> None:
         while taken := self._outcomes.take(OUTCOMES):
-            rendering = []
-            for submission, outcome in taken:
-                try:
-                    named = self._named(submission, outcome)
-                except JobError as error:
-                    self._transport.reject(submission, error)
-                else:
-                    rendering.append((submission, renderers.submit(self._delivery, submission, named)))
+            chunks = _chunks(self._all_named(taken), self._rendering_bytes)
+            rendering = [renderers.submit(self._deliveries, chunk) for chunk in chunks]
             deliveries = []
-            for submission, future in rendering:
-                try:
-                    deliveries.append(future.result())
-                except JobError as error:
-                    self._transport.reject(submission, error)
+            for future in rendering:
+                for submission, outcome in future.result():
+                    if isinstance(outcome, JobError):
+                        self._transport.reject(submission, outcome)
+                    else:
+                        deliveries.append(outcome)
             if deliveries:
                 self._transport.deliver(deliveries)
             self._in_flight.leave(len(taken))
 
-    def _delivery(self, submission: Submission, segmentation: Segmentation) -> Delivery:
-        memory = self._memory.reserve(RENDERING, self._rendering_bytes(segmentation))
+    def _all_named(self, taken: Sequence[tuple[Submission, Outcome]]) -> Iterator["_Named"]:
+        """The segmentations under the names that their files will have; rejects all others."""
+        for submission, outcome in taken:
+            try:
+                yield submission, self._named(submission, outcome)
+            except JobError as error:
+                self._transport.reject(submission, error)
+
+    def _deliveries(self, chunk: Sequence["_Named"]) -> list[tuple[Submission, Delivery | JobError]]:
+        return [(submission, self._delivery(submission, named)) for submission, named in chunk]
+
+    def _delivery(self, submission: Submission, segmentation: Segmentation) -> Delivery | JobError:
+        memory = self._memory.reserve(RENDERING, self._rendering_bytes((submission, segmentation)))
         try:
             return self._rendered(submission, segmentation)
+        except JobError as error:
+            return error
         finally:
             if memory is not None:
                 memory.release()
 
-    def _rendering_bytes(self, segmentation: Segmentation) -> int:
+    def _rendering_bytes(self, named: "_Named") -> int:
+        _, segmentation = named
         opens_image = any(map(needs_image, self._service.formats))
         decoding = decoding_bytes(segmentation.image) if opens_image else 0
         return RENDERING_BYTES_PER_PIXEL * math.prod(segmentation.size) + decoding
@@ -327,13 +369,39 @@ def _mask_bytes(outcome: Outcome) -> int:
     return 0 if isinstance(outcome, JobError) else outcome.mask_bytes
 
 
+def _chunks(items: Iterable[T], bytes_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """The items in lists, none empty: of at most CHUNK_BYTES, or of one item."""
+    chunk: list[T] = []
+    chunk_bytes = 0
+    for item in items:
+        item_bytes = max(LEAST_BYTES, bytes_of(item))
+        if chunk and chunk_bytes + item_bytes > CHUNK_BYTES:
+            yield chunk
+            chunk, chunk_bytes = [], 0
+        chunk.append(item)
+        chunk_bytes += item_bytes
+    if chunk:
+        yield chunk
+
+
+_Named: TypeAlias = tuple[Submission, Segmentation]
+"""A segmentation under the name that its files will have."""
+
+
 @dataclass(frozen=True)
-class _Loading:
-    """A submission at the loaders, and the memory that decoding it may take."""
+class _Reserved:
+    """A submission, and the memory that decoding it may take."""
 
     submission: Submission
     memory: Reservation
-    job: Future[Job]
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """Submissions at a loader."""
+
+    chunk: Sequence[_Reserved]
+    jobs: Future[list[Job | JobError]]
 
 
 @dataclass(frozen=True)

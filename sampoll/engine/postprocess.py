@@ -27,10 +27,15 @@ def clean(segmentation: Segmentation, settings: MaskSettings) -> Segmentation:
     narrower or lower than `min_object_size`, or wider or higher than `max_object_size`, are dropped, even the
     largest one. With `largest_only`, only the part with the largest area of those left is kept.
     """
-    if settings.fill_holes_area == 0 and not _chooses(settings):
+    if not cleans(settings):
         return segmentation
     masks = tuple(tuple(clean_mask(mask, settings) for mask in masks) for masks in segmentation.masks)
     return replace(segmentation, masks=masks)
+
+
+def cleans(settings: MaskSettings) -> bool:
+    """Whether masks are changed at all."""
+    return settings.fill_holes_area > 0 or _chooses(settings)
 
 
 def clean_mask(mask: Mask, settings: MaskSettings) -> Mask:

@@ -96,6 +96,7 @@ _OPEN_FLAGS = {
 }
 # Without O_NONBLOCK, opening a pipe would wait for its other end.
 _ONLY_AS_IT_IS = _flags("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flags("O_CLOEXEC", "O_BINARY")
 _DIRECTORY = _flags("O_RDONLY", "O_DIRECTORY", "O_CLOEXEC")
 NO_FILE_OF_OURS = frozenset(
     {
@@ -113,25 +114,38 @@ NO_FILE_OF_OURS = frozenset(
 """The errors of opening what is not there, or what sampoll did not write."""
 
 
-@contextmanager
-def opened_regular(path: Path, mode: Literal["r", "r+", "a"] = "r") -> Iterator[FileIO]:
+def opened_regular(path: Path, mode: Literal["r", "r+", "a"] = "r") -> FileIO:
     """A regular file, open in `mode`; OSError for a link (ELOOP) or anything else (EINVAL). "a" creates a
     missing file."""
-    descriptor = os.open(path, _OPEN_FLAGS[mode] | _ONLY_AS_IT_IS, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    descriptor, _ = _open_regular(path, _OPEN_FLAGS[mode])
+    return FileIO(descriptor, mode)
+
+
+def _open_regular(path: Path, flags: int) -> tuple[int, os.stat_result]:
+    """A descriptor of a regular file, and its status."""
+    descriptor = os.open(path, flags | _ONLY_AS_IT_IS, 0o666)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
-    with FileIO(descriptor, mode) as file:
-        yield file
+    return descriptor, status
 
 
 def read_regular(path: Path, *, at_most: int | None = None) -> bytes:
     """The content of a regular file; OSError for a link (ELOOP), for anything else (EINVAL), and for more
     than `at_most` bytes (EFBIG)."""
-    with opened_regular(path) as file:
-        if at_most is not None and os.fstat(file.fileno()).st_size > at_most:
+    descriptor, status = _open_regular(path, os.O_RDONLY)
+    try:
+        if at_most is not None and status.st_size > at_most:
             raise OSError(errno.EFBIG, f"has more than {at_most} bytes", os.fspath(path))
-        return file.readall()
+        # One byte more, so that the end of most files is seen with the first read.
+        content = os.read(descriptor, status.st_size + 1)
+        if len(content) == status.st_size:
+            return content
+        with FileIO(descriptor, closefd=False) as file:
+            return content + file.readall()
+    finally:
+        os.close(descriptor)
 
 
 def read_if_regular(path: Path, *, at_most: int | None = None) -> bytes | None:
@@ -158,10 +172,13 @@ def sha256_of(path: Path) -> str:
 
 def create_file(path: Path, content: bytes, *, sync: bool) -> None:
     """Creates `path`; syncs its content to disk if `sync`. After a failure an incomplete file may exist."""
-    with FileIO(path, "x") as file:
-        _write_all(file, content)
+    descriptor = os.open(path, _NEW_FILE, 0o666)
+    try:
+        write_all(descriptor, content)
         if sync:
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def create_anew(path: Path, content: bytes, *, sync: bool) -> None:
@@ -179,18 +196,22 @@ def append_line(path: Path, line: bytes, *, sync: bool) -> None:
     With `sync`, the line and the file's name are then on disk. A process killed during the call may leave an
     incomplete line; the next call still begins a new line. OSError if `path` is not a regular file.
     """
-    with opened_regular(path, "a") as file:
-        _write_all(file, b"\n" + line)
+    descriptor, _ = _open_regular(path, _OPEN_FLAGS["a"])
+    try:
+        write_all(descriptor, b"\n" + line)
         if sync:
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
     if sync:
         sync_directory(path.parent)
 
 
-def _write_all(file: FileIO, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes) -> None:
+    """Writes all of `content`; after an error, a part of it may be written."""
     unwritten = memoryview(content)
     while unwritten:
-        unwritten = unwritten[file.write(unwritten) :]
+        unwritten = unwritten[os.write(descriptor, unwritten) :]
 
 
 def file_in_the_way(directory: Path) -> Path | None:

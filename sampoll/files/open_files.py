@@ -29,8 +29,7 @@ def is_being_written(path: Path) -> bool | None:
         # The kernel tells the holder of a lease that a writer opens the file. SIGIO, its default for that,
         # ends a process that does not handle it; SIGURG does not.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, _SET_LEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, _SET_LEASE, fcntl.F_UNLCK)
+        fcntl.fcntl(descriptor, _SET_LEASE, fcntl.F_RDLCK)  # ends when the file is closed
     except OSError as error:
         return True if error.errno in (errno.EAGAIN, errno.EBUSY) else None
     finally:

@@ -14,9 +14,11 @@ from sampoll.core.errors import ModelUnavailable, SampollError, UsageError
 from sampoll.core.jobs import PLACED_KINDS
 from sampoll.core.protocols import Segmenter
 from sampoll.core.suggestions import did_you_mean
+from sampoll.files.cores import usable_cores
 from sampoll.models.checkpoints import named_checkpoint
 from sampoll.models.shared.detection import detected_model
 from sampoll.models.shared.tensor_shapes import read_shapes
+from sampoll.models.shared.threads import limit_threads
 
 log = logging.getLogger(__name__)
 
@@ -102,13 +104,15 @@ def find_factory(options: ModelSettings) -> Factory:
 def load_segmenter(options: ModelSettings, factory: Factory) -> "Segmenter[Any]":
     """The segmenter that `factory` makes; ModelUnavailable if it cannot."""
     try:
-        return factory(options)
+        segmenter = factory(options)
     except SampollError:
         raise
     except Exception as error:
         raise ModelUnavailable(
             f"--model {options.model} could not be loaded: {type(error).__name__}: {error}"
         ) from error
+    limit_threads(usable_cores())
+    return segmenter
 
 
 def _imported(name: str) -> Factory:

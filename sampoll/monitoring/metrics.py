@@ -27,6 +27,7 @@ from sampoll.core.events import (
     JobDone,
     JobFailed,
     JobSkipped,
+    MemoryBudgeted,
     ModelLoaded,
     Paused,
     WatchChecked,
@@ -116,6 +117,12 @@ class Metrics:
         self._free = Gauge(
             "sampoll_free_bytes", "Free bytes on the disk of a directory.", ["root"], registry=registry
         )
+        self._memory = Gauge(
+            "sampoll_memory_budget_bytes",
+            "The most that a stage holds in memory.",
+            ["stage"],
+            registry=registry,
+        )
         self._look_at(health, queues)
         for outcome in ("done", "skipped", "failed", "deferred"):
             self._jobs.labels(outcome)
@@ -170,6 +177,9 @@ class Metrics:
             case ModelLoaded(model):
                 about = {"model": model.name, "device": model.device, "precision": model.precision or ""}
                 self._model.info({**about, "engine": model.engine or ""})
+            case MemoryBudgeted(stages):
+                for stage in stages:
+                    self._memory.labels(stage.stage).set(stage.bytes)
             case Paused(error):
                 self._pauses.labels(_snake(type(error).__name__)).inc()
                 self._look_at_disks(every_seconds=0.0)

@@ -4,10 +4,11 @@ import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 from sampoll.core.filenames import is_image, publishable, split_name
@@ -20,6 +21,7 @@ from sampoll.files.files import (
     read_regular,
     subdirectories,
 )
+from sampoll.spool.journal import Journal, read_journal
 from sampoll.spool.layout import REPORT, STATE, Layout
 from sampoll.spool.listing import signature_of
 from sampoll.spool.nodes import Node
@@ -40,7 +42,8 @@ class Claim:
     `is_sound` is False if a file was missing or had changed when it was claimed, or if the state was lost and
     has been guessed from the files inside; also if a file could not be moved, for the reason `refusal`.
     `replaceable` are the suffixes of the names in the output that the job may replace when it publishes:
-    those of its own earlier attempts, and of the result that it replaces.
+    those of its own earlier attempts, and of the result that it replaces. The state is in the `journal`, if
+    there is one, otherwise in the directory.
     """
 
     directory: Path
@@ -48,11 +51,21 @@ class Claim:
     is_sound: bool = True
     replaceable: frozenset[str] = frozenset()
     refusal: OSError | None = None
+    journal: Journal | None = None
 
     def saved(self, state: JobState, *, sync: bool) -> "Claim":
         """Writes a new state, and returns the claim with it."""
-        append_line(self.directory / STATE, state.to_json(), sync=sync)
+        if self.journal is None:
+            return self.saved_apart(state, sync=sync)
+        self.journal.append([state], sync=sync)
         return replace(self, state=state)
+
+    def saved_apart(self, state: JobState, *, sync: bool) -> "Claim":
+        """Writes a new state into the directory, so that another node can take the job."""
+        append_line(self.directory / STATE, state.to_json(), sync=sync)
+        if self.journal is not None:
+            self.journal.forget(state.job_id)
+        return replace(self, state=state, journal=None)
 
     def files(self) -> list[Path]:
         """The files of the pair that are still in the directory."""
@@ -63,19 +76,26 @@ class Claim:
         return self.is_sound and len(self.files()) == len(self.state.files)
 
 
+def reloaded(claim: Claim) -> Claim:
+    """The claim with the state that was saved last."""
+    if claim.journal is None:
+        return load(claim.directory)
+    return replace(claim, state=claim.journal.latest(claim.state))
+
+
 def take(layout: Layout, node: Node, group: Group) -> Claim:
     """Claims a group; the claim is not sound if another process was faster, a file has changed, or a file
     cannot be moved."""
-    directory = node.work / uuid.uuid4().hex
-    directory.mkdir()
+    directory = node.directories.make(uuid.uuid4().hex)
     # Prompts first, in every process: the process that renames the first file gets them all.
     names = tuple(sorted(map(base_name, group.signatures), key=lambda name: (is_image(name), name)))
     folder, stem = folder_of(group.stem), publishable(base_name(group.stem))
-    claim = Claim(directory, JobState(directory.name, stem, names, folder))
+    claim = Claim(directory, JobState(directory.name, stem, names, folder), journal=node.journal)
     claim = claim.saved(claim.state, sync=False)
+    home = layout.input / folder
     for name in names:
         try:
-            (layout.input / folder / name).rename(directory / name)
+            (home / name).rename(directory / name)
         except FileNotFoundError:
             return replace(claim, is_sound=False)
         except OSError as error:
@@ -87,14 +107,15 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
 
 def path_to_read(layout: Layout, claim: Claim, name: str) -> Path:
     """Where the content of a claimed file is."""
-    return real_path(layout, claim.directory / name, layout.input / claim.state.folder)
+    return real_path(layout, claim.directory / name, claim.state.folder)
 
 
-def real_path(layout: Layout, path: Path, home: Path) -> Path:
+def real_path(layout: Layout, path: Path, folder: str | None = None) -> Path:
     """Where the content of a file is: elsewhere only if it is a link, and the layout takes links. It leads to
-    where it led in `home`, its directory in the input."""
+    where it led in its `folder` of the input; by default, that is where it is."""
     if not (layout.takes_links_and_hidden and path.is_symlink()):
         return path
+    home = path.parent if folder is None else layout.input / folder
     return Path(os.path.realpath(home / path.readlink()))
 
 
@@ -117,29 +138,37 @@ def take_deferred(node: Node, deferred: Path) -> Claim | None:
     return load(directory)
 
 
-def load(directory: Path) -> Claim:
-    """The claim of a job directory; if its state is lost, a claim of the files inside that is not sound.
-    OSError if the state is not a regular file."""
+def load(directory: Path, journaled: Mapping[str, JobState] = MappingProxyType({})) -> Claim:
+    """The claim of a job directory, whose state is inside, or `journaled` by its node; if the state is lost,
+    a claim of the files inside that is not sound. OSError if the state is not a regular file."""
     try:
         state = JobState.from_lines(read_regular(directory / STATE, at_most=MAX_STATE_BYTES))
         if state.job_id != directory.name:
             raise ValueError(f"is the state of {state.job_id}")
     except (FileNotFoundError, ValueError):
+        if directory.name in journaled:
+            return Claim(directory, journaled[directory.name])
         names = tuple(sorted(p.name for p in directory.iterdir() if p.name not in (STATE, REPORT)))
         stem = split_name(names[0])[0] if names else directory.name
         return Claim(directory, JobState(directory.name, publishable(stem), names), is_sound=False)
     return Claim(directory, state)
 
 
+def is_spare(claim: Claim) -> bool:
+    """Whether it is a directory that its process kept for a next job: empty, and without a state."""
+    return not (claim.is_sound or claim.state.files)
+
+
 def load_each(parent: Path, on_error: OnError) -> list[Claim]:
     """The claims of the job directories in `parent`, except those whose state cannot be read: `on_error` is
     called for each of these."""
     claims = []
+    journaled = read_journal(parent)
     for directory in subdirectories(parent):
         if not is_job_id(directory.name):
             continue
         try:
-            claims.append(load(directory))
+            claims.append(load(directory, journaled))
         except FileNotFoundError:  # another process takes it just now
             continue
         except OSError as error:

@@ -1,9 +1,11 @@
-"""Ends a job: moves its inputs to done/ or failed/, and removes everything else of it from the spool."""
+"""Ends a job: moves its inputs to done/ or failed/, and frees its names."""
 
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from sampoll.core.filenames import is_image, split_name, versioned
 from sampoll.files.files import (
@@ -13,23 +15,27 @@ from sampoll.files.files import (
     read_if_regular,
     sync_directory,
 )
-from sampoll.spool.claims import Claim, discard
+from sampoll.spool.claims import Claim
 from sampoll.spool.layout import REPORT, Layout
 from sampoll.spool.reports import ERROR_SUFFIX, MAX_REPORT_BYTES, error_report, refused_job
-from sampoll.spool.results import free_names
+from sampoll.spool.reservations import free_names
 from sampoll.spool.state import JobState
 
+EnsureKept: TypeAlias = Callable[[Path], None]
+"""Creates a directory of ended inputs if it is missing: `Layout.ensure_kept`, once for each of a group of
+jobs."""
 
-def finish(layout: Layout, claim: Claim) -> None:
+
+def finish(layout: Layout, claim: Claim, ensure_kept: EnsureKept) -> None:
     """Moves the inputs of a committed job to done/, or deletes them. Safe to repeat after any crash."""
-    for path in claim.files():
-        if layout.done is None or (layout.deletes_images and is_image(path.name)):
-            path.unlink()
+    if layout.done is None or layout.deletes_images:
+        for path in claim.files():
+            if layout.done is None or is_image(path.name):
+                path.unlink()
     if layout.done is not None:
         keep = _move_replacing if layout.overwrites_done else _keep
-        claim = keep(layout, claim, layout.done)
+        claim = keep(claim, layout.done, ensure_kept)
     free_names(layout, claim.state)
-    discard(claim)
 
 
 def move_to_failed(layout: Layout, claim: Claim) -> None:
@@ -41,10 +47,9 @@ def move_to_failed(layout: Layout, claim: Claim) -> None:
     directory = layout.failed / claim.state.folder
     if not _has_report(directory, claim.state):
         create_anew(claim.directory / REPORT, error_report(claim.state), sync=True)
-    claim = _keep(layout, claim, layout.failed, is_obvious=False)
+    claim = _keep(claim, layout.failed, layout.ensure_kept, is_obvious=False)
     sync_directory(directory)
     free_names(layout, claim.state)
-    discard(claim)
 
 
 def _has_report(directory: Path, state: JobState) -> bool:
@@ -56,16 +61,16 @@ def _has_report(directory: Path, state: JobState) -> bool:
     return found is not None and found.job_id == state.job_id
 
 
-def _move_replacing(layout: Layout, claim: Claim, directory: Path) -> Claim:
+def _move_replacing(claim: Claim, directory: Path, ensure_kept: EnsureKept) -> Claim:
     """Moves the files into `directory` under their own names, and replaces files of these names."""
     directory = directory / claim.state.folder
-    layout.ensure_kept(directory)
+    ensure_kept(directory)
     for path in claim.files():
         move_replacing(path, directory / path.name)
     return claim
 
 
-def _keep(layout: Layout, claim: Claim, directory: Path, *, is_obvious: bool = True) -> Claim:
+def _keep(claim: Claim, directory: Path, ensure_kept: EnsureKept, *, is_obvious: bool = True) -> Claim:
     """Moves the report, if there is one, and the files into `directory`, all under the first version of their
     stem whose names are free there.
 
@@ -73,7 +78,7 @@ def _keep(layout: Layout, claim: Claim, directory: Path, *, is_obvious: bool = T
     """
     state = claim.state
     directory = directory / state.folder
-    layout.ensure_kept(directory)
+    ensure_kept(directory)
     names = (versioned(state.name, v) for v in itertools.count(1))
     for kept_as in itertools.chain([state.kept_as] if state.kept_as else [], names):
         moves = [(path, directory / f"{kept_as}{suffix}") for path, suffix in _kept_files(claim)]
@@ -91,6 +96,6 @@ def _keep(layout: Layout, claim: Claim, directory: Path, *, is_obvious: bool = T
 
 def _kept_files(claim: Claim) -> list[tuple[Path, str]]:
     """The report of a claim and its files, as far as they are still in its directory, and their suffixes."""
-    report = claim.directory / REPORT
     files = [(path, path.name[len(split_name(path.name)[0]) :]) for path in claim.files()]
-    return [(report, ERROR_SUFFIX), *files] if os.path.lexists(report) else files
+    has_report = claim.state.rejected and os.path.lexists(claim.directory / REPORT)
+    return [(claim.directory / REPORT, ERROR_SUFFIX), *files] if has_report else files

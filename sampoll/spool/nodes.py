@@ -25,6 +25,8 @@ from sampoll.files.presence import (
     remove,
     sending_heartbeats,
 )
+from sampoll.spool.directories import JobDirectories
+from sampoll.spool.journal import Journal, opened_journal, remove_work
 from sampoll.spool.layout import Layout
 
 HEARTBEATS_PER_LEASE = 5
@@ -38,6 +40,8 @@ class Node:
     lock: Path
     work: Path
     stage: Path
+    directories: JobDirectories
+    journal: Journal
 
     @property
     def stopping(self) -> Path:
@@ -60,16 +64,21 @@ def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_deta
     require_locks()
     machine = Machine.this()
     name = new_name(machine)
-    node = Node(name, layout.nodes / name, layout.work / name, layout.stage / name)
-    with _shared_input(layout, exclusive=settings.exclusive), announced(node.lock, machine):
-        node.work.mkdir()
-        node.stage.mkdir()
+    lock, work, stage = layout.nodes / name, layout.work / name, layout.stage / name
+    with _shared_input(layout, exclusive=settings.exclusive), announced(lock, machine):
+        work.mkdir()
+        stage.mkdir()
         interval_seconds = settings.lease_seconds / HEARTBEATS_PER_LEASE
-        with sending_heartbeats(node.lock, interval_seconds, describe, only_while_healthy=True):
+        with (
+            opened_journal(work) as journal,
+            sending_heartbeats(lock, interval_seconds, describe, only_while_healthy=True),
+        ):
+            node = Node(name, lock, work, stage, JobDirectories(work), journal)
             try:
                 yield node
             finally:
-                leave(layout, node.name)
+                node.directories.clear()
+                leave(layout, name)
 
 
 @contextmanager
@@ -109,9 +118,10 @@ def leave(layout: Layout, name: str) -> None:
     found by the next process, as long as the node's lock is there."""
     lock = layout.nodes / name
     with suppress(OSError):
-        for directory in (layout.stage / name, layout.work / name):
-            if os.path.lexists(directory):
-                directory.rmdir()
+        if os.path.lexists(layout.stage / name):
+            (layout.stage / name).rmdir()
+        if os.path.lexists(layout.work / name):
+            remove_work(layout.work / name)
         _stopping(lock).unlink(missing_ok=True)
         remove(lock)
 

@@ -7,10 +7,11 @@ from enum import Enum, auto
 from sampoll.core import wording
 from sampoll.files.files import subdirectories
 from sampoll.files.presence import Machine, is_name, is_presence, locked_if_dead
-from sampoll.spool.claims import Claim, OnError, load_each
+from sampoll.spool.claims import Claim, OnError, discard, is_spare, load_each
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import HeartbeatMonitor, Node, leave, was_stopping
-from sampoll.spool.results import free_abandoned_names, remove_stage
+from sampoll.spool.reservations import free_abandoned_names
+from sampoll.spool.results import remove_stage
 from sampoll.spool.state import JobState, was_only_job
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,10 @@ def _take_over(
     for claim in sorted(found, key=lambda claim: claim.state.in_flight):
         directory = node.work / claim.directory.name
         try:
-            if claim.state.in_flight and not claim.state.reserved:
+            if is_spare(claim):
+                discard(claim)
+                continue
+            if claim.state.in_flight:
                 free_abandoned_names(layout, claim.state)
             counted = _counted(claim, states, blameless, now)
             counted.directory.rename(directory)
@@ -115,9 +119,10 @@ def _take_over(
 
 
 def _counted(claim: Claim, states: list[JobState], blameless: bool, now: float) -> Claim:
+    """The claim with its crash counted, and its state in its own directory."""
     state = claim.state
     if state.in_flight == 0:
-        return claim
+        return claim.saved(state, sync=False) if claim.is_sound else claim
     if blameless:
         return claim.saved(state.stopped(), sync=True)
     return claim.saved(state.crashed(was_only_job(state, states), now), sync=True)

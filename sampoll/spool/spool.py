@@ -3,9 +3,10 @@
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from threading import Lock
 
@@ -25,8 +26,9 @@ from sampoll.core.results import NO_SUMMARY, ResultSummary
 from sampoll.files.files import ensure_below, sync_filesystem
 from sampoll.files.open_files import is_being_written
 from sampoll.files.presence import Describe, Machine, no_details
-from sampoll.spool import claims, finish, recovery, results
+from sampoll.spool import claims, finish, recovery, reservations, results
 from sampoll.spool.claims import Claim
+from sampoll.spool.finish import EnsureKept
 from sampoll.spool.layout import Layout
 from sampoll.spool.listing import listing
 from sampoll.spool.nodes import HeartbeatMonitor, Node, joined
@@ -34,7 +36,7 @@ from sampoll.spool.obstacles import Obstacle
 from sampoll.spool.path_errors import HELD_UP_SECONDS, HeldUp, PathErrors
 from sampoll.spool.places import Places
 from sampoll.spool.recovery import Step, next_step
-from sampoll.spool.results import VERSIONED, Naming, OnExist
+from sampoll.spool.reservations import VERSIONED, Naming, OnExist
 from sampoll.spool.scan import Group, Readiness, Scan, Sighting, observe, scan
 from sampoll.spool.state import retry_delay_seconds
 
@@ -145,8 +147,7 @@ class Spool:
         return bool(writing)
 
     def _real_path(self, name: str) -> Path:
-        path = self._layout.input / name
-        return claims.real_path(self._layout, path, path.parent)
+        return claims.real_path(self._layout, self._layout.input / name)
 
     def must_wait(self, group: Group) -> bool:
         """Whether this group must wait: it will replace the result that an open job of ours is to publish."""
@@ -209,10 +210,10 @@ class Spool:
         """Records, durably, that these jobs are about to be tried."""
         with self._lock:
             begun = sum(claim.state.in_flight > 0 for claim in self._open.values())
-        for number, job_id in enumerate(job_ids, start=1):
-            claim = self._open[job_id]
-            state = claim.state.begun(begun + number)
-            self._opened(claim.saved(state, sync=self._durability == "file"))
+        before = [self._open[job_id] for job_id in job_ids]
+        self._save(
+            [replace(claim, state=claim.state.begun(begun + n)) for n, claim in enumerate(before, start=1)]
+        )
         if self._durability == "batch":
             sync_filesystem(self._layout.work)
 
@@ -221,9 +222,8 @@ class Spool:
     def reserve(self, job_id: str, suffixes: Sequence[str]) -> str:
         """The path under which this job, and no other, publishes files of these suffixes; OutputExists, or
         OutputFailed if a path of its own in the output cannot be used."""
-        sync = self._durability == "file"
         try:
-            claim = results.reserve(self._layout, self._open[job_id], suffixes, self._naming, sync=sync)
+            claim = reservations.reserve(self._layout, self._open[job_id], suffixes, self._naming)
         except OSError as error:
             raise self._path_errors.output_failed(error) from error
         self._opened(claim)
@@ -241,31 +241,35 @@ class Spool:
         the storage.
         """
         finished = [self._open[job_id] for job_id in contents]
+        self._save(finished)  # with the names that were reserved
         sync = self._durability == "file"
         staged = [
             results.stage(self._node, claim, contents[claim.state.job_id], sync=sync) for claim in finished
         ]
         if self._durability == "batch":
-            sync_filesystem(self._layout.work)  # the names that were reserved
+            sync_filesystem(self._layout.work)
             sync_filesystem(self._layout.stage)
         refused = results.publish(self._layout, staged, sync=self._durability != "off")
         troubles: dict[str, Exception] = {}
+        raise_if_lost, ensure_kept = cache(self._places.raise_if_lost), cache(self._layout.ensure_kept)
         for claim in finished:
             job_id = claim.state.job_id
             try:
                 if job_id in refused:
                     troubles[job_id] = self._not_published(claim, refused[job_id])
                 else:
-                    self.finish(claim)
+                    raise_if_lost()
+                    self._finish(claim, ensure_kept)
             except (HeldUp, OSError, SampollError) as error:
                 troubles[job_id] = error
+        self._end(claim for claim in finished if claim.state.job_id not in troubles)
         return troubles
 
     def _not_published(self, claim: Claim, error: OSError) -> JobError:
         if not isinstance(error, results.NameTaken):
             return self._path_errors.output_failed(error)
         self._opened(claim.saved(claim.state.unnamed(), sync=False))
-        results.free_names(self._layout, claim.state)
+        reservations.free_names(self._layout, claim.state)
         path = printable(error.filename)
         return OutputTaken(f"{path} came into the output from elsewhere while the job was done")
 
@@ -277,8 +281,22 @@ class Spool:
     def finish(self, claim: Claim) -> None:
         """Ends a job whose results are published; HeldUp if its inputs cannot be moved."""
         self._places.raise_if_lost()
+        self._finish(claim, self._layout.ensure_kept)
+        self._end([claim])
+
+    def _finish(self, claim: Claim, ensure_kept: EnsureKept) -> None:
         with self._closing(claim):
-            finish.finish(self._layout, claim)
+            finish.finish(self._layout, claim, ensure_kept)
+            if claim.journal is None:
+                claims.discard(claim)
+
+    def _end(self, finished: Iterable[Claim]) -> None:
+        """Ends finished jobs that have no state in their directories, which other jobs get."""
+        journaled = [claim for claim in finished if claim.journal is not None]
+        if journaled:
+            self._node.journal.end(claim.state.job_id for claim in journaled)
+        for claim in journaled:
+            self._node.directories.keep(claim.directory)
 
     def fail(self, job_id: str, error: JobError) -> float | None:
         """Moves a job to failed/; or defers it, if a retry may help, and returns the delay in seconds."""
@@ -286,10 +304,12 @@ class Spool:
         failure = Failure(error.code, str(error), time.time(), error.file, error.field)
         if isinstance(error, TransientJobError) and claim.state.strikes + 1 < self._max_attempts:
             delay = retry_delay_seconds(claim.state.strikes + 1, random.random())
-            self._park(self._opened(claim.saved(claim.state.deferred(failure, delay), sync=self._syncs)))
+            self._park(
+                self._opened(claim.saved_apart(claim.state.deferred(failure, delay), sync=self._syncs))
+            )
             return delay
         failure = replace(failure, sha256=claims.digests(claim))
-        self.move_to_failed(self._opened(claim.saved(claim.state.refused(failure), sync=self._syncs)))
+        self.move_to_failed(self._opened(claim.saved_apart(claim.state.refused(failure), sync=self._syncs)))
         return None
 
     def move_to_failed(self, claim: Claim) -> None:
@@ -297,13 +317,14 @@ class Spool:
         self._places.raise_if_lost()
         with self._closing(claim):
             finish.move_to_failed(self._layout, claim)
+            claims.discard(claim)
 
     def give_back(self, claim: Claim) -> JobError | None:
         """Undoes a claim. A complete job that has a history, or whose name is taken in the input by now, is
         deferred; of an incomplete one, files whose names are taken fail, with the returned error. HeldUp if
         files cannot be moved back."""
         if claim.is_complete and (claim.state.has_history or claims.is_name_taken(self._layout, claim)):
-            self._park(self._opened(claim.saved(claim.state.stopped(), sync=False)))
+            self._park(self._opened(claim.saved_apart(claim.state.stopped(), sync=False)))
             return None
         with self._holding_up(claim):
             is_given_back = claims.give_back(self._layout, claim)
@@ -346,9 +367,22 @@ class Spool:
             self._open[claim.state.job_id] = claim
         return claim
 
+    def _save(self, changed: Sequence[Claim]) -> None:
+        """Saves the states of these claims, those in the journal at once."""
+        sync = self._durability == "file"
+        journaled = [claim.state for claim in changed if claim.journal is not None]
+        if journaled:
+            self._node.journal.append(journaled, sync=sync)
+        for claim in changed:
+            if claim.journal is None:
+                claim.saved(claim.state, sync=sync)
+            self._opened(claim)
+
     def _closed(self, claim: Claim) -> None:
         with self._lock:
             self._open.pop(claim.state.job_id, None)
+        if claim.journal is not None:
+            claim.journal.forget(claim.state.job_id)
 
     @contextmanager
     def _closing(self, claim: Claim) -> Iterator[None]:
@@ -363,9 +397,9 @@ class Spool:
             yield
         except OSError as error:
             self._path_errors.raise_unless_of_one_path(error)
-            claim = claims.load(claim.directory)  # names may have been chosen meanwhile
+            claim = claims.reloaded(claim)  # names may have been chosen meanwhile
             until = time.time() + HELD_UP_SECONDS
-            self._park(claim.saved(claim.state.held_up(until), sync=self._syncs))
+            self._park(claim.saved_apart(claim.state.held_up(until), sync=self._syncs))
             raise self._path_errors.held_up(claim.state, error) from error
 
     def _park(self, claim: Claim) -> None:

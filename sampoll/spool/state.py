@@ -1,4 +1,4 @@
-""".state.jsonl: the saved state of a job, and how it changes. Pure.
+""".state.jsonl and the journal: the saved states of jobs, and how they change. Pure.
 
 Two counters: `attempts` is how often the job was ever begun; `strikes` is how many of those count against
 it. A crash counts only if no other job was in flight. Each job in flight becomes a suspect, and a suspect
@@ -152,6 +152,24 @@ class JobState:
         if not is_valid:
             raise ValueError("no job state: a value is not valid")
         return state
+
+
+def end_line(job_id: str) -> bytes:
+    """The line of a journal that says that nothing is left to be done for a job."""
+    return b'{"ended": "%s"}' % job_id.encode("ascii")
+
+
+def journaled_states(content: bytes) -> dict[str, JobState]:
+    """The last states in a journal that were written whole, by job id, without the jobs that have ended."""
+    states: dict[str, JobState] = {}
+    for line in content.split(b"\n"):
+        if ended := re.fullmatch(rb'{"ended": "([0-9a-f]{32})"}', line):
+            states.pop(ended[1].decode("ascii"), None)
+            continue
+        with suppress(ValueError):
+            state = JobState.from_json(line)
+            states[state.job_id] = state
+    return states
 
 
 def is_job_id(text: str) -> bool:

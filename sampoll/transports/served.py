@@ -38,10 +38,10 @@ class Host:
 
 @dataclass(frozen=True)
 class Opened:
-    """An open transport: `transport_on` is it, for a model on that device; `summary` is its part of the
+    """An open transport: `transport_for` is it, for batches of so many images; `summary` is its part of the
     line that the service ends with."""
 
-    transport_on: Callable[[str], AbstractContextManager[Transport]]
+    transport_for: Callable[[int], AbstractContextManager[Transport]]
     summary: Callable[[], str]
 
 

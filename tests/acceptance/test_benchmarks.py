@@ -56,6 +56,13 @@ def test_workers_are_measured_beside_one_worker_and_a_folder(tmp_path: Path) -> 
     assert document["jobs"] == 8
 
 
+def test_memory_is_measured_beside_the_loop(tmp_path: Path) -> None:
+    sizes = ("--models", "free", "--megapixels", "0.1,1", "--threads", "1,2", "--seconds", 5)
+    table, document = benchmark("memory", *sizes, json_file=tmp_path / "figures.json")
+    assert table.count("| free | ") == 2
+    assert [case["threads"] for case in document["peaks"]] == [0, 1, 2] * 2  # type: ignore[attr-defined]
+
+
 def test_ratios_are_drawn_as_bars() -> None:
     bars = runpy.run_path(str(REPOSITORY / "benchmarks" / "plots.py"))["bars"]
     svg = bars("times <as> fast", {"loop": 1.0, "ours & theirs": 4.0}, "x")

@@ -12,7 +12,8 @@ from support.process import sampoll
 from support.redis_servers import Server, free_port
 
 from sampoll.app.doctor import model, storage
-from sampoll.app.doctor.findings import Finding, in_units
+from sampoll.app.doctor.findings import Finding
+from sampoll.config.quantities import in_units
 from sampoll.config.settings.model import ModelSettings
 from sampoll.config.settings.spool import SpoolSettings
 from sampoll.files.watch import Watch

@@ -88,6 +88,21 @@ def test_the_facts_of_a_line_are_its_fields(folders: Folders) -> None:
     assert (loaded["model"], loaded["device"]) == ("boxes", "cpu")
 
 
+def test_the_memory_of_the_stages_is_in_the_debug_log_and_in_the_metrics(
+    folders: Folders, tmp_path: Path
+) -> None:
+    drop_pair(folders.input, "a")
+    metrics = tmp_path / "sampoll.prom"
+
+    said = sampoll("run", *folders.flags, *BOXES, *JSON, "--log-level", "debug", "--metrics-file", metrics)
+
+    line = with_event("memory", said.stderr)
+    measured = re.findall(r'^sampoll_memory_budget_bytes\{stage="(\w+)"\} (\S+)$', metrics.read_text(), re.M)
+    assert line["bytes"] == {stage: float(value) for stage, value in measured}
+    assert {"model", "files", "images", "masks", "outcomes", "rendering"} <= set(line["bytes"])
+    assert "masks 512.0 MiB (--max-mask-bytes)" in line["message"]
+
+
 def test_files_that_are_left_are_counted_by_their_reasons(folders: Folders) -> None:
     for number in range(14):
         drop_pair(folders.input, f"a{number}")

@@ -14,26 +14,27 @@ from pathlib import Path
 
 import pytest
 import torch
-from segment_anything import sam_model_registry
 from support.folders import Folders, drop_pair, read_opex
 from support.images import image_of
 from support.process import TESTS, sampoll
+from support.seeded import seeded
 
 from sampoll.models.checkpoints import official_checkpoints
+from sampoll.models.mobile_sam.network import new_mobile_sam
 
-FILE = "sam_vit_b_01ec64.pth"
+FILE = "mobile_sam.pt"
 PUBLISHED = """
-import sampoll.models.sam as sam
+import sampoll.models.mobile_sam as family
 from dataclasses import replace
-published = replace(sam.vit_b.checkpoint, size={size}, sha256="{sha256}")
-sam.vit_b = replace(sam.vit_b, checkpoint=published)
+published = replace(family.mobile_sam.checkpoint, size={size}, sha256="{sha256}")
+family.mobile_sam = replace(family.mobile_sam, checkpoint=published)
 """
 """Makes the file on our server the official one for sampoll."""
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """A server with a checkpoint of vit_b, and an environment in which that one is official."""
+    """A server with the smallest checkpoint, and an environment in which that one is official."""
 
     url: str
     file: Path
@@ -42,6 +43,10 @@ class Mirror:
     def run(self, home: Path, *arguments: object) -> tuple[int, str, str]:
         done = sampoll("models", *arguments, env={**self.env, "SAMPOLL_HOME": str(home)})
         return done.returncode, done.stdout, done.stderr
+
+    def segment(self, home: Path, folders: Folders, *flags: str) -> subprocess.CompletedProcess[str]:
+        model = ("--model", "mobile_sam", "--device", "cpu", "--engine", "torch")
+        return sampoll("run", *folders.flags, *model, *flags, env={**self.env, "SAMPOLL_HOME": str(home)})
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -52,8 +57,7 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
     folder, patches = tmp_path_factory.mktemp("mirror"), tmp_path_factory.mktemp("patches")
-    torch.manual_seed(0)
-    torch.save(sam_model_registry["vit_b"]().state_dict(), folder / FILE)
+    torch.save(seeded(new_mobile_sam()).state_dict(), folder / FILE)
     with (folder / FILE).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     published = PUBLISHED.format(size=(folder / FILE).stat().st_size, sha256=sha256)
@@ -76,39 +80,39 @@ def test_pulled_once_a_checkpoint_is_listed_verified_found_and_used(
     kept = home / "checkpoints" / FILE
     drop_pair(folders.input, "a", image=image_of(64, 64))
 
-    assert mirror.run(home, "path", "vit_b") == (
+    assert mirror.run(home, "path", "mobile_sam") == (
         69,
         "",
-        f"sampoll: {kept} is not there: run `sampoll models pull vit_b`\n",
+        f"sampoll: {kept} is not there: run `sampoll models pull mobile_sam`\n",
     )
-    code, out, err = mirror.run(home, "pull", "vit_b", "--mirror", mirror.url)
+    code, out, err = mirror.run(home, "pull", "mobile_sam", "--mirror", mirror.url)
     assert (code, out) == (0, f"{kept}\n"), err
     assert kept.read_bytes() == mirror.file.read_bytes()
-    assert mirror.run(home, "path", "vit_b")[:2] == (0, f"{kept}\n")
+    assert mirror.run(home, "path", "mobile_sam")[:2] == (0, f"{kept}\n")
     assert mirror.run(home, "verify")[:2] == (0, f"{kept}: as published\n")
     listed = mirror.run(home, "list")[1].splitlines()
     here = {line.split()[0]: not line.endswith("not here") for line in listed if line.endswith("here")}
-    assert [model for model, is_here in here.items() if is_here] == ["vit_b"]
+    assert [model for model, is_here in here.items() if is_here] == ["mobile_sam"]
 
     # It is there, so nobody is asked.
-    assert mirror.run(home, "pull", "vit_b", "--mirror", "http://127.0.0.1:9")[:2] == (0, f"{kept}\n")
-    run = sampoll("run", *folders.flags, "--device", "cpu", env={**mirror.env, "SAMPOLL_HOME": str(home)})
+    assert mirror.run(home, "pull", "mobile_sam", "--mirror", "http://127.0.0.1:9")[:2] == (0, f"{kept}\n")
+    run = mirror.segment(home, folders)
     assert run.stdout.startswith("1 done, 0 failed"), run.stderr
-    assert read_opex(folders.output / "a.json").meta["model"] == "vit_b"
+    assert read_opex(folders.output / "a.json").meta["model"] == "mobile_sam"
 
     with kept.open("r+b") as file:
-        file.seek(10**8)  # weights; they would be loaded without a word
+        file.seek(10**7)  # weights; they would be loaded without a word
         file.write(b"spoilt")
-    spoilt = f"{kept} is not vit_b as published, but damaged or something else: delete it and run"
-    assert mirror.run(home, "pull", "vit_b")[0] == 69
-    again = sampoll("run", *folders.flags, "--device", "cpu", env={**mirror.env, "SAMPOLL_HOME": str(home)})
+    spoilt = f"{kept} is not mobile_sam as published, but damaged or something else: delete it and run"
+    assert mirror.run(home, "pull", "mobile_sam")[0] == 69
+    again = mirror.segment(home, folders)
     assert again.returncode == 0, again.stderr  # nothing to do
     drop_pair(folders.input, "b", image=image_of(64, 64))
-    again = sampoll("run", *folders.flags, "--device", "cpu", env={**mirror.env, "SAMPOLL_HOME": str(home)})
+    again = mirror.segment(home, folders)
     assert again.returncode == 69
     assert spoilt in again.stderr
     assert folders.waiting == ["b.jpg", "b.json"]
-    assert mirror.run(home, "verify", "vit_b")[:2] == (
+    assert mirror.run(home, "verify", "mobile_sam")[:2] == (
         69,
         f"{kept}: NOT as published: delete it, and pull again\n",
     )
@@ -117,9 +121,8 @@ def test_pulled_once_a_checkpoint_is_listed_verified_found_and_used(
 @pytest.mark.slow
 def test_a_run_can_pull_its_model(mirror: Mirror, folders: Folders, tmp_path: Path) -> None:
     drop_pair(folders.input, "a", image=image_of(64, 64))
-    flags = ("--pull", "--mirror", mirror.url, "--home", tmp_path / "home", "--device", "cpu")
 
-    run = sampoll("run", *folders.flags, *flags, env=mirror.env)
+    run = mirror.segment(tmp_path / "home", folders, "--pull", "--mirror", mirror.url)
 
     assert run.stdout.startswith("1 done, 0 failed"), run.stderr
     assert (tmp_path / "home/checkpoints" / FILE).is_file()
@@ -142,9 +145,9 @@ def test_the_models_are_one_table_for_people_and_for_programs(tmp_path: Path) ->
         "embedding_bytes": 256 * 64 * 64 * 4,
         "prompts": ["points", "box", "mask", "refine", "everything"],
         "checkpoint": {
-            "path": f"{tmp_path}/checkpoints/{FILE}",
+            "path": f"{tmp_path}/checkpoints/sam_vit_b_01ec64.pth",
             "is_here": False,
-            "url": f"https://dl.fbaipublicfiles.com/segment_anything/{FILE}",
+            "url": "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
             "bytes": 375042383,
             "sha256": "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
             "licence": "Apache-2.0",
@@ -208,7 +211,7 @@ def test_without_weights_the_message_names_the_command_that_downloads_them(
 def test_a_file_that_is_not_the_official_one_is_refused(mirror: Mirror, tmp_path: Path) -> None:
     home = {"SAMPOLL_HOME": str(tmp_path)}
 
-    run = sampoll("models", "pull", "vit_b", "--mirror", mirror.url, env=home)
+    run = sampoll("models", "pull", "mobile_sam", "--mirror", mirror.url, env=home)
 
     assert run.returncode == 69
     assert "has another file" in run.stderr

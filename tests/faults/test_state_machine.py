@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +38,9 @@ from sampoll.core.names import result_path, result_suffix
 from sampoll.core.results import Artifact, Delivery, ResultSummary
 from sampoll.files import files
 from sampoll.spool.failed import FailedPairs
+from sampoll.spool.journal import Journal, read_journal
 from sampoll.spool.layout import STATE, Layout
-from sampoll.spool.results import Naming, OnExist
+from sampoll.spool.reservations import Naming, OnExist
 from sampoll.spool.state import JobState
 from sampoll.transports.directory.transport import DirectoryOptions, DirectoryTransport, directory_transport
 
@@ -98,11 +99,23 @@ def killable(switch: KillSwitch) -> Iterator[None]:
         path.write_bytes(whole)
         append(path, line, sync=sync)
 
+    def write_torn(journal: Journal, lines: Sequence[bytes], *, sync: bool) -> None:
+        switch.act()
+        before = journal._path.stat().st_size
+        write(journal, [line[: len(line) // 2] for line in lines[:1]], sync=sync)
+        switch.act()
+        os.truncate(journal._path, before)
+        write(journal, lines, sync=sync)
+        switch.act()
+
+    write = Journal._write
+
     with ExitStack() as stack:
-        for act in ("rename", "unlink", "mkdir", "rmdir", "touch", "write_text"):
+        for act in ("rename", "unlink", "mkdir", "rmdir", "symlink_to", "touch", "write_text"):
             stack.enter_context(mock.patch.object(Path, act, asking(getattr(Path, act))))
         stack.enter_context(mock.patch.object(files, "create_file", create_torn))
         stack.enter_context(mock.patch("sampoll.spool.claims.append_line", append_torn))
+        stack.enter_context(mock.patch.object(Journal, "_write", write_torn))
         stack.enter_context(mock.patch("os.link", asking(os.link)))
         moving = asking(files._rename_unless_taken)
         stack.enter_context(mock.patch.object(files, "_rename_unless_taken", moving))
@@ -264,7 +277,7 @@ class SpoolMachine(RuleBasedStateMachine):
         places = Counter(
             path.name
             for parent in (*self.layout.work.glob("*"), self.layout.deferred)
-            for path in parent.glob("*")
+            for path in parent.glob("*/")
         )
         assert max(places.values(), default=1) == 1
 
@@ -280,12 +293,17 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_attempt_is_forgotten(self) -> None:
+        for work in self.layout.work.glob("*"):
+            journaled = read_journal(work)
+            for directory in work.glob("*/"):
+                if directory.name in journaled and not (directory / STATE).exists():
+                    assert journaled[directory.name].attempts >= self.attempts[directory.name]
         for path in self.layout.input.rglob(STATE):
             attempts = self.attempts[path.parent.name]
             try:
                 state = JobState.from_lines(path.read_bytes())
-            except ValueError:  # torn by a kill, as only the first state can be, before any file has moved
-                assert names_in(path.parent) == []
+            except ValueError:  # torn by a kill, before any file has moved; or the state is in the journal
+                assert names_in(path.parent) == [] or path.parent.name in read_journal(path.parent.parent)
             else:
                 assert state.attempts >= attempts
 

@@ -128,6 +128,16 @@ class _Slow(BoxSegmenter):
         return super().embed(images)
 
 
+class _Busy(BoxSegmenter):
+    """Works in Python, so that no other thread of the process does."""
+
+    def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
+        end = time.perf_counter() + 0.04 * len(images)
+        while time.perf_counter() < end:
+            pass
+        return super().embed(images)
+
+
 class _Counted(KeptBoxes):
     """Writes a line for each image that it embeds to the file `$FAKES_EMBEDDED`."""
 
@@ -153,6 +163,10 @@ def batched(_: ModelSettings) -> BoxSegmenter:
 
 def slow(_: ModelSettings) -> BoxSegmenter:
     return _Slow()
+
+
+def busy(_: ModelSettings) -> BoxSegmenter:
+    return _Busy()
 
 
 def counted(_: ModelSettings) -> BoxSegmenter:

@@ -59,6 +59,6 @@ def names_in(directory: Path) -> list[str]:
 
 
 def files_below(directory: Path) -> list[str]:
-    """The visible files in a directory and its folders, by their paths relative to it."""
-    paths = (p.relative_to(directory) for p in directory.rglob("*") if p.is_file())
+    """The visible files and links in a directory and its folders, by their paths relative to it."""
+    paths = (p.relative_to(directory) for p in directory.rglob("*") if p.is_symlink() or p.is_file())
     return sorted(str(path) for path in paths if not any(part.startswith(".") for part in path.parts))

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from support.process import environment
 
-CALLS = "rename,renameat,renameat2,mkdir,rmdir,unlink,unlinkat,link,linkat,fsync,syncfs,flock,write"
+CALLS = (
+    "rename,renameat,renameat2,mkdir,rmdir,unlink,unlinkat,link,linkat,symlink,symlinkat,"
+    "fsync,syncfs,flock,write"
+)
 
 
 @dataclass(frozen=True)

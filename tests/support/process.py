@@ -63,6 +63,19 @@ def sampoll(
 
 
 @contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Other programs at the lowest priority, which take all the time that is left."""
+    command = ["nice", "-n", "19", sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
 def running_sampoll(
     *arguments: object,
     log: IO[bytes] | None = None,

@@ -55,12 +55,3 @@ def error_of(check: str, error: SampollError, advice: str = "") -> Finding:
 def exit_code_of(findings: Sequence[Finding]) -> int:
     """The exit code of the first error, or 0."""
     return next((finding.exit_code for finding in findings if finding.level is Level.ERROR), 0)
-
-
-def in_units(size: int) -> str:
-    """A number of bytes in a readable unit."""
-    value, units = float(size), iter(("bytes", "KiB", "MiB", "GiB", "TiB"))
-    unit = next(units)
-    while value >= 1024 and unit != "TiB":
-        value, unit = value / 1024, next(units)
-    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"

@@ -1,15 +1,16 @@
 """Checks of the device and the weights: whether they can be used, and whether the weights fit the model."""
 
-import os
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 from sampoll.app.assembly import LoadedModel, load_model
-from sampoll.app.doctor.findings import Finding, error_of, in_units, ok, warning
+from sampoll.app.doctor.findings import Finding, error_of, ok, warning
+from sampoll.config.quantities import in_units
 from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable, SampollError
+from sampoll.files.cores import usable_cores
 from sampoll.models.checkpoints import Checkpoint, checkpoint_file, is_official, official_checkpoints
 from sampoll.models.registry import attribute_of, find_factory
 
@@ -51,8 +52,7 @@ def check_device(settings: ModelSettings) -> Iterator[Finding]:
             f"{_driver() or 'its driver'}, {built_for}; {precision}",
         )
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield ok("device", f"CPU with {cores} cores; {precision} by {engine}; {built_for}")
+    yield ok("device", f"CPU with {usable_cores()} cores; {precision} by {engine}; {built_for}")
     if settings.device == "auto" and _driver():
         yield from _missing_cuda(built_for, has_cuda=torch.version.cuda is not None)
     if engine == "torch" and settings.engine == "auto":

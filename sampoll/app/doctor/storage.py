@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
-from sampoll.app.doctor.findings import Finding, error_of, in_units, ok, warning
+from sampoll.app.doctor.findings import Finding, error_of, ok, warning
+from sampoll.config.quantities import in_units
 from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import PermissionRefused, SampollError, translated_os_errors
 from sampoll.core.filenames import is_searched

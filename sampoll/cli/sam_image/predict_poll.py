@@ -43,7 +43,7 @@ from sampoll.formats.opex import Opex
 from sampoll.formats.opex_record import read_record
 from sampoll.formats.png import PngMask
 from sampoll.spool.layout import Layout
-from sampoll.spool.results import Naming, OnExist
+from sampoll.spool.reservations import Naming, OnExist
 
 SUFFIXES = (".jpg", ".jpeg")
 MIN_RESCAN_SECONDS = 0.05

@@ -9,6 +9,8 @@ from sampoll.config.plugins import SEGMENTERS
 from sampoll.config.settings.section import Section, setting
 from sampoll.config.settings.values import ByteCount, FolderAddress, NamedDirectory, NamedPath, Seconds
 
+CORES_PER_STREAM = 8
+"""Cores for one image in OpenVINO: with more of them, each adds less."""
 KEPT_IMAGES = 64
 """The images whose embeddings are kept in memory, if nothing else is set: 256 MiB for SAM."""
 
@@ -75,13 +77,20 @@ class ModelSettings(Section):
         "What computes the image encoder; auto is OpenVINO on a CPU if it is installed, else torch.",
         metavar="auto|torch|openvino",
     )
+    cpu_streams: Literal["auto"] | Annotated[int, Field(ge=1)] = setting(
+        "auto",
+        "cpu-streams",
+        f"Images that OpenVINO computes at the same time, each on its part of the cores; auto is one for "
+        f"each {CORES_PER_STREAM} cores.",
+        metavar="auto|N",
+    )
     compile: bool = setting(
         False, "compile", "CUDA: compile the encoder at the start, for long runs; needs a C compiler."
     )
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = setting(
         "auto",
         "batch-size",
-        "Largest number of images in a batch; auto is 8 on CUDA, 1 on a CPU.",
+        "Largest number of images in a batch; auto is 8 on CUDA, and on a CPU as many as --cpu-streams.",
         metavar="auto|N",
     )
     max_wait_seconds: Seconds = setting(
@@ -121,11 +130,18 @@ class ModelSettings(Section):
         metavar="apply|ignore",
     )
 
-    def batch_size_on(self, device: str) -> int:
-        """The batch size in force on a device of this name."""
+    def streams_on(self, cores: int) -> int:
+        """How many images OpenVINO computes at the same time on a CPU with so many usable cores."""
+        if self.cpu_streams != "auto":
+            return min(self.cpu_streams, cores)
+        return max(1, cores // CORES_PER_STREAM)
+
+    def batch_size_on(self, device: str, streams: int = 1) -> int:
+        """The batch size in force on a device of this name, where a CPU computes so many images at the same
+        time."""
         if self.batch_size != "auto":
             return self.batch_size
-        return 8 if device.startswith("cuda") else 1
+        return 8 if device.startswith("cuda") else streams
 
     def embedding_memory_for(self, embedding_bytes: int) -> int:
         """The memory for embeddings, each of which takes `embedding_bytes`."""

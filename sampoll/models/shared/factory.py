@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import ModelUnavailable, StorageTrouble
 from sampoll.core.jobs import RgbImage
+from sampoll.files.cores import usable_cores
 from sampoll.models.checkpoints import Checkpoint, check_official, checkpoint_file, home_of
 from sampoll.models.shared.detection import check_model
 from sampoll.models.shared.file_header import Shapes
@@ -141,11 +142,12 @@ def _openvino_encoder(
     from sampoll.models.shared.openvino import OpenVinoEncoder
 
     cache, size = openvino_cache(options), network.rules.img_size
+    streams = options.streams_on(usable_cores())
     if precision == "int8":
         model, sha256 = quantized_model(checkpoint_sha256, cache)
-        return OpenVinoEncoder(model, size, precision, sha256)
+        return OpenVinoEncoder(model, size, precision, sha256, streams=streams)
     model = cached_model(network, checkpoint_sha256, cache)
-    return OpenVinoEncoder(model, size, precision)
+    return OpenVinoEncoder(model, size, precision, streams=streams)
 
 
 def keep_compiled_code(options: ModelSettings) -> None:

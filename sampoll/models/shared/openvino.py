@@ -7,12 +7,16 @@ import functools
 import sys
 import threading
 import warnings
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sampoll.core.errors import ModelUnavailable
+from sampoll.files.cores import allowed_cores, usable_cores
 from sampoll.models.shared.device import BFLOAT16_FLAGS, cpu_flags
 from sampoll.models.shared.network import TorchEncoder
 
@@ -31,35 +35,59 @@ class OpenVinoEncoder:
     engine = "openvino"
 
     def __init__(
-        self, model: "openvino.Model", img_size: int, precision: str, sha256: str | None = None
+        self,
+        model: "openvino.Model",
+        img_size: int,
+        precision: str,
+        sha256: str | None = None,
+        *,
+        streams: int = 1,
     ) -> None:
-        """`model` is quantized if `precision` is int8, and `sha256` then its digest. ModelUnavailable if the
-        processor does not compute in it."""
+        """`model` is quantized if `precision` is int8, and `sha256` then its digest. So many `streams` of
+        images are computed at the same time. ModelUnavailable if the processor does not compute in the
+        precision."""
         self.img_size = img_size
         self.sha256 = sha256
         hint = _hint(precision)
-        compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
-        self._compiled = compiled
+        options = {"INFERENCE_PRECISION_HINT": hint, **_thread_options(streams)}
+        compiled = core().compile_model(model, "CPU", options)
         if compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != hint:
             raise ModelUnavailable(
                 f"OpenVINO does not compute in {precision} on this processor: use --precision fp32"
             )
+        self._requests = [compiled.create_infer_request() for _ in range(streams)]
         self._lock = threading.Lock()
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
         """The levels, each float32 of shape (B, C, h, w), of normalised images of shape (B, 3, S, S).
 
-        Images are computed one by one: one image already uses all cores, and batches only need more memory.
+        Each stream computes one image at a time: batches of OpenVINO only need more memory.
         """
-        with self._lock:
-            by_image = [self._levels(image) for image in images]
-        return tuple(torch.stack(level) for level in zip(*by_image, strict=True))
+        pixels, at_once = images.numpy(), len(self._requests)
+        by_image: list[list[NDArray[np.float32]]] = []
+        with self._lock, ThreadPoolExecutor(at_once, "openvino") as threads:
+            for start in range(0, len(pixels), at_once):
+                by_image += threads.map(_levels, self._requests, pixels[start : start + at_once])
+        return tuple(torch.from_numpy(np.stack(level)) for level in zip(*by_image, strict=True))
 
-    def _levels(self, image: Tensor) -> list[Tensor]:
-        levels = self._compiled(image[None].numpy(), share_inputs=True).values()
-        return [
-            torch.from_numpy(level[0].copy()) for level in levels
-        ]  # the next call writes to the same places
+
+def _levels(request: Any, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """The levels of one image, (C, h, w) each; copied, because the next call writes to the same places."""
+    request.start_async(image[None], share_inputs=True)  # in a thread of its stream; `infer` takes this one
+    request.wait()
+    return [level[0].copy() for level in request.results.values()]
+
+
+def _thread_options(streams: int) -> dict[str, Any]:
+    """How OpenVINO uses the cores of this process: without them, it would take those of the machine."""
+    cores = usable_cores()
+    options: dict[str, Any] = {"INFERENCE_NUM_THREADS": cores}
+    if cores < allowed_cores():
+        # A limit of CPU time names no cores. Pinned, the processes of several containers take the same ones.
+        options["ENABLE_CPU_PINNING"] = False
+    if streams > 1:
+        options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": streams}
+    return options
 
 
 def converted(encoder: TorchEncoder) -> "openvino.Model":

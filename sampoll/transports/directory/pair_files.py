@@ -1,7 +1,7 @@
 """The files of a claim, read into a submission."""
 
+import errno
 import hashlib
-import os
 from pathlib import Path
 
 from sampoll.config.settings.limits import LimitSettings
@@ -16,7 +16,7 @@ from sampoll.core.errors import (
 from sampoll.core.filenames import is_image, is_prompt
 from sampoll.core.jobs import Submission
 from sampoll.core.names import printable
-from sampoll.files.files import opened_regular
+from sampoll.files.files import read_regular
 from sampoll.inputs.common_prompt import CommonPrompt
 from sampoll.spool.claims import Claim, path_to_read
 from sampoll.spool.layout import Layout
@@ -28,42 +28,42 @@ def read_submission(
     """Makes a submission from a claim's files; a JobError if they are no valid pair, or cannot be read."""
     image, prompt = _pair_of(claim, has_common_prompt=common is not None)
     if prompt is not None:
-        path = path_to_read(layout, claim, prompt.name)
-        prompt_content = _read(path, prompt.name, limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
-        common = CommonPrompt(prompt.name, prompt_content)
+        path = path_to_read(layout, claim, prompt)
+        prompt_content = _read(path, prompt, limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
+        common = CommonPrompt(prompt, prompt_content)
     assert common is not None
-    path = path_to_read(layout, claim, image.name)
-    image_content = _read(path, image.name, limits.max_image_bytes, "--max-image-bytes", BadImage)
+    path = path_to_read(layout, claim, image)
+    image_content = _read(path, image, limits.max_image_bytes, "--max-image-bytes", BadImage)
     return Submission(
         id=claim.state.job_id,
         name=claim.state.path,
-        image_name=image.name,
+        image_name=image,
         prompt_name=common.name,
         image=image_content,
         prompt=common.content,
         image_sha256=hashlib.sha256(image_content).hexdigest(),
         alone=claim.state.suspect,
-        image_file=image.name,
+        image_file=image,
     )
 
 
-def _pair_of(claim: Claim, *, has_common_prompt: bool) -> tuple[Path, Path | None]:
-    """The image and its own prompt; AmbiguousPair or IncompletePair if there are more, or not enough."""
-    files = [claim.directory / name for name in claim.state.files]
-    images = [path for path in files if is_image(path.name)]
-    prompts = [path for path in files if is_prompt(path.name)]
+def _pair_of(claim: Claim, *, has_common_prompt: bool) -> tuple[str, str | None]:
+    """The names of the image and of its own prompt; AmbiguousPair or IncompletePair if there are more, or not
+    enough."""
+    files = claim.state.files
+    images, prompts = list(filter(is_image, files)), list(filter(is_prompt, files))
     if len(images) == 1 and not prompts and has_common_prompt:
         return images[0], None
     if not images or not (prompts or has_common_prompt):
         if claim.state.attempts and images:
             raise IncompletePair(
-                f"{printable(images[0].name)} has no prompt now: it was tried with --prompt or "
+                f"{printable(images[0])} has no prompt now: it was tried with --prompt or "
                 "--default-prompt before, so give that again, or put a prompt beside it"
             )
         missing, came = ("image", prompts) if not images else ("prompt", images)
-        raise IncompletePair(f"no {missing} came for {printable(came[0].name)} in time (--pair-timeout)")
+        raise IncompletePair(f"no {missing} came for {printable(came[0])} in time (--pair-timeout)")
     if len(images) != 1 or len(prompts) != 1:
-        names = ", ".join(printable(path.name) for path in files)
+        names = ", ".join(map(printable, files))
         raise AmbiguousPair(
             f"{names} share one stem: drop one image and one prompt again, the others under other names"
         )
@@ -74,12 +74,11 @@ def _read(path: Path, name: str, at_most: int, flag: str, refusal: type[BadImage
     """The content of a file, which errors call `name`; `refusal` if it is too large, a TransientJobError if
     reading fails."""
     try:
-        with opened_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > at_most:
-                raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=name)
-            return file.readall()
+        return read_regular(path, at_most=at_most)
     except MemoryError as error:
         raise OutOfMemory("not enough memory to read it; it is tried again later", file=name) from error
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            size = path.lstat().st_size
+            raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=name) from error
         raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=name) from error

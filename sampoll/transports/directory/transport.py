@@ -39,6 +39,7 @@ from sampoll.core.events import (
 )
 from sampoll.core.failures import Failure
 from sampoll.core.jobs import Submission
+from sampoll.core.memory import StageMemory
 from sampoll.core.names import printable
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery, ResultSummary
@@ -50,7 +51,8 @@ from sampoll.spool.layout import Layout
 from sampoll.spool.path_errors import HELD_UP_SECONDS, HeldUp
 from sampoll.spool.probe import check_room
 from sampoll.spool.recovery import Step
-from sampoll.spool.results import VERSIONED, Naming, first_version
+from sampoll.spool.reservations import VERSIONED, Naming
+from sampoll.spool.results import first_version
 from sampoll.spool.scan import Scan
 from sampoll.spool.spool import Deferral, Spool, opened
 from sampoll.spool.unpaired import Leftovers, leftovers
@@ -215,6 +217,11 @@ class DirectoryTransport:
             halves,
             takes_links_and_hidden=self._layout.takes_links_and_hidden,
         )
+
+    @property
+    def held_memory(self) -> StageMemory:
+        """The files of the next group."""
+        return StageMemory("files", GROUP_BYTES)
 
     # What is there
 

@@ -67,9 +67,10 @@ class RedisServer:
             "retry": Retry(NoBackoff(), 0),
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_timeout": STALL_SECONDS,
-            "socket_keepalive": True,
             "socket_read_size": READ_BYTES,
         }
+        if not (self.url or "").startswith("unix://"):  # where it is no option
+            options["socket_keepalive"] = True
         who = {"username": self.username, "password": self.password}
         options.update({key: value for key, value in who.items() if value is not None})
         if self.url is None:

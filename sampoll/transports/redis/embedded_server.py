@@ -1,15 +1,21 @@
 """A Valkey server of our own, for machines without one."""
 
 import logging
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sampoll.core.errors import ConfigurationError, ServerUnavailable
+from sampoll.transports.redis.child_signals import OF_TERMINALS, blocked_in_children
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
+NO_LIMIT = {
+    # By default a subscriber is cut off once 32 MB wait for it, and the messages are lost.
+    "client-output-buffer-limit": "pubsub 0 0 0",
+    # What waits for all clients together: the one for which most waits is cut off.
+    "maxmemory-clients": 4 * 2**30,
+}
 
 
 @contextmanager
@@ -27,8 +33,8 @@ def embedded_server(port: int) -> Iterator[None]:
             "start a Redis or Valkey server, and leave --embedded out"
         ) from error
     try:
-        server = ValkeyServer(port=port, host=LOOPBACK)
-        with _without_interrupts():
+        server = ValkeyServer(port=port, host=LOOPBACK, config=NO_LIMIT)
+        with blocked_in_children(OF_TERMINALS):  # the service ends first, and then its server
             server.start()
     except ValkeyBinaryNotFoundError as error:
         raise ConfigurationError(
@@ -44,14 +50,3 @@ def embedded_server(port: int) -> Iterator[None]:
         yield
     finally:
         server.stop()
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """A process started inside gets no signal of a terminal: the service ends first, and then its server."""
-    of_terminals = {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, of_terminals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

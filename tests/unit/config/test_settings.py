@@ -326,3 +326,16 @@ def test_the_memory_for_embeddings_is_that_of_64_images_of_any_model_unless_it_i
     for value in ("1G", 2**30):
         settings = ModelSettings.model_validate({"embedding-memory": value})
         assert settings.embedding_memory_for(4 * 2**20) == 2**30
+
+
+@pytest.mark.parametrize(
+    ("cores", "streams"), [(1, 1), (4, 1), (8, 1), (15, 1), (16, 2), (24, 3), (64, 8), (128, 16)]
+)
+def test_a_cpu_computes_one_image_for_each_eight_cores_at_once(cores: int, streams: int) -> None:
+    assert ModelSettings().streams_on(cores) == streams
+    assert ModelSettings().batch_size_on("cpu", streams) == streams
+
+
+def test_the_images_at_once_can_be_set_and_are_no_more_than_the_cores() -> None:
+    settings = ModelSettings.model_validate({"cpu-streams": 4})
+    assert (settings.streams_on(64), settings.streams_on(2)) == (4, 2)

@@ -1,5 +1,6 @@
 import weakref
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -137,7 +138,7 @@ def test_images_whose_masks_do_not_fit_together_are_decoded_one_after_the_other(
         for seed, count in enumerate([9, 90, 9, 9])
     ]
 
-    outcomes = Executor(Streaming(), 8, max_mask_bytes=800).run(jobs)
+    outcomes = chain.from_iterable(Executor(Streaming(), 8, max_mask_bytes=800).run(jobs))
 
     assert [type(outcome) for outcome in outcomes] == [Segmentation, BadPrompt, Segmentation, Segmentation]
 
@@ -164,7 +165,7 @@ def test_no_image_is_kept_until_the_outcomes_of_others_are_taken() -> None:
 
 
 def test_a_failed_job_keeps_no_masks_alive() -> None:
-    [outcome] = Executor(Streaming(), 8, max_mask_bytes=500).run([job_of(image_of(*SIZE), *boxes(50))])
+    [[outcome]] = Executor(Streaming(), 8, max_mask_bytes=500).run([job_of(image_of(*SIZE), *boxes(50))])
 
     assert isinstance(outcome, BadPrompt)
     assert outcome.__traceback__ is None
@@ -176,7 +177,7 @@ class Silent(Streaming):
 
 
 def test_a_prompt_that_a_segmenter_leaves_out_fails_its_job() -> None:
-    [outcome] = Executor(Silent(), 8).run([job_of(image_of(*SIZE), *boxes(3))])
+    [[outcome]] = Executor(Silent(), 8).run([job_of(image_of(*SIZE), *boxes(3))])
 
     with pytest.raises(SegmentationFailed, match="answered 1 of 3 prompts"):
         raise outcome if isinstance(outcome, JobError) else AssertionError(outcome)
@@ -195,7 +196,7 @@ def progress_of(segmenter: BoxSegmenter, seconds: float, monkeypatch: pytest.Mon
     monkeypatch.setattr(decoding._Answers, "take", take)
     events: list[Event] = []
     job: Job = job_of(image_of(*SIZE), *boxes(200))
-    [outcome] = Executor(segmenter, 8, emit=events.append).run([job])
+    [[outcome]] = Executor(segmenter, 8, emit=events.append).run([job])
     assert isinstance(outcome, Segmentation)
     return [event for event in events if isinstance(event, Progressed)]
 

@@ -199,11 +199,10 @@ def test_a_batch_embeds_each_image_once() -> None:
         job_of(image_of(30, 40), Prompt(box=Box(2, 2, 9, 9))),
     )
 
-    outcomes = list(executor.run([a, b, a]))
-    again = list(executor.run([b, a]))
+    [outcomes], [again] = executor.run([a, b, a]), executor.run([b, a])
 
     assert segmenter.batches == [2]
-    masks = [outcome.masks[0][0] for outcome in outcomes + again if isinstance(outcome, Segmentation)]
+    masks = [outcome.masks[0][0] for outcome in (*outcomes, *again) if isinstance(outcome, Segmentation)]
     assert [mask.size for mask in masks] == [(24, 32), (30, 40), (24, 32), (30, 40), (24, 32)]
     assert isinstance(again[0], Segmentation)
     assert again[0].seconds["embedding"] < 0.1
@@ -216,7 +215,7 @@ def test_the_seconds_of_the_encoder_are_those_of_the_images_that_it_embedded() -
     known, new = job_of(image_of(), prompt), job_of(image_of(seed=1), prompt)
     list(executor.run([known]))
 
-    outcomes = list(executor.run([known, new]))
+    [outcomes] = executor.run([known, new])
 
     seconds = [outcome.seconds["embedding"] for outcome in outcomes if isinstance(outcome, Segmentation)]
     assert seconds[0] == 0 < seconds[1]

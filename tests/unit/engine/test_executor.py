@@ -1,5 +1,6 @@
 import weakref
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from support.segmenters import BoxSegmenter, job_of
 from sampoll.core.errors import JobError, ModelUnavailable, OutOfMemory, SegmentationFailed
 from sampoll.core.jobs import Box, Job, Prompt, RgbImage
 from sampoll.core.results import Mask, Segmentation
-from sampoll.engine.executor import GOOD_BATCHES, Executor
+from sampoll.engine.executor import GOOD_BATCHES, Executor, Outcome
 
 PROMPT = Prompt(box=Box(2, 3, 9, 8))
 POISON_HEIGHT = 13
@@ -29,6 +30,10 @@ class Poisoned(BoxSegmenter):
         return embeddings
 
 
+def outcomes_of(executor: Executor, jobs: list[Job]) -> list[Outcome]:
+    return list(chain.from_iterable(executor.run(jobs)))
+
+
 def batch(*heights: int) -> list[Job]:
     return [job_of(image_of(height, 20), PROMPT, name=f"{i}") for i, height in enumerate(heights)]
 
@@ -36,7 +41,7 @@ def batch(*heights: int) -> list[Job]:
 def test_a_batch_is_embedded_at_once_and_every_job_gets_its_own_masks() -> None:
     segmenter = BoxSegmenter()
 
-    outcomes = list(Executor(segmenter, 8).run(batch(20, 30, 40)))
+    outcomes = outcomes_of(Executor(segmenter, 8), batch(20, 30, 40))
 
     assert segmenter.batches == [3]
     for outcome, height in zip(outcomes, (20, 30, 40), strict=True):
@@ -51,7 +56,7 @@ def test_one_bad_image_in_a_batch_fails_alone(poisoned: int) -> None:
     heights = [20] * 5
     heights[poisoned] = POISON_HEIGHT
 
-    outcomes = list(Executor(Poisoned(lambda: ArithmeticError("overflow")), 8).run(batch(*heights)))
+    outcomes = outcomes_of(Executor(Poisoned(lambda: ArithmeticError("overflow")), 8), batch(*heights))
 
     kinds = [type(outcome) for outcome in outcomes]
     assert kinds == [SegmentationFailed if i == poisoned else Segmentation for i in range(5)]
@@ -70,7 +75,7 @@ def test_one_bad_image_in_a_batch_fails_alone(poisoned: int) -> None:
 def test_an_exception_of_the_model_becomes_the_error_of_the_job(
     raised: Exception, expected: type[JobError]
 ) -> None:
-    [outcome] = Executor(Poisoned(lambda: raised), 8).run(batch(POISON_HEIGHT))
+    [[outcome]] = Executor(Poisoned(lambda: raised), 8).run(batch(POISON_HEIGHT))
 
     assert type(outcome) is expected
 
@@ -103,7 +108,7 @@ SMALL = Mask.from_array(np.ones((2, 2), np.bool_), 1.0)
 def test_a_model_that_breaks_its_contract_fails_the_job_and_says_how(
     masks: list[list[list[Mask]]], message: str
 ) -> None:
-    [outcome] = Executor(Wrong(masks), 8).run(batch(20))
+    [[outcome]] = Executor(Wrong(masks), 8).run(batch(20))
 
     with pytest.raises(SegmentationFailed, match=message):
         raise outcome if isinstance(outcome, JobError) else AssertionError(outcome)
@@ -125,7 +130,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_ones_are_smaller_for_a_wh
     segmenter = Small()
     executor = Executor(segmenter, 8)
 
-    assert not any(isinstance(outcome, JobError) for outcome in executor.run(batch(*range(10, 18))))
+    assert not any(isinstance(outcome, JobError) for outcome in outcomes_of(executor, batch(*range(10, 18))))
     assert segmenter.batches == [8, 4, 2, 2, 4, 2, 2]
     assert executor.limit == 2
 

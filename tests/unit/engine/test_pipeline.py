@@ -1,10 +1,11 @@
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from threading import Event, Lock, Thread
 from typing import Any
+from unittest import mock
 
 import pytest
 from support.images import encoded, image_of
@@ -244,11 +245,11 @@ def test_an_image_whose_embedding_is_kept_counts_what_that_takes() -> None:
     known = partial(decode, options=DecodingOptions(LimitSettings(max_prompts=10)), known=embeddings.known)
     run = pipeline._Run(replace(service, decode=known, embeddings=embeddings), Event())
 
-    memory = run._memory_to_load(one, 1)
+    memory = run._memory.reserve(pipeline.LOADING, run._bytes_to_load(one))
 
     assert memory is not None
     assert 2**24 <= memory.amount < 2**25
-    run._load(one, memory)
+    run._loaded_one(one, memory)
     assert 2**24 <= memory.amount < 2**25
 
 
@@ -368,6 +369,81 @@ def test_a_receiver_takes_the_present_items_when_it_has_no_reason_to_wait(how: s
     at_most = 2 if how == "enough" else 8
     waits = 0.01 if how == "waited" else 60
     assert channel.take(at_most, max_wait_seconds=waits) == ["a", "b", "c"][: 3 if how == "full" else 2]
+
+
+def test_several_items_are_put_at_once_as_far_as_there_is_room_for_each() -> None:
+    channel: Channel[int] = Channel(max_items=2)
+    put: list[bool] = []
+    sender = Thread(target=lambda: put.append(channel.put_all((item, 1) for item in range(5))))
+    sender.start()
+
+    taken: list[int] = []
+    while len(taken) < 4:
+        taken += (some := channel.take(2))
+        assert 0 < len(some) <= 2
+    sender.join(10)
+    assert put == [True]
+
+    assert channel.put_all([]) is True
+    channel.close()
+    assert channel.put_all([(9, 1)]) is False
+    assert [*taken, *channel.drain()] == list(range(5))
+
+
+def test_a_receiver_is_not_woken_before_there_is_enough_to_take() -> None:
+    channel: Channel[int] = Channel(100)
+    channel.expect(8)
+    channel.put(0)
+    taken: list[list[int]] = []
+    taker = Thread(target=lambda: taken.append(channel.take(8, max_wait_seconds=60)))
+    taker.start()
+    while not channel._wanted:
+        time.sleep(0.001)
+
+    with mock.patch.object(channel._has_items, "notify_all", wraps=channel._has_items.notify_all) as wakes:
+        for item in range(1, 8):
+            channel.put(item)
+        taker.join(30)
+
+    assert taken == [list(range(8))]
+    assert wakes.call_count == 1
+
+
+class AllTogether(MemoryTransport):
+    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
+        together, self.waiting = self.waiting, []
+        self._open = {submission.id: submission for submission in together}
+        yield together
+
+
+@pytest.mark.parametrize(("large", "expected"), [(10, [5]), (400, [2, 1, 2])])
+def test_small_images_are_decoded_and_rendered_several_at_once_and_large_ones_alone(
+    monkeypatch: pytest.MonkeyPatch, large: int, expected: list[int]
+) -> None:
+    monkeypatch.setattr(pipeline, "CHUNK_BYTES", 8 * pipeline.LEAST_BYTES)
+    transport = AllTogether(
+        [
+            submission(str(n), encoded(image_of(height, 500)), PROMPT)
+            for n, height in enumerate([10, 10, large, 10, 10])
+        ]
+    )
+    chunks: dict[str, list[int]] = {"_loaded": [], "_deliveries": []}
+
+    def counting(name: str) -> Callable[[Any, Sequence[Any]], Any]:
+        call = getattr(pipeline._Run, name)
+
+        def counted(run: Any, chunk: Sequence[Any]) -> Any:
+            chunks[name].append(len(chunk))
+            return call(run, chunk)
+
+        return counted
+
+    for name in chunks:
+        monkeypatch.setattr(pipeline._Run, name, counting(name))
+    service_of(transport, batch_size=8).run(Event())
+
+    assert list(transport.delivered) == list("01234")
+    assert chunks == {"_loaded": expected, "_deliveries": expected}
 
 
 def test_batches_fill_although_images_are_decoded_one_by_one() -> None:

@@ -25,6 +25,7 @@ from sampoll.core.events import (
     JobFailed,
     JobSkipped,
     JobStarted,
+    MemoryBudgeted,
     ModelLoaded,
     Paused,
     Resumed,
@@ -33,6 +34,7 @@ from sampoll.core.events import (
     WatchOverflowed,
 )
 from sampoll.core.jobs import SkippedPrompt
+from sampoll.core.memory import StageMemory
 from sampoll.core.results import ResultSummary
 from sampoll.monitoring.health import KEPT_FAILURES
 from sampoll.monitoring.systemd import _watchdog_seconds
@@ -45,6 +47,7 @@ SKIPPED = (SkippedPrompt(0, "a", "prompts[0]", "bad"), SkippedPrompt(2, None, "p
 def test_everything_that_happens_is_counted(outside: Outside) -> None:
     metrics = outside.metrics
     metrics(ModelLoaded(MODEL))
+    metrics(MemoryBudgeted((StageMemory("images", 1024), StageMemory("masks", 512, "--max-mask-bytes"))))
     assert outside.values()["sampoll_failed_pairs"] == 0
     metrics(InputScanned(Backlog(ready=3, settling=2, half=1, deferred=4, oldest_ready_seconds=12.5)))
     metrics(BatchDone(8, 3))
@@ -64,6 +67,8 @@ def test_everything_that_happens_is_counted(outside: Outside) -> None:
         'sampoll_jobs_total{"outcome": "deferred"}': 1,
         'sampoll_attempts_total{"code": "none"}': 1,
         "sampoll_skipped_prompts_total": 2,
+        'sampoll_memory_budget_bytes{"stage": "images"}': 1024,
+        'sampoll_memory_budget_bytes{"stage": "masks"}': 512,
         'sampoll_attempts_total{"code": "bad-image"}': 1,
         'sampoll_attempts_total{"code": "out-of-memory"}': 1,
         'sampoll_stage_duration_seconds_count{"stage": "embedding"}': 1,

@@ -186,11 +186,11 @@ def test_storage_that_fails_between_two_ends_keeps_the_outcome_of_the_first(layo
     end = finish.finish
     calls: list[Claim] = []
 
-    def failing(layout: Layout, claim: Claim) -> None:
+    def failing(layout: Layout, claim: Claim, ensure_kept: finish.EnsureKept) -> None:
         calls.append(claim)
         if len(calls) > 1:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        end(layout, claim)
+        end(layout, claim, ensure_kept)
 
     with opened(layout, SETTINGS) as spool:
         first, second, _ = (spool.take(group).state.job_id for group in spool.sweep().ready)

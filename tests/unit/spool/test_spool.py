@@ -17,8 +17,9 @@ from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import BadPrompt, Interrupted, JobError, OutOfMemory
 from sampoll.files.files import subdirectories
 from sampoll.files.presence import Machine, locked_if_dead
-from sampoll.spool import claims, nodes, results
+from sampoll.spool import claims, nodes, reservations, results
 from sampoll.spool.claims import Claim
+from sampoll.spool.journal import JOURNAL, Journal, read_journal
 from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.nodes import joined
 from sampoll.spool.recovery import Step
@@ -161,6 +162,47 @@ def test_published_results_are_complete_and_the_inputs_are_kept(layout: Layout) 
     assert list(layout.names.iterdir()) == []
     assert subdirectories(layout.work) == []
     assert subdirectories(layout.stage) == []
+
+
+def test_the_directory_of_a_job_that_has_ended_is_that_of_the_next_one(layout: Layout) -> None:
+    with spool_in(layout) as spool:
+        inodes = []
+        for _ in range(2):
+            drop(layout)
+            claim = claimed(spool)
+            inodes.append(claim.directory.stat().st_ino)
+            spool.reserve(claim.state.job_id, [".png", ".json"])
+            spool.publish({claim.state.job_id: contents(claim)})
+            assert claims.load(claim.directory).state.files == ()
+
+    assert len(set(inodes)) == 1
+    assert subdirectories(layout.work) == []
+
+
+def test_a_directory_into_which_someone_puts_a_file_is_not_used_again(layout: Layout) -> None:
+    with spool_in(layout) as spool:
+        drop(layout)
+        first = claimed(spool)
+        spool.reserve(first.state.job_id, [".png", ".json"])
+        spool.publish({first.state.job_id: contents(first)})
+        (first.directory / "b.jpg").write_bytes(b"someone's")
+
+        drop(layout, "b")
+        assert claimed(spool).directory.parent == first.directory.parent
+        assert (first.directory / "b.jpg").read_bytes() == b"someone's"
+
+
+def test_directories_that_a_killed_process_kept_are_removed_and_are_no_jobs(layout: Layout) -> None:
+    def end_one(spool: Spool, claim: Claim) -> None:
+        spool.reserve(claim.state.job_id, [".png", ".json"])
+        spool.publish({claim.state.job_id: contents(claim)})
+        assert len(subdirectories(spool._node.work)) == 1
+
+    abandon(layout, end_one)
+
+    with spool_in(layout) as spool:
+        assert spool.recover() == []
+        assert [len(subdirectories(node)) for node in subdirectories(layout.work)] == [0]
 
 
 def test_a_taken_name_is_versioned_and_nothing_is_overwritten(layout: Layout) -> None:
@@ -317,8 +359,10 @@ def test_a_half_claimed_pair_is_given_back(layout: Layout) -> None:
 @pytest.mark.parametrize("content", [None, b"", b"{"], ids=["missing", "empty", "torn"])
 def test_a_job_whose_state_is_lost_is_given_back(layout: Layout, content: bytes | None) -> None:
     def lose(_: Spool, claim: Claim) -> None:
-        (claim.directory / STATE).unlink()
+        journal = claim.directory.parent / JOURNAL
+        journal.unlink()
         if content is not None:
+            journal.write_bytes(content)
             (claim.directory / STATE).write_bytes(content)
 
     abandon(layout, lose)
@@ -441,7 +485,8 @@ def test_a_file_in_the_output_that_leads_nowhere_is_not_overwritten(layout: Layo
 
 def _publish_only(layout: Layout, spool: Spool, claim: Claim) -> Claim:
     spool.begin([claim.state.job_id])
-    reserved = results.reserve(layout, claim, [".png", ".json"], results.VERSIONED, sync=False)
+    reserved = reservations.reserve(layout, claim, [".png", ".json"], reservations.VERSIONED)
+    reserved = reserved.saved(reserved.state, sync=False)
     staged = results.stage(spool._node, reserved, contents(claim), sync=False)
     results.publish(layout, [staged], sync=False)
     return reserved
@@ -457,6 +502,39 @@ def test_a_job_whose_results_are_published_is_finished_and_not_done_again(layout
 
     assert sorted(p.name for p in (layout.input / "done").iterdir()) == ["a.jpg", "a.json"]
     assert sorted(p.name for p in layout.output.glob("a*")) == ["a.json", "a.png"]
+
+
+def test_a_job_that_was_finished_and_whose_end_was_not_noted_is_finished_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(spool: Spool, claim: Claim) -> None:
+        monkeypatch.setattr(Journal, "end", lambda *_: os._exit(0))
+        spool.begin([claim.state.job_id])
+        spool.reserve(claim.state.job_id, [".png", ".json"])
+        spool.publish({claim.state.job_id: contents(claim)})
+
+    abandon(layout, end)
+
+    with spool_in(layout) as spool:
+        [claim] = spool.recover()
+        assert spool.next_step(claim) is Step.FINISH
+        spool.finish(claim)
+
+    assert sorted(p.name for p in (layout.input / "done").iterdir()) == ["a.jpg", "a.json"]
+    assert subdirectories(layout.work) == []
+
+
+def test_names_that_were_reserved_and_not_saved_are_free_after_a_crash(layout: Layout) -> None:
+    def reserve(spool: Spool, claim: Claim) -> None:
+        spool.begin([claim.state.job_id])
+        spool.reserve(claim.state.job_id, [".0.png", ".1.png", ".json"])
+
+    abandon(layout, reserve)
+    drop(layout, "a.0")
+
+    with spool_in(layout) as spool:
+        assert len(spool.recover()) == 1
+        assert spool.reserve(claimed(spool).state.job_id, [".png", ".json"]) == "a.0"
 
 
 def test_an_ending_that_was_cut_off_is_completed(layout: Layout) -> None:
@@ -498,6 +576,7 @@ def test_a_crash_between_mask_and_record_leaves_one_version_in_the_end(layout: L
     def only_the_mask(spool: Spool, claim: Claim) -> None:
         spool.begin([claim.state.job_id])
         spool.reserve(claim.state.job_id, [".png", ".json"])
+        spool._save([spool._open[claim.state.job_id]])
         (layout.output / "a.png").write_bytes(b"from the first attempt")
 
     abandon(layout, only_the_mask)
@@ -680,7 +759,7 @@ def test_an_attempt_is_saved_when_it_begins(layout: Layout) -> None:
         claim = claimed(spool)
         spool.begin([claim.state.job_id])
 
-        assert claims.load(claim.directory).state.attempts == 1
+        assert claims.load(claim.directory, read_journal(claim.directory.parent)).state.attempts == 1
         assert nodes.was_stopping(layout, spool._node.name) is False
 
 
@@ -839,7 +918,7 @@ def test_a_link_in_the_place_of_a_stage_costs_no_file(layout: Layout) -> None:
 
 def test_a_result_over_anyones_is_also_one_over_what_came_late(layout: Layout) -> None:
     drop(layout)
-    with opened(layout, SELF_TEST_SETTINGS, results.Naming(results.OnExist.OVERWRITE)) as spool:
+    with opened(layout, SELF_TEST_SETTINGS, reservations.Naming(reservations.OnExist.OVERWRITE)) as spool:
         claim = claimed(spool)
         spool.reserve(claim.state.job_id, [".png", ".json"])
         (layout.output / "a.png").write_bytes(b"somebody else's")
@@ -909,7 +988,7 @@ def test_a_lock_that_is_no_file_is_an_error_and_not_a_wait(layout: Layout) -> No
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_record_or_a_reservation_that_is_not_ours_takes_the_name(layout: Layout, kind: str) -> None:
     put_foreign(layout.output / "a.json", kind)
-    put_foreign(layout.names / "a~2.png", kind)
+    put_foreign(layout.names / "a~2.json", kind)
     drop(layout)
     with spool_in(layout) as spool:
         claim = claimed(spool)
@@ -917,4 +996,4 @@ def test_a_record_or_a_reservation_that_is_not_ours_takes_the_name(layout: Layou
         spool.publish({claim.state.job_id: contents(claim)})
 
     assert os.path.lexists(layout.output / "a.json")
-    assert os.path.lexists(layout.names / "a~2.png")
+    assert os.path.lexists(layout.names / "a~2.json")

@@ -16,6 +16,7 @@ from sampoll.core.errors import ConfigurationError, ServerUnavailable
 from sampoll.core.events import Listener, Paused, Resumed, ignore_events
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.transports.redis.connection import STALL_SECONDS, Backoff, RedisServer, refusal
+from sampoll.transports.redis.pubsub.relayed import BacklogBounds, relayed_client
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ FLOOD_BYTES, CALM_BYTES_PER_SECOND = 8 * 2**20, 100 * 2**20
 """A leaky bucket: it drains at CALM_BYTES_PER_SECOND, and a level above FLOOD_BYTES is a flood."""
 MAX_FLOOD_SECONDS = 1.0
 LEAVE_SECONDS = 2.0
-"""How long messages that were published before the end of a subscription are still read."""
+"""How long the next message that was published before the end of a subscription is waited for."""
 
 
 class Flood:
@@ -80,8 +81,10 @@ class Subscription:
         pattern: str,
         receive: Callable[[bytes, bytes], None],
         emit: Listener = ignore_events,
+        backlog: BacklogBounds | None = None,
     ) -> None:
-        """Calls `receive` with the channel and the message, and `emit` with Paused and Resumed events."""
+        """Calls `receive` with the channel and the message, and `emit` with Paused and Resumed events. With a
+        `backlog`, a process of its own reads the messages, and keeps so much of them."""
         self.gaps = Gaps()
         self.flood = Flood()
         self.is_up = Event()
@@ -89,6 +92,7 @@ class Subscription:
         self._pattern = pattern
         self._receive = receive
         self._emit = emit
+        self._backlog = backlog
         self._heard_at: float | None = None
 
     def run(self, stop: Event) -> None:
@@ -122,7 +126,9 @@ class Subscription:
             backoff.pause(stop)
 
     def _listen(self, stop: Event, backoff: Backoff) -> None:
-        client = self._server.client()
+        client = (
+            self._server.client() if self._backlog is None else relayed_client(self._server, self._backlog)
+        )
         try:
             with client.pubsub() as pubsub:  # type: ignore[no-untyped-call]
                 pubsub.psubscribe(self._pattern)
@@ -144,11 +150,12 @@ class Subscription:
     def _leave(self, pubsub: PubSub, backoff: Backoff) -> None:
         """Ends the subscription, and receives what was published before its end: the server has told those
         clients that their messages have a receiver."""
-        deadline = time.monotonic() + LEAVE_SECONDS
         with contextlib.suppress(RedisError):
             pubsub.punsubscribe(self._pattern)  # type: ignore[no-untyped-call]
-            while pubsub.subscribed and time.monotonic() < deadline:
-                self._take(pubsub, backoff)
+            heard_at = time.monotonic()
+            while pubsub.subscribed and time.monotonic() < heard_at + LEAVE_SECONDS:
+                if self._take(pubsub, backoff):
+                    heard_at = time.monotonic()
 
     def _take(self, pubsub: PubSub, backoff: Backoff) -> bool:
         """Whether anything came within STOP_POLL_SECONDS."""

@@ -19,6 +19,7 @@ from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError, Overloaded, Reword, Stopped, TransientJobError, reworded
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener
 from sampoll.core.jobs import Submission
+from sampoll.core.memory import StageMemory
 from sampoll.core.names import base_name
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
@@ -30,7 +31,8 @@ from sampoll.transports.redis.messages import (
     reply_message,
     wire_answer,
 )
-from sampoll.transports.redis.pubsub.outbox import Outbox, Outgoing
+from sampoll.transports.redis.pubsub.outbox import OUTBOX_BYTES, Outbox, Outgoing
+from sampoll.transports.redis.pubsub.relayed import BacklogBounds
 from sampoll.transports.redis.pubsub.subscription import Gaps, Subscription
 from sampoll.transports.served import BlackMask
 
@@ -40,6 +42,8 @@ GROUP_SIZE = 16
 HELD_BYTES = 64 * 2**20
 """While finished replies of more than this wait for their turn, no further requests are taken."""
 HELD_PAUSE_SECONDS = 0.05
+BACKLOG_BYTES = 256 * 2**20
+"""What is read and not parsed yet is in memory up to this size, and beyond it in a temporary file."""
 SHUTDOWN_REPLY_SECONDS = 5.0
 """How long replies may still take once the service has stopped."""
 
@@ -97,7 +101,9 @@ class PubSubTransport:
         self._lock = Lock()
         self._trouble: BaseException | None = None
         self._has_warned_of_replies = False
-        self._subscription = Subscription(server, options.redis.redis_in, self._receive, emit)
+        self._subscription = Subscription(
+            server, options.redis.redis_in, self._receive, emit, _backlog(options.requests.queue_bytes)
+        )
         self._outbox = Outbox(server)
         self._is_deaf, self._is_over = Event(), Event()
         self._threads = [
@@ -149,6 +155,15 @@ class PubSubTransport:
         """Whether too many replies wait for a request that is in progress. If none is, the next one in the
         queue is what they wait for."""
         return self._outbox.turns.held_bytes > HELD_BYTES and bool(self._open)
+
+    @property
+    def held_memory(self) -> StageMemory:
+        """Messages that are not parsed yet, requests that wait, and replies that wait for their turn or for
+        the server."""
+        queue_bytes = self._options.requests.queue_bytes
+        backlog = _backlog(queue_bytes).memory_bytes
+        replies = HELD_BYTES + OUTBOX_BYTES
+        return StageMemory("files", backlog + queue_bytes + replies, "--queue-bytes")
 
     def begin(self, submissions: Sequence[Submission]) -> None:
         for submission in submissions:
@@ -311,6 +326,11 @@ class PubSubTransport:
         except BaseException as error:  # noqa: BLE001  raised again by submissions()
             self._trouble = self._trouble or error
             self._outbox.close()
+
+
+def _backlog(queue_bytes: int) -> BacklogBounds:
+    """What is kept of messages before they are parsed, for a queue of this size."""
+    return BacklogBounds(min(BACKLOG_BYTES, queue_bytes), queue_bytes)
 
 
 def reply_key(channel: str, request_id: str | int) -> str:

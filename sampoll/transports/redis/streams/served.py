@@ -25,9 +25,9 @@ def open_stream(host: Host) -> Iterator[Opened]:
         host.is_healthy,
     )
 
-    def transport_on(device: str) -> AbstractContextManager[Transport]:
+    def transport_for(batch_size: int) -> AbstractContextManager[Transport]:
         options = StreamOptions(
-            SLOTS_PER_IMAGE * settings.model.batch_size_on(device),
+            SLOTS_PER_IMAGE * batch_size,
             settings.streams,
             settings.spool.max_attempts,
             settings.limits,
@@ -40,4 +40,4 @@ def open_stream(host: Host) -> Iterator[Opened]:
         counts = worker.counts
         return f"{counts.lost} taken by others, {counts.trimmed} deleted before they were done"
 
-    yield Opened(transport_on, summary)
+    yield Opened(transport_for, summary)

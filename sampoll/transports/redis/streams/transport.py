@@ -14,6 +14,7 @@ from sampoll.config.settings.streams import StreamsSettings
 from sampoll.core.errors import CrashedRepeatedly, JobError, TransientJobError
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobLost, JobStarted, Listener
 from sampoll.core.jobs import Submission
+from sampoll.core.memory import StageMemory
 from sampoll.core.names import base_name
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
@@ -121,6 +122,12 @@ class StreamTransport:
             [each.entry for each in held if each.is_begun], [each.entry for each in held if not each.is_begun]
         )
         self._held.clear()
+
+    @property
+    def held_memory(self) -> StageMemory:
+        """The images of the jobs that it holds."""
+        held_bytes = self._options.slots * self._options.limits.max_image_bytes
+        return StageMemory("files", held_bytes, "--max-image-bytes")
 
     # In between
 

@@ -1,7 +1,6 @@
 """Parity with segment_anything's own SamPredictor, and loading of official weights."""
 
 import copy
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -313,7 +312,7 @@ def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
     image, prompt = data.astronaut(), Prompt(points=(Point(220, 110, 1),), box=Box(150, 10, 310, 210))
     mask, score, logits = predicted(vit_b, image, prompt, "best")
 
-    for engine, precision in itertools.product(("torch", "openvino"), ("fp32", "bf16")):
+    for engine, precision in (("torch", "fp32"), ("openvino", "bf16")):
         largest_error = {"fp32": 1e-4, "bf16": 2e-2}[precision]
         options = {"checkpoint": path, "device": "cpu", "precision": precision, "engine": engine}
         segmenter = loaded(ModelSettings.model_validate(options))
@@ -539,7 +538,7 @@ def test_the_encoder_has_finished_before_an_embedding_without_prompts_is_copied_
     cache = EmbeddingCache(segmenter, 0, tmp_path)
 
     with recorded:
-        [outcome] = Executor(segmenter, 1, cache).run([job_of(image_of(40, 57))])
+        [[outcome]] = Executor(segmenter, 1, cache).run([job_of(image_of(40, 57))])
 
     assert isinstance(outcome, Segmentation)
     assert len(list(tmp_path.rglob("*.safetensors"))) == 1
@@ -646,4 +645,6 @@ def test_a_gpu_with_little_memory_left_segments_every_image(vit_b: Sam) -> None:
     )
 
     del hog
-    assert [str(outcome) for outcome in outcomes if not isinstance(outcome, Segmentation)] == []
+    assert [
+        str(outcome) for part in outcomes for outcome in part if not isinstance(outcome, Segmentation)
+    ] == []

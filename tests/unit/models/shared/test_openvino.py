@@ -60,6 +60,57 @@ def test_embeddings_are_those_of_the_original(model: Any, precision: str, larges
     assert torch.equal(embeddings, first)  # not a place that the next call writes to
 
 
+@torch.inference_mode()
+def test_images_that_are_computed_at_the_same_time_have_the_embeddings_of_each_alone(model: Any) -> None:
+    batch = torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+
+    [together] = OpenVinoEncoder(model, 64, "fp32", streams=2)(batch)
+
+    [one_by_one] = OpenVinoEncoder(model, 64, "fp32")(batch)
+    assert relative_error(together, one_by_one) < 1e-5
+
+
+class Request:
+    """A request of OpenVINO's, which fails for an image of zeros."""
+
+    def __init__(self) -> None:
+        self.is_busy = False
+
+    def start_async(self, image: Any, *, share_inputs: bool) -> None:
+        assert not self.is_busy
+        self.is_busy, self.results = True, {0: image}
+
+    def wait(self) -> None:
+        self.is_busy = False
+        if not self.results[0].any():
+            raise RuntimeError("out of memory")
+
+
+def test_after_an_image_that_fails_the_next_ones_are_computed(model: Any) -> None:
+    encoder = OpenVinoEncoder(model, 64, "fp32", streams=2)
+    encoder._requests = [Request(), Request()]
+    images = torch.stack([torch.zeros(3, 64, 64), torch.ones(3, 64, 64)])
+
+    with pytest.raises(RuntimeError):
+        encoder(images)
+
+    assert torch.equal(encoder(images[1:])[0], images[1:])
+
+
+def test_openvino_takes_the_usable_cores_and_pins_no_thread_if_their_time_is_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(openvino_encoder, "allowed_cores", lambda: 16)
+    monkeypatch.setattr(openvino_encoder, "usable_cores", lambda: 16)
+    assert openvino_encoder._thread_options(1) == {"INFERENCE_NUM_THREADS": 16}
+    in_streams = {"INFERENCE_NUM_THREADS": 16, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": 2}
+    assert openvino_encoder._thread_options(2) == in_streams
+
+    monkeypatch.setattr(openvino_encoder, "usable_cores", lambda: 4)
+    limited = {"INFERENCE_NUM_THREADS": 4, "ENABLE_CPU_PINNING": False}
+    assert openvino_encoder._thread_options(1) == limited
+
+
 class Levels(TorchEncoder):
     """Three levels of different shapes; the second one is the input of the others."""
 

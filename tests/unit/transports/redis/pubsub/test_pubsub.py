@@ -16,7 +16,7 @@ import redis
 from support.images import encoded, image_of
 from support.process import until
 from support.redis_clients import next_reply
-from support.redis_servers import Proxy, Server, proxy_to, running_server
+from support.redis_servers import Proxy, Server, free_port, proxy_to, running_server
 
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.config.settings.redis import RedisSettings
@@ -514,6 +514,25 @@ def test_without_the_bundled_server_the_message_says_how_to_get_one(monkeypatch:
         embedded_server(1),
     ):
         pass
+
+
+def test_a_server_of_our_own_cuts_off_no_subscriber_that_falls_behind() -> None:
+    port, messages, size = free_port(), 50, 2 * 10**6
+    with (
+        embedded_server(port),
+        redis.Redis(port=port) as client,
+        client.pubsub(ignore_subscribe_messages=True) as pubsub,
+    ):
+        pubsub.subscribe("a")
+        pubsub.get_message(timeout=5)
+        for _ in range(messages):
+            client.publish("a", bytes(size))
+
+        received = [pubsub.get_message(timeout=5) for _ in range(messages)]
+
+        memory = int(client.config_get("maxmemory-clients")["maxmemory-clients"])
+    assert [len(message["data"]) for message in received if message] == [size] * messages
+    assert memory > 0  # of all that wait together, there is a limit
 
 
 def test_on_another_system_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

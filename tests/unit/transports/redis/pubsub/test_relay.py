@@ -1,0 +1,284 @@
+"""The process that reads a subscription: its backlog, its end, and connections of each kind over it."""
+
+import errno
+import hashlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+import redis
+import trustme
+from support.process import environment, until
+from support.redis_servers import VALKEY, Server, proxy_to, running_server
+
+from sampoll.transports.redis.connection import RedisServer
+from sampoll.transports.redis.pubsub import relay as relay_module
+from sampoll.transports.redis.pubsub.relay import Backlog
+from sampoll.transports.redis.pubsub.relayed import BacklogBounds, relayed_client
+from sampoll.transports.redis.pubsub.subscription import Subscription
+
+MEGABYTE = 2**20
+BOUNDS = BacklogBounds(memory_bytes=MEGABYTE, disk_bytes=4 * MEGABYTE)
+
+
+# The backlog
+
+
+def removed(backlog: Backlog, at_most: int) -> bytes:
+    content = bytes(backlog.first()[:at_most])
+    backlog.remove(len(content))
+    return content
+
+
+def test_a_backlog_keeps_the_order_of_all_bytes_in_memory_and_on_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relay_module, "PIECE_BYTES", 300)
+    seeded = random.Random(0)
+    backlog = Backlog(memory_bytes=3000, disk_bytes=7000)
+    added, taken, most = bytearray(), bytearray(), 0
+    for _ in range(20_000):
+        is_filling = len(added) // 100_000 % 2 == 0
+        if backlog.has_room() and seeded.random() < (0.7 if is_filling else 0.3):
+            piece = seeded.randbytes(seeded.randrange(1, 900))
+            added += piece
+            backlog.add(memoryview(piece))
+        else:
+            taken += removed(backlog, seeded.randrange(1, 900))
+        most = max(most, len(added) - len(taken))
+    while backlog:
+        taken += removed(backlog, 900)
+
+    assert taken == added
+    assert len(added) > 20 * 7000  # the file's end has met its beginning many times
+    assert 7000 < most < 3000 + 7000 + 3 * (300 + 900)
+
+
+def test_a_backlog_on_a_disk_that_is_full_loses_nothing_and_stays_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    backlog, pieces = Backlog(memory_bytes=3000, disk_bytes=7000), [bytes([n]) * 1000 for n in range(20)]
+    content = b"".join(pieces)
+    monkeypatch.setattr(relay_module, "PIECE_BYTES", 1000)
+    waiting = iter(pieces)
+
+    def fill() -> None:
+        while backlog.has_room() and (piece := next(waiting, None)) is not None:
+            backlog.add(memoryview(piece))
+
+    for _ in range(4):
+        backlog.add(memoryview(next(waiting)))
+        assert backlog.has_room()
+    monkeypatch.setattr("os.pwrite", full)
+    fill()
+    assert not backlog.has_room()
+    taken = removed(backlog, 2500)
+    monkeypatch.undo()
+    while backlog:
+        fill()
+        taken += removed(backlog, 700)
+
+    assert taken == content
+
+
+# The process
+
+
+@contextmanager
+def relaying(
+    bounds: BacklogBounds = BOUNDS,
+) -> Iterator[tuple[socket.socket, socket.socket, "subprocess.Popen[bytes]"]]:
+    """The process between two sockets: that of the server, and that of the subscriber."""
+    server, its_server = socket.socketpair()
+    subscriber, its_subscriber = socket.socketpair()
+    sizes = (str(bounds.memory_bytes), str(bounds.disk_bytes))
+    command = [sys.executable, "-S", relay_module.__file__, *sizes]
+    with server, subscriber, its_server, its_subscriber:
+        process = subprocess.Popen(command, stdin=its_server.fileno(), stdout=its_subscriber.fileno())
+        try:
+            its_server.close()
+            its_subscriber.close()
+            server.settimeout(30)
+            subscriber.settimeout(30)
+            yield server, subscriber, process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def read_to_the_end(subscriber: socket.socket) -> Iterator[bytes]:
+    while content := subscriber.recv(MEGABYTE):
+        yield content
+
+
+def test_bytes_pass_in_both_directions() -> None:
+    with relaying() as (server, subscriber, _):
+        subscriber.sendall(b"command")
+        assert server.recv(100) == b"command"
+        server.sendall(b"answer")
+        assert subscriber.recv(100) == b"answer"
+
+
+def test_what_nobody_reads_is_bounded_in_memory_and_on_disk_and_comes_later() -> None:
+    bounds = BacklogBounds(memory_bytes=8 * MEGABYTE, disk_bytes=64 * MEGABYTE)
+    with relaying(bounds) as (server, subscriber, process):
+        sent, digest = 0, hashlib.sha256()
+        piece = random.Random(0).randbytes(MEGABYTE - 1)
+        server.settimeout(0.5)
+        try:
+            while True:
+                count = server.send(piece)
+                digest.update(piece[:count])
+                sent += count
+        except TimeoutError:
+            pass
+        resident = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+        server.close()
+
+        received = hashlib.sha256()
+        for content in read_to_the_end(subscriber):
+            received.update(content)
+
+        assert process.wait(30) == 0
+    assert 64 * MEGABYTE < sent < 90 * MEGABYTE
+    assert resident < 60 * MEGABYTE
+    assert received.digest() == digest.digest()
+
+
+def test_no_signal_that_stops_a_service_ends_it_and_the_end_of_its_subscriber_does(server: Server) -> None:
+    with relayed_client(RedisServer(port=server.port), BOUNDS) as client, client.pubsub() as pubsub:
+        pubsub.psubscribe("a")
+        [pid] = relays()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            os.kill(pid, number)
+        assert pubsub.get_message(timeout=10)["type"] == "psubscribe"
+        with server.client() as publisher:
+            publisher.publish("a", "message")
+        assert pubsub.get_message(timeout=10)["data"] == b"message"
+
+    assert relays() == []
+
+
+def relays(pid: int | None = None) -> list[int]:
+    """The relays that a process, this one by default, has started, and its zombies of any kind."""
+    threads = Path(f"/proc/{pid or os.getpid()}/task").iterdir()
+    started = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in started}
+    return [child for child, command in commands.items() if not command or b"relay.py" in command]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+SUBSCRIBER = """
+import sys, threading
+from sampoll.transports.redis.connection import RedisServer
+from sampoll.transports.redis.pubsub.relayed import BacklogBounds
+from sampoll.transports.redis.pubsub.subscription import Subscription
+
+def receive(channel, message):
+    threading.Event().wait()  # for ever
+
+server = RedisServer(port=int(sys.argv[1]))
+Subscription(server, "killed", receive, backlog=BacklogBounds(10**6, 10**6)).run(threading.Event())
+"""
+
+
+def test_it_ends_with_a_service_that_is_killed_even_if_messages_wait(
+    server: Server, client: "redis.Redis"
+) -> None:
+    service = subprocess.Popen([sys.executable, "-c", SUBSCRIBER, str(server.port)], env=environment())
+    try:
+        until(lambda: client.pubsub_numpat() == 1, "the subscription")
+        [pid] = relays(service.pid)
+        for _ in range(5):
+            client.publish("killed", bytes(10**6))
+    finally:
+        service.kill()
+        service.wait()
+
+    until(lambda: not is_running(pid), "the process to end")
+    until(lambda: client.pubsub_numpat() == 0, "the end of the subscription")
+
+
+# Subscriptions
+
+
+@contextmanager
+def subscribed(server: RedisServer, pattern: str = "a*") -> Iterator[tuple[Subscription, list[bytes]]]:
+    received: list[bytes] = []
+    subscription = Subscription(server, pattern, lambda _, message: received.append(message), backlog=BOUNDS)
+    stop = Event()
+    thread = Thread(target=subscription.run, args=(stop,))
+    thread.start()
+    try:
+        assert subscription.is_up.wait(10)
+        yield subscription, received
+    finally:
+        stop.set()
+        thread.join()
+        assert relays() == []
+
+
+def test_its_death_is_a_gap_and_another_one_takes_its_place(
+    server: Server, client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    with subscribed(RedisServer(port=server.port)) as (subscription, received):
+        [first] = relays()
+        client.publish("a", "before")
+        until(lambda: received, "a message")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: subscription.gaps.count == 1, "the new subscription")
+        client.publish("ab", "after")
+        until(lambda: len(received) == 2, "the next message")
+        [second] = relays()
+
+    assert second != first
+    assert received == [b"before", b"after"]
+    assert "no subscription to" in caplog.text
+    assert "what was published in the last" in caplog.text
+
+
+def test_a_subscription_over_a_unix_socket_with_a_password_is_relayed(tmp_path: Path) -> None:
+    path = tmp_path / "server"
+    with running_server(VALKEY, "--unixsocket", str(path)) as server, server.client() as client:
+        client.config_set("requirepass", "open-sesame")
+        with subscribed(RedisServer(f"unix://:open-sesame@{path}")) as (_, received):
+            assert len(relays()) == 1
+            client.publish("a", bytes(3 * MEGABYTE))
+            until(lambda: received, "the message")
+
+    assert received == [bytes(3 * MEGABYTE)]
+
+
+def test_a_subscription_over_tls_is_relayed_as_it_comes(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    with proxy_to(server.port, (tmp_path / "cert.pem", tmp_path / "key.pem")) as proxy:
+        url = f"rediss://localhost:{proxy.port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
+        with subscribed(RedisServer(url)) as (subscription, received):
+            client.publish("a", bytes(3 * MEGABYTE))
+            until(lambda: received, "the message")
+
+    assert received == [bytes(3 * MEGABYTE)]
+    assert subscription.gaps.count == 0
