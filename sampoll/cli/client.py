@@ -33,6 +33,12 @@ def send(
             help="One prompt for all images, instead of those beside them.", metavar="FILE", parser=path_of
         ),
     ] = None,
+    without_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--without-prompt", help="Send images without one too: the service has a --default-prompt."
+        ),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -69,7 +75,7 @@ def send(
     from sampoll.transports.redis.server import server_of
     from sampoll.transports.redis.streams.client import StreamClient
 
-    pairs = pairs_of(paths, prompt)
+    pairs = pairs_of(paths, prompt, needs_prompt=not without_prompt)
     if "stream" not in resolved.origins:
         is_awaited = wait or output is not None
         sending = SendOptions(resolved.settings.redis, is_awaited, output, in_flight or IN_FLIGHT, timeout)

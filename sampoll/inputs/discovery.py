@@ -13,11 +13,12 @@ from sampoll.files.files import files_below
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its prompt; `name` is the image's path below the folder given, without extension."""
+    """An image and its prompt, if it has one; `name` is the image's path below the folder given, without
+    extension."""
 
     name: str
     image: Path
-    prompt: Path
+    prompt: Path | None
 
     @property
     def image_path(self) -> str:
@@ -26,16 +27,19 @@ class Pair:
         return f"{folder}/{self.image.name}" if folder else self.image.name
 
 
-def pairs_of(paths: Iterable[str], prompt: Path | None) -> Iterator[Pair | IncompletePair]:
+def pairs_of(
+    paths: Iterable[str], prompt: Path | None, *, needs_prompt: bool = True
+) -> Iterator[Pair | IncompletePair]:
     """The pairs in `paths`: files, folders with all folders below, and shell patterns. Each gets a unique
-    name; an image without exactly one prompt is an IncompletePair. `prompt`, if given, is for every image.
+    name; an image without exactly one prompt is an IncompletePair, except one that has and needs none.
+    `prompt`, if given, is for every image.
 
     InputUnavailable for a path that does not exist.
     """
     names: set[str] = set()
     for image, wanted in _images(paths):
         beside = [prompt] if prompt else _prompts_beside(image)
-        if len(beside) != 1:
+        if len(beside) > 1 or (needs_prompt and not beside):
             what = "has no prompt" if not beside else f"has {len(beside)} prompts"
             suffixes = " or ".join(sorted(PROMPT_SUFFIXES))
             yield IncompletePair(
@@ -46,7 +50,7 @@ def pairs_of(paths: Iterable[str], prompt: Path | None) -> Iterator[Pair | Incom
         while (name := versioned(wanted, version)) in names:
             version += 1
         names.add(name)
-        yield Pair(name, image, beside[0])
+        yield Pair(name, image, beside[0] if beside else None)
 
 
 def _images(paths: Iterable[str]) -> Iterator[tuple[Path, str]]:

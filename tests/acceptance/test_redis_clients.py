@@ -29,12 +29,15 @@ BIN = Path(sys.executable).parent
 IMAGE = encoded(image_of(), "JPEG")
 
 
+SERVED = ("--model", "support.fakes:words", "--default-prompt", "text:cat")
+
+
 @pytest.fixture(scope="module")
 def served() -> Iterator[Server]:
     """A server with a service on it."""
     with (
         running_server() as server,
-        running_sampoll("serve", "redis", "--redis-port", server.port, "--model", "support.fakes:boxes"),
+        running_sampoll("serve", "redis", "--redis-port", server.port, *SERVED),
         server.client() as client,
     ):
         until(lambda: client.pubsub_numpat() == 1, "the service")
@@ -43,6 +46,17 @@ def served() -> Iterator[Server]:
 
 def send(server: Server, *arguments: object) -> subprocess.CompletedProcess[str]:
     return sampoll("send", "--redis-port", server.port, *arguments)
+
+
+def test_images_without_a_prompt_get_the_default_one_of_the_service(served: Server, folders: Folders) -> None:
+    (folders.input / "a.jpg").write_bytes(IMAGE)
+    drop_pair(folders.input, "own", {**BOX, "label": "own"})
+
+    run = send(served, folders.input, "--without-prompt", "-o", folders.output)
+
+    assert run.returncode == 0, run.stderr
+    labels = [read_opex(folders.output / f"{name}.json").objects[0].label for name in ("a", "own")]
+    assert labels == ["cat", "own"]
 
 
 def test_a_folder_comes_back_as_sampoll_run_would_have_written_it(

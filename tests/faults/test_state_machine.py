@@ -23,6 +23,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -37,6 +38,7 @@ from sampoll.core.jobs import Submission
 from sampoll.core.names import result_path, result_suffix
 from sampoll.core.results import Artifact, Delivery, ResultSummary
 from sampoll.files import files
+from sampoll.inputs.common_prompt import CommonPrompt
 from sampoll.spool.failed import FailedPairs
 from sampoll.spool.journal import Journal, read_journal
 from sampoll.spool.layout import STATE, Layout
@@ -51,6 +53,14 @@ OPTIONS = DirectoryOptions(
         settle_seconds=0, rescan_seconds=1, give_up_seconds=0, max_attempts=MAX_ATTEMPTS, durability="off"
     )
 )
+
+
+WITH_DEFAULT = replace(
+    OPTIONS,
+    spool=OPTIONS.spool.model_copy(update={"default_prompt": "everything"}),
+    prompt=CommonPrompt("--default-prompt", b"{}"),
+)
+"""Those of a process that takes images without a prompt."""
 
 
 class Killed(BaseException):
@@ -129,9 +139,11 @@ def killable(switch: KillSwitch) -> Iterator[None]:
 class Process:
     """One `sampoll run` as far as the spool sees it."""
 
-    def __init__(self, layout: Layout, on_exist: OnExist = OnExist.VERSION) -> None:
+    def __init__(
+        self, layout: Layout, on_exist: OnExist = OnExist.VERSION, *, has_default: bool = False
+    ) -> None:
         self._stack = ExitStack()
-        options = replace(OPTIONS, naming=Naming(on_exist, _read_record))
+        options = replace(WITH_DEFAULT if has_default else OPTIONS, naming=Naming(on_exist, _read_record))
         self.transport: DirectoryTransport = self._stack.enter_context(
             directory_transport(layout, options, ignore_events, set())
         )
@@ -162,6 +174,12 @@ class SpoolMachine(RuleBasedStateMachine):
         self.digests: list[str] = []
         self.attempts: Counter[str] = Counter()
         self.dropped = 0
+        self.has_default = False
+
+    @initialize(has_default=st.booleans())
+    def choose(self, has_default: bool) -> None:
+        """Whether images are jobs without a prompt."""
+        self.has_default = has_default
 
     def survives(self, process: Process | None, act: Callable[[], None], kill_at: int | None) -> None:
         """Does something, killed at the given act on a file, if it comes to that."""
@@ -195,7 +213,10 @@ class SpoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.processes) < 2)
     @rule(kill_at=kills, on_exist=st.sampled_from(OnExist))
     def start(self, kill_at: int | None, on_exist: OnExist) -> None:
-        self.survives(None, lambda: self.processes.append(Process(self.layout, on_exist)), kill_at)
+        def act() -> None:
+            self.processes.append(Process(self.layout, on_exist, has_default=self.has_default))
+
+        self.survives(None, act, kill_at)
 
     @precondition(lambda self: self.processes)
     @rule(index=some_process, kill_at=kills)
@@ -313,7 +334,7 @@ class SpoolMachine(RuleBasedStateMachine):
             for process in list(self.processes):
                 process.end()
             for _ in range(MAX_ATTEMPTS + 2):
-                process = Process(self.layout)
+                process = Process(self.layout, has_default=self.has_default)
                 process.claim()
                 for submission in list(process.claimed):
                     process.transport.begin([submission])
@@ -362,15 +383,17 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.parametrize("halves", ["both", "image"])
 @pytest.mark.parametrize("outcome", ["deliver", "refuse", "retry"])
-def test_a_kill_at_each_act_of_an_ending(outcome: str) -> None:
+def test_a_kill_at_each_act_of_an_ending(outcome: str, halves: str) -> None:
     acts = 0
     was_killed = True
     while was_killed:
         acts += 1
         machine = SpoolMachine()
         with machine.patches:
-            machine.drop(name="a", halves="both")
+            machine.choose(has_default=halves == "image")
+            machine.drop(name="a", halves=halves)
             machine.start(kill_at=None, on_exist=OnExist.VERSION)
             machine.claim(index=0, kill_at=None)
             machine.begin(index=0, kill_at=None, together=True)

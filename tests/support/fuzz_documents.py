@@ -164,6 +164,8 @@ def prompt(random: Random) -> dict[str, Any]:
         made["mask"] = mask_prompt(random)
     if random.random() < 0.2:
         made = {"everything": {"points_per_side": random.choice([1, 32, 32.0, 257]), "box_nms_thresh": 0.5}}
+    if random.random() < 0.1:
+        made = {"text": random.choice(["cat", word(random), "", "a" * 257]), "score_thresh": random.random()}
     for key, value in (("label", "cat"), ("id", word(random)), ("refine", random.randrange(12))):
         if random.random() < 0.3:
             made[key] = value

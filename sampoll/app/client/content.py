@@ -1,6 +1,6 @@
 """What is sent of a pair: a name and two files, which JSON and Redis can carry."""
 
-from contextlib import suppress
+from pathlib import Path
 
 import orjson
 
@@ -13,29 +13,27 @@ MAX_VALUE_BYTES_BASE64 = MAX_VALUE_BYTES * 3 // 4
 
 
 def content_of(pair: Pair, max_bytes: int) -> tuple[bytes, bytes]:
-    """The image file and the prompt, which is JSON without a byte order mark; a JobError names the file at
-    fault, such as one of more than `max_bytes`."""
+    """The image file and the prompt, which is JSON without a byte order mark, or empty if there is none; a
+    JobError names the file at fault, such as one of more than `max_bytes`."""
     _check_name(pair)
-    content = {}
-    _check_size(pair, max_bytes)
-    for path in (pair.image, pair.prompt):
-        try:
-            content[path] = path.read_bytes()
-        except OSError as error:
-            raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=str(path)) from error
-    prompt = content[pair.prompt].removeprefix(UTF8_BOM)
+    image = _read(pair.image, max_bytes)
+    if pair.prompt is None:
+        return image, b""
+    prompt = _read(pair.prompt, max_bytes).removeprefix(UTF8_BOM)
     try:
         orjson.loads(prompt)
     except orjson.JSONDecodeError as error:
         raise BadPrompt(f"is not JSON in UTF-8: {error}", file=str(pair.prompt)) from error
-    return content[pair.image], prompt
+    return image, prompt
 
 
-def _check_size(pair: Pair, max_bytes: int) -> None:
-    for path in (pair.image, pair.prompt):
-        with suppress(OSError):  # reading it says what is wrong
-            if path.stat().st_size > max_bytes:
-                raise BadRequest(f"has more than {max_bytes} bytes, and cannot be sent", file=str(path))
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        if path.stat().st_size > max_bytes:
+            raise BadRequest(f"has more than {max_bytes} bytes, and cannot be sent", file=str(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=str(path)) from error
 
 
 def _check_name(pair: Pair) -> None:

@@ -236,7 +236,7 @@ def _message(pair: Pair, channel: str | None) -> bytes:
     try:
         return request_message(
             image,
-            orjson.loads(prompt),
+            orjson.loads(prompt) if prompt else None,
             id=pair.name,
             reply_to=channel,
             files=channel is not None,

@@ -5,7 +5,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +20,14 @@ from sampoll.app.result_store import CommittedResults
 from sampoll.core.errors import JobError, SampollError, translated_os_errors
 from sampoll.core.events import Event, JobFailed
 from sampoll.core.filenames import DONE, PRIVATE
+from sampoll.core.jobs import Prompt
 from sampoll.core.results import Segmentation
 from sampoll.spool.layout import Layout
 from sampoll.transports.directory.transport import directory_transport
 
 SELF_TEST_SETTINGS = {
     "prompt": None,
+    "default_prompt": None,
     "continuous": False,
     "settle_seconds": 0.0,
     "ready_suffix": None,
@@ -43,7 +45,7 @@ MIN_IOU = 0.5
 
 def self_test(plan: Plan, model: LoadedModel, roots: Layout | None) -> Finding:
     """Runs in private folders of the `roots`, or, without them, in the directory for temporary files."""
-    pair = next(demo_pairs())
+    pair = _pair_for(plan.decoding.prompt_kinds)
     began = time.monotonic()
     try:
         with _directories(roots) as layout, translated_os_errors("test itself in", layout.input):
@@ -95,8 +97,15 @@ def _run(plan: Plan, model: LoadedModel, layout: Layout) -> JobError | None:
     return failures[0] if failures else None
 
 
+def _pair_for(kinds: Collection[str]) -> DemoPair:
+    """A ball in its box; or in words, for a model that takes no boxes."""
+    pair = next(demo_pairs())
+    takes_words_only = "text" in kinds and "box" not in kinds
+    return replace(pair, prompts=(Prompt(text="ball"),)) if takes_words_only else pair
+
+
 def _judged(pair: DemoPair, result: Segmentation, seconds: float) -> Finding:
-    done = f"an image and a box became a mask and its record in {seconds:.1f} s"
+    done = f"an image and a {pair.prompts[0].kinds[0]} became a mask and its record in {seconds:.1f} s"
     masks = [mask for of_prompt in result.masks for mask in of_prompt]
     truth = pair.truths[0]
     found = masks[0].pixels() if masks else np.zeros_like(truth)
