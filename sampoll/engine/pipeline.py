@@ -18,6 +18,7 @@ the transport's `close` then returns the submissions in flight to their source.
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -67,6 +68,10 @@ SHARES = {LOADING: 1024 * 2**20, RENDERING: MEMORY_BYTES}
 CHUNK_BYTES = 2 * 2**20
 """What one call of a loader or a renderer takes: one image, or several small ones, which would be handed over
 more slowly than decoded one by one."""
+BATCHES_AHEAD = 2
+SECONDS_AHEAD = 2.0
+"""While more is in flight than so many batches of each executor, and more than ended in this time, nothing is
+taken: it is left to other processes, which may be idle."""
 LOADS_PER_THREAD = 2
 """Limit for the number of calls that wait for the loaders, per loader thread."""
 MAX_IO_THREADS = 8
@@ -186,6 +191,7 @@ class _Run:
                 return
             if alone:
                 self._in_flight.wait_until_none()
+            self._in_flight.wait_until_few(BATCHES_AHEAD * self._service.batch_size * self._service.executors)
 
     def _passed_to(self, loaders: ThreadPoolExecutor, group: Sequence[Submission]) -> bool:
         """Passes a group to the loaders, small images several at once; False if the run is ending."""
@@ -433,6 +439,7 @@ class _InFlight:
 
     def __init__(self) -> None:
         self._count = 0
+        self._ended: deque[tuple[float, int]] = deque()  # when, and how many
         self._abandoned = False
         self._changed = Condition()
 
@@ -443,6 +450,7 @@ class _InFlight:
     def leave(self, count: int) -> None:
         with self._changed:
             self._count -= count
+            self._ended.append((time.monotonic(), count))
             self._changed.notify_all()
 
     def abandon(self) -> None:
@@ -454,3 +462,14 @@ class _InFlight:
     def wait_until_none(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._count == 0 or self._abandoned)
+
+    def wait_until_few(self, few: int) -> None:
+        """Waits until there are no more than `few`, or than ended in the last SECONDS_AHEAD."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count <= max(few, self._recently_ended()) or self._abandoned)
+
+    def _recently_ended(self) -> int:
+        since = time.monotonic() - SECONDS_AHEAD
+        while self._ended and self._ended[0][0] < since:
+            self._ended.popleft()
+        return sum(count for _, count in self._ended)

@@ -92,9 +92,11 @@ SERVICE = ("--continuous", "--max-attempts", 1)
 
 @pytest.mark.parametrize("full", ["OUT", "IN"])
 def test_a_full_disk_pauses_the_service_until_there_is_room(folders: Folders, full: str) -> None:
+    # On the input, only the journal needs room, once its last page is full.
+    fill_page = 'truncate -s %4096 "$IN"/.sampoll/work/*/.journal.jsonl'
     script = outage(
         before=f'mount -t tmpfs -o size=1m tmpfs "${full}"',
-        fault=f'dd if=/dev/zero of="${full}/.filler" bs=4k 2> /dev/null || true',
+        fault=f'{fill_page}; dd if=/dev/zero of="${full}/.filler" bs=4k 2> /dev/null || true',
         repair=f'rm "${full}/.filler"',
     )
 

@@ -175,6 +175,39 @@ def test_after_stop_the_running_batch_is_delivered_and_the_rest_handed_back() ->
     assert len(transport.delivered) + len(transport.waiting) == 8
 
 
+@pytest.mark.parametrize("executors", [1, 2])
+def test_no_more_is_taken_than_the_next_batches_need(monkeypatch: pytest.MonkeyPatch, executors: int) -> None:
+    monkeypatch.setattr(pipeline, "SECONDS_AHEAD", 0.0)  # as if the model were very slow
+    transport = waiting(*map(str, range(60)))
+    in_flight: list[int] = []
+    begin = transport.begin
+
+    def counting(begun: Sequence[Submission]) -> None:
+        in_flight.append(len(transport._open))
+        begin(begun)
+
+    monkeypatch.setattr(transport, "begin", counting)
+    replace(service_of(transport, batch_size=4), executors=executors).run(Event())
+
+    assert len(transport.delivered) == 60
+    assert 4 <= max(in_flight) <= 2 * 4 * executors + 1
+
+
+def test_a_fast_model_has_as_much_in_flight_as_it_did_in_the_last_seconds() -> None:
+    in_flight = pipeline._InFlight()
+    in_flight.enter(100)
+    in_flight.leave(40)
+    ends = Thread(target=in_flight.wait_until_few, args=(8,))
+    ends.start()
+    ends.join(0.02)
+    assert ends.is_alive()
+
+    in_flight.leave(10)  # 50 have ended, and 50 are left
+
+    ends.join(10)
+    assert not ends.is_alive()
+
+
 # The memory that all stages share
 
 
