@@ -57,7 +57,7 @@ def convert(
         encoder, encoder_sha256 = encoder_graph(network, precision, checkpoint_sha256, cache), None
     compiled = CompiledGraph(encoder, precision)
     decoder = decoder_graphs(network, conventions, compiled, checkpoint_sha256, cache)
-    return Models(encoder, decoder, encoder_sha256)
+    return Models(compiled, decoder, encoder_sha256)
 
 
 def encoder_graph(network: Network, precision: str, checkpoint_sha256: str, cache: Path) -> "openvino.Model":

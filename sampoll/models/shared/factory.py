@@ -109,7 +109,6 @@ class FamilyModel(ABC):
         from sampoll.models.shared.converted_models import kept_models
         from sampoll.models.shared.known_digests import FOLDER, KnownDigests
         from sampoll.models.shared.openvino_decoder import OpenVinoDecoder
-        from sampoll.models.shared.openvino_graph import CompiledGraph
         from sampoll.models.shared.openvino_segmenter import OpenVinoSegmenter
 
         if options.compile:
@@ -126,7 +125,7 @@ class FamilyModel(ABC):
             models = convert(network, conventions, precision, sha256, openvino_cache(options))
         return OpenVinoSegmenter(
             self.name,
-            CompiledGraph(models.encoder, precision),
+            models.encoder,
             OpenVinoDecoder(models.decoder, conventions),
             conventions,
             options.mask_policy,

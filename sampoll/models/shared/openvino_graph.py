@@ -4,8 +4,11 @@ https://docs.openvino.ai
 """
 
 import functools
+import logging
+import os
 import sys
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,18 +20,22 @@ from sampoll.models.shared.device import BFLOAT16_FLAGS, cpu_flags
 if TYPE_CHECKING:
     import openvino
 
+    from sampoll.models.shared.compiled_blob import Blob
+
+log = logging.getLogger(__name__)
+
 ENGINE = "openvino"
 
 
 class CompiledGraph:
     """A graph, ready to run. Threads may call it at the same time."""
 
-    def __init__(self, model: "openvino.Model", precision: str) -> None:
-        """`model` is quantized if `precision` is int8. ModelUnavailable if the processor does not compute in
-        it."""
+    def __init__(self, model: "openvino.Model", precision: str, blob: "Blob | None" = None) -> None:
+        """`model` is quantized if `precision` is int8; `blob` is what was kept of it when it was compiled
+        before. ModelUnavailable if the processor does not compute in the precision."""
         hint = _hint(precision)
         self.precision = precision
-        self._compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+        self._compiled = _compiled(model, {"INFERENCE_PRECISION_HINT": hint}, blob)
         if self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != hint:
             raise ModelUnavailable(
                 f"OpenVINO does not compute in {precision} on this processor: use --precision fp32"
@@ -51,6 +58,25 @@ class CompiledGraph:
         with self._lock:
             outputs = self._compiled(inputs, share_inputs=True).values()
             return tuple(output.copy() for output in outputs)  # the next call writes to the same places
+
+
+def _compiled(
+    model: "openvino.Model", options: Mapping[str, str], blob: "Blob | None"
+) -> "openvino.CompiledModel":
+    if blob is not None:
+        try:
+            return _from_blob(model, {**options, "CACHE_MODE": "OPTIMIZE_SIZE"}, blob)
+        except RuntimeError as error:
+            log.debug("compiled as a whole: %s", error)
+    return core().compile_model(model, "CPU", dict(options))
+
+
+def _from_blob(model: "openvino.Model", options: Mapping[str, str], blob: "Blob") -> "openvino.CompiledModel":
+    if (content := blob.read()) is not None:
+        return core().import_model(content, "CPU", {**options, "WEIGHTS_PATH": os.fspath(blob.weights)})
+    compiled = core().compile_model(model, "CPU", dict(options))
+    blob.write(compiled.export_model().getvalue())
+    return compiled
 
 
 @functools.cache
