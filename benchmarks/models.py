@@ -37,13 +37,20 @@ def random_sam(name: str) -> Sam:
 
 def random_network(name: str) -> Network:
     """A model of any family."""
+    return _family(name).build(random_weights(name))
+
+
+def random_weights(name: str) -> dict[str, Tensor]:
+    """The tensors of such a model, by their official names: what its checkpoint holds."""
+    torch.manual_seed(0)
+    return {key: _random(key, tensor) for key, tensor in _family(name).modules().state_dict().items()}
+
+
+def _family(name: str) -> FamilyModel:
     factory = find_factory(ModelSettings(model=name))
     if not isinstance(factory, FamilyModel):
         raise UsageError(f"{name} is no model of a family")
-    torch.manual_seed(0)
-    return factory.build(
-        {key: _random(key, tensor) for key, tensor in factory.modules().state_dict().items()}
-    )
+    return factory
 
 
 def _random(name: str, tensor: Tensor) -> Tensor:

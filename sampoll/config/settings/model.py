@@ -74,7 +74,7 @@ class ModelSettings(Section):
     engine: Literal["auto", "torch", "openvino"] = setting(
         "auto",
         "engine",
-        "What computes the image encoder; auto is OpenVINO on a CPU if it is installed, else torch.",
+        "What computes the model; auto is OpenVINO on a CPU if it is installed, else torch.",
         metavar="auto|torch|openvino",
     )
     cpu_streams: Literal["auto"] | Annotated[int, Field(ge=1)] = setting(

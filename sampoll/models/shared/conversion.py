@@ -47,7 +47,12 @@ LARGEST_ERROR_IN_FLOAT16 = 1e-2
 
 
 def convert(
-    network: Network, conventions: Conventions, precision: str, checkpoint_sha256: str, cache: Path
+    network: Network,
+    conventions: Conventions,
+    precision: str,
+    streams: int,
+    checkpoint_sha256: str,
+    cache: Path,
 ) -> Models:
     """The graphs of a checkpoint: those that are kept, and those that are made, and then kept."""
     if precision == "int8":
@@ -55,9 +60,9 @@ def convert(
         encoder, encoder_sha256 = int8.graphs[ENCODER], int8.sha256
     else:
         encoder, encoder_sha256 = encoder_graph(network, precision, checkpoint_sha256, cache), None
-    compiled = CompiledGraph(encoder, precision)
+    compiled = CompiledGraph(encoder, precision, streams=streams)
     decoder = decoder_graphs(network, conventions, compiled, checkpoint_sha256, cache)
-    return Models(encoder, decoder, encoder_sha256)
+    return Models(compiled, decoder, encoder_sha256)
 
 
 def encoder_graph(network: Network, precision: str, checkpoint_sha256: str, cache: Path) -> "openvino.Model":

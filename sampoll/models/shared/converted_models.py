@@ -6,17 +6,24 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sampoll.core.errors import ModelUnavailable
 from sampoll.files.files import sha256_of
+from sampoll.models.shared.compiled_blob import Blob
 from sampoll.models.shared.openvino_decoder import GRAPHS
-from sampoll.models.shared.openvino_graph import core, imported_openvino, version
-from sampoll.models.shared.private_copy import private_copy
+from sampoll.models.shared.openvino_graph import (
+    CompiledGraph,
+    compile_options,
+    core,
+    imported_openvino,
+    version,
+)
+from sampoll.models.shared.private_copy import PrivateCopy, private_copy
 
 if TYPE_CHECKING:
     import openvino
@@ -59,36 +66,70 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Files:
+    """The files of a Part, as private copies; what is read of them keeps their memory."""
+
+    part: Part
+    copies: Mapping[str, PrivateCopy]
+
+    @property
+    def sha256(self) -> str:
+        """The digest of all of them."""
+        digests = " ".join(copy.sha256 for copy in self.copies.values())
+        return hashlib.sha256(digests.encode()).hexdigest()
+
+    def graph(self, name: str) -> "openvino.Model":
+        return core().read_model(self.copies[f"{name}.xml"].path, self.copies[f"{name}.bin"].path)
+
+    def kept(self) -> Kept:
+        return Kept({name: self.graph(name) for name in self.part.graphs}, self.sha256)
+
+
+@dataclass(frozen=True)
 class Models:
-    """The graphs of a checkpoint, of its encoder and of its decoder; and the digest of an encoder that is not
+    """The encoder of a checkpoint, the graphs of its decoder, and the digest of an encoder that is not
     computed from the checkpoint alone."""
 
-    encoder: "openvino.Model"
+    encoder: CompiledGraph
     decoder: Mapping[str, "openvino.Model"]
     encoder_sha256: str | None = None
 
 
-def kept_models(precision: str, checkpoint_sha256: str, cache: Path) -> Models | None:
-    """All that is needed to run a checkpoint in a precision, if all of it is kept. ModelUnavailable if there
-    is no encoder in int8, which is not made on the way."""
-    if precision == "int8":
-        encoder: Kept | None = quantized(checkpoint_sha256, cache)
-    else:
-        encoder = kept(ENCODERS[precision], checkpoint_sha256, cache)
-    decoder = None if encoder is None else kept(DECODER, checkpoint_sha256, cache)
-    if encoder is None or decoder is None:
+def kept_models(precision: str, streams: int, checkpoint_sha256: str, cache: Path) -> Models | None:
+    """All that is needed to run a checkpoint in a precision, so many images at the same time, if all of it is
+    kept. ModelUnavailable if there is no encoder in int8, which is not made on the way."""
+    int8 = quantized(checkpoint_sha256, cache) if precision == "int8" else None
+    if (decoder := kept(DECODER, checkpoint_sha256, cache)) is None:
         return None
-    return Models(encoder.graphs[ENCODER], decoder.graphs, encoder.sha256 if precision == "int8" else None)
+    if int8 is not None:
+        encoder = CompiledGraph(int8.graphs[ENCODER], precision, streams=streams)
+        return Models(encoder, decoder.graphs, int8.sha256)
+    part = ENCODERS[precision]
+    with ExitStack() as copies:
+        if (files := _whole(part, checkpoint_sha256, cache, copies)) is None:
+            return None
+        directory, weights = place_of(part, checkpoint_sha256, cache), files.copies[f"{ENCODER}.bin"].path
+        options = str(compile_options(precision, streams))
+        blob = Blob(directory, files.sha256, options, imported_openvino().__version__, weights)
+        encoder = CompiledGraph(files.graph(ENCODER), precision, blob, streams=streams)
+        return Models(encoder, decoder.graphs)
 
 
 def kept(part: Part, checkpoint_sha256: str, cache: Path) -> Kept | None:
     """What was kept of a checkpoint; None if it was not, or is damaged, which is then removed."""
+    with ExitStack() as copies:
+        files = _whole(part, checkpoint_sha256, cache, copies)
+        return None if files is None else files.kept()
+
+
+def _whole(part: Part, checkpoint_sha256: str, cache: Path, copies: ExitStack) -> Files | None:
+    """The files that were kept, until `copies` is closed; None as `kept` says."""
     directory = place_of(part, checkpoint_sha256, cache)
     if not directory.is_dir():
         return None
     try:
-        return _read(part, directory, checkpoint_sha256)
-    except (ModelUnavailable, ValueError, RuntimeError) as error:
+        return copies.enter_context(_opened(part, directory, checkpoint_sha256))
+    except (ModelUnavailable, ValueError) as error:
         log.warning("%s is damaged, and is converted again (%s)", directory, str(error).splitlines()[0])
         shutil.rmtree(directory, ignore_errors=True)
         return None
@@ -101,7 +142,8 @@ def quantized(checkpoint_sha256: str, cache: Path) -> Kept:
     if not place.is_dir():
         raise ModelUnavailable(f"no int8 encoder of this checkpoint in {place}: {advice}")
     try:
-        return _read(INT8, place, checkpoint_sha256)
+        with _opened(INT8, place, checkpoint_sha256) as files:
+            return files.kept()
     except (ModelUnavailable, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ModelUnavailable(f"the int8 encoder in {place} is damaged ({reason}): {advice}") from error
@@ -112,18 +154,15 @@ def place_of(part: Part, checkpoint_sha256: str, cache: Path) -> Path:
     return cache / f"{checkpoint_sha256[:16]}-{version()}-{CONVERSION}-{part.name}"
 
 
-def _read(part: Part, directory: Path, checkpoint_sha256: str) -> Kept:
-    """What is in `directory`; ValueError if its files are not those that were written for this checkpoint."""
+@contextmanager
+def _opened(part: Part, directory: Path, checkpoint_sha256: str) -> Iterator[Files]:
+    """The files in `directory`; ValueError if they are not those that were written for this checkpoint."""
     with ExitStack() as stack:
         copies = {name: stack.enter_context(private_copy(directory / name)) for name in _files_of(part)}
         digests = {name: copy.sha256 for name, copy in copies.items()}
         if _recorded(directory / DIGESTS_FILE) != {"checkpoint": checkpoint_sha256, **digests}:
             raise ValueError("its files are not those that were written")
-        graphs = {
-            name: core().read_model(copies[f"{name}.xml"].path, copies[f"{name}.bin"].path)
-            for name in part.graphs
-        }
-        return Kept(graphs, hashlib.sha256(" ".join(digests.values()).encode()).hexdigest())
+        yield Files(part, copies)
 
 
 def _files_of(part: Part) -> list[str]:
@@ -160,7 +199,8 @@ def keep(
         digests = {name: sha256_of(new / name) for name in _files_of(part)}
         document = {"checkpoint": checkpoint_sha256, **digests}
         (new / DIGESTS_FILE).write_text(json.dumps(document, indent=2) + "\n")
-        written = _read(part, new, checkpoint_sha256)
+        with _opened(part, new, checkpoint_sha256) as files:
+            written = files.kept()
         check(written)
         if replaces and directory.is_dir():
             directory.rename(Path(temporary, "replaced"))

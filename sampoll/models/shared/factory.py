@@ -110,7 +110,6 @@ class FamilyModel(ABC):
         from sampoll.models.shared.converted_models import kept_models
         from sampoll.models.shared.known_digests import FOLDER, KnownDigests
         from sampoll.models.shared.openvino_decoder import OpenVinoDecoder
-        from sampoll.models.shared.openvino_graph import CompiledGraph
         from sampoll.models.shared.openvino_segmenter import OpenVinoSegmenter
 
         if options.compile:
@@ -118,16 +117,17 @@ class FamilyModel(ABC):
         sha256 = KnownDigests(home_of(options.home) / FOLDER).sha256_of(checkpoint)
         check_model(self.name, checkpoint, read_shapes(checkpoint))
         self._check_official(checkpoint, sha256, options)
-        models = kept_models(precision, sha256, openvino_cache(options))
+        cache, streams = openvino_cache(options), options.streams_on(usable_cores())
+        models = kept_models(precision, streams, sha256, cache)
         if models is None:
             from sampoll.models.shared.conversion import convert
 
             network, sha256 = self.network(checkpoint)
             self._check_official(checkpoint, sha256, options)
-            models = convert(network, conventions, precision, sha256, openvino_cache(options))
+            models = convert(network, conventions, precision, streams, sha256, cache)
         return OpenVinoSegmenter(
             self.name,
-            CompiledGraph(models.encoder, precision, streams=options.streams_on(usable_cores())),
+            models.encoder,
             OpenVinoDecoder(models.decoder, conventions),
             conventions,
             options.mask_policy,

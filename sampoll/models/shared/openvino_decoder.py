@@ -3,6 +3,7 @@
 Shapes as in `decoder`: I images, P prompts, T tokens a prompt, L image tokens.
 """
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +39,11 @@ class OpenVinoDecoder:
         self._conventions = conventions
         self._of_image = CompiledGraph(graphs[OF_IMAGE], "fp32")
         self._of_prompts = CompiledGraph(graphs[OF_PROMPTS], "fp32")
-        self._with_masks = CompiledGraph(graphs[WITH_MASKS], "fp32")
+        self._graphs = graphs
+
+    @functools.cached_property
+    def _with_masks(self) -> CompiledGraph:
+        return CompiledGraph(self._graphs[WITH_MASKS], "fp32")  # later, because few prompts have masks
 
     def image_side(self, embeddings: Sequence[tuple[Floats, ...]]) -> list[OneImage]:
         """What each image's levels, (C, h, w), become once for all its prompts."""

@@ -4,9 +4,11 @@ https://docs.openvino.ai
 """
 
 import functools
+import logging
+import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +22,26 @@ from sampoll.models.shared.device import BFLOAT16_FLAGS, cpu_flags
 if TYPE_CHECKING:
     import openvino
 
+    from sampoll.models.shared.compiled_blob import Blob
+
+log = logging.getLogger(__name__)
+
 ENGINE = "openvino"
 
 
 class CompiledGraph:
     """A graph, ready to run. Threads may call it at the same time."""
 
-    def __init__(self, model: "openvino.Model", precision: str, *, streams: int = 1) -> None:
-        """`model` is quantized if `precision` is int8. So many `streams` of inputs are computed at the same
-        time. ModelUnavailable if the processor does not compute in the precision."""
-        hint = _hint(precision)
+    def __init__(
+        self, model: "openvino.Model", precision: str, blob: "Blob | None" = None, *, streams: int = 1
+    ) -> None:
+        """`model` is quantized if `precision` is int8; `blob` is what was kept when it was compiled with the
+        same options before. So many `streams` of inputs are computed at the same time. ModelUnavailable if
+        the processor does not compute in the precision."""
+        options = compile_options(precision, streams)
+        hint = options["INFERENCE_PRECISION_HINT"]
         self.precision = precision
-        options = {"INFERENCE_PRECISION_HINT": hint, **_thread_options(streams)}
-        self._compiled = core().compile_model(model, "CPU", options)
+        self._compiled = _compiled(model, options, blob)
         if self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != hint:
             raise ModelUnavailable(
                 f"OpenVINO does not compute in {precision} on this processor: use --precision fp32"
@@ -76,16 +85,35 @@ def _outputs(request: Any, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any]
     return tuple(output.copy() for output in request.results.values())
 
 
-def _thread_options(streams: int) -> dict[str, Any]:
-    """How OpenVINO uses the cores of this process: without them, it would take those of the machine."""
+def compile_options(precision: str, streams: int = 1) -> dict[str, Any]:
+    """How OpenVINO computes, and uses the cores of this process: it would take those of the machine."""
     cores = usable_cores()
-    options: dict[str, Any] = {"INFERENCE_NUM_THREADS": cores}
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _hint(precision), "INFERENCE_NUM_THREADS": cores}
     if cores < allowed_cores():
         # A limit of CPU time names no cores. Pinned, the processes of several containers take the same ones.
         options["ENABLE_CPU_PINNING"] = False
     if streams > 1:
         options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": streams}
     return options
+
+
+def _compiled(
+    model: "openvino.Model", options: Mapping[str, Any], blob: "Blob | None"
+) -> "openvino.CompiledModel":
+    if blob is not None:
+        try:
+            return _from_blob(model, {**options, "CACHE_MODE": "OPTIMIZE_SIZE"}, blob)
+        except RuntimeError as error:
+            log.debug("compiled as a whole: %s", error)
+    return core().compile_model(model, "CPU", dict(options))
+
+
+def _from_blob(model: "openvino.Model", options: Mapping[str, Any], blob: "Blob") -> "openvino.CompiledModel":
+    if (content := blob.read()) is not None:
+        return core().import_model(content, "CPU", {**options, "WEIGHTS_PATH": os.fspath(blob.weights)})
+    compiled = core().compile_model(model, "CPU", dict(options))
+    blob.write(compiled.export_model().getvalue())
+    return compiled
 
 
 @functools.cache

@@ -98,18 +98,23 @@ def test_after_an_image_that_fails_the_next_ones_are_computed(model: Any) -> Non
     assert torch.equal(encoder(images[1:])[0], images[1:])
 
 
+def threads_of(streams: int) -> dict[str, Any]:
+    options = openvino_graph.compile_options("fp32", streams)
+    return {name: value for name, value in options.items() if name != "INFERENCE_PRECISION_HINT"}
+
+
 def test_openvino_takes_the_usable_cores_and_pins_no_thread_if_their_time_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(openvino_graph, "allowed_cores", lambda: 16)
     monkeypatch.setattr(openvino_graph, "usable_cores", lambda: 16)
-    assert openvino_graph._thread_options(1) == {"INFERENCE_NUM_THREADS": 16}
+    assert threads_of(1) == {"INFERENCE_NUM_THREADS": 16}
     in_streams = {"INFERENCE_NUM_THREADS": 16, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": 2}
-    assert openvino_graph._thread_options(2) == in_streams
+    assert threads_of(2) == in_streams
 
     monkeypatch.setattr(openvino_graph, "usable_cores", lambda: 4)
     limited = {"INFERENCE_NUM_THREADS": 4, "ENABLE_CPU_PINNING": False}
-    assert openvino_graph._thread_options(1) == limited
+    assert threads_of(1) == limited
 
 
 class Levels(TorchEncoder):
