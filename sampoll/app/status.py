@@ -14,6 +14,7 @@ from sampoll.files.files import subdirectories
 from sampoll.files.presence import Presence, presences, with_liveness
 from sampoll.monitoring.health import State
 from sampoll.monitoring.local_services import services
+from sampoll.spool.directories import holds_a_job
 from sampoll.spool.failed import count_reports
 from sampoll.spool.layout import InputLayout
 from sampoll.spool.scan import Scan
@@ -121,7 +122,7 @@ def _waiting(scan: Scan, layout: InputLayout) -> Waiting:
     return Waiting(
         len(scan.ready),
         scan.half,
-        sum(len(subdirectories(node)) for node in subdirectories(layout.work)),
+        sum(holds_a_job(job) for node in subdirectories(layout.work) for job in subdirectories(node)),
         len(subdirectories(layout.deferred)),
         count_reports(layout),
     )

@@ -41,6 +41,15 @@ class JobDirectories:
             _remove(self._spare.pop())
 
 
+def holds_a_job(directory: Path) -> bool:
+    """Whether a job is in this directory of a node; a spare one is empty."""
+    try:
+        with os.scandir(directory) as entries:
+            return next(entries, None) is not None
+    except FileNotFoundError:
+        return False
+
+
 def _remove(directory: Path) -> None:
     with suppress(OSError):  # the next process finds what was put there
         directory.rmdir()

@@ -19,6 +19,7 @@ from sampoll.files.files import (
     walk,
 )
 from sampoll.spool.claims import Claim, digest_of, discard
+from sampoll.spool.directories import holds_a_job
 from sampoll.spool.layout import InputLayout
 from sampoll.spool.reports import ERROR_SUFFIX, MAX_REPORT_BYTES, refused_job
 from sampoll.spool.state import JobState
@@ -137,7 +138,7 @@ def _is_report(path: Path) -> bool:
 
 def _is_held(layout: InputLayout, job_id: str) -> bool:
     """Whether a process holds this job, or one that died has left it."""
-    return any((node / job_id).exists() for node in subdirectories(layout.work))
+    return any(holds_a_job(node / job_id) for node in subdirectories(layout.work))
 
 
 def _retry(layout: InputLayout, pair: FailedPair) -> bool:

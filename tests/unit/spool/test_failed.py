@@ -18,7 +18,7 @@ from sampoll.core.names import result_path, result_suffix
 from sampoll.files.files import subdirectories
 from sampoll.formats.opex_record import read_record
 from sampoll.spool.failed import FailedPair, FailedPairs
-from sampoll.spool.layout import Layout
+from sampoll.spool.layout import STATE, Layout
 from sampoll.spool.reports import error_report, refused_job
 from sampoll.spool.spool import opened
 from sampoll.spool.state import JobState
@@ -176,9 +176,18 @@ def test_a_pair_that_loses_a_file_during_its_retry_stays_failed(layout: Layout) 
 def test_a_pair_that_is_still_moving_to_failed_is_not_retried(layout: Layout) -> None:
     move_to_failed(layout)
     failed = only(layout)
-    (layout.work / "node" / failed.state.job_id).mkdir(parents=True)
+    directory = layout.work / "node" / failed.state.job_id
+    directory.mkdir(parents=True)
+    (directory / STATE).touch()
     assert not FailedPairs(layout).retry(failed)
     assert names_in(layout.failed) == ["a.error.json", "a.jpg", "a.json", "sub"]
+
+
+def test_a_pair_is_retried_while_the_process_keeps_the_directory_that_it_had(layout: Layout) -> None:
+    move_to_failed(layout)
+    failed = only(layout)
+    (layout.work / "node" / failed.state.job_id).mkdir(parents=True)
+    assert FailedPairs(layout).retry(failed)
 
 
 def test_only_the_first_of_two_retries_gets_a_pair(layout: Layout) -> None:
