@@ -70,7 +70,7 @@ CHUNK_BYTES = 2 * 2**20
 more slowly than decoded one by one."""
 BATCHES_AHEAD = 2
 SECONDS_AHEAD = 2.0
-"""While more is in flight than so many batches of each executor, and more than ended in this time, nothing is
+"""While more is in flight than so many batches of each executor, and more than end in this time, nothing is
 taken: it is left to other processes, which may be idle."""
 LOADS_PER_THREAD = 2
 """Limit for the number of calls that wait for the loaders, per loader thread."""
@@ -439,12 +439,14 @@ class _InFlight:
 
     def __init__(self) -> None:
         self._count = 0
+        self._began: float | None = None
         self._ended: deque[tuple[float, int]] = deque()  # when, and how many
         self._abandoned = False
         self._changed = Condition()
 
     def enter(self, count: int) -> None:
         with self._changed:
+            self._began = self._began or time.monotonic()
             self._count += count
 
     def leave(self, count: int) -> None:
@@ -464,12 +466,14 @@ class _InFlight:
             self._changed.wait_for(lambda: self._count == 0 or self._abandoned)
 
     def wait_until_few(self, few: int) -> None:
-        """Waits until there are no more than `few`, or than ended in the last SECONDS_AHEAD."""
+        """Waits until there are no more than `few`, or than end in SECONDS_AHEAD at the latest rate."""
         with self._changed:
-            self._changed.wait_for(lambda: self._count <= max(few, self._recently_ended()) or self._abandoned)
+            self._changed.wait_for(lambda: self._count <= max(few, self._soon_ended()) or self._abandoned)
 
-    def _recently_ended(self) -> int:
-        since = time.monotonic() - SECONDS_AHEAD
+    def _soon_ended(self) -> float:
+        now = time.monotonic()
+        since = max(self._began or now, now - SECONDS_AHEAD)
         while self._ended and self._ended[0][0] < since:
             self._ended.popleft()
-        return sum(count for _, count in self._ended)
+        ended = sum(count for _, count in self._ended)
+        return ended * SECONDS_AHEAD / (now - since) if ended else 0.0

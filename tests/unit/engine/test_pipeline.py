@@ -193,19 +193,27 @@ def test_no_more_is_taken_than_the_next_batches_need(monkeypatch: pytest.MonkeyP
     assert 4 <= max(in_flight) <= 2 * 4 * executors + 1
 
 
-def test_a_fast_model_has_as_much_in_flight_as_it_did_in_the_last_seconds() -> None:
+def test_a_fast_model_has_as_much_in_flight_as_it_does_in_two_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("sampoll.engine.pipeline.time.monotonic", lambda: now[0])
     in_flight = pipeline._InFlight()
     in_flight.enter(100)
-    in_flight.leave(40)
-    ends = Thread(target=in_flight.wait_until_few, args=(8,))
-    ends.start()
-    ends.join(0.02)
-    assert ends.is_alive()
+    assert in_flight._soon_ended() == 0
 
-    in_flight.leave(10)  # 50 have ended, and 50 are left
+    now[0] += 0.5
+    in_flight.leave(10)
+    assert in_flight._soon_ended() == 40
 
-    ends.join(10)
-    assert not ends.is_alive()
+    for _ in range(4):
+        now[0] += 1
+        in_flight.leave(20)
+    assert in_flight._soon_ended() == 60
+    in_flight.wait_until_few(8)  # 10 are left
+
+    now[0] += 3
+    assert in_flight._soon_ended() == 0
 
 
 # The memory that all stages share
