@@ -54,7 +54,7 @@ class ModelSettings(Section):
     detector: NamedDirectory | None = setting(
         None,
         "detector",
-        "Directory of Grounding DINO or OWLv2, as the Hugging Face Hub has it: finds boxes for words.",
+        "Directory of Grounding DINO or OWLv2, which finds boxes for words.",
         metavar="DIR",
         is_everyday=True,
     )
