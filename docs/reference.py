@@ -31,6 +31,7 @@ MORE = {
     "model": "how-to/models.md",
     "checkpoint": "how-to/models.md#a-file-of-weights",
     "pull": "how-to/models.md",
+    "detector": "how-to/models.md#words-for-any-model",
     "precision": "performance.md#precision",
     "engine": "performance.md#engines",
     "cpu-streams": "performance.md#many-cores",

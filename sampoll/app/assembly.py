@@ -25,13 +25,14 @@ from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
 from sampoll.inputs.decode import decode, pixel_rules
 from sampoll.inputs.options import DecodingOptions
+from sampoll.models.detectors import with_detector
 from sampoll.models.registry import (
     AUTO,
     Factory,
     find_factory,
     load_segmenter,
     models_that_take,
-    prompts_of,
+    prompts_taken,
     with_model_named,
 )
 
@@ -70,6 +71,9 @@ def load_model(settings: ModelSettings, factory: Factory | None = None) -> Loade
     fields = {"event": "loading", "model": settings.model, "device": settings.device}
     log.info("loading %s", settings.model, extra=fields)
     segmenter = load_segmenter(settings, factory)
+    if settings.detector is not None:
+        prompts_taken(settings)
+        segmenter = with_detector(segmenter, settings.detector, settings.batch_size_on(segmenter.info.device))
     _log_loaded(segmenter.info, time.monotonic() - began)
     own_bytes = max(0, resident_bytes() - before)
     if not isinstance(segmenter, CacheableSegmenter):
@@ -87,6 +91,7 @@ def _log_loaded(model: ModelInfo, seconds: float) -> None:
         "device": model.device,
         "precision": model.precision,
         "engine": model.engine,
+        "detector": model.detector,
     }
     fields = {"event": "loaded", "seconds": round(seconds, 3)}
     fields |= {key: value for key, value in facts.items() if value is not None}
@@ -102,7 +107,7 @@ def decoding_options(settings: Settings, *, takes_old_prompts: bool = False) -> 
         model.exif,
         takes_old_prompts=takes_old_prompts,
         model=model.model,
-        prompt_kinds=prompts_of(find_factory(model)),
+        prompt_kinds=prompts_taken(model),
         models_that_take=models_that_take,
         on_bad_prompt=settings.prompts.on_bad_prompt,
     )

@@ -24,6 +24,9 @@ class ListedModel:
     prompts: Sequence[str]
     checkpoint: Checkpoint | None
     path: Path | None
+    licence: str | None = None
+    needs_checkpoint: bool = False
+    """Whether its weights come with --checkpoint only."""
 
     @property
     def is_here(self) -> bool:
@@ -38,9 +41,17 @@ class ListedModel:
             "-" if checkpoint is None else checkpoint.megabytes,
             "-" if embedding is None else f"{embedding / 1e6:.1f}",
             _in_short(self.prompts),
-            "-" if checkpoint is None else checkpoint.licence,
-            "none needed" if checkpoint is None else "here" if self.is_here else "not here",
+            self.licence or "-",
+            self._weights,
         )
+
+    @property
+    def _weights(self) -> str:
+        if self.needs_checkpoint:
+            return "--checkpoint"
+        if self.checkpoint is None:
+            return "none needed"
+        return "here" if self.is_here else "not here"
 
     def document(self) -> dict[str, Any]:
         """For programs."""
@@ -58,6 +69,7 @@ class ListedModel:
             "family": self.family,
             "embedding_bytes": self.embedding_bytes,
             "prompts": list(self.prompts),
+            "licence": self.licence,
             "checkpoint": file,
         }
 
@@ -93,4 +105,6 @@ def _listed(name: str, factory: Factory, home: Path | None) -> ListedModel:
         prompts_of(factory),
         checkpoint,
         checkpoint and kept_at(checkpoint, home),
+        attribute_of(factory, "licence") if checkpoint is None else checkpoint.licence,
+        bool(attribute_of(factory, "needs_checkpoint")),
     )

@@ -66,10 +66,14 @@ class DoneIndex:
 
 def _model_of(model: ModelInfo) -> tuple[str, ...]:
     """Everything about a model except the device, which must not change the results."""
-    weights = (model.checkpoint_sha256 or "", model.encoder_sha256 or "")
+    weights = (model.checkpoint_sha256 or "", model.encoder_sha256 or "", model.detector_sha256 or "")
     return (model.name, *weights, model.precision or "", model.engine or "")
 
 
 def _model_in(meta: Mapping[str, str]) -> tuple[str, ...]:
-    weights = (meta["checkpoint_sha256"], meta.get("encoder_sha256", ""))
+    weights = (
+        meta["checkpoint_sha256"],
+        meta.get("encoder_sha256", ""),
+        meta.get("detector_sha256", ""),
+    )
     return (meta["model"], *weights, meta["precision"], meta["engine"])

@@ -133,7 +133,8 @@ def _box_around_bits(packed: PackedMask) -> PixelBox | None:
 class ModelInfo:
     """The model that made a mask: its name, the device on which it ran, and, if it has weights, their sha256
     and the precision and the engine of the computation. `encoder_sha256` is that of an encoder with weights
-    of its own, such as a quantized one."""
+    of its own, such as a quantized one. `detector` is the kind of the detector that finds boxes for words, if
+    there is one, and `detector_sha256` the digest of its files."""
 
     name: str
     device: str = "cpu"
@@ -141,6 +142,8 @@ class ModelInfo:
     precision: str | None = None
     engine: str | None = None
     encoder_sha256: str | None = None
+    detector: str | None = None
+    detector_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from opex import BBox, ObjectPrediction, ObjectPredictions
 from opex import Polygon as OpexPolygon
 
 from sampoll.core.names import printable, result_path
-from sampoll.core.results import Artifact, Mask, Segmentation
+from sampoll.core.results import Artifact, Mask, ModelInfo, Segmentation
 from sampoll.formats.geometry.contours import outer_contours
 from sampoll.formats.geometry.rle import rle_of
 from sampoll.formats.json_document import json_document
@@ -94,6 +94,7 @@ def _meta(segmentation: Segmentation, earlier: Sequence[Artifact]) -> dict[str, 
         "precision": segmentation.model.precision or "",
         "engine": segmentation.model.engine or "",
         "encoder_sha256": segmentation.model.encoder_sha256 or "",
+        **_detector(segmentation.model),
         "sampoll": SAMPOLL_VERSION,
         "prompts": _json(segmentation.in_file_order(prompts_document(segmentation.prompts), None)),
         "skipped": _json([each.document() for each in segmentation.skipped]),
@@ -107,6 +108,12 @@ def _meta(segmentation: Segmentation, earlier: Sequence[Artifact]) -> dict[str, 
         "exif": segmentation.exif,
         "seconds": _json({stage: round(seconds, 6) for stage, seconds in segmentation.seconds.items()}),
     }
+
+
+def _detector(model: ModelInfo) -> dict[str, str]:
+    if model.detector is None:
+        return {}
+    return {"detector": model.detector, "detector_sha256": model.detector_sha256 or ""}
 
 
 def _json(value: object) -> str:

@@ -68,6 +68,8 @@ def _segmentation(meta: dict[str, str], name: str) -> Segmentation:
             meta.get("precision") or None,
             meta.get("engine") or None,
             meta.get("encoder_sha256") or None,
+            meta.get("detector") or None,
+            meta.get("detector_sha256") or None,
         ),
         size=(size["height"], size["width"]),
         image_sha256=meta["image_sha256"],

@@ -105,13 +105,14 @@ def check_kinds(prompt: Prompt, options: DecodingOptions, file: str, place: str)
                 f"is not taken by --model {options.model}, which takes {taken} only",
                 file=file,
                 field=f"{place}{kind}",
-                advice=_other_models(options.models_that_take(kind)),
+                advice=_other_models(options.models_that_take(kind), kind),
             )
 
 
-def _other_models(names: Sequence[str]) -> str:
+def _other_models(names: Sequence[str], kind: str) -> str:
     some = f", such as {', '.join(names[:MAX_SHOWN_MODELS])}" if names else ""
-    return f"use a model that takes it{some} (`sampoll models list`)"
+    detector = ", or add --detector DIR" if kind == "text" else ""
+    return f"use a model that takes it{some}{detector} (`sampoll models list`)"
 
 
 def check_inside(prompt: Prompt, size: tuple[int, int], file: str, place: str) -> None:

@@ -34,6 +34,8 @@ embedding_bytes  what the embedding of an image takes in memory; for `models lis
 holds         (shapes of tensors by name) -> whether they are this model's; for `--model auto`
 reply_type    what replies over Redis call the type of the model; its name, if nothing else
 prompts       those of core.jobs.PROMPT_KINDS that it takes; PLACED_KINDS, if it has no such attribute
+licence       that of the weights, if there is no `checkpoint` to say it; for `models list`
+needs_checkpoint  whether it has weights of its own that nothing here fetches; for `models list`
 original      (options) -> the fidelity.ComparableSegmenter with which its variants are compared, in float32:
               the authors' own model, if there is a package of it; for `models compare`
 quantize      (options, images, read) -> the directory of its encoder in int8; for `models quantize`
@@ -48,6 +50,19 @@ def attribute_of(factory: Factory, attribute: str) -> Any:
 def prompts_of(factory: Factory) -> Sequence[str]:
     """The kinds of prompts that the segmenter of a factory takes."""
     return tuple(attribute_of(factory, "prompts") or PLACED_KINDS)
+
+
+def prompts_taken(options: ModelSettings) -> Sequence[str]:
+    """The kinds of prompts that the model of the options takes, with its detector if it has one. UsageError
+    if the two cannot be used together."""
+    kinds = prompts_of(find_factory(options))
+    if options.detector is None:
+        return kinds
+    if "text" in kinds:
+        raise UsageError(f"--model {options.model} takes words itself: leave --detector out")
+    if "box" not in kinds:
+        raise UsageError(f"--detector needs a model that takes boxes: --model {options.model} takes none")
+    return (*kinds, "text")
 
 
 @cache

@@ -135,6 +135,7 @@ def test_the_models_are_one_table_for_people_and_for_programs(tmp_path: Path) ->
     lines = {line.split()[0]: re.split(r" {2,}", line) for line in people[:-1]}
     assert lines["vit_b"] == ["vit_b", "sam", "375", "4.2", "all but text", "Apache-2.0", "not here"]
     assert lines["grabcut"] == ["grabcut", "grabcut", "-", "-", "points, box", "-", "none needed"]
+    assert lines["sam3"] == ["sam3", "sam3", "-", "42.5", "all", "SAM License", "--checkpoint"]
     assert people[-1] == f"weights are kept in {tmp_path}/checkpoints"
     assert [model["model"] for model in programs] == list(lines)
     of_sam = [model for model in programs if model["family"] == "sam"]
@@ -144,6 +145,7 @@ def test_the_models_are_one_table_for_people_and_for_programs(tmp_path: Path) ->
         "family": "sam",
         "embedding_bytes": 256 * 64 * 64 * 4,
         "prompts": ["points", "box", "mask", "refine", "everything"],
+        "licence": "Apache-2.0",
         "checkpoint": {
             "path": f"{tmp_path}/checkpoints/sam_vit_b_01ec64.pth",
             "is_here": False,

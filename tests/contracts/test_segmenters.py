@@ -1,6 +1,9 @@
 """The contract of every segmenter."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from support.small_families import small_mobile_sam, small_sam_hq
 from support.small_sam2 import small_edgetam, small_sam2
 from support.tiny import tiny_sam
 
+from sampoll.config.settings.model import ModelSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.core.protocols import CacheableSegmenter, Segmenter, StreamingSegmenter
@@ -21,6 +25,29 @@ from sampoll.models.mobile_sam.network import mobile_sam_network
 from sampoll.models.sam.network import sam_network
 from sampoll.models.sam_hq.network import sam_hq_network
 from sampoll.models.shared.segmenter import PromptableSegmenter
+
+
+@cache
+def small_sam3_segmenter() -> Segmenter[Any]:
+    from support.small_sam3 import small_sam3
+
+    from sampoll.models.sam3 import build
+
+    with TemporaryDirectory() as directory:
+        checkpoint = small_sam3(Path(directory))
+        return build(ModelSettings(model="sam3", checkpoint=checkpoint, device="cpu", precision="fp32"))
+
+
+@cache
+def detecting_segmenter() -> Segmenter[Any]:
+    from support.small_detectors import small_grounding_dino
+
+    from sampoll.models.detectors import with_detector
+
+    inner = PromptableSegmenter("sam2", small_sam2(), torch.device("cpu"))
+    with TemporaryDirectory() as directory:
+        return with_detector(inner, small_grounding_dino(Path(directory)), batch_size=2)
+
 
 MAKERS: dict[str, Callable[[], Segmenter[Any]]] = {
     "grabcut": GrabCutSegmenter,
@@ -34,6 +61,8 @@ MAKERS: dict[str, Callable[[], Segmenter[Any]]] = {
     ),
     "sam2": lambda: PromptableSegmenter("sam2", small_sam2(), torch.device("cpu")),
     "edgetam": lambda: PromptableSegmenter("edgetam", small_edgetam(), torch.device("cpu")),
+    "sam3": small_sam3_segmenter,
+    "detecting": detecting_segmenter,
     "boxes": BoxSegmenter,
     "kept": KeptBoxes,
 }
@@ -113,7 +142,9 @@ def test_a_mask_has_a_finite_score_and_the_model_a_name(segmenter: Segmenter[Any
     assert segmenter.info.device
 
 
-@pytest.mark.parametrize("name", ["sam", "mobile_sam", "sam_hq", "sam2", "edgetam", "grabcut"])
+@pytest.mark.parametrize(
+    "name", ["sam", "mobile_sam", "sam_hq", "sam2", "edgetam", "grabcut", "sam3", "detecting"]
+)
 def test_masks_that_are_handed_on_as_they_are_made_are_those_of_decode(name: str) -> None:
     segmenter = MAKERS[name]()
     assert isinstance(segmenter, StreamingSegmenter)
@@ -135,7 +166,9 @@ def test_masks_that_are_handed_on_as_they_are_made_are_those_of_decode(name: str
             assert np.array_equal(ours.packed, theirs.packed)
 
 
-@pytest.mark.parametrize("name", ["sam", "mobile_sam", "sam_hq", "sam2", "edgetam", "grabcut"])
+@pytest.mark.parametrize(
+    "name", ["sam", "mobile_sam", "sam_hq", "sam2", "edgetam", "grabcut", "sam3", "detecting"]
+)
 def test_what_stops_the_taking_of_masks_reaches_the_caller(name: str) -> None:
     segmenter = MAKERS[name]()
     assert isinstance(segmenter, StreamingSegmenter)
@@ -148,7 +181,9 @@ def test_what_stops_the_taking_of_masks_reaches_the_caller(name: str) -> None:
         segmenter.decode_into([(embedding, PROMPTS)], take)
 
 
-@pytest.mark.parametrize("name", ["sam", "mobile_sam", "sam_hq", "sam2", "edgetam", "light_hq", "kept"])
+@pytest.mark.parametrize(
+    "name", ["sam", "mobile_sam", "sam_hq", "sam2", "edgetam", "light_hq", "kept", "sam3", "detecting"]
+)
 def test_an_embedding_that_is_kept_gives_the_same_masks(name: str) -> None:
     segmenter = MAKERS[name]()
     assert isinstance(segmenter, CacheableSegmenter)
@@ -163,3 +198,18 @@ def test_an_embedding_that_is_kept_gives_the_same_masks(name: str) -> None:
     assert np.array_equal(first[0].packed, second[0].packed)
     with pytest.raises((KeyError, ValueError)):
         segmenter.unpacked({})
+
+
+@pytest.mark.parametrize("name", ["sam3", "detecting"])
+def test_words_give_masks_of_the_images_size_the_best_first_and_none_below_the_threshold(name: str) -> None:
+    segmenter = MAKERS[name]()
+    prompts = (Prompt(text="a cat", score_thresh=0), PROMPTS[0], Prompt(text="a cat", score_thresh=1))
+
+    [[all_of_them, box, none]] = answers(segmenter, (image_of(30, 41), prompts))
+
+    scores = [mask.score for mask in all_of_them]
+    assert len(scores) == 20
+    assert scores == sorted(scores, reverse=True)
+    assert {mask.size for mask in all_of_them} == {(30, 41)}
+    assert len(box) == 1
+    assert none == []

@@ -34,4 +34,4 @@ def _seeded(name: str, tensor: Tensor, seed: int) -> Tensor:
         values = random.standard_normal(shape) * np.prod(shape[1:]) ** -0.5
     else:
         values = random.standard_normal(shape) * 0.5
-    return torch.from_numpy(values.astype(np.float32))
+    return torch.from_numpy(np.asarray(values, np.float32))

@@ -51,6 +51,13 @@ class ModelSettings(Section):
         "URL of a folder that has the official checkpoints too, by their file names.",
         metavar="URL",
     )
+    detector: NamedDirectory | None = setting(
+        None,
+        "detector",
+        "Directory of Grounding DINO or OWLv2, which finds boxes for words.",
+        metavar="DIR",
+        is_everyday=True,
+    )
     home: NamedDirectory | None = setting(
         None,
         "home",

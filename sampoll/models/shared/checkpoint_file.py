@@ -1,6 +1,6 @@
 """Files of weights, read into memory as names and tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -23,14 +23,19 @@ def read_checkpoint(path: Path) -> tuple[Mapping[str, Tensor], str]:
     Later changes of the files change nothing. ModelUnavailable if they cannot be read, or hold something
     else: then none of it is loaded, and nothing is run that is in them.
     """
+    weights, sha256 = read_tensors(weight_files(path))
+    return with_official_names(weights, lambda tensor, number: tensor[number : number + 1]), sha256
+
+
+def read_tensors(files: Sequence[Path]) -> tuple[Mapping[str, Tensor], str]:
+    """The same for given files, under the names that the tensors have in them."""
     weights: dict[str, Tensor] = {}
     digests = []
-    for file in weight_files(path):
+    for file in files:
         with private_copy(file) as copy:
             weights |= _tensors(copy.path, read_header(copy.path, file), file)
             digests.append(copy.sha256)
-    named = with_official_names(weights, lambda tensor, number: tensor[number : number + 1])
-    return named, combined(digests)
+    return weights, combined(digests)
 
 
 def _tensors(copy: Path, header: Header, named: Path) -> Mapping[str, Tensor]:

@@ -16,7 +16,7 @@ CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 """Of files that may hold weights."""
 DOCUMENT_BYTES = 2**22
-IMAGE_SIZE = 1024
+IMAGE_SIZE, IMAGE_SIZE_OF_SAM3 = 1024, 1008
 """What all models here are made for; the shapes of SAM 2's tensors do not show another one."""
 
 
@@ -28,16 +28,36 @@ def weight_files(checkpoint: Path) -> Sequence[Path]:
     if not checkpoint.is_dir():
         return [checkpoint]
     _check_config(checkpoint / CONFIG)
-    if (whole := checkpoint / WEIGHTS).is_file():
+    return weights_in(checkpoint)
+
+
+def weights_in(directory: Path) -> Sequence[Path]:
+    """The files of weights of a directory, whatever its model; ModelUnavailable if some are missing."""
+    if (whole := directory / WEIGHTS).is_file():
         return [whole]
-    if not (index := checkpoint / INDEX).is_file():
-        raise _no_weights(checkpoint)
-    shards = [checkpoint / name for name in _shard_names(index)]
+    if not (index := directory / INDEX).is_file():
+        raise _no_weights(directory)
+    shards = [directory / name for name in _shard_names(index)]
     if missing := [shard.name for shard in shards if not shard.is_file()]:
         raise ModelUnavailable(
-            f"{checkpoint} lacks {', '.join(map(printable, missing))}, which {INDEX} names: download it again"
+            f"{directory} lacks {', '.join(map(printable, missing))}, which {INDEX} names: download it again"
         )
     return shards
+
+
+def document(path: Path) -> dict[str, Any]:
+    """A JSON object in a file; ModelUnavailable if there is none."""
+    try:
+        with path.open("rb") as file:
+            content = json.loads(file.read(DOCUMENT_BYTES))
+        if not _is_mapping(content):
+            raise ValueError("is no object")
+    except OSError as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ModelUnavailable(f"{path} is no JSON object: download it again") from error
+    found: dict[str, Any] = content
+    return found
 
 
 def _no_weights(directory: Path) -> ModelUnavailable:
@@ -56,35 +76,23 @@ def _check_config(config: Path) -> None:
     """ModelUnavailable if a configuration says that the model is for images of another size."""
     if not config.is_file():
         return
-    document = _document(config)
-    for part in (document, *filter(_is_mapping, document.values())):
-        size = part.get("image_size", IMAGE_SIZE)
-        if size not in (IMAGE_SIZE, [IMAGE_SIZE, IMAGE_SIZE]):
-            raise ModelUnavailable(f"{config}: image_size is {size}, and only {IMAGE_SIZE} is supported")
+    settings = document(config)
+    is_sam3 = str(settings.get("model_type")).startswith("sam3")
+    supported = IMAGE_SIZE_OF_SAM3 if is_sam3 else IMAGE_SIZE
+    for part in (settings, *filter(_is_mapping, settings.values())):
+        size = part.get("image_size", supported)
+        if size not in (supported, [supported, supported]):
+            raise ModelUnavailable(f"{config}: image_size is {size}, and only {supported} is supported")
 
 
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            document = json.loads(file.read(DOCUMENT_BYTES))
-        if not _is_mapping(document):
-            raise ValueError("is no object")
-    except OSError as error:
-        raise ModelUnavailable(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise ModelUnavailable(f"{path} is no JSON object: download it again") from error
-    found: dict[str, Any] = document
-    return found
-
-
 def _shard_names(index: Path) -> Sequence[str]:
     """The names of the files in an index, in order; each must be in the same directory."""
     try:
-        names = sorted(set(_document(index)["weight_map"].values()))
+        names = sorted(set(document(index)["weight_map"].values()))
         if not names or not all(name.endswith(SUFFIXES[0]) and Path(name).name == name for name in names):
             raise ValueError(f"{names} are not names of files")
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -86,8 +86,19 @@ def with_official_names(entries: Mapping[str, T], row: Callable[[T, int], T]) ->
     """
     if not any(name.startswith(_IMAGE_ENCODER) for name in entries):
         return entries
-    is_sam_2 = any(name.startswith(_SAM_2) for name in entries)
-    rules = (*_RULES, *_RULES_OF_SAM_2) if is_sam_2 else _RULES
+    if any(name.startswith(_SAM_2) for name in entries):
+        return sam2_names(entries, row)
+    return _renamed(entries, row, _RULES)
+
+
+def sam2_names(entries: Mapping[str, T], row: Callable[[T, int], T]) -> Mapping[str, T]:
+    """The same for tensors that are known to be those of SAM 2, or of a part of it."""
+    return _renamed(entries, row, (*_RULES, *_RULES_OF_SAM_2))
+
+
+def _renamed(
+    entries: Mapping[str, T], row: Callable[[T, int], T], rules: Sequence[tuple[str, str]]
+) -> Mapping[str, T]:
     return {
         _official(name, rules): tensor
         for hub_name, hub_tensor in _without_copies(entries).items()

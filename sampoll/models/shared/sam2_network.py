@@ -47,7 +47,7 @@ class Sam2(nn.Module):
         parts: dict[str, Any] = {"trunk": trunk, "neck": neck}
         self.image_encoder = nn.ModuleDict(parts)
         self.sam_prompt_encoder = PromptEncoder(channels, (side, side), (img_size, img_size), 16)
-        self.sam_mask_decoder = _mask_decoder(channels)
+        self.sam_mask_decoder = mask_decoder(channels)
         self.no_mem_embed = nn.Parameter(torch.empty(1, 1, channels))
 
 
@@ -113,8 +113,8 @@ def named(**layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def _mask_decoder(channels: int) -> MaskDecoder:
-    """SAM's, with what SAM 2 adds."""
+def mask_decoder(channels: int) -> MaskDecoder:
+    """SAM's mask decoder, with what SAM 2 adds."""
     hidden = 2048
     transformer = TwoWayTransformer(depth=2, embedding_dim=channels, num_heads=8, mlp_dim=hidden)
     for layer in transformer.layers:

@@ -27,6 +27,7 @@ IN_INT8 = ModelInfo("vit_b", "cpu", "ab" * 32, "int8", "openvino", "cd" * 32)
         (replace(IN_INT8, encoder_sha256="ef" * 32), False),
         (replace(IN_INT8, checkpoint_sha256="ef" * 32), False),
         (replace(IN_INT8, precision="bf16"), False),
+        (replace(IN_INT8, detector="owlv2", detector_sha256="ef" * 32), False),
     ],
 )
 def test_a_result_of_another_encoder_is_not_done(tmp_path: Path, model: ModelInfo, is_done: bool) -> None:

@@ -264,9 +264,10 @@ def test_what_the_model_does_not_take_is_refused_before_the_image_is_decoded(pro
     with pytest.raises(BadPrompt) as refused:
         decode(submission("a", b"no image", prompt.encode()), BOXES_ONLY)
 
+    detector = ", or add --detector DIR" if field == "text" else ""
     assert str(refused.value) == (
         f"a.json: {field}: is not taken by --model boxes, which takes box only: "
-        "use a model that takes it, such as sam, words (`sampoll models list`)"
+        f"use a model that takes it, such as sam, words{detector} (`sampoll models list`)"
     )
 
 
