@@ -256,6 +256,12 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
 
 
+def sync_filesystems(*directories: Path) -> None:
+    """Syncs the filesystems of these directories as `sync_filesystem`, one that several share only once."""
+    for directory in {directory.stat().st_dev: directory for directory in directories}.values():
+        sync_filesystem(directory)
+
+
 def sync_filesystem(directory: Path) -> None:
     """Syncs the whole filesystem of `directory` to disk, including files of other programs."""
     if _LIBC_SYNCFS is None:

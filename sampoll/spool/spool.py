@@ -23,7 +23,7 @@ from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_prompt
 from sampoll.core.names import printable
 from sampoll.core.results import NO_SUMMARY, ResultSummary
-from sampoll.files.files import ensure_below, sync_filesystem
+from sampoll.files.files import ensure_below, sync_filesystem, sync_filesystems
 from sampoll.files.open_files import is_being_written
 from sampoll.files.presence import Describe, Machine, no_details
 from sampoll.spool import claims, finish, recovery, reservations, results
@@ -247,8 +247,7 @@ class Spool:
             results.stage(self._node, claim, contents[claim.state.job_id], sync=sync) for claim in finished
         ]
         if self._durability == "batch":
-            sync_filesystem(self._layout.work)
-            sync_filesystem(self._layout.stage)
+            sync_filesystems(self._layout.work, self._layout.stage)  # the names, and the results
         refused = results.publish(self._layout, staged, sync=self._durability != "off")
         troubles: dict[str, Exception] = {}
         raise_if_lost, ensure_kept = cache(self._places.raise_if_lost), cache(self._layout.ensure_kept)

@@ -106,6 +106,20 @@ def test_a_file_is_replaced_whole_even_over_the_remains_of_an_earlier_try(tmp_pa
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a", "two")]
 
 
+def test_a_filesystem_that_several_directories_share_is_synced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_filesystem", synced.append)
+    (tmp_path / "a").mkdir()
+
+    files.sync_filesystems(tmp_path, tmp_path / "a")
+    assert len(synced) == 1
+
+    files.sync_filesystems(tmp_path, Path("/proc"))
+    assert set(synced[1:]) == {tmp_path, Path("/proc")}
+
+
 def test_a_line_that_follows_a_torn_one_is_whole(tmp_path: Path) -> None:
     append_line(tmp_path / "a", b"one", sync=True)
     with (tmp_path / "a").open("ab") as torn:
