@@ -69,7 +69,9 @@ class Runs:
         )
         begun = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-m", "sampoll", "run", *map(str, flags)], stderr=subprocess.DEVNULL
+            [sys.executable, "-m", "sampoll", "run", *map(str, flags)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begun

@@ -113,8 +113,8 @@ class FamilyModel(ABC):
 
         if options.compile:
             raise ModelUnavailable(f"--compile is for CUDA devices, and the model runs on {CPU}")
-        sha256 = KnownDigests(home_of(options.home) / FOLDER).sha256_of(checkpoint)
         check_model(self.name, checkpoint, read_shapes(checkpoint))
+        sha256 = KnownDigests(home_of(options.home) / FOLDER).sha256_of(checkpoint)
         self._check_official(checkpoint, sha256, options)
         models = kept_models(precision, sha256, openvino_cache(options))
         if models is None:
