@@ -1,4 +1,4 @@
-"""SAM on a CPU, in turns with segment_anything's own code: the encoder, files to files, and the command.
+"""SAM on a CPU, in turns with segment_anything's own code: the encoder, and files to files.
 
     python -m benchmarks.cpu [--model vit_b] [--rounds 3] [--int8] [--json FILE] [--svg DIR]
 
@@ -9,11 +9,6 @@ than its precision allows.
 import argparse
 import copy
 import hashlib
-import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +22,7 @@ from segment_anything.modeling import Sam
 
 from benchmarks.measuring import Sample, in_turns, markdown, peak_memory_bytes, write_json
 from benchmarks.models import exit_if_too_far, random_sam
-from benchmarks.pipeline import photograph, write_pairs
+from benchmarks.pipeline import photograph
 from benchmarks.plots import bars, write_svg
 from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
 from sampoll.core.jobs import RgbImage
@@ -100,30 +95,6 @@ def write_known(way: PromptableSegmenter, embeddings: EmbeddingCache[Any]) -> No
         embeddings.put(hashlib.sha256(content + b"%d" % number).hexdigest(), embedding)
 
 
-def as_a_user(name: str, sam: Sam) -> tuple[float, float, float]:
-    """`sampoll run` with one image, by default settings, its encoder converted before: seconds in all, those
-    of the encoder, and the peak memory of the process in GiB."""
-    with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
-        root, checkpoint = Path(scratch), Path(scratch) / "checkpoint.pth"
-        torch.save(sam.state_dict(), checkpoint)
-        environment = {**os.environ, "XDG_CACHE_HOME": str(root / "cache")}
-        for turn in ("convert", "measure"):
-            write_pairs(root / turn / "in", ".json", count=1, width=WIDTH, height=HEIGHT)
-            out = root / turn / "out"
-            flags = ["-i", root / turn / "in", "-o", out, "--model", name, "--checkpoint", checkpoint]
-            begun = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "-m", "sampoll", "run", *map(str, flags), "--settle", "0"],
-                env=environment,
-                check=True,
-                capture_output=True,
-            )
-            seconds = time.perf_counter() - begun
-        [record] = out.glob("*.json")
-        encoder = json.loads(json.loads(record.read_text())["meta"]["seconds"])["embedding"]
-    return seconds, encoder, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-
-
 def seconds_of(act: Callable[[], object]) -> float:
     begun = time.perf_counter()
     act()
@@ -172,7 +143,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     image = decode_image(photograph(WIDTH, HEIGHT), "photograph.jpg", 10**9)
     sam = random_sam(given.model)
-    seconds, encoder, gibibytes = as_a_user(given.model, sam)
     ways = segmenters(given.model, sam, image, int8=given.int8)
     encoded, fidelity = encoding(sam, ways, image, given.rounds)
     filed = filing(sam, ways, given.rounds)
@@ -182,10 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table(f"{size}: from pixels to embedding", encoded, ["embedding", "logits", "mean IoU"], errors))
     of_encoder = shares(encoded, filed)
     print(table(f"{size}: from files to files", filed, ["of the encoder's speed"], of_encoder))
-    print(
-        f"`sampoll run` with one image: {seconds:.1f} s, {seconds - encoder:.1f} of them without the encoder;"
-        f" peak memory {gibibytes:.2f} GiB. This benchmark: {peak_memory_bytes() / 2**30:.1f} GiB."
-    )
+    print(f"Peak memory of this benchmark: {peak_memory_bytes() / 2**30:.1f} GiB.")
     write_svg(given.svg, "cpu-encoder", bars(f"{given.model}: encoder, times as fast", ratios(encoded), "x"))
     write_svg(
         given.svg, "cpu-files", bars(f"{given.model}: files to files, times as fast", ratios(filed), "x")
@@ -197,8 +164,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "encoder_seconds": {name: list(sample.seconds) for name, sample in encoded.items()},
             "file_seconds": {name: list(sample.seconds) for name, sample in filed.items()},
             "logits_errors": {name: found.logits_error for name, found in fidelity.items()},
-            "run_seconds": [seconds, encoder],
-            "run_peak_gib": gibibytes,
         },
     )
     exit_if_too_far(fidelity)

@@ -9,7 +9,6 @@ is converted and compiled before: the figures are those of every run but the fir
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from sampoll.core.jobs import Box, Prompt
 from sampoll.inputs.decode import decode_image
 from sampoll.models.registry import find_factory
 
+ALONE = Path(__file__).with_name("alone.py")
 ENGINES = ("torch", "openvino")
 PROMPTS = (1, 8, 32)
 SETTLED_SECONDS = 11.0
@@ -67,18 +67,14 @@ class Runs:
             *("--model", self._options.model, "--checkpoint", self._options.checkpoint),
             *("--home", self._options.home),
         )
-        begun = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sampoll", "run", *map(str, flags)], stderr=subprocess.DEVNULL
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            sys.exit(f"sampoll run with --engine {engine} ended with {process.returncode}")
+        command = [sys.executable, "-m", "sampoll", "run", *map(str, flags)]
+        alone = subprocess.run([sys.executable, ALONE, *command], capture_output=True, check=True)
+        seconds, peak_kib, exit_code = json.loads(alone.stdout)
+        if exit_code != 0:
+            sys.exit(f"sampoll run with --engine {engine} ended with {exit_code}")
         [record] = (folder / "out").glob("*.json")
         encoder = json.loads(json.loads(record.read_text())["meta"]["seconds"])["embedding"]
-        made = Run(seconds, encoder, usage.ru_maxrss / 2**20)
+        made = Run(seconds, encoder, peak_kib / 2**20)
         self.done[engine].append(made)
         return made.besides_encoder
 

@@ -114,8 +114,8 @@ class FamilyModel(ABC):
 
         if options.compile:
             raise ModelUnavailable(f"--compile is for CUDA devices, and the model runs on {CPU}")
-        sha256 = KnownDigests(home_of(options.home) / FOLDER).sha256_of(checkpoint)
         check_model(self.name, checkpoint, read_shapes(checkpoint))
+        sha256 = KnownDigests(home_of(options.home) / FOLDER).sha256_of(checkpoint)
         self._check_official(checkpoint, sha256, options)
         cache, streams = openvino_cache(options), options.streams_on(usable_cores())
         models = kept_models(precision, streams, sha256, cache)

@@ -13,6 +13,7 @@ from sampoll.core.errors import ModelUnavailable
 from sampoll.files.atomic import replace_file
 from sampoll.files.files import sha256_of
 from sampoll.models.shared.hub_directory import weight_files
+from sampoll.models.shared.private_copy import check_size
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class KnownDigests:
         facts = _facts(checkpoint)
         if (known := self._known(checkpoint, facts)) is not None:
             return known
+        for file, size, *_ in facts:
+            check_size(file, size)
         try:
             sha256 = combined(sha256_of(file) for file in weight_files(checkpoint))
         except OSError as error:

@@ -36,14 +36,17 @@ def private_copy(path: Path) -> Iterator[PrivateCopy]:
         try:
             with path.open("rb", buffering=0) as original:
                 size = os.fstat(original.fileno()).st_size
-                if size > MAX_BYTES:
-                    raise ModelUnavailable(
-                        f"{path} has {size} bytes, more than weights can have: {MAX_BYTES}"
-                    )
+                check_size(path, size)
                 sha256 = _copied(original, copy, size)
         except OSError as error:
             raise ModelUnavailable(f"{path} cannot be read: {error.strerror or error}") from error
         yield PrivateCopy(Path(f"/proc/self/fd/{copy.fileno()}" if _IN_MEMORY else copy.name), sha256)
+
+
+def check_size(path: Path, size: int) -> None:
+    """ModelUnavailable if a file of so many bytes is too large to be one of weights."""
+    if size > MAX_BYTES:
+        raise ModelUnavailable(f"{path} has {size} bytes, more than weights can have: {MAX_BYTES}")
 
 
 def _copied(original: IO[bytes], copy: IO[bytes], size: int) -> str:

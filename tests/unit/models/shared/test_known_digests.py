@@ -97,3 +97,12 @@ def test_where_nothing_can_be_kept_the_file_is_read(tmp_path: Path, checkpoint: 
 def test_a_file_that_is_gone_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"gone.pth cannot be read: No such file or directory"):
         KnownDigests(tmp_path / "kept").sha256_of(tmp_path / "gone.pth")
+
+
+def test_a_file_that_is_too_large_is_not_read(
+    tmp_path: Path, checkpoint: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampoll.models.shared.private_copy.MAX_BYTES", 4)
+    with pytest.raises(ModelUnavailable, match="has 5 bytes, more than weights can have: 4"):
+        KnownDigests(tmp_path / "kept").sha256_of(checkpoint)
+    assert read == []
