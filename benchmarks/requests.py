@@ -4,7 +4,8 @@ python -m benchmarks.requests [--clients 1,8,64] [--requests 240] [--size 1920x1
                               [--burst] [--json FILE]
 
 Both run in processes of their own beside a bundled Valkey; the clients are threads of this one, and each
-waits for its reply before it asks again. With --flood it also shows what publish/subscribe loses.
+waits for its reply before it asks again. With --flood it also shows what publish/subscribe loses, and with
+--burst only what it loses of requests that come all at once.
 """
 
 import argparse
