@@ -72,9 +72,9 @@ def test_an_image_that_was_claimed_with_a_common_prompt_is_handed_back_when_ther
     (folders.input / "a.jpg").write_bytes(encoded(image_of(13), "JPEG"))
     killed = sampoll("run", *folders.flags, "--model", "support.fakes:killing", "--prompt", common)
     assert killed.returncode == -9
-    [job] = (folders.input / ".sampoll/work").glob("*/*")
-    state = job / ".state.jsonl"
-    state.write_bytes(state.read_bytes().splitlines()[1])  # as if it had been killed before the job was begun
+    [journal] = (folders.input / ".sampoll/work").glob("*/.journal.jsonl")
+    claimed = journal.read_bytes().splitlines()[1]
+    journal.write_bytes(claimed)  # as if it had been killed before the job was begun
 
     run = sampoll("run", *folders.flags, *BOXES)
 

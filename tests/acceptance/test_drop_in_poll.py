@@ -596,7 +596,7 @@ def test_a_name_that_another_process_has_reserved_is_versioned(new: Place) -> No
     new.drop("a")
     names = new.output / ".sampoll" / "names"
     names.mkdir(parents=True)
-    (names / "a.png").write_text("0123456789abcdef" * 2)
+    (names / "a.json").write_text("0123456789abcdef" * 2)
 
     assert run_new(new) == 0
 
