@@ -18,13 +18,12 @@ the transport's `close` then returns the submissions in flight to their source.
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from threading import Condition, Event, Thread
+from threading import Event, Thread
 from typing import Any, TypeAlias, TypeVar
 
 from sampoll.config.settings.limits import MASK_BYTES
@@ -37,6 +36,7 @@ from sampoll.core.protocols import Format, Segmenter, Transport
 from sampoll.core.results import Delivery, ResultSummary, Segmentation
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor, Outcome
+from sampoll.engine.in_flight import InFlight
 from sampoll.engine.progress import Progress
 from sampoll.engine.render import Clean, rendered, unchanged
 from sampoll.files.cores import usable_cores
@@ -69,9 +69,8 @@ CHUNK_BYTES = 2 * 2**20
 """What one call of a loader or a renderer takes: one image, or several small ones, which would be handed over
 more slowly than decoded one by one."""
 BATCHES_AHEAD = 2
-SECONDS_AHEAD = 2.0
-"""While more is in flight than so many batches of each executor, and more than end in this time, nothing is
-taken: it is left to other processes, which may be idle."""
+"""While more is in flight than so many batches of each executor, and more than end in SECONDS_AHEAD, nothing
+is taken: it is left to other processes, which may be idle."""
 LOADS_PER_THREAD = 2
 """Limit for the number of calls that wait for the loaders, per loader thread."""
 MAX_IO_THREADS = 8
@@ -136,7 +135,7 @@ class _Run:
         service.queues.update(loading=self._loading, decoded=self._decoded, outcomes=self._outcomes)
         self._known_image_bytes = 0 if service.embeddings is None else service.embeddings.embedding_bytes
         self._progress = Progress(service.emit)
-        self._in_flight = _InFlight()
+        self._in_flight = InFlight()
         self._trouble: BaseException | None = None
 
     def run(self) -> None:
@@ -432,48 +431,3 @@ def _pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-class _InFlight:
-    """The number of submissions that were begun and are neither delivered nor rejected yet."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._began: float | None = None
-        self._ended: deque[tuple[float, int]] = deque()  # when, and how many
-        self._abandoned = False
-        self._changed = Condition()
-
-    def enter(self, count: int) -> None:
-        with self._changed:
-            self._began = self._began or time.monotonic()
-            self._count += count
-
-    def leave(self, count: int) -> None:
-        with self._changed:
-            self._count -= count
-            self._ended.append((time.monotonic(), count))
-            self._changed.notify_all()
-
-    def abandon(self) -> None:
-        """Wakes every waiting thread, because the run is ending."""
-        with self._changed:
-            self._abandoned = True
-            self._changed.notify_all()
-
-    def wait_until_none(self) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._count == 0 or self._abandoned)
-
-    def wait_until_few(self, few: int) -> None:
-        """Waits until there are no more than `few`, or than end in SECONDS_AHEAD at the latest rate."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._count <= max(few, self._soon_ended()) or self._abandoned)
-
-    def _soon_ended(self) -> float:
-        now = time.monotonic()
-        since = max(self._began or now, now - SECONDS_AHEAD)
-        while self._ended and self._ended[0][0] < since:
-            self._ended.popleft()
-        ended = sum(count for _, count in self._ended)
-        return ended * SECONDS_AHEAD / (now - since) if ended else 0.0

@@ -20,6 +20,7 @@ from sampoll.core.protocols import TakeMasks
 from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
 from sampoll.engine import pipeline
 from sampoll.engine.embedding_cache import EmbeddingCache
+from sampoll.engine.in_flight import InFlight
 from sampoll.engine.pipeline import Service
 from sampoll.formats.opex import Opex
 from sampoll.formats.png import PngMask
@@ -177,7 +178,7 @@ def test_after_stop_the_running_batch_is_delivered_and_the_rest_handed_back() ->
 
 @pytest.mark.parametrize("executors", [1, 2])
 def test_no_more_is_taken_than_the_next_batches_need(monkeypatch: pytest.MonkeyPatch, executors: int) -> None:
-    monkeypatch.setattr(pipeline, "SECONDS_AHEAD", 0.0)  # as if the model were very slow
+    monkeypatch.setattr("sampoll.engine.in_flight.SECONDS_AHEAD", 0.0)  # as if the model were very slow
     transport = waiting(*map(str, range(60)))
     in_flight: list[int] = []
     begin = transport.begin
@@ -197,8 +198,8 @@ def test_a_fast_model_has_as_much_in_flight_as_it_does_in_two_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("sampoll.engine.pipeline.time.monotonic", lambda: now[0])
-    in_flight = pipeline._InFlight()
+    monkeypatch.setattr("sampoll.engine.in_flight.time.monotonic", lambda: now[0])
+    in_flight = InFlight()
     in_flight.enter(100)
     assert in_flight._soon_ended() == 0
 
