@@ -87,13 +87,14 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
     """Claims a group; the claim is not sound if another process was faster, a file has changed, or a file
     cannot be moved."""
     directory = node.directories.make(uuid.uuid4().hex)
-    # Prompts first, in every process: the process that renames the first file gets them all.
     names = tuple(sorted(map(base_name, group.signatures), key=lambda name: (is_image(name), name)))
     folder, stem = folder_of(group.stem), publishable(base_name(group.stem))
     claim = Claim(directory, JobState(directory.name, stem, names, folder), journal=node.journal)
     claim = claim.saved(claim.state, sync=False)
     home = layout.input / folder
-    for name in names:
+    # The image first, and last when files are given back: an image in the input without its prompt could be
+    # taken with the default prompt. In every process: the one that renames the first file gets them all.
+    for name in reversed(names):
         try:
             (home / name).rename(directory / name)
         except FileNotFoundError:

@@ -281,9 +281,12 @@ class DirectoryTransport:
         self, scan: Scan, deferrals: Sequence[Deferral], recovered: Sequence[Claim], stop: Event
     ) -> Iterator[Claim]:
         """Yields one claim after the other; each is made only when the caller asks for it."""
+        given_back: set[str] = set()
         for claim in recovered:
             if not self._ends_claims(stop) and self._goes_on(claim):
                 yield claim
+            else:
+                given_back.add(claim.state.path)
         for deferral in deferrals:
             if deferral.seconds == 0 and not self._ends_claims(stop):
                 with translated_os_errors("claim from", self._layout.deferred):
@@ -293,6 +296,8 @@ class DirectoryTransport:
         for group in scan.ready:
             if self._ends_claims(stop):
                 return
+            if group.stem in given_back:
+                continue  # the scan saw a part of its files
             if self._spool.is_passed_over(group.stem) or self._spool.must_wait(group):
                 continue
             if self._spool.is_being_written(group):

@@ -69,6 +69,32 @@ def everything(layout: Layout) -> dict[str, bytes]:
     }
 
 
+def test_an_image_is_never_in_the_input_without_its_prompt(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could be taken with the default prompt: by another process, or by the next one after a kill."""
+    drop(layout)
+    moved: list[str] = []
+    rename, move = Path.rename, claims.move_unless_taken
+
+    def renamed(path: Path, target: Path) -> Path:
+        moved.append(path.name)
+        return rename(path, target)
+
+    def returned(source: Path, target: Path) -> bool:
+        moved.append(source.name)
+        return move(source, target)
+
+    with spool_in(layout) as spool:
+        monkeypatch.setattr(Path, "rename", renamed)
+        claim = claimed(spool)
+        assert [name for name in moved if name.startswith("a.")] == ["a.jpg", "a.json"]
+        moved.clear()
+        monkeypatch.setattr(claims, "move_unless_taken", returned)
+        spool.give_back(claim)
+        assert moved == ["a.json", "a.jpg"]
+
+
 def abandon(layout: Layout, work: Callable[[Spool, Claim], object]) -> None:
     """Leaves the spool as a process leaves it that is killed after `work` on the claimed pair."""
     drop(layout)

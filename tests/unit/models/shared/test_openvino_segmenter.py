@@ -333,5 +333,7 @@ class Converting(Exception):
     """What is converted, instead of its conversion."""
 
 
-def raising(network: Network, conventions: Conventions, precision: str, sha256: str, cache: Path) -> None:
+def raising(
+    network: Network, conventions: Conventions, precision: str, streams: int, sha256: str, cache: Path
+) -> None:
     raise Converting(sha256)
