@@ -15,7 +15,7 @@ import pytest
 
 from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import BadPrompt, Interrupted, JobError, OutOfMemory
-from sampoll.files.files import subdirectories
+from sampoll.files.files import move_unless_taken, subdirectories
 from sampoll.files.presence import Machine, locked_if_dead
 from sampoll.spool import claims, nodes, reservations, results
 from sampoll.spool.claims import Claim
@@ -75,7 +75,7 @@ def test_an_image_is_never_in_the_input_without_its_prompt(
     """It could be taken with the default prompt: by another process, or by the next one after a kill."""
     drop(layout)
     moved: list[str] = []
-    rename, move = Path.rename, claims.move_unless_taken
+    rename = Path.rename
 
     def renamed(path: Path, target: Path) -> Path:
         moved.append(path.name)
@@ -83,7 +83,7 @@ def test_an_image_is_never_in_the_input_without_its_prompt(
 
     def returned(source: Path, target: Path) -> bool:
         moved.append(source.name)
-        return move(source, target)
+        return move_unless_taken(source, target)
 
     with spool_in(layout) as spool:
         monkeypatch.setattr(Path, "rename", renamed)
