@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import venv
 from pathlib import Path
 
@@ -52,8 +51,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy2(place_of(path), copy / path)
     build(copy, "sdist", built)
     [archive] = built.glob("*.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(built, filter="data")
+    shutil.unpack_archive(archive, built)
     [unpacked] = (path for path in built.iterdir() if path.is_dir())
     return unpacked
 
