@@ -19,7 +19,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -408,7 +408,10 @@ def test_a_kill_at_each_act_of_an_ending(outcome: str, halves: str) -> None:
 
 
 TestSpool = SpoolMachine.TestCase
-TestSpool.settings = settings(max_examples=150, stateful_step_count=30)
+# Without an explanation, which traces every line: that of a failure took longer than a test may.
+TestSpool.settings = settings(
+    max_examples=150, stateful_step_count=30, phases=(Phase.explicit, Phase.generate, Phase.shrink)
+)
 
 
 @pytest.mark.campaign
