@@ -73,7 +73,7 @@ def load_model(settings: ModelSettings, factory: Factory | None = None) -> Loade
     segmenter = load_segmenter(settings, factory)
     if settings.detector is not None:
         prompts_taken(settings)
-        segmenter = with_detector(segmenter, settings.detector, settings.batch_size_on(segmenter.info.device))
+        segmenter = with_detector(segmenter, settings.detector, batch_size_of(settings, segmenter.info))
     _log_loaded(segmenter.info, time.monotonic() - began)
     own_bytes = max(0, resident_bytes() - before)
     if not isinstance(segmenter, CacheableSegmenter):
