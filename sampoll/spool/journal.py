@@ -42,7 +42,7 @@ class Journal:
                 self._shorten()
 
     def end(self, job_ids: Iterable[str]) -> None:
-        """Notes that nothing is left to be done for these jobs."""
+        """Notes that nothing is left to be done for these jobs here."""
         with self._lock:
             self._write([end_line(job_id) for job_id in job_ids], sync=False)
 

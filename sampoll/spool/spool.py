@@ -316,6 +316,9 @@ class Spool:
         self._places.raise_if_lost()
         with self._closing(claim):
             finish.move_to_failed(self._layout, claim)
+            # Once the state in its directory is gone, an older one in the journal would count: as that of
+            # this job, which may be retried by then.
+            self._node.journal.end([claim.state.job_id])
             claims.discard(claim)
 
     def give_back(self, claim: Claim) -> JobError | None:

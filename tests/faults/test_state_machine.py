@@ -39,6 +39,7 @@ from sampoll.core.names import result_path, result_suffix
 from sampoll.core.results import Artifact, Delivery, ResultSummary
 from sampoll.files import files
 from sampoll.inputs.common_prompt import CommonPrompt
+from sampoll.spool.directories import holds_a_job
 from sampoll.spool.failed import FailedPairs
 from sampoll.spool.journal import Journal, read_journal
 from sampoll.spool.layout import STATE, Layout
@@ -299,6 +300,7 @@ class SpoolMachine(RuleBasedStateMachine):
             path.name
             for parent in (*self.layout.work.glob("*"), self.layout.deferred)
             for path in parent.glob("*/")
+            if holds_a_job(path)
         )
         assert max(places.values(), default=1) == 1
 
@@ -384,8 +386,10 @@ def _digest(content: bytes) -> str:
 
 
 @pytest.mark.parametrize("halves", ["both", "image"])
-@pytest.mark.parametrize("outcome", ["deliver", "refuse", "retry"])
-def test_a_kill_at_each_act_of_an_ending(outcome: str, halves: str) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "is_retried"), [("deliver", False), ("refuse", False), ("refuse", True), ("retry", False)]
+)
+def test_a_kill_at_each_act_of_an_ending(outcome: str, is_retried: bool, halves: str) -> None:
     acts = 0
     was_killed = True
     while was_killed:
@@ -399,6 +403,8 @@ def test_a_kill_at_each_act_of_an_ending(outcome: str, halves: str) -> None:
             machine.begin(index=0, kill_at=None, together=True)
             machine.finish(index=0, kill_at=acts, outcome=outcome, masks=1)
             was_killed = not machine.processes
+            if is_retried:
+                machine.retry(kill_at=None)
             machine.each_file_is_somewhere()
             machine.each_job_has_one_place()
             machine.each_record_has_its_masks_and_no_job_has_two()
