@@ -52,4 +52,4 @@ def test_a_lease_by_the_wall_clock_is_noticed(folders: Folders, monkeypatch: pyt
 
 def test_a_record_that_comes_before_its_masks_is_noticed() -> None:
     with record_before_masks(), pytest.raises(FileNotFoundError, match=r"a\.png"):
-        every_kill("deliver", "both")
+        every_kill("deliver", is_retried=False, halves="both")
