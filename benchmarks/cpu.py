@@ -22,9 +22,9 @@ from segment_anything.modeling import Sam
 
 from benchmarks.measuring import Sample, in_turns, markdown, peak_memory_bytes, write_json
 from benchmarks.models import exit_if_too_far, random_sam
-from benchmarks.pipeline import photograph
+from benchmarks.pipeline import HEIGHT, WIDTH, photograph
 from benchmarks.plots import bars, write_svg
-from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
+from benchmarks.whole import by_sampoll, by_the_loop
 from sampoll.core.jobs import RgbImage
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.inputs.decode import decode_image

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from benchmarks.measuring import Sample, in_turns, markdown, write_json
 from benchmarks.models import random_network, random_sam, relative_error
-from benchmarks.pipeline import photograph
-from benchmarks.whole import HEIGHT, WIDTH, by_sampoll, by_the_loop
+from benchmarks.pipeline import HEIGHT, WIDTH, photograph
+from benchmarks.whole import by_sampoll, by_the_loop
 from sampoll.core.jobs import Box, Prompt, RgbImage
 from sampoll.inputs.decode import decode_image
 from sampoll.models.shared.conversion import prepared_photograph

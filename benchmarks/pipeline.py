@@ -36,6 +36,8 @@ from sampoll.spool.layout import Layout
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
 
 BATCH_SIZE = 8
+WIDTH, HEIGHT = 1920, 1080
+"""A photograph of 1080p, where nothing else is asked for."""
 
 
 def photograph(width: int, height: int) -> bytes:

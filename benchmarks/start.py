@@ -23,8 +23,7 @@ import torch
 
 from benchmarks.measuring import Sample, in_turns, markdown, write_json
 from benchmarks.models import random_weights
-from benchmarks.pipeline import photograph, write_pairs
-from benchmarks.whole import HEIGHT, WIDTH
+from benchmarks.pipeline import HEIGHT, WIDTH, photograph, write_pairs
 from sampoll.config.settings.model import ModelSettings
 from sampoll.core.jobs import Box, Prompt
 from sampoll.inputs.decode import decode_image

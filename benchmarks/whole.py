@@ -10,14 +10,12 @@ from segment_anything.modeling import Sam
 
 from benchmarks.ellipses import SamWithEllipses, ellipse
 from benchmarks.models import sam_predictor
-from benchmarks.pipeline import serve_folder, write_pairs
+from benchmarks.pipeline import HEIGHT, WIDTH, serve_folder, write_pairs
 from benchmarks.reference import Predict, poll_once
 from sampoll.core.jobs import RgbImage
 from sampoll.core.results import BoolMask
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.models.shared.segmenter import PromptableSegmenter
-
-WIDTH, HEIGHT = 1920, 1080
 
 
 def by_sampoll(

@@ -72,6 +72,16 @@ def test_ratios_are_drawn_as_bars() -> None:
     assert "4 x" in "".join(root.itertext())
 
 
+def test_the_parts_of_a_run_on_a_device_are_measured_on_the_cpu_too(tmp_path: Path) -> None:
+    sizes = ("--device", "cpu", "--models", "edgetam", "--rounds", 1)
+    parts = ("--parts", "prompts,files,memory", "--prompts", 2, "--batch", 1, "--workers", 1)
+    table, document = benchmark("gpu", *sizes, *parts, json_file=tmp_path / "figures.json")
+    assert "| 1 x 2, 64 at once |" in table
+    assert "| 2, as it is |" in table
+    assert "| render, 1 processes |" in table
+    assert set(document["edgetam"]) == {"prompts", "files", "memory"}  # type: ignore[call-overload]
+
+
 def test_without_a_device_the_benchmark_for_cuda_says_so() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu"],
