@@ -10,7 +10,7 @@ from typing import Any
 from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_version_of, split_name
 from sampoll.core.names import printable
-from sampoll.spool.state import JobState, is_job_id
+from sampoll.spool.state import CRASHED, JobState, is_job_id
 
 ERROR_SUFFIX = ".error.json"
 MAX_REPORT_BYTES = 16 * 2**20
@@ -63,7 +63,7 @@ def refused_job(content: bytes, folder: str, kept_as: str) -> JobState | None:
         files=files,
         folder=folder,
         attempts=attempts,
-        suspect=any(failure.code == "crashed" for failure in failures),
+        suspect=any(failure.code == CRASHED for failure in failures),
         kept_as=kept_as,
         rejected=True,
         failures=failures,

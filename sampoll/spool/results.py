@@ -136,6 +136,14 @@ def _withdraw(layout: Layout, result: Staged) -> None:
             waiting.unlink()
 
 
+def withdraw(layout: Layout, node: Node, state: JobState) -> None:
+    """Removes the masks that an interrupted attempt of a job without a result has published, as far as that
+    is possible. Those that may be of an earlier result, or of another program, remain."""
+    is_ours = state.was_interrupted and state.reserved and not state.replaces
+    if is_ours and not os.path.lexists(layout.output / state.result(state.suffixes[-1])):
+        _withdraw(layout, Staged(state, state.suffixes, node.stage))
+
+
 def _has_outdated(result: Staged) -> bool:
     """Whether the output may contain files under this job's names that do not belong to this result: those of
     the result that it replaces, or of an interrupted attempt that had more masks."""

@@ -315,6 +315,7 @@ class Spool:
         """Ends a job that was refused; HeldUp if its inputs cannot be moved."""
         self._places.raise_if_lost()
         with self._closing(claim):
+            results.withdraw(self._layout, self._node, claim.state)
             finish.move_to_failed(self._layout, claim)
             # Once the state in its directory is gone, an older one in the journal would count: as that of
             # this job, which may be retried by then.
@@ -329,6 +330,8 @@ class Spool:
             self._park(self._opened(claim.saved_apart(claim.state.stopped(), sync=False)))
             return None
         with self._holding_up(claim):
+            results.withdraw(self._layout, self._node, claim.state)
+            reservations.free_names(self._layout, claim.state)
             is_given_back = claims.give_back(self._layout, claim)
         if is_given_back:
             self._closed(claim)

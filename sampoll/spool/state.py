@@ -17,6 +17,8 @@ from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_plain
 from sampoll.core.names import result_path
 
+CRASHED = "crashed"
+"""The code of an attempt that ended with its process."""
 FIRST_DELAY_SECONDS = 2.0
 MAX_DELAY_SECONDS = 600.0
 LAST_SECOND = 253402214400.0
@@ -78,7 +80,7 @@ class JobState:
         """The process died while this job was in flight; it gets a strike only if it was `alone`."""
         message = "the process died while this job was in flight" + (", alone" if alone else "")
         return replace(
-            self._with(Failure("crashed", message, at)),
+            self._with(Failure(CRASHED, message, at)),
             strikes=self.strikes + alone,
             suspect=True,
             in_flight=0,
@@ -119,6 +121,11 @@ class JobState:
     def has_history(self) -> bool:
         """Whether something would be lost if the job began anew under another id."""
         return bool(self.strikes or self.failures or self.stem)
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether a process died during one of its attempts, which may have published a part of its files."""
+        return any(failure.code == CRASHED for failure in self.failures)
 
     def _with(self, failure: Failure) -> Self:
         return replace(self, failures=(*self.failures, failure))
