@@ -4,7 +4,7 @@ A plug-in that cannot be imported, or has the name of one of ours, is reported a
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -74,7 +74,15 @@ def load(point: EntryPoint) -> Any:
 
 def load_all(group: str) -> Iterator[tuple[str, Any]]:
     """The names of a group, each with its object; one that cannot be imported is skipped with a warning."""
-    for name, point in plugins(group).items():
+    yield from load_some(group, plugins(group))
+
+
+def load_some(group: str, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """The same for those of a group that have these names."""
+    known = plugins(group)
+    for name in names:
+        if (point := known.get(name)) is None:
+            continue
         try:
             yield name, load(point)
         except PluginBroken as error:
