@@ -347,9 +347,12 @@ def test_a_graph_that_has_a_blob_is_not_read(files: Files, monkeypatch: pytest.M
     expected = masks_of(TINY(files.options))
     read: list[str] = []
     read_graph = converted_models.Files.graph
-    monkeypatch.setattr(
-        converted_models.Files, "graph", lambda files, name: read.append(name) or read_graph(files, name)
-    )
+
+    def recorded(files: converted_models.Files, name: str) -> Any:
+        read.append(name)
+        return read_graph(files, name)
+
+    monkeypatch.setattr(converted_models.Files, "graph", recorded)
 
     assert masks_of(TINY(files.options)) == expected
     assert read == [WITH_MASKS]
