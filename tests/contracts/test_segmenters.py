@@ -46,7 +46,7 @@ def detecting_segmenter() -> Segmenter[Any]:
 
     inner = PromptableSegmenter("sam2", small_sam2(), torch.device("cpu"))
     with TemporaryDirectory() as directory:
-        return with_detector(inner, small_grounding_dino(Path(directory)), batch_size=2)
+        return with_detector(inner, small_grounding_dino(Path(directory)), batch_size=2, overlap=0.7)
 
 
 MAKERS: dict[str, Callable[[], Segmenter[Any]]] = {
