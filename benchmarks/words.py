@@ -113,7 +113,7 @@ def by_sampoll(directory: Path, photographs: Sequence[RgbImage], texts: Sequence
     for image in photographs:
         [features] = detector.features([image])
         for _, found in detector.found([(features, text) for text in texts]):
-            list(found.best(detector.threshold))
+            list(found.best(detector.threshold, image.shape[:2]))
     return time.process_time() - begun
 
 

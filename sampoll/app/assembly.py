@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 MASKS_DEPEND_ON = ("mask_policy", "exif")
 """The model settings that masks depend on; records contain the model and its precision separately."""
+OF_DETECTOR = ("detector_overlap",)
+"""Those that they depend on if there is a detector."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def load_model(settings: ModelSettings, factory: Factory | None = None) -> Loade
     segmenter = load_segmenter(settings, factory)
     if settings.detector is not None:
         prompts_taken(settings)
-        segmenter = with_detector(segmenter, settings.detector, batch_size_of(settings, segmenter.info))
+        batch_size = batch_size_of(settings, segmenter.info)
+        segmenter = with_detector(segmenter, settings.detector, batch_size, settings.detector_overlap)
     _log_loaded(segmenter.info, time.monotonic() - began)
     own_bytes = max(0, resident_bytes() - before)
     if not isinstance(segmenter, CacheableSegmenter):
@@ -125,7 +128,8 @@ def format_options(
     settings: Settings, output: Path | None = None, kept_images: Path | None = None
 ) -> FormatOptions:
     """The options of formats; with an `output` and `kept_images`, files can refer to the images."""
-    model = settings.model.model_dump(by_alias=True, include=set(MASKS_DEPEND_ON))
+    names = MASKS_DEPEND_ON if settings.model.detector is None else (*MASKS_DEPEND_ON, *OF_DETECTOR)
+    model = settings.model.model_dump(by_alias=True, include=set(names))
     masks = settings.masks.model_dump(by_alias=True)
     return FormatOptions(
         simplify_pixels=settings.masks.simplify_pixels,

@@ -12,8 +12,8 @@ from sampoll.core.names import printable
 from sampoll.core.wording import counted, duration_text
 from sampoll.files.files import subdirectories
 from sampoll.files.presence import Presence, presences, with_liveness
-from sampoll.monitoring.health import State
 from sampoll.monitoring.local_services import services
+from sampoll.monitoring.state import State
 from sampoll.spool.directories import holds_a_job
 from sampoll.spool.failed import count_reports
 from sampoll.spool.layout import InputLayout

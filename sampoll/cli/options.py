@@ -4,7 +4,7 @@ import functools
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -148,7 +148,9 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
             for parameter in inspect.signature(command).parameters.values()
             if parameter.name != "flags"
         ]
-        signature = inspect.Signature(_parameters(settings) + own + ([_HELP_ALL] if rare else []))
+        signature = inspect.Signature(
+            [*(_flags()[key] for key in keys.values()), *own, *([_HELP_ALL] if rare else [])]
+        )
         wrapped.__signature__ = signature  # type: ignore[attr-defined]
         wrapped.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
         wrapped.rare = frozenset(rare)  # type: ignore[attr-defined]
@@ -172,30 +174,31 @@ _HELP_ALL = inspect.Parameter(
 )
 
 
-def _parameters(settings: Iterable[Setting]) -> list[inspect.Parameter]:
-    parameters = []
-    for setting in settings:
-        is_flag = setting.field.annotation is bool
-        names = [f"{setting.flag}/--no-{setting.key}" if is_flag else setting.flag, setting.extra("short")]
-        option = typer.Option(
-            None,
-            *(name for name in names if name),
-            # Values stay text here: the settings validate them, whatever their source.
-            metavar=None if is_flag else setting.extra("metavar"),
-            help=setting.help + ("" if is_flag or not setting.default else f" (default: {setting.default})"),
-            rich_help_panel=section_title(setting.section),
-            show_default=False,
-            autocompletion=_words_of(setting),
-        )
-        parameters.append(
-            inspect.Parameter(
-                setting.key.replace("-", "_"),
-                inspect.Parameter.KEYWORD_ONLY,
-                default=option,
-                annotation=_kind_of(setting),
-            )
-        )
-    return parameters
+@functools.cache
+def _flags() -> Mapping[str, inspect.Parameter]:
+    """The flag of each setting, by its key; made once for all commands."""
+    return {setting.key: _flag_of(setting) for setting in all_settings() if setting.is_flag}
+
+
+def _flag_of(setting: Setting) -> inspect.Parameter:
+    is_flag = setting.field.annotation is bool
+    names = [f"{setting.flag}/--no-{setting.key}" if is_flag else setting.flag, setting.extra("short")]
+    option = typer.Option(
+        None,
+        *(name for name in names if name),
+        # Values stay text here: the settings validate them, whatever their source.
+        metavar=None if is_flag else setting.extra("metavar"),
+        help=setting.help + ("" if is_flag or not setting.default else f" (default: {setting.default})"),
+        rich_help_panel=section_title(setting.section),
+        show_default=False,
+        autocompletion=_words_of(setting),
+    )
+    return inspect.Parameter(
+        setting.key.replace("-", "_"),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=option,
+        annotation=_kind_of(setting),
+    )
 
 
 def _words_of(setting: Setting) -> Callable[[], list[str]] | None:

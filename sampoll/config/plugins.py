@@ -4,9 +4,9 @@ A plug-in that cannot be imported, or has the name of one of ours, is reported a
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,13 @@ def _warn_of_others(group: str, name: str) -> None:
 
 def package_of(point: EntryPoint) -> str:
     """The name of the package that provides `point`."""
-    return point.dist.name if point.dist is not None else "unknown"
+    return _name_of(point.dist) if point.dist is not None else "unknown"
+
+
+@cache
+def _name_of(package: Distribution) -> str:
+    """The name of a package, for which all that is known of the package is read."""
+    return package.name
 
 
 def load(point: EntryPoint) -> Any:
@@ -74,7 +80,15 @@ def load(point: EntryPoint) -> Any:
 
 def load_all(group: str) -> Iterator[tuple[str, Any]]:
     """The names of a group, each with its object; one that cannot be imported is skipped with a warning."""
-    for name, point in plugins(group).items():
+    yield from load_some(group, plugins(group))
+
+
+def load_some(group: str, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """The same for those of a group that have these names."""
+    known = plugins(group)
+    for name in names:
+        if (point := known.get(name)) is None:
+            continue
         try:
             yield name, load(point)
         except PluginBroken as error:

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib.metadata import version
 from threading import Lock
 from typing import Any
@@ -33,18 +32,9 @@ from sampoll.core.events import (
 )
 from sampoll.core.names import printable
 from sampoll.core.results import ModelInfo
+from sampoll.monitoring.state import State
 
 KEPT_FAILURES = 20
-
-
-class State(StrEnum):
-    """The state of a service. STALLED: it should be working, but made no progress for --stall; restart it."""
-
-    STARTING = "starting"
-    WORKING = "working"
-    PAUSED = "paused"
-    STOPPING = "stopping"
-    STALLED = "stalled"
 
 
 class Health:

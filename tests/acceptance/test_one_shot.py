@@ -495,8 +495,10 @@ OF_SERVICES = {"redis", "watchdog", "numpy"}
         (["failed", "list", "--help"], OF_MODELS | OF_IMAGES | OF_SERVICES),
         (["--version"], OF_MODELS | OF_IMAGES | OF_SERVICES),
         (["failed", "list"], OF_MODELS | OF_IMAGES | OF_SERVICES),
-        (["status"], OF_MODELS | OF_IMAGES),
-        (["models", "list"], OF_MODELS),
+        (["status"], OF_MODELS | OF_IMAGES | OF_SERVICES),
+        (["status", "--input", "in"], OF_MODELS | OF_IMAGES | OF_SERVICES),
+        (["models", "list"], OF_MODELS | OF_IMAGES),
+        (["models", "path", "vit_b"], OF_MODELS | OF_IMAGES),
         (["doctor"], OF_MODELS),
     ],
 )

@@ -28,7 +28,7 @@ VIOLATIONS = [
     ("monitoring/console.py", "import redis"),
     ("transports/memory.py", "import watchdog.observers"),
     ("app/demo.py", "import argparse"),
-    ("models/grabcut.py", "import sampoll.models.sam.network"),
+    ("models/grabcut/segmenter.py", "import sampoll.models.sam.network"),
     ("transports/memory.py", "import sampoll.transports.redis.messages"),
     ("core/names.py", "import sampoll.core.errors"),
 ]

@@ -20,7 +20,7 @@ from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, Point, Prompt
 from sampoll.core.protocols import CacheableSegmenter, Segmenter, StreamingSegmenter
 from sampoll.core.results import Mask
-from sampoll.models.grabcut import GrabCutSegmenter
+from sampoll.models.grabcut.segmenter import GrabCutSegmenter
 from sampoll.models.mobile_sam.network import mobile_sam_network
 from sampoll.models.sam.network import sam_network
 from sampoll.models.sam_hq.network import sam_hq_network
@@ -46,7 +46,7 @@ def detecting_segmenter() -> Segmenter[Any]:
 
     inner = PromptableSegmenter("sam2", small_sam2(), torch.device("cpu"))
     with TemporaryDirectory() as directory:
-        return with_detector(inner, small_grounding_dino(Path(directory)), batch_size=2)
+        return with_detector(inner, small_grounding_dino(Path(directory)), batch_size=2, overlap=0.7)
 
 
 MAKERS: dict[str, Callable[[], Segmenter[Any]]] = {

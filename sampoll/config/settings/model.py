@@ -58,6 +58,12 @@ class ModelSettings(Section):
         metavar="DIR",
         is_everyday=True,
     )
+    detector_overlap: Annotated[float, Field(ge=0, le=1)] = setting(
+        0.7,
+        "detector-overlap",
+        "Of boxes of a detector for the same words whose IoU is larger, keep the best only; 1 keeps all.",
+        metavar="SHARE",
+    )
     home: NamedDirectory | None = setting(
         None,
         "home",

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from sampoll.models.detectors.segmenter import DetectingSegmenter
 
 
-def with_detector(segmenter: Segmenter[Any], directory: Path, batch_size: int) -> "DetectingSegmenter[Any]":
+def with_detector(
+    segmenter: Segmenter[Any], directory: Path, batch_size: int, overlap: float
+) -> "DetectingSegmenter[Any]":
     """`segmenter`, for words too: the detector in `directory`, as the Hugging Face Hub has it, finds boxes
-    for them, on the segmenter's device. It is shown at most `batch_size` images at once.
+    for them, on the segmenter's device. It is shown at most `batch_size` images at once. Of boxes for the
+    same words whose IoU is larger than `overlap`, the best one is kept.
 
     ModelUnavailable if the directory does not hold a detector that is known, with all of its weights.
     """
@@ -26,8 +29,8 @@ def with_detector(segmenter: Segmenter[Any], directory: Path, batch_size: int) -
     device = torch.device(segmenter.info.device)
     detector = detector_in(directory, device, batch_size)
     if isinstance(segmenter, CacheableSegmenter):
-        return CacheableDetectingSegmenter(segmenter, detector, device)
-    return DetectingSegmenter(segmenter, detector, device)
+        return CacheableDetectingSegmenter(segmenter, detector, device, overlap)
+    return DetectingSegmenter(segmenter, detector, device, overlap)
 
 
 def detector_in(directory: Path, device: "torch.device", batch_size: int) -> "Detector":

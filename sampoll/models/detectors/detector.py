@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.ops import nms
 
 from sampoll.core.errors import BadPrompt
-from sampoll.core.jobs import RgbImage
+from sampoll.core.jobs import Box, RgbImage
 from sampoll.models.shared.checkpoint_file import read_tensors
 from sampoll.models.shared.hub_directory import weights_in
 from sampoll.models.shared.hub_model import (
@@ -42,12 +43,17 @@ class Found:
     boxes: NDArray[np.float32] = field(repr=False)
     scores: NDArray[np.float32] = field(repr=False)
 
-    def best(self, threshold: float) -> Iterator[tuple[NDArray[np.float32], float]]:
-        """Boxes with at least this score, and their scores: the highest first."""
-        for index in np.argsort(-self.scores, kind="stable"):
-            if self.scores[index] < threshold:
-                return
-            yield self.boxes[index], float(self.scores[index])
+    def best(
+        self, threshold: float, size: tuple[int, int], overlap: float = 1
+    ) -> Iterator[tuple[Box, float]]:
+        """The parts of boxes inside an image of size (H, W), with at least this score, and their scores: the
+        highest first. Of those whose IoU is larger than `overlap`, the best one."""
+        height, width = size
+        boxes = np.clip(self.boxes, 0, np.array([width, height, width, height], np.float32))
+        is_there = (boxes[:, :2] < boxes[:, 2:]).all(axis=1) & (self.scores >= threshold)
+        boxes, scores = boxes[is_there], self.scores[is_there]
+        for index in nms(torch.from_numpy(boxes), torch.from_numpy(scores), overlap).tolist():
+            yield Box(*map(float, boxes[index])), float(scores[index])
 
 
 class Detector(Protocol):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sampoll.core.jobs import Box, Prompt, RgbImage
+from sampoll.core.jobs import Prompt, RgbImage
 from sampoll.core.protocols import CacheableSegmenter, Segmenter, StreamingSegmenter, TakeMasks
 from sampoll.core.results import Mask, ModelInfo
 from sampoll.models.detectors.detector import Detector, Features, Found
@@ -51,7 +51,11 @@ class DetectingSegmenter(Generic[E]):
     """Prompts of words become boxes, and the segmenter makes one mask of each, with the detector's score. All
     other prompts go to the segmenter as they are."""
 
-    def __init__(self, segmenter: Segmenter[E], detector: Detector, device: torch.device) -> None:
+    def __init__(
+        self, segmenter: Segmenter[E], detector: Detector, device: torch.device, overlap: float
+    ) -> None:
+        """Of boxes for the same words whose IoU is larger than `overlap`, the best one is kept."""
+        self._overlap = overlap
         self._segmenter = segmenter
         self._detector = detector
         self._device = device
@@ -122,9 +126,9 @@ class DetectingSegmenter(Generic[E]):
                 yield Asked(number, prompt)
                 continue
             threshold = self._detector.threshold if prompt.score_thresh is None else prompt.score_thresh
-            for corners, score in found[image, prompt.text].best(threshold):
-                if (box := box_inside(corners, embedding.features.size)) is not None:
-                    yield Asked(number, Prompt(box=box, label=prompt.label), score)
+            size = embedding.features.size
+            for box, score in found[image, prompt.text].best(threshold, size, self._overlap):
+                yield Asked(number, Prompt(box=box, label=prompt.label), score)
 
 
 class CacheableDetectingSegmenter(DetectingSegmenter[E]):
@@ -166,10 +170,3 @@ class CacheableDetectingSegmenter(DetectingSegmenter[E]):
             tensors = tuple(torch.from_numpy(array).to(self._device) for array in ordered)
         features = Features(tensors, (size[0], size[1]), (seen_size[0], seen_size[1]))
         return DetectableEmbedding(self._segmenter.unpacked(own), features)
-
-
-def box_inside(corners: NDArray[np.float32], size: tuple[int, int]) -> Box | None:
-    """The part of a box that is inside an image of size (H, W); None if there is none."""
-    height, width = size
-    x0, y0, x1, y1 = (float(each) for each in np.clip(corners, 0, (width, height, width, height)))
-    return Box(x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None

@@ -30,8 +30,8 @@ from sampoll.models.shared.converted_models import (
 from sampoll.models.shared.mask_choice import Floats
 from sampoll.models.shared.network import ImageRules, Network
 from sampoll.models.shared.openvino import converted, converted_decoder
-from sampoll.models.shared.openvino_decoder import OpenVinoDecoder
-from sampoll.models.shared.openvino_graph import ENGINE, CompiledGraph, version
+from sampoll.models.shared.openvino_decoder import OpenVinoDecoder, compiled_decoder
+from sampoll.models.shared.openvino_graph import ENGINE, CompiledGraph, compiled, version
 from sampoll.models.shared.prompt_tokens import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, PADDING
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def convert(
         encoder, encoder_sha256 = int8.graphs[ENCODER], int8.sha256
     else:
         encoder, encoder_sha256 = encoder_graph(network, precision, checkpoint_sha256, cache), None
-    compiled = CompiledGraph(encoder, precision, streams=streams)
-    decoder = decoder_graphs(network, conventions, compiled, checkpoint_sha256, cache)
-    return Models(compiled, decoder, encoder_sha256)
+    graph = compiled(encoder, precision, streams=streams)
+    decoder = decoder_graphs(network, conventions, graph, checkpoint_sha256, cache)
+    return Models(graph, compiled_decoder(decoder), encoder_sha256)
 
 
 def encoder_graph(network: Network, precision: str, checkpoint_sha256: str, cache: Path) -> "openvino.Model":
@@ -81,7 +81,7 @@ def encoder_graph(network: Network, precision: str, checkpoint_sha256: str, cach
             expected = encoder(images)
 
         def check(graphs: Mapping[str, "openvino.Model"], largest_error: float) -> None:
-            found = CompiledGraph(graphs[ENCODER], "fp32")(images.numpy())
+            found = compiled(graphs[ENCODER], "fp32")(images.numpy())
             _compare("encoder", found, expected, largest_error)
 
         return _kept_now(part, graphs, checkpoint_sha256, cache, check)[ENCODER]
@@ -99,7 +99,8 @@ def decoder_graphs(
         levels = tuple(level[0] for level in encoder(prepared_photograph(network.rules).numpy()))
 
         def check(graphs: Mapping[str, "openvino.Model"], largest_error: float) -> None:
-            check_decoder(OpenVinoDecoder(graphs, conventions), network, levels, largest_error)
+            decoder = OpenVinoDecoder(compiled_decoder(graphs), conventions)
+            check_decoder(decoder, network, levels, largest_error)
 
         return _kept_now(DECODER, graphs, checkpoint_sha256, cache, check)
 

@@ -6,29 +6,27 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sampoll.core.errors import ModelUnavailable
 from sampoll.files.files import sha256_of
-from sampoll.models.shared.compiled_blob import Blob
-from sampoll.models.shared.openvino_decoder import GRAPHS
-from sampoll.models.shared.openvino_graph import (
-    CompiledGraph,
-    compile_options,
-    core,
-    imported_openvino,
-    version,
-)
+from sampoll.models.shared.compiled_blob import GraphFiles
+from sampoll.models.shared.openvino_decoder import GRAPHS, OF_IMAGE, OF_PROMPTS, WITH_MASKS, DecoderGraphs
+from sampoll.models.shared.openvino_decoder import PRECISION as DECODER_PRECISION
+from sampoll.models.shared.openvino_graph import CompiledGraph, compiled, core, imported_openvino, version
 from sampoll.models.shared.private_copy import PrivateCopy, private_copy
 
 if TYPE_CHECKING:
     import openvino
 
 log = logging.getLogger(__name__)
+
+Made = TypeVar("Made")
 
 CONVERSION = 3
 """Version of the conversion: increased when the same checkpoint is converted to different graphs, or other
@@ -65,24 +63,49 @@ class Kept:
     sha256: str
 
 
+class Damaged(Exception):
+    """What was kept is not what was written; the message says why."""
+
+
 @dataclass(frozen=True)
 class Files:
     """The files of a Part, as private copies; what is read of them keeps their memory."""
 
     part: Part
+    directory: Path
     copies: Mapping[str, PrivateCopy]
+    recorded: Mapping[str, str]
+    """The digests of the files when they were written."""
 
     @property
     def sha256(self) -> str:
         """The digest of all of them."""
-        digests = " ".join(copy.sha256 for copy in self.copies.values())
-        return hashlib.sha256(digests.encode()).hexdigest()
+        return _joint(self.recorded.values())
+
+    def check(self) -> None:
+        """Damaged if the copies are not what was written."""
+        if self.recorded != {name: copy.sha256 for name, copy in self.copies.items()}:
+            raise Damaged("its files are not those that were written")
 
     def graph(self, name: str) -> "openvino.Model":
+        """A graph, once the files are checked."""
+        self.check()
         return core().read_model(self.copies[f"{name}.xml"].path, self.copies[f"{name}.bin"].path)
 
     def kept(self) -> Kept:
         return Kept({name: self.graph(name) for name in self.part.graphs}, self.sha256)
+
+    def compiled(self, name: str, precision: str, *, streams: int = 1) -> CompiledGraph:
+        """A graph, compiled, or imported as it was compiled before: then its files are not checked yet, as
+        their digests are computed meanwhile."""
+        digests = [self.recorded[file] for file in (f"{name}.xml", f"{name}.bin")]
+        weights = self.copies[f"{name}.bin"].path
+        files = GraphFiles(partial(self.graph, name), weights, _joint(digests), self.directory)
+        return files.compiled(precision, streams=streams)
+
+
+def _joint(digests: Iterable[str]) -> str:
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -91,7 +114,7 @@ class Models:
     computed from the checkpoint alone."""
 
     encoder: CompiledGraph
-    decoder: Mapping[str, "openvino.Model"]
+    decoder: DecoderGraphs
     encoder_sha256: str | None = None
 
 
@@ -99,37 +122,44 @@ def kept_models(precision: str, streams: int, checkpoint_sha256: str, cache: Pat
     """All that is needed to run a checkpoint in a precision, so many images at the same time, if all of it is
     kept. ModelUnavailable if there is no encoder in int8, which is not made on the way."""
     int8 = quantized(checkpoint_sha256, cache) if precision == "int8" else None
-    if (decoder := kept(DECODER, checkpoint_sha256, cache)) is None:
+    decoder = _from_files(DECODER, checkpoint_sha256, cache, _compiled_decoder)
+    if decoder is None:
         return None
     if int8 is not None:
-        encoder = CompiledGraph(int8.graphs[ENCODER], precision, streams=streams)
-        return Models(encoder, decoder.graphs, int8.sha256)
-    part = ENCODERS[precision]
-    with ExitStack() as copies:
-        if (files := _whole(part, checkpoint_sha256, cache, copies)) is None:
-            return None
-        directory, weights = place_of(part, checkpoint_sha256, cache), files.copies[f"{ENCODER}.bin"].path
-        options = str(compile_options(precision, streams))
-        blob = Blob(directory, files.sha256, options, imported_openvino().__version__, weights)
-        encoder = CompiledGraph(files.graph(ENCODER), precision, blob, streams=streams)
-        return Models(encoder, decoder.graphs)
+        encoder = compiled(int8.graphs[ENCODER], precision, streams=streams)
+        return Models(encoder, decoder, int8.sha256)
+
+    def compiled_encoder(files: Files) -> CompiledGraph:
+        return files.compiled(ENCODER, precision, streams=streams)
+
+    found = _from_files(ENCODERS[precision], checkpoint_sha256, cache, compiled_encoder)
+    return None if found is None else Models(found, decoder)
+
+
+def _compiled_decoder(files: Files) -> DecoderGraphs:
+    of_image, of_prompts = (files.compiled(name, DECODER_PRECISION) for name in (OF_IMAGE, OF_PROMPTS))
+    return DecoderGraphs(of_image, of_prompts, files.graph(WITH_MASKS))
 
 
 def kept(part: Part, checkpoint_sha256: str, cache: Path) -> Kept | None:
     """What was kept of a checkpoint; None if it was not, or is damaged, which is then removed."""
-    with ExitStack() as copies:
-        files = _whole(part, checkpoint_sha256, cache, copies)
-        return None if files is None else files.kept()
+    return _from_files(part, checkpoint_sha256, cache, Files.kept)
 
 
-def _whole(part: Part, checkpoint_sha256: str, cache: Path, copies: ExitStack) -> Files | None:
-    """The files that were kept, until `copies` is closed; None as `kept` says."""
+def _from_files(
+    part: Part, checkpoint_sha256: str, cache: Path, make: Callable[[Files], Made]
+) -> Made | None:
+    """What is made of the files that were kept; None as `kept` says. Files that are damaged may show only
+    after it was made."""
     directory = place_of(part, checkpoint_sha256, cache)
     if not directory.is_dir():
         return None
     try:
-        return copies.enter_context(_opened(part, directory, checkpoint_sha256))
-    except (ModelUnavailable, ValueError) as error:
+        with _opened(part, directory, checkpoint_sha256) as files:
+            made = make(files)
+            files.check()
+            return made
+    except Damaged as error:
         log.warning("%s is damaged, and is converted again (%s)", directory, str(error).splitlines()[0])
         shutil.rmtree(directory, ignore_errors=True)
         return None
@@ -144,7 +174,7 @@ def quantized(checkpoint_sha256: str, cache: Path) -> Kept:
     try:
         with _opened(INT8, place, checkpoint_sha256) as files:
             return files.kept()
-    except (ModelUnavailable, ValueError, RuntimeError) as error:
+    except (Damaged, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ModelUnavailable(f"the int8 encoder in {place} is damaged ({reason}): {advice}") from error
 
@@ -156,24 +186,33 @@ def place_of(part: Part, checkpoint_sha256: str, cache: Path) -> Path:
 
 @contextmanager
 def _opened(part: Part, directory: Path, checkpoint_sha256: str) -> Iterator[Files]:
-    """The files in `directory`; ValueError if they are not those that were written for this checkpoint."""
+    """The files in `directory`; Damaged if they were not written for this checkpoint, or cannot be read."""
+    recorded = dict(_recorded(directory / DIGESTS_FILE))
+    if recorded.pop("checkpoint", None) != checkpoint_sha256 or list(recorded) != _files_of(part):
+        raise Damaged("its files are not those that were written")
     with ExitStack() as stack:
-        copies = {name: stack.enter_context(private_copy(directory / name)) for name in _files_of(part)}
-        digests = {name: copy.sha256 for name, copy in copies.items()}
-        if _recorded(directory / DIGESTS_FILE) != {"checkpoint": checkpoint_sha256, **digests}:
-            raise ValueError("its files are not those that were written")
-        yield Files(part, copies)
+        try:
+            copies = {name: stack.enter_context(private_copy(directory / name)) for name in recorded}
+        except ModelUnavailable as error:
+            raise Damaged(str(error)) from error
+        yield Files(part, directory, copies, recorded)
 
 
 def _files_of(part: Part) -> list[str]:
     return [f"{name}.{suffix}" for name in part.graphs for suffix in ("xml", "bin")]
 
 
-def _recorded(path: Path) -> object:
+def _recorded(path: Path) -> Mapping[str, str]:
+    """The digests that a file holds, and that of the checkpoint."""
     try:
-        return json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes())
     except OSError as error:
-        raise ValueError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise Damaged(f"{path.name} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Damaged(f"{path.name} is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise Damaged(f"{path.name} holds no digests")
+    return document
 
 
 def keep(

@@ -1,11 +1,11 @@
 """Which model a checkpoint holds: every factory is asked, so that a new family needs no line here."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sampoll.config.plugins import SEGMENTERS, load_all
+from sampoll.config.plugins import SEGMENTERS, load_all, load_some
 from sampoll.core.errors import ModelUnavailable
 from sampoll.core.names import printable
 from sampoll.models.shared.file_header import Shapes
@@ -18,7 +18,7 @@ SHOWN = 3
 
 def models_in(shapes: Shapes) -> Sequence[str]:
     """The models whose weights have these names and shapes, by the `holds` of their factories."""
-    return [name for name, holds in _holders() if _says_yes(name, holds, shapes)]
+    return _of_these(load_all(SEGMENTERS), shapes)
 
 
 def detected_model(checkpoint: Path, shapes: Shapes) -> str:
@@ -32,20 +32,25 @@ def detected_model(checkpoint: Path, shapes: Shapes) -> str:
 def check_model(name: str, checkpoint: Path, shapes: Shapes) -> None:
     """ModelUnavailable, with the right name if it is known, if a checkpoint with these shapes does not hold
     this model."""
+    if _of_these(load_some(SEGMENTERS, [name]), shapes):  # of the right one, no other family is imported
+        return
     found = models_in(shapes)
     if not found:
         raise _unknown(checkpoint, shapes)
-    if name not in found:
-        raise ModelUnavailable(f"{checkpoint} holds {found[0]}, not {name}: use --model {found[0]}")
+    raise ModelUnavailable(f"{checkpoint} holds {found[0]}, not {name}: use --model {found[0]}")
 
 
 def _unknown(checkpoint: Path, shapes: Shapes) -> ModelUnavailable:
-    names = ", ".join(name for name, _ in _holders())
+    names = ", ".join(name for name, _ in _holders(load_all(SEGMENTERS)))
     return ModelUnavailable(f"{checkpoint} holds none of {names}: {_described(shapes)}")
 
 
-def _holders() -> Iterator[tuple[str, Any]]:
-    for name, factory in load_all(SEGMENTERS):
+def _of_these(factories: Iterable[tuple[str, Any]], shapes: Shapes) -> Sequence[str]:
+    return [name for name, holds in _holders(factories) if _says_yes(name, holds, shapes)]
+
+
+def _holders(factories: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for name, factory in factories:
         if not isinstance(factory, type) and (holds := getattr(factory, "holds", None)) is not None:
             yield name, holds
 

@@ -63,7 +63,7 @@ class KnownDigests:
             log.debug("cannot remember the digest of %s: %s", checkpoint, error)
 
     def _place(self, checkpoint: Path) -> Path:
-        name = hashlib.sha256(os.fsencode(os.path.abspath(checkpoint))).hexdigest()  # noqa: PTH100  not resolved
+        name = hashlib.sha256(os.fsencode(_absolute(checkpoint))).hexdigest()
         return self._folder / f"{name[:32]}.json"
 
 
@@ -76,9 +76,13 @@ def combined(digests: Iterable[str]) -> str:
 def _facts(checkpoint: Path) -> list[list[Any]]:
     """What identifies the content of each file; ModelUnavailable if one is not there."""
     try:
-        return [[os.fspath(file), *_stat(file)] for file in weight_files(checkpoint)]
+        return [[_absolute(file), *_stat(file)] for file in weight_files(checkpoint)]
     except OSError as error:
         raise ModelUnavailable(f"{checkpoint} cannot be read: {error.strerror or error}") from error
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100  links are not resolved
 
 
 def _stat(file: Path) -> list[int]:

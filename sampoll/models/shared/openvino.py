@@ -13,7 +13,7 @@ from sampoll.core.errors import ModelUnavailable
 from sampoll.models.shared.decoder import Decoder, ImageSide
 from sampoll.models.shared.network import Levels, TorchEncoder
 from sampoll.models.shared.openvino_decoder import OF_IMAGE, OF_PROMPTS, WITH_MASKS
-from sampoll.models.shared.openvino_graph import ENGINE, CompiledGraph, imported_openvino
+from sampoll.models.shared.openvino_graph import ENGINE, compiled, imported_openvino
 
 if TYPE_CHECKING:
     import openvino
@@ -39,7 +39,7 @@ class OpenVinoEncoder:
         precision."""
         self.img_size = img_size
         self.sha256 = sha256
-        self._graph = CompiledGraph(model, precision, streams=streams)
+        self._graph = compiled(model, precision, streams=streams)
 
     def __call__(self, images: Tensor) -> Levels:
         """The levels, each float32 of shape (B, C, h, w), of normalised images of shape (B, 3, S, S).

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sampoll.models.shared.conventions import Conventions
 from sampoll.models.shared.mask_choice import CANDIDATES, Floats, MaskPolicy
-from sampoll.models.shared.openvino_graph import CompiledGraph
+from sampoll.models.shared.openvino_graph import CompiledGraph, compiled
 
 if TYPE_CHECKING:
     import openvino
@@ -22,6 +22,23 @@ OF_IMAGE, WITH_MASKS, OF_PROMPTS = "image", "masks", "prompts"
 GRAPHS = (OF_IMAGE, WITH_MASKS, OF_PROMPTS)
 """What a decoder is converted to: what it computes of the levels of an image; the same for prompts with
 masks; and the masks of prompts."""
+PRECISION = "fp32"
+
+
+class DecoderGraphs(NamedTuple):
+    """The graphs of a decoder. That of prompts with masks, which are few, is compiled for the first of
+    them."""
+
+    of_image: CompiledGraph
+    of_prompts: CompiledGraph
+    with_masks: "openvino.Model"
+
+
+def compiled_decoder(graphs: Mapping[str, "openvino.Model"]) -> DecoderGraphs:
+    """The graphs with these names of GRAPHS."""
+    return DecoderGraphs(
+        compiled(graphs[OF_IMAGE], PRECISION), compiled(graphs[OF_PROMPTS], PRECISION), graphs[WITH_MASKS]
+    )
 
 
 class OneImage(NamedTuple):
@@ -35,21 +52,19 @@ class OneImage(NamedTuple):
 class OpenVinoDecoder:
     """Low-res logits and predicted IoUs, those of the decoder in torch up to rounding in float32."""
 
-    def __init__(self, graphs: Mapping[str, "openvino.Model"], conventions: Conventions) -> None:
+    def __init__(self, graphs: DecoderGraphs, conventions: Conventions) -> None:
         self._conventions = conventions
-        self._of_image = CompiledGraph(graphs[OF_IMAGE], "fp32")
-        self._of_prompts = CompiledGraph(graphs[OF_PROMPTS], "fp32")
         self._graphs = graphs
 
     @functools.cached_property
     def _with_masks(self) -> CompiledGraph:
-        return CompiledGraph(self._graphs[WITH_MASKS], "fp32")  # later, because few prompts have masks
+        return compiled(self._graphs.with_masks, PRECISION)
 
     def image_side(self, embeddings: Sequence[tuple[Floats, ...]]) -> list[OneImage]:
         """What each image's levels, (C, h, w), become once for all its prompts."""
         sides = []
         for levels in embeddings:
-            tokens, projected, *finer = self._of_image(*(level[None] for level in levels))
+            tokens, projected, *finer = self._graphs.of_image(*(level[None] for level in levels))
             sides.append(OneImage(tokens, projected, tuple(finer)))
         return sides
 
@@ -108,4 +123,4 @@ class OpenVinoDecoder:
         if masks is not None:
             tokens, projected = self._with_masks(tokens, masks)
             row_of = np.arange(len(places))
-        return self._of_prompts(tokens, projected, row_of, places, kinds, *image.finer)
+        return self._graphs.of_prompts(tokens, projected, row_of, places, kinds, *image.finer)

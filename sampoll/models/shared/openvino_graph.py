@@ -4,11 +4,9 @@ https://docs.openvino.ai
 """
 
 import functools
-import logging
-import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -22,31 +20,22 @@ from sampoll.models.shared.device import BFLOAT16_FLAGS, cpu_flags
 if TYPE_CHECKING:
     import openvino
 
-    from sampoll.models.shared.compiled_blob import Blob
-
-log = logging.getLogger(__name__)
-
 ENGINE = "openvino"
 
 
 class CompiledGraph:
     """A graph, ready to run. Threads may call it at the same time."""
 
-    def __init__(
-        self, model: "openvino.Model", precision: str, blob: "Blob | None" = None, *, streams: int = 1
-    ) -> None:
-        """`model` is quantized if `precision` is int8; `blob` is what was kept when it was compiled with the
-        same options before. So many `streams` of inputs are computed at the same time. ModelUnavailable if
-        the processor does not compute in the precision."""
-        options = compile_options(precision, streams)
-        hint = options["INFERENCE_PRECISION_HINT"]
-        self.precision = precision
-        self._compiled = _compiled(model, options, blob)
-        if self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != hint:
+    def __init__(self, compiled: "openvino.CompiledModel", precision: str, streams: int) -> None:
+        """`compiled` with the options of the precision; so many `streams` of inputs are computed at the same
+        time. ModelUnavailable if the processor does not compute in the precision."""
+        if compiled.get_property("INFERENCE_PRECISION_HINT").to_string() != _hint(precision):
             raise ModelUnavailable(
                 f"OpenVINO does not compute in {precision} on this processor: use --precision fp32"
             )
-        self._requests = [self._compiled.create_infer_request() for _ in range(streams)]
+        self.precision = precision
+        self._compiled = compiled
+        self._requests = [compiled.create_infer_request() for _ in range(streams)]
         self._lock = threading.Lock()
 
     @property
@@ -77,6 +66,12 @@ class CompiledGraph:
         return outputs
 
 
+def compiled(model: "openvino.Model", precision: str, *, streams: int = 1) -> CompiledGraph:
+    """A graph, compiled; as `CompiledGraph`. It is quantized if `precision` is int8."""
+    options = compile_options(precision, streams)
+    return CompiledGraph(core().compile_model(model, "CPU", options), precision, streams)
+
+
 def _outputs(request: Any, arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
     """The outputs of one input; copied, because the next call writes to the same places."""
     inputs = [np.ascontiguousarray(array) for array in arrays]
@@ -95,25 +90,6 @@ def compile_options(precision: str, streams: int = 1) -> dict[str, Any]:
     if streams > 1:
         options |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": streams}
     return options
-
-
-def _compiled(
-    model: "openvino.Model", options: Mapping[str, Any], blob: "Blob | None"
-) -> "openvino.CompiledModel":
-    if blob is not None:
-        try:
-            return _from_blob(model, {**options, "CACHE_MODE": "OPTIMIZE_SIZE"}, blob)
-        except RuntimeError as error:
-            log.debug("compiled as a whole: %s", error)
-    return core().compile_model(model, "CPU", dict(options))
-
-
-def _from_blob(model: "openvino.Model", options: Mapping[str, Any], blob: "Blob") -> "openvino.CompiledModel":
-    if (content := blob.read()) is not None:
-        return core().import_model(content, "CPU", {**options, "WEIGHTS_PATH": os.fspath(blob.weights)})
-    compiled = core().compile_model(model, "CPU", dict(options))
-    blob.write(compiled.export_model().getvalue())
-    return compiled
 
 
 @functools.cache

@@ -1,15 +1,16 @@
 """Private copies of files of weights, which no other process can change."""
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from sampoll.core.errors import ModelUnavailable
+from sampoll.files.files import sha256_of
 
 CHUNK_BYTES = 2**20
 MAX_BYTES = 2**33
@@ -18,10 +19,15 @@ MAX_BYTES = 2**33
 
 @dataclass(frozen=True)
 class PrivateCopy:
-    """The copy's path, which libraries may map into memory, and the SHA-256 of its content."""
+    """The copy's path, which libraries may map into memory, and the SHA-256 of its content: a thread computes
+    it meanwhile, so who asks for it last waits least."""
 
     path: Path
-    sha256: str
+    _sha256: Future[str] = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.result()
 
 
 @contextmanager
@@ -37,10 +43,12 @@ def private_copy(path: Path) -> Iterator[PrivateCopy]:
             with path.open("rb", buffering=0) as original:
                 size = os.fstat(original.fileno()).st_size
                 check_size(path, size)
-                sha256 = _copied(original, copy, size)
+                _copy(original, copy, size)
         except OSError as error:
             raise ModelUnavailable(f"{path} cannot be read: {error.strerror or error}") from error
-        yield PrivateCopy(Path(f"/proc/self/fd/{copy.fileno()}" if _IN_MEMORY else copy.name), sha256)
+        place = Path(f"/proc/self/fd/{copy.fileno()}" if _IN_MEMORY else copy.name)
+        with ThreadPoolExecutor(1, "digest") as thread:
+            yield PrivateCopy(place, thread.submit(sha256_of, place))
 
 
 def check_size(path: Path, size: int) -> None:
@@ -49,15 +57,12 @@ def check_size(path: Path, size: int) -> None:
         raise ModelUnavailable(f"{path} has {size} bytes, more than weights can have: {MAX_BYTES}")
 
 
-def _copied(original: IO[bytes], copy: IO[bytes], size: int) -> str:
-    """Copies `size` bytes, or fewer if there are fewer; returns their SHA-256."""
-    digest = hashlib.sha256()
+def _copy(original: IO[bytes], copy: IO[bytes], size: int) -> None:
+    """Copies `size` bytes, or fewer if there are fewer."""
     while chunk := original.read(min(size, CHUNK_BYTES)):
         size -= len(chunk)
-        digest.update(chunk)
         copy.write(chunk)
     copy.flush()
-    return digest.hexdigest()
 
 
 _IN_MEMORY = hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sampoll.core.wording import duration_text
-from sampoll.monitoring.health import State
+from sampoll.monitoring.state import State
 
 UNKNOWN = "—"
 

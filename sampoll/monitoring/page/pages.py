@@ -8,11 +8,12 @@ from typing import Any
 
 from sampoll.core.names import printable
 from sampoll.core.wording import duration_text
-from sampoll.monitoring.health import Health, State
+from sampoll.monitoring.health import Health
 from sampoll.monitoring.history import History
 from sampoll.monitoring.page.figures import main_figures, small_figures
 from sampoll.monitoring.page.left import RecentLeftovers, grouped
 from sampoll.monitoring.page.plot import plotted
+from sampoll.monitoring.state import State
 from sampoll.monitoring.templates import page_template
 from sampoll.monitoring.thumbnails import KEPT, Thumbnail, Thumbnails
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.config.settings.spool import SpoolSettings
@@ -44,7 +44,6 @@ from sampoll.core.names import printable
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery, ResultSummary
 from sampoll.files.presence import Describe, no_details
-from sampoll.files.watch import Overflows, Watch, watches_natively
 from sampoll.inputs.common_prompt import CommonPrompt
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
@@ -58,6 +57,9 @@ from sampoll.spool.spool import Deferral, Spool, opened
 from sampoll.spool.unpaired import Leftovers, leftovers
 from sampoll.transports.directory.late_prompts import LatePrompts
 from sampoll.transports.directory.pair_files import read_submission
+
+if TYPE_CHECKING:
+    from sampoll.files.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +107,7 @@ class DirectoryTransport:
 
     def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
         with ExitStack() as stack:
-            watch = self._watch()
-            if watch is not None:
-                stack.callback(watch.close)
-                stack.enter_context(Overflows(self._note_overflow).listening())
+            watch = self._watch(stack)
             retries_end: float | None = None
             while not self._should_stop(stop):
                 self._spool.raise_if_lost()
@@ -225,10 +224,18 @@ class DirectoryTransport:
 
     # What is there
 
-    def _watch(self) -> Watch | None:
-        if not self._settings.continuous or not watches_natively(self._layout.input, self._settings.watch):
+    def _watch(self, stack: ExitStack) -> "Watch | None":
+        """The watch of a service, which ends with `stack`."""
+        if not self._settings.continuous:
             return None
-        return Watch(self._layout.input, self._changed.set, recursive=self._layout.recursive)
+        from sampoll.files.watch import Overflows, Watch, watches_natively  # imports watchdog
+
+        if not watches_natively(self._layout.input, self._settings.watch):
+            return None
+        watch = Watch(self._layout.input, self._changed.set, recursive=self._layout.recursive)
+        stack.callback(watch.close)
+        stack.enter_context(Overflows(self._note_overflow).listening())
+        return watch
 
     def _note_overflow(self) -> None:
         """Some files may have come without an event: scans the input at once."""

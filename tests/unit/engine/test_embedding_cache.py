@@ -26,7 +26,7 @@ from sampoll.engine.pipeline import Service
 from sampoll.inputs import decode as decoding
 from sampoll.inputs.decode import decode
 from sampoll.inputs.options import DecodingOptions
-from sampoll.models.grabcut import GrabCutSegmenter
+from sampoll.models.grabcut.segmenter import GrabCutSegmenter
 from sampoll.models.sam.network import sam_network
 from sampoll.models.shared.segmenter import PromptableSegmenter
 from sampoll.transports.memory import MemoryTransport, submission

@@ -28,11 +28,16 @@ def test_a_default_prompt_is_everything_words_or_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "options", "message"),
     [
-        ("text: ", OPTIONS, "--default-prompt text:: text: must have something to read"),
+        ("text: ", OPTIONS, "--default-prompt 'text: ' has no words: write what to look for, as text:cat"),
         ("text:\udcff", OPTIONS, "--default-prompt must be text in UTF-8"),
-        ("no.json", OPTIONS, "--default-prompt no.json cannot be read: No such file or directory"),
-        ("everything", BOXES_ONLY, "--default-prompt everything: everything: is not taken by --model boxes"),
-        ("text:cat", BOXES_ONLY, "--default-prompt text:: text: is not taken by --model boxes"),
+        (
+            "no.json",
+            OPTIONS,
+            "--default-prompt no.json cannot be read: No such file or directory, and is neither",
+        ),
+        ("text:" + "cat " * 90, OPTIONS, f"--default-prompt 'text:{'cat ' * 18}cat...' has more than 256"),
+        ("everything", BOXES_ONLY, "--default-prompt 'everything' is not taken by --model boxes, which"),
+        ("text:cat", BOXES_ONLY, "--default-prompt 'text:cat' is not taken by --model boxes, which"),
     ],
 )
 def test_a_default_prompt_that_cannot_be_used_is_refused(

@@ -4,7 +4,7 @@ from skimage import data
 from support.images import iou
 
 from sampoll.inputs.photograph import photograph
-from sampoll.models.grabcut import segment
+from sampoll.models.grabcut.segmenter import segment
 
 
 def test_it_is_the_cup_of_scikit_image() -> None:

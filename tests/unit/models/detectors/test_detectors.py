@@ -25,7 +25,7 @@ from sampoll.core.protocols import CacheableSegmenter
 from sampoll.models.detectors import detector_in, with_detector
 from sampoll.models.detectors.detector import Detector, Features, Found
 from sampoll.models.detectors.grounding_dino import caption_of
-from sampoll.models.detectors.segmenter import CacheableDetectingSegmenter, DetectingSegmenter, box_inside
+from sampoll.models.detectors.segmenter import CacheableDetectingSegmenter, DetectingSegmenter
 from sampoll.transports.memory import MemoryTransport, submission
 
 CPU = torch.device("cpu")
@@ -64,12 +64,13 @@ def test_boxes_and_scores_are_those_of_the_pipeline_of_transformers(directory: P
         for text, found in zip(texts, own, strict=True):
             asked = [{"image": Image.fromarray(image), "candidate_labels": [text]}]
             [theirs] = pipeline(asked, threshold=0.0)
-            boxes, scores = zip(*found.best(0.0), strict=True)
+            order = np.argsort(-found.scores, kind="stable")
+            boxes, scores = found.boxes[order], found.scores[order].tolist()
             assert scores == pytest.approx([each["score"] for each in theirs], abs=1e-6)
             assert len(set(scores)) > 10
             expected = [[each["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")] for each in theirs]
             # The pipeline rounds to whole pixels, towards 0.
-            assert np.abs(np.array(boxes) - expected).max() < 1 + 1e-3
+            assert np.abs(boxes - expected).max() < 1 + 1e-3
 
 
 def test_images_together_have_the_boxes_that_they_have_alone(directory: Path) -> None:
@@ -116,7 +117,7 @@ def test_a_tensor_that_is_missing_is_named(directory: Path, tmp_path: Path) -> N
     save_file({name: each for name, each in tensors.items() if name != lost}, other / "model.safetensors")
 
     with pytest.raises(ModelUnavailable, match=f"lacks .*{lost[-10:]}"):
-        with_detector(BoxSegmenter(), other, 1)
+        with_detector(BoxSegmenter(), other, 1, 1)
 
 
 @pytest.mark.parametrize("lost", ["tokenizer", "preprocessor"])
@@ -130,17 +131,17 @@ def test_a_directory_without_one_of_its_parts_is_refused(directory: Path, tmp_pa
     with pytest.raises(
         ModelUnavailable, match=r"other has no (tokenizer|image processor) that can be used: "
     ):
-        with_detector(BoxSegmenter(), other, 1)
+        with_detector(BoxSegmenter(), other, 1, 1)
 
 
 def test_other_directories_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="no directory"):
-        with_detector(BoxSegmenter(), tmp_path / "none", 1)
+        with_detector(BoxSegmenter(), tmp_path / "none", 1, 1)
     with pytest.raises(ModelUnavailable, match=r"config\.json cannot be read"):
-        with_detector(BoxSegmenter(), tmp_path, 1)
+        with_detector(BoxSegmenter(), tmp_path, 1, 1)
     (tmp_path / "config.json").write_text('{"model_type": "detr"}')
     with pytest.raises(ModelUnavailable, match="of the type detr: it must be grounding-dino or owlv2"):
-        with_detector(BoxSegmenter(), tmp_path, 1)
+        with_detector(BoxSegmenter(), tmp_path, 1, 1)
 
 
 def test_an_older_transformers_is_refused(directory: Path) -> None:
@@ -148,7 +149,7 @@ def test_an_older_transformers_is_refused(directory: Path) -> None:
         mock.patch("sampoll.models.shared.hub_model.OLDEST", (99, 1)),
         pytest.raises(ModelUnavailable, match=r"99\.1 or later, and there is .*: pip install"),
     ):
-        with_detector(BoxSegmenter(), directory, 1)
+        with_detector(BoxSegmenter(), directory, 1, 1)
 
 
 def test_without_transformers_the_error_says_what_to_install(directory: Path) -> None:
@@ -156,7 +157,7 @@ def test_without_transformers_the_error_says_what_to_install(directory: Path) ->
         mock.patch.dict(sys.modules, {"transformers": None}),
         pytest.raises(ModelUnavailable, match="--detector needs transformers: pip install 'sampoll"),
     ):
-        with_detector(BoxSegmenter(), directory, 1)
+        with_detector(BoxSegmenter(), directory, 1, 1)
 
 
 def test_a_run_with_a_detector_records_it_and_its_scores(directories: dict[str, Path]) -> None:
@@ -174,6 +175,23 @@ def test_a_run_with_a_detector_records_it_and_its_scores(directories: dict[str, 
     assert len(box) == 1
     assert meta["detector"] == "owlv2"
     assert len(meta["detector_sha256"]) == 64
+    assert json.loads(meta["settings"])["detector-overlap"] == 0.7
+
+
+def test_a_result_with_more_boxes_is_another_one(directories: dict[str, Path]) -> None:
+    image, asked = encoded(image_of(40, 60), "PNG"), json.dumps({"text": "a cat", "score_thresh": 0}).encode()
+    counts, settings = [], []
+    for overlap in (0.1, 1.0):
+        transport = MemoryTransport([submission("a", image, asked)])
+        run_transport(
+            transport, model="grabcut", detector=str(directories["owlv2"]), detector_overlap=overlap
+        )
+        meta = json.loads(transport.delivered["a"][".json"])["meta"]
+        counts.append(len(json.loads(meta["scores"])[0]))
+        settings.append(meta["settings"])
+
+    assert counts[0] < counts[1] <= 144
+    assert settings[0] != settings[1]
 
 
 def test_a_detector_and_a_model_must_fit(tmp_path: Path) -> None:
@@ -218,7 +236,7 @@ class Scripted:
 
 
 def test_words_become_boxes_and_masks_have_their_scores() -> None:
-    segmenter = DetectingSegmenter(BoxSegmenter(), Scripted(), CPU)
+    segmenter = DetectingSegmenter(BoxSegmenter(), Scripted(), CPU, 1)
     prompts = (Prompt(text="a b c d e f"), Prompt(text="nothing"), Prompt(text="a b", score_thresh=0.85))
 
     [answer] = segmenter.decode([(segmenter.embed([image_of(20, 30)])[0], prompts)])
@@ -239,7 +257,7 @@ def test_words_become_boxes_and_masks_have_their_scores() -> None:
 
 def test_other_prompts_go_to_the_segmenter_as_they_are() -> None:
     detector = Scripted()
-    segmenter = DetectingSegmenter(BoxSegmenter(), detector, CPU)
+    segmenter = DetectingSegmenter(BoxSegmenter(), detector, CPU, 1)
     prompts = (Prompt(box=Box(1, 2, 5, 6)), Prompt(text="a b"), Prompt(points=(Point(3, 3, 1),)))
 
     [answer] = segmenter.decode([(segmenter.embed([image_of(20, 30)])[0], prompts)])
@@ -253,7 +271,7 @@ def test_other_prompts_go_to_the_segmenter_as_they_are() -> None:
 
 def test_a_text_is_looked_for_once_in_an_image() -> None:
     detector = Scripted()
-    segmenter = DetectingSegmenter(BoxSegmenter(), detector, CPU)
+    segmenter = DetectingSegmenter(BoxSegmenter(), detector, CPU, 1)
     [embedding] = segmenter.embed([image_of(20, 30)])
 
     segmenter.decode([(embedding, (Prompt(text="a"), Prompt(text="a", score_thresh=0.1), Prompt(text="b")))])
@@ -263,7 +281,7 @@ def test_a_text_is_looked_for_once_in_an_image() -> None:
 
 def test_a_known_image_needs_no_pixels() -> None:
     detector = Scripted()
-    segmenter = CacheableDetectingSegmenter(KeptBoxes(), detector, CPU)
+    segmenter = CacheableDetectingSegmenter(KeptBoxes(), detector, CPU, 1)
     [embedding] = segmenter.embed([image_of(20, 30)])
 
     again = segmenter.unpacked(segmenter.packed(embedding))
@@ -281,7 +299,7 @@ def test_embeddings_and_records_name_the_segmenter_and_the_detector(directory: P
         (other / "tokenizer_config.json").read_text().replace("{", '{"other": 1, ', 1)
     )
 
-    first, second = (with_detector(KeptBoxes(), each, 1) for each in (directory, other))
+    first, second = (with_detector(KeptBoxes(), each, 1, 1) for each in (directory, other))
 
     assert isinstance(first, CacheableSegmenter)
     assert isinstance(second, CacheableSegmenter)
@@ -293,7 +311,7 @@ def test_embeddings_and_records_name_the_segmenter_and_the_detector(directory: P
 
 
 def test_a_segmenter_without_a_cache_has_none_with_a_detector(directory: Path) -> None:
-    assert not isinstance(with_detector(BoxSegmenter(), directory, 1), CacheableSegmenter)
+    assert not isinstance(with_detector(BoxSegmenter(), directory, 1, 1), CacheableSegmenter)
 
 
 def test_the_memory_of_features_is_that_of_the_largest_image(directory: Path) -> None:
@@ -305,7 +323,25 @@ def test_the_memory_of_features_is_that_of_the_largest_image(directory: Path) ->
     assert 0.9 * taken <= detector.features_bytes <= 1.2 * taken
 
 
+def found_of(*boxes: tuple[float, float, float, float]) -> Found:
+    """Boxes with the scores 0.1, 0.2, ..."""
+    scores = np.linspace(0.1, len(boxes) / 10, len(boxes), dtype=np.float32)
+    return Found(np.array(boxes, np.float32), scores)
+
+
 def test_boxes_end_where_the_image_does() -> None:
-    assert box_inside(np.array([-3, 2, 50, 9], np.float32), (20, 30)) == Box(0, 2, 30, 9)
-    assert box_inside(np.array([1, 21, 9, 29], np.float32), (20, 30)) is None
-    assert box_inside(np.array([np.nan] * 4, np.float32), (20, 30)) is None
+    found = found_of((-3, 2, 50, 9), (1, 21, 9, 29), (np.nan, np.nan, np.nan, np.nan))
+
+    assert [box for box, _ in found.best(0, (20, 30))] == [Box(0, 2, 30, 9)]
+
+
+def test_of_boxes_of_one_object_the_best_is_kept() -> None:
+    beside, inside, worse, best = (20, 0, 29, 10), (0, 0, 4, 10), (-5, 0, 9, 10), (0, 0, 10, 10)
+    found = found_of(beside, inside, worse, best)
+
+    kept = [[score for _, score in found.best(0, (20, 30), overlap)] for overlap in (0.7, 0.95, 1, 0)]
+
+    assert kept == [
+        pytest.approx(scores)
+        for scores in ([0.4, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1], [0.4, 0.1])
+    ]

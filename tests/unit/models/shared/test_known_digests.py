@@ -41,6 +41,15 @@ def test_an_unchanged_file_is_read_once(tmp_path: Path, checkpoint: Path, read: 
     assert read == [checkpoint]
 
 
+def test_a_file_is_known_by_each_path_that_leads_to_it(
+    tmp_path: Path, checkpoint: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (checkpoint, Path(checkpoint.name), checkpoint):
+        KnownDigests(tmp_path / "kept").sha256_of(path)
+    assert read == [checkpoint]
+
+
 def rewritten(path: Path) -> None:
     before = path.stat()
     path.write_bytes(b"other")

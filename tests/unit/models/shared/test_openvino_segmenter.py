@@ -30,6 +30,7 @@ from sampoll.models.sam.network import sam_network
 from sampoll.models.sam.original import OriginalSam
 from sampoll.models.sam_hq.network import sam_hq_network
 from sampoll.models.shared import conventions as of
+from sampoll.models.shared import converted_models
 from sampoll.models.shared.base_segmenter import BaseSegmenter
 from sampoll.models.shared.conventions import Conventions
 from sampoll.models.shared.conversion import decoder_graphs
@@ -39,7 +40,7 @@ from sampoll.models.shared.fidelity import GATES, compare
 from sampoll.models.shared.mask_choice import MaskPolicy
 from sampoll.models.shared.network import Network
 from sampoll.models.shared.openvino import converted_decoder
-from sampoll.models.shared.openvino_decoder import OpenVinoDecoder
+from sampoll.models.shared.openvino_decoder import WITH_MASKS, OpenVinoDecoder, compiled_decoder
 from sampoll.models.shared.openvino_graph import CompiledGraph
 from sampoll.models.shared.openvino_segmenter import OpenVinoSegmenter
 from sampoll.models.shared.segmenter import PromptableSegmenter
@@ -99,7 +100,9 @@ class Both(NamedTuple):
 def both(request: pytest.FixtureRequest) -> Both:
     family = FAMILIES[request.param]
     network = family.network()
-    decoder = OpenVinoDecoder(converted_decoder(network.decoder, network.levels), family.conventions)
+    decoder = OpenVinoDecoder(
+        compiled_decoder(converted_decoder(network.decoder, network.levels)), family.conventions
+    )
     encoder = TorchGraph(family.network())
 
     def by_torch(policy: MaskPolicy) -> PromptableSegmenter:
@@ -299,19 +302,60 @@ def test_a_second_start_gives_the_same_masks_and_imports_no_torch(files: Files, 
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == {"torch": False, "masks": expected}
-    [blob] = (files.options.home or tmp_path).rglob("*.blob")
-    assert blob.stat().st_size < 10**6
+    blobs = blobs_of(files)
+    assert len(blobs) == 3  # of the encoder, and of two graphs of the decoder
+    assert sum(blob.stat().st_size for blob in blobs) < 10**6
+
+
+def blobs_of(files: Files) -> list[Path]:
+    assert files.options.home is not None
+    return list(files.options.home.rglob("*.blob"))
+
+
+def changed(content: bytes) -> bytes:
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+def truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
 
 
 def test_a_blob_that_is_damaged_is_made_again(files: Files) -> None:
     expected = masks_of(TINY(files.options))
-    [blob] = (files.options.home or Path()).rglob("*.blob")
-    whole = blob.read_bytes()
-    damaged = whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
-    blob.write_bytes(damaged)
+    damaged = {blob: changed(blob.read_bytes()) for blob in blobs_of(files)}
+    for blob, content in damaged.items():
+        blob.write_bytes(content)
 
     assert masks_of(TINY(files.options)) == expected
-    assert blob.read_bytes() != damaged
+    assert [blob for blob, content in damaged.items() if blob.read_bytes() == content] == []
+
+
+@pytest.mark.parametrize("name", ["encoder.bin", "prompts.bin"])
+@pytest.mark.parametrize("damage", [changed, truncated])
+def test_weights_that_are_damaged_beside_a_blob_are_converted_again(
+    files: Files, caplog: pytest.LogCaptureFixture, name: str, damage: Callable[[bytes], bytes]
+) -> None:
+    expected = masks_of(TINY(files.options))
+    [weights] = {blob.with_name(name) for blob in blobs_of(files) if blob.with_name(name).exists()}
+    weights.write_bytes(damage(weights.read_bytes()))
+
+    assert masks_of(TINY(files.options)) == expected
+    assert "is damaged, and is converted again" in caplog.text
+
+
+def test_a_graph_that_has_a_blob_is_not_read(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = masks_of(TINY(files.options))
+    read: list[str] = []
+    read_graph = converted_models.Files.graph
+
+    def recorded(files: converted_models.Files, name: str) -> Any:
+        read.append(name)
+        return read_graph(files, name)
+
+    monkeypatch.setattr(converted_models.Files, "graph", recorded)
+
+    assert masks_of(TINY(files.options)) == expected
+    assert read == [WITH_MASKS]
 
 
 def test_another_checkpoint_at_the_same_place_is_another_model(

@@ -8,7 +8,7 @@ from support.images import iou
 from sampoll.app.demo import demo_pairs
 from sampoll.core.jobs import Box, Point, Prompt, RgbImage
 from sampoll.core.results import BoolMask
-from sampoll.models.grabcut import segment
+from sampoll.models.grabcut.segmenter import segment
 
 RED, GREEN = (200, 40, 40), (40, 160, 60)
 

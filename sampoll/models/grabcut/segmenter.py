@@ -1,4 +1,4 @@
-"""GrabCut: masks without weights, by Rother, Kolmogorov and Blake (2004), as OpenCV implements it.
+"""Masks by OpenCV's GrabCut.
 
 Colours inside and outside the prompt become two mixture models, and a graph cut draws the border between
 them. Good on objects that differ in colour from what surrounds them; it knows nothing about what objects are.
@@ -6,13 +6,12 @@ them. Good on objects that differ in colour from what surrounds them; it knows n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.config.settings.model import ModelSettings
 from sampoll.core.jobs import Box, Prompt, RgbImage
 from sampoll.core.protocols import TakeMasks
 from sampoll.core.results import BoolMask, Mask, ModelInfo
@@ -32,19 +31,6 @@ _NO_RECTANGLE = (0, 0, 0, 0)
 
 Labels: TypeAlias = NDArray[np.uint8]
 """Shape (h, w), uint8: cv2.GC_BGD, GC_FGD, GC_PR_BGD or GC_PR_FGD."""
-
-
-@dataclass(frozen=True)
-class GrabCut:
-    """The factory. Its attributes are those that `models.registry.Factory` describes."""
-
-    prompts: ClassVar[tuple[str, ...]] = ("points", "box")
-
-    def __call__(self, options: ModelSettings) -> "GrabCutSegmenter":
-        return GrabCutSegmenter()
-
-
-build = GrabCut()
 
 
 class GrabCutSegmenter:
