@@ -5,7 +5,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from threading import current_thread, main_thread
 from types import TracebackType
@@ -68,8 +68,11 @@ class _Asked:
         except BaseException:
             self.future.cancel()
             raise
-        assert self.kept.segmentation is not None
-        return Result(self.kept.segmentation, self.settings, self.image.path)
+        segmentation, path = self.kept.segmentation, self.image.path
+        assert segmentation is not None
+        if path is not None:
+            segmentation = replace(segmentation, image=b"")
+        return Result(segmentation, self.settings, path)
 
     @property
     def bytes(self) -> int:

@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,8 @@ from sampoll.formats.geometry.contours import Polygon, outer_contours
 from sampoll.formats.geometry.rle import Rle, rle_of
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.overlay import Overlay
-from sampoll.formats.registry import RECORD, load_format, load_formats
+from sampoll.formats.registry import RECORD, load_format, load_formats, needs_image
+from sampoll.inputs.discovery import read_image_again
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,8 @@ class Result:
 
     A prompt has one mask or several, or, for "everything" and words, any number, even none. All properties
     that are about masks have one value for each of them, in the same order. `segmentation` is the value of
-    which they are made.
+    which they are made. A result keeps its image for the overlay, unless that came from a path: then the file
+    is read again.
     """
 
     segmentation: Segmentation = field(repr=False)
@@ -138,9 +141,15 @@ class Result:
         return [rle_of(mask) for mask in self._all]
 
     def overlay(self) -> Image.Image:
-        """The image with its masks, prompts and scores, at most 1024 pixels a side."""
-        [picture] = Overlay().render(self.segmentation, ())
+        """The image with its masks, prompts and scores, at most 1024 pixels a side; over plain gray without
+        the image. BadImage if its file is no longer what it was."""
+        [picture] = Overlay().render(self._with_image(self.segmentation), ())
         return Image.open(io.BytesIO(picture.content))
+
+    def without_image(self) -> Self:
+        """The same result with its masks only, which take much less memory."""
+        segmentation = replace(self.segmentation, image=b"", pixels=None)
+        return replace(self, segmentation=segmentation, _image_path=None)
 
     def save(
         self, directory: str | Path, *, formats: Sequence[str] | str | None = None, name: str | None = None
@@ -159,8 +168,11 @@ class Result:
             raise UsageError(
                 "formats of data sets are made of many results: save these, and `sampoll export`"
             )
+        rendering = [*chosen.of_results, load_format(RECORD, options)]
+        if any(map(needs_image, rendering)):
+            segmentation = self._with_image(segmentation)
         written = []
-        for artifact in rendered([*chosen.of_results, load_format(RECORD, options)], segmentation):
+        for artifact in rendered(rendering, segmentation):
             path = Path(directory, result_path(segmentation.name, artifact.suffix))
             with translated_os_errors("write", path):
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -183,6 +195,14 @@ class Result:
         if name is None or name == self.name:
             return self.segmentation
         return replace(self.segmentation, name=checked_name(name), image_path=self.segmentation.image_file)
+
+    def _with_image(self, segmentation: Segmentation) -> Segmentation:
+        """The segmentation with the content of its file, if it came from one."""
+        if self._image_path is None:
+            return segmentation
+        path, most = self._image_path, self._settings.limits.max_image_bytes
+        content = read_image_again(path, most, segmentation.image_sha256, file=str(path))
+        return replace(segmentation, image=content)
 
     def _format_options(self, directory: Path, outputs: OutputSettings) -> FormatOptions:
         settings = self._settings.model_copy(update={"outputs": outputs})

@@ -127,6 +127,32 @@ def test_a_picture_is_the_image_with_its_masks(model: sampoll.Model) -> None:
     assert blue > max(red, green)
 
 
+def test_a_result_of_a_path_keeps_no_image_and_reads_it_again(model: sampoll.Model, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(image_of()))
+    result = model.segment(path, box=BOX)
+    picture = model.segment(image_of(), box=BOX).overlay()
+
+    assert (result.segmentation.image, result.segmentation.pixels) == (b"", None)
+    assert np.array_equal(np.asarray(result.overlay()), np.asarray(picture))
+    path.write_bytes(encoded(image_of(seed=1)))
+    with pytest.raises(sampoll.BadImage, match=r"a\.png: has another content than it had"):
+        result.overlay()
+    with pytest.raises(sampoll.BadImage, match=r"a\.png: has another content than it had"):
+        result.save(tmp_path, formats="overlay")
+    assert len(result.save(tmp_path)) == 2
+
+
+def test_a_result_without_its_image_has_its_masks(model: sampoll.Model) -> None:
+    result = model.segment(image_of(), box=BOX)
+
+    alone = result.without_image()
+
+    assert alone.segmentation.pixels is None
+    assert np.array_equal(alone.masks, result.masks)
+    assert alone.overlay().size == (32, 24)
+
+
 # Files
 
 
