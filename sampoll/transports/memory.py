@@ -132,10 +132,8 @@ class MemoryTransport:
             self._refusal = error or self._refusal or Stopped(STOPPED)
             begun = list(self._open.values())
             self._open.clear()
-        _fail(
-            [*begun, *self._dropped()],
-            error or Stopped(STOPPED),
-        )
+            self._changed.notify_all()
+        _fail([*begun, *self._dropped()], error or Stopped(STOPPED))
 
     # For the service
 
@@ -171,10 +169,12 @@ class MemoryTransport:
             request.future.set_result(delivery)
 
     def reject(self, submission: Submission, error: JobError) -> None:
-        request = self._ended(submission)
-        if isinstance(error, TransientJobError) and request.attempts < self._max_attempts:
-            with self._changed:
+        with self._changed:
+            request = self._ended(submission)
+            again = isinstance(error, TransientJobError) and request.attempts < self._max_attempts
+            if again:
                 self._add(request)
+        if again:
             self._emit(JobDeferred(submission.name, submission.id, error, 0.0))
         else:
             self._emit(JobFailed(submission.name, submission.id, error))
@@ -233,7 +233,6 @@ class MemoryTransport:
             dropped = list(self._waiting.values())
             for request in dropped:
                 self._remove(request)
-            self._changed.notify_all()
             return dropped
 
 
