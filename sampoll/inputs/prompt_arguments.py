@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
 from sampoll.core.jobs import Box, LowResMask, Point, Prompt
-from sampoll.inputs.mask_prompt import encode_mask_prompt
+from sampoll.inputs.mask_prompt import check_logits, encode_mask_prompt
 from sampoll.inputs.prompt_errors import MESSAGES, POINT_LABELS
 from sampoll.inputs.prompt_file import prompts_document
 
@@ -76,9 +76,11 @@ def _prompt(arguments: Mapping[str, Any], place: str) -> dict[str, Any]:
     if "box" in prompt:
         prompt["box"] = _box(prompt["box"], f"{place}box")
     if "mask" in prompt:
-        prompt["mask"] = _mask(prompt["mask"])
+        prompt["mask"] = _mask(prompt["mask"], f"{place}mask")
     if prompt.get("everything") is True:
         prompt["everything"] = {}
+    elif prompt.get("everything") is False:
+        del prompt["everything"]
     return prompt
 
 
@@ -138,10 +140,14 @@ def _numbers(values: Any, names: Sequence[str], place: str) -> Sequence[Any]:
     return numbers
 
 
-def _mask(mask: Any) -> Any:
+def _mask(mask: Any, place: str) -> Any:
     if isinstance(mask, LowResMask):
         return encode_mask_prompt(mask)
     if isinstance(mask, np.ndarray):
+        try:
+            check_logits(mask.shape, mask.dtype)
+        except ValueError as error:
+            raise BadPrompt(str(error), field=place) from error
         file = io.BytesIO()
         np.save(file, mask, allow_pickle=False)
         return base64.b64encode(file.getvalue()).decode("ascii")
