@@ -130,9 +130,17 @@ def format_options(
     return FormatOptions(
         simplify_pixels=settings.masks.simplify_pixels,
         settings={**model, **masks, FORMATS: result_formats(settings.outputs.names)},
-        kept_images=os.path.relpath(kept_images, output) if output and kept_images else None,
+        kept_images=_relative(kept_images, output) if output and kept_images else None,
         polygons=settings.outputs.coco_polygons,
     )
+
+
+def _relative(path: Path, start: Path) -> str | None:
+    """The way from one directory to another; None if there is none, as between two drives of Windows."""
+    try:
+        return os.path.relpath(path, start)
+    except ValueError:
+        return None
 
 
 def batch_size_of(settings: ModelSettings, model: ModelInfo) -> int:
