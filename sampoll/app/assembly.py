@@ -17,7 +17,7 @@ from sampoll.core.events import Listener, MemoryBudgeted, ignore_events
 from sampoll.core.protocols import CacheableSegmenter, Format, Segmenter, Transport
 from sampoll.core.results import ModelInfo
 from sampoll.engine.embedding_cache import EmbeddingCache
-from sampoll.engine.pipeline import Decode, Queues, Service, default_io_threads, executors_on
+from sampoll.engine.pipeline import Decode, FormatsOf, Queues, Service, default_io_threads, executors_on
 from sampoll.engine.postprocess import clean
 from sampoll.files.cores import usable_cores
 from sampoll.files.resident import resident_bytes
@@ -134,9 +134,17 @@ def format_options(
     return FormatOptions(
         simplify_pixels=settings.masks.simplify_pixels,
         settings={**model, **masks, FORMATS: result_formats(settings.outputs.names)},
-        kept_images=os.path.relpath(kept_images, output) if output and kept_images else None,
+        kept_images=_relative(kept_images, output) if output and kept_images else None,
         polygons=settings.outputs.coco_polygons,
     )
+
+
+def _relative(path: Path, start: Path) -> str | None:
+    """The way from one directory to another; None if there is none, as between two drives of Windows."""
+    try:
+        return os.path.relpath(path, start)
+    except ValueError:
+        return None
 
 
 def batch_size_of(settings: ModelSettings, model: ModelInfo) -> int:
@@ -150,7 +158,7 @@ def service_of(
     transport: Transport,
     model: LoadedModel,
     decode: Decode,
-    formats: Sequence[Format],
+    formats: Sequence[Format] | FormatsOf,
     *,
     emit: Listener = ignore_events,
     queues: Queues | None = None,
