@@ -23,8 +23,7 @@ from segment_anything.modeling import Sam
 import sampoll
 from benchmarks.measuring import Sample, in_turns, markdown, write_json
 from benchmarks.models import random_sam, small_sam
-from benchmarks.pipeline import photograph
-from benchmarks.whole import HEIGHT, WIDTH
+from benchmarks.pipeline import HEIGHT, WIDTH, photograph
 from sampoll.config.settings.model import ModelSettings
 from sampoll.core.jobs import RgbImage
 from sampoll.inputs.decode import decode_image

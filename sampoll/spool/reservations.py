@@ -26,7 +26,8 @@ class OnExist(Enum):
 
     VERSION publishes under the first version of the name that is free. REPLACE removes the earlier result of
     that name, the record first, and only files that its record lists; if another job has reserved a name, it
-    publishes a version too. OVERWRITE is REPLACE for files of any origin. FAIL raises OutputExists.
+    publishes a version too. OVERWRITE is REPLACE for files of any origin, except those of other results. FAIL
+    raises OutputExists.
     """
 
     VERSION = "version"
@@ -100,10 +101,26 @@ def _replaceable(layout: Layout, path: str, suffixes: Sequence[str], naming: Nam
     anyones = set()
     if naming.on_exist is OnExist.OVERWRITE:
         files = {suffix: layout.output / result_path(path, suffix) for suffix in suffixes}
-        anyones = {s for s, file in files.items() if os.path.lexists(file) and not file.is_dir()}
+        anyones = {
+            suffix
+            for suffix, file in files.items()
+            if os.path.lexists(file)
+            and not file.is_dir()
+            and not _is_of_another(layout, path, result_path(path, suffix), record)
+        }
     content = read_if_regular(layout.output / result_path(path, record))
     replaced = None if content is None else naming.read_record(content, path)
     return anyones if replaced is None else {*anyones, record, *replaced.suffixes}
+
+
+def _is_of_another(layout: Layout, path: str, name: str, record: str) -> bool:
+    """Whether a file of the output may be one of another result than `path`: the record of that is there."""
+    owner, dot, _ = name.rpartition(".")
+    while dot:
+        if owner != path and os.path.lexists(layout.output / result_path(owner, record)):
+            return True
+        owner, dot, _ = owner.rpartition(".")
+    return False
 
 
 def _not_reserved(layout: Layout, state: JobState) -> str | None:

@@ -11,7 +11,14 @@ import pytest
 from sampoll.files.files import ensure_below
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
-from sampoll.spool.reservations import VERSIONED, free_abandoned_names, free_names, reserve
+from sampoll.spool.reservations import (
+    VERSIONED,
+    Naming,
+    OnExist,
+    free_abandoned_names,
+    free_names,
+    reserve,
+)
 from sampoll.spool.state import JobState
 
 ONE, TWO = [".png", ".json"], [".0.png", ".1.png", ".json"]
@@ -39,6 +46,31 @@ def reserved(layout: Layout, claim: Claim, suffixes: Sequence[str]) -> Claim:
 
 def names(layout: Layout) -> list[str]:
     return sorted(str(p.relative_to(layout.names)) for p in layout.names.rglob("*") if not p.is_dir())
+
+
+@pytest.mark.parametrize(
+    ("theirs", "path", "suffixes", "is_overwritten"),
+    [
+        (["a.png"], "a", ONE, True),
+        (["a.png", "a.json"], "a", ONE, True),
+        (["a.0.png"], "a", TWO, True),
+        (["a.0.png", "a.json"], "a", TWO, True),
+        (["a.0.png", "a.0.json"], "a", TWO, False),
+        (["x/a.b.0.png", "x/a.b.json"], "x/a", [".b.0.png", ".json"], False),
+        (["png8/a.png", "png8/a.json"], "a", ["png8/.png", ".json"], False),
+    ],
+)
+def test_files_of_any_origin_are_overwritten_except_those_of_other_results(
+    layout: Layout, theirs: list[str], path: str, suffixes: list[str], is_overwritten: bool
+) -> None:
+    for name in theirs:
+        file = layout.output / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("{}")
+
+    claim = reserve(layout, job(layout, path), suffixes, Naming(OnExist.OVERWRITE))
+
+    assert (claim.state.stem == claim.state.name) == is_overwritten
 
 
 @pytest.mark.parametrize(

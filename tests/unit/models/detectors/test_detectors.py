@@ -183,7 +183,7 @@ def test_a_result_with_more_boxes_is_another_one(directories: dict[str, Path]) -
     image, asked = encoded(image_of(40, 60), "PNG"), json.dumps({"text": "a cat", "score_thresh": 0}).encode()
     counts, settings = [], []
     for overlap in (0.1, 1.0):
-        transport = MemoryTransport([submission("a", image, asked)])
+        transport = OneShot([submission("a", image, asked)])
         run_transport(
             transport, model="grabcut", detector=str(directories["owlv2"]), detector_overlap=overlap
         )
