@@ -23,6 +23,7 @@ from sampoll.files.cores import usable_cores
 from sampoll.files.resident import resident_bytes
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
+from sampoll.inputs.common_prompt import CommonPrompt, default_prompt, prompt_for_all
 from sampoll.inputs.decode import decode, pixel_rules
 from sampoll.inputs.options import DecodingOptions
 from sampoll.models.detectors import with_detector
@@ -122,6 +123,15 @@ def checking_options(settings: Settings) -> DecodingOptions:
     if model.model != AUTO or model.checkpoint is not None:
         return decoding_options(settings)
     return DecodingOptions(settings.limits, model.exif, on_bad_prompt=settings.prompts.on_bad_prompt)
+
+
+def common_prompt(settings: Settings, decoding: DecodingOptions) -> CommonPrompt | None:
+    """The prompt of images that have none of their own, if one is set."""
+    if settings.spool.prompt is not None:
+        return prompt_for_all(settings.spool.prompt, decoding)
+    if settings.spool.default_prompt is not None:
+        return default_prompt(settings.spool.default_prompt, decoding)
+    return None
 
 
 def format_options(

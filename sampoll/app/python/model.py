@@ -12,6 +12,7 @@ from threading import current_thread, main_thread
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from sampoll.app.assembly import common_prompt, decoding_options
 from sampoll.app.in_process import InProcess, Kept
 from sampoll.app.keyword_settings import settings_of
 from sampoll.app.python.result import Result, checked_name
@@ -89,6 +90,7 @@ class Model:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._common = common_prompt(settings, decoding_options(settings))  # refused before a model is loaded
         self._service = InProcess(settings)
         self._forgotten = weakref.finalize(self, _end, self._service)
 
@@ -125,7 +127,8 @@ class Model:
         prompts: Sequence[PromptArgument] | None = None,
         name: str | None = None,
     ) -> Result:
-        """The masks of an image for one prompt, or for `prompts`, a list of them.
+        """The masks of an image for one prompt, or for `prompts`, a list of them; without any, for the prompt
+        that the settings have for all images.
 
         `image` is an array of uint8, of shape (H, W, 3), RGB, or (H, W), gray; or the path of an image file,
         its content, or an image of Pillow. `points` are (x, y) in image pixels, with a label each: 1 on the
@@ -185,7 +188,11 @@ class Model:
     def _ask(self, image: ImageArgument, given: Mapping[str, Any], name: str | None) -> _Asked:
         """Submits a call; the values of `given` that are None are left out."""
         decoding = self._service.decoding
-        prompt = prompt_content(given, decoding.limits)
+        has_none = all(value is None for value in given.values())
+        if has_none and self._common is not None:
+            prompt = self._common.content
+        else:
+            prompt = prompt_content(given, decoding.limits)
         source = given_image(image, decoding)
         wanted = source.name if name is None else checked_name(name)
         submission = Submission(

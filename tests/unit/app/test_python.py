@@ -101,6 +101,21 @@ def test_the_settings_of_a_run_apply() -> None:
         assert model.segment(image_of(), box=BOX).masks.sum() == 0
 
 
+def test_an_image_without_a_prompt_has_the_one_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "box.json").write_text(json.dumps({"box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16}}))
+
+    with sampoll.load("support.fakes:words", default_prompt="text:two words") as model:
+        assert model.segment(image_of()).labels == ["two words"] * 2
+        assert model.segment(image_of(), box=BOX).labels == ["object"]
+        [result] = model.segment_many([{"image": image_of()}])
+        assert isinstance(result, sampoll.Result)
+        assert len(result) == 2
+    with sampoll.load("support.fakes:boxes", prompt=tmp_path / "box.json") as model:
+        assert model.segment(image_of()).boxes.tolist() == [list(BOX)]
+    with pytest.raises(sampoll.SampollError, match=r"--prompt .*none\.json cannot be read"):
+        sampoll.load("support.fakes:boxes", prompt=tmp_path / "none.json")
+
+
 def test_all_forms_of_an_image_give_the_same_masks_and_embeddings(tmp_path: Path) -> None:
     pixels = image_of()
     path = tmp_path / "a.png"
