@@ -66,7 +66,7 @@ def random_network(name: str) -> Network:
 def random_weights(name: str) -> dict[str, Tensor]:
     """The tensors of such a model, by their official names: what its checkpoint holds."""
     torch.manual_seed(0)
-    return {key: _random(key, tensor) for key, tensor in _family(name).modules().state_dict().items()}
+    return {key: random_tensor(key, tensor) for key, tensor in _family(name).modules().state_dict().items()}
 
 
 def _family(name: str) -> FamilyModel:
@@ -76,7 +76,7 @@ def _family(name: str) -> FamilyModel:
     return factory
 
 
-def _random(name: str, tensor: Tensor) -> Tensor:
+def random_tensor(name: str, tensor: Tensor) -> Tensor:
     """Weights with which values neither vanish nor grow from layer to layer."""
     if name.endswith("bn.weight"):  # norms over batches do not norm in inference
         return torch.full_like(tensor, 0.5)

@@ -1,30 +1,35 @@
-"""Words on a CPU: detectors beside transformers' own pipeline, in turns, each way in a process of its own.
+"""Words on a CPU: detectors and SAM 3 beside transformers' own pipelines, in turns, each way in a process of
+its own.
 
-    python -m benchmarks.words [--detectors owlv2,grounding-dino] [--images 2] [--texts 1,4] [--rounds 1]
-                               [--json FILE]
+    python -m benchmarks.words [--models owlv2,grounding-dino,sam3] [--full] [--images 2] [--texts 1,4]
+                               [--rounds 1] [--json FILE]
 
-Weights are random and of official size (OWLv2 base, Grounding DINO tiny): boxes mean nothing, times do. Each
-way finds boxes for the same texts in the same images. Seconds are those of the processor, for an image with
-all its texts; memory is the most that the process ever had resident.
+Weights are random and of official size (OWLv2 base, Grounding DINO tiny): boxes and masks mean nothing,
+times do. SAM 3 has a few blocks of its trunk and of its encoder of words; with --full, all of them, which
+take 3.4 GB of disk and twice that of memory. Each way looks for the same texts in the same images: detectors
+for boxes, SAM 3 for masks. Seconds are those of the processor, for an image with all its texts; memory is the
+most that the process ever had resident.
 """
 
 import argparse
 import json
-import string
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from skimage import data
 
+from benchmarks.hub_directories import write_grounding_dino, write_owlv2, write_sam3
 from benchmarks.measuring import in_turns, markdown, peak_memory_bytes, write_json
-from sampoll.core.jobs import RgbImage
+from sampoll.config.settings.model import ModelSettings
+from sampoll.core.jobs import Prompt, RgbImage
+from sampoll.models.registry import find_factory
+from sampoll.models.shared.hub_model import imported_transformers
 
 WAYS = ("transformers", "sampoll")
 TEXTS = ("a cat.", "a red car.", "dog.", "a horse.")
@@ -34,35 +39,45 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--detectors", default="owlv2,grounding-dino")
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--full", action="store_true")
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--texts", default="1,4")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a way, a directory, the number of texts
+    # A model, a way, a directory, the number of texts.
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        way, directory, texts = options.one
-        seconds = (by_sampoll if way == "sampoll" else by_transformers)(
-            Path(directory), images(options.images), TEXTS[: int(texts)]
-        )
+        model, way, directory, texts = options.one
+        seconds = MODELS[model][way](Path(directory), images(options.images), TEXTS[: int(texts)])
         print(json.dumps({"seconds": seconds / options.images, "bytes": peak_memory_bytes()}))
         return
     rows: list[list[object]] = []
-    for detector in options.detectors.split(","):
+    for model in options.models.split(","):
         with tempfile.TemporaryDirectory() as directory:
-            official(detector, Path(directory))
+            write(model, Path(directory), is_full=options.full)
             for texts in map(int, options.texts.split(",")):
-                rows += compared(detector, Path(directory), texts, options)
-    print(markdown(("detector", "texts", "way", "CPU seconds an image", "ratio", "memory, GB"), rows))
+                rows += compared(model, Path(directory), texts, options)
+    print(markdown(("model", "texts", "way", "CPU seconds an image", "ratio", "memory, GB"), rows))
     write_json(options.json, {"rows": rows, "images": options.images})
 
 
-def compared(detector: str, directory: Path, texts: int, options: argparse.Namespace) -> list[list[object]]:
+def write(model: str, directory: Path, *, is_full: bool) -> None:
+    torch.manual_seed(0)
+    if model == "owlv2":
+        write_owlv2(directory)
+    elif model == "grounding-dino":
+        write_grounding_dino(directory)
+    else:
+        write_sam3(directory, is_full=is_full)
+
+
+def compared(model: str, directory: Path, texts: int, options: argparse.Namespace) -> list[list[object]]:
     memory: dict[str, int] = {}
 
     def once(way: str) -> float:
-        command = ["--one", way, str(directory), str(texts), "--images", str(options.images)]
+        command = ["--one", model, way, str(directory), str(texts), "--images", str(options.images)]
         run = subprocess.run(
             [sys.executable, "-m", "benchmarks.words", *command],
             stdout=subprocess.PIPE,
@@ -70,7 +85,7 @@ def compared(detector: str, directory: Path, texts: int, options: argparse.Names
             check=True,
         )
         found = json.loads(run.stdout.splitlines()[-1])
-        print(detector, texts, way, found, file=sys.stderr)
+        print(model, texts, way, found, file=sys.stderr)
         memory[way] = max(memory.get(way, 0), found["bytes"])
         return float(found["seconds"])
 
@@ -78,7 +93,7 @@ def compared(detector: str, directory: Path, texts: int, options: argparse.Names
     first = samples[WAYS[0]].median
     return [
         [
-            detector,
+            model,
             texts,
             way,
             f"{sample.median:.2f}",
@@ -94,9 +109,9 @@ def images(count: int) -> list[RgbImage]:
 
 
 @torch.inference_mode()
-def by_transformers(directory: Path, photographs: Sequence[RgbImage], texts: Sequence[str]) -> float:
+def boxes_by_transformers(directory: Path, photographs: Sequence[RgbImage], texts: Sequence[str]) -> float:
     """Its pipeline, which sees each image anew for each text."""
-    transformers = imported()
+    transformers = imported_transformers("python -m benchmarks.words")
     pipeline = transformers.pipeline("zero-shot-object-detection", model=str(directory), device="cpu")
     begun = time.process_time()
     for image in photographs:
@@ -105,7 +120,7 @@ def by_transformers(directory: Path, photographs: Sequence[RgbImage], texts: Seq
 
 
 @torch.inference_mode()
-def by_sampoll(directory: Path, photographs: Sequence[RgbImage], texts: Sequence[str]) -> float:
+def boxes_by_sampoll(directory: Path, photographs: Sequence[RgbImage], texts: Sequence[str]) -> float:
     from sampoll.models.detectors import detector_in
 
     detector = detector_in(directory, torch.device("cpu"), 1)
@@ -113,40 +128,44 @@ def by_sampoll(directory: Path, photographs: Sequence[RgbImage], texts: Sequence
     for image in photographs:
         [features] = detector.features([image])
         for _, found in detector.found([(features, text) for text in texts]):
-            list(found.best(detector.threshold, image.shape[:2]))
+            list(found.best(detector.threshold, features.size))
     return time.process_time() - begun
 
 
-def imported() -> Any:
-    from sampoll.models.shared.hub_model import imported_transformers
-
-    return imported_transformers("python -m benchmarks.words")
-
-
-def official(detector: str, directory: Path) -> None:
-    """A directory as the Hub has it, with random weights and a tokenizer that knows letters."""
-    transformers = imported()
-    torch.manual_seed(0)
-    if detector == "owlv2":
-        config = transformers.Owlv2Config(vision_config={"image_size": 960, "patch_size": 16})
-        model = transformers.Owlv2ForObjectDetection(config)
-        transformers.Owlv2ImageProcessor().save_pretrained(directory)
-        names = [*_LETTERS, *(f"{letter}</w>" for letter in _LETTERS)]
-        vocabulary = {name: number for number, name in enumerate(names)}
-        vocabulary |= {"<|startoftext|>": 49406, "<|endoftext|>": 49407}
-        tokenizer = transformers.CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=16)
-    else:
-        model = transformers.GroundingDinoForObjectDetection(transformers.GroundingDinoConfig())
-        transformers.GroundingDinoImageProcessor().save_pretrained(directory)
-        vocabulary = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012}
-        letters = [*_LETTERS, *(f"##{letter}" for letter in _LETTERS)]
-        vocabulary |= {letter: 2000 + number for number, letter in enumerate(letters)}
-        tokenizer = transformers.BertTokenizer(vocab=vocabulary)
-    model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
+@torch.inference_mode()
+def masks_by_transformers(directory: Path, photographs: Sequence[RgbImage], texts: Sequence[str]) -> float:
+    """Its model and processor, as its documentation shows them: each image anew for each text."""
+    transformers = imported_transformers("python -m benchmarks.words")
+    model = transformers.Sam3Model.from_pretrained(directory).eval()
+    processor = transformers.Sam3Processor.from_pretrained(directory)
+    begun = time.process_time()
+    for image in photographs:
+        for text in texts:
+            inputs = processor(images=Image.fromarray(image), text=text, return_tensors="pt")
+            answer = model(**{name: inputs[name] for name in ("pixel_values", "input_ids", "attention_mask")})
+            processor.post_process_instance_segmentation(
+                answer, threshold=THRESHOLD, target_sizes=[image.shape[:2]]
+            )
+    return time.process_time() - begun
 
 
-_LETTERS = [*string.ascii_lowercase, "."]
+def masks_by_sampoll(directory: Path, photographs: Sequence[RgbImage], texts: Sequence[str]) -> float:
+    options = ModelSettings(model="sam3", checkpoint=directory, device="cpu", precision="fp32")
+    segmenter = find_factory(options)(options)
+    prompts = [Prompt(text=text, score_thresh=THRESHOLD) for text in texts]
+    begun = time.process_time()
+    for image in photographs:
+        segmenter.decode([(segmenter.embed([image])[0], prompts)])
+    return time.process_time() - begun
+
+
+THRESHOLD = 0.5
+DETECTORS = {"transformers": boxes_by_transformers, "sampoll": boxes_by_sampoll}
+MODELS = {
+    "owlv2": DETECTORS,
+    "grounding-dino": DETECTORS,
+    "sam3": {"transformers": masks_by_transformers, "sampoll": masks_by_sampoll},
+}
 
 
 if __name__ == "__main__":

@@ -110,34 +110,41 @@ def test_without_the_norms_of_the_authors_all_is_a_little_different(
     assert 1e-7 < relative_error(other.levels[-1], embedding.levels[-1]) < 1e-2
 
 
-@pytest.mark.parametrize("name", PROMPTS)
 @torch.inference_mode()
-def test_points_and_boxes_have_the_masks_of_the_tracker(
-    directory: Path, segmenter: Sam3Segmenter, name: str
-) -> None:
+def their_masks(
+    directory: Path, segmenter: Sam3Segmenter, prompt: Prompt, config: Any
+) -> tuple[Tensor, Tensor]:
+    """Low-res logits (3, h, w) and predicted IoUs (3,) by transformers' tracker of this configuration."""
     # Of four levels, it adds the embedding of "no memory" to the coarsest one and then drops that; the
     # authors add it to the third.
-    vision = {**TRACKER["vision_config"], "scale_factors": [4.0, 2.0, 1.0]}
-    config = transformers.Sam3TrackerConfig(**{**TRACKER, "vision_config": vision})
+    config.vision_config.scale_factors = [4.0, 2.0, 1.0]
     model = transformers.Sam3TrackerModel.from_pretrained(directory, config=config).eval()
-    places, kinds = sam2_tokens(PROMPTS[name])
-    assert kinds[-1] == PADDING  # transformers adds it to points itself
-    points = segmenter._rules.places(places[:-1], golden_image().shape[:2])
     image = golden_image()
-    pixels = segmenter.preprocessed(image)[None]
+    places, kinds = sam2_tokens(prompt)
+    assert kinds[-1] == PADDING  # transformers adds it to points itself
+    points = segmenter._rules.places(places[:-1], image.shape[:2])
     with authors_norms(model.vision_encoder.backbone):
         answer = model(
-            pixel_values=pixels,
+            pixel_values=segmenter.preprocessed(image)[None],
             input_points=torch.tensor(points, dtype=torch.float32)[None, None],
             input_labels=torch.tensor(kinds[:-1])[None, None],
             multimask_output=True,
         )
+    return answer.pred_masks[0, 0], answer.iou_scores[0, 0]
 
-    [embedding] = segmenter.embed([image])
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_points_and_boxes_have_the_masks_of_the_tracker(
+    directory: Path, segmenter: Sam3Segmenter, name: str
+) -> None:
+    config = transformers.Sam3TrackerConfig(**TRACKER)
+    expected_logits, expected_scores = their_masks(directory, segmenter, PROMPTS[name], config)
+
+    [embedding] = segmenter.embed([golden_image()])
     logits, scores, _ = segmenter.candidates(embedding, PROMPTS[name])
 
-    assert relative_error(logits, answer.pred_masks[0, 0]) < 1e-5
-    assert torch.allclose(scores, answer.iou_scores[0, 0], atol=1e-5)
+    assert relative_error(logits, expected_logits) < 1e-5
+    assert torch.allclose(scores, expected_scores, atol=1e-5)
 
 
 def test_one_pass_of_the_trunk_serves_words_and_points(segmenter: Sam3Segmenter) -> None:
@@ -289,3 +296,10 @@ def test_a_model_of_official_size_is_that_of_transformers_corrected(tmp_path: Pa
     errors = relative_error(scores, expected_scores), relative_error(logits, expected_logits)
     assert max(errors) < 1e-3, errors
     assert segmenter.embedding_bytes == build.embedding_bytes
+    [embedding] = segmenter.embed([golden_image()])
+    for name, prompt in PROMPTS.items():
+        config = transformers.Sam3TrackerConfig()
+        expected_masks, expected_ious = their_masks(official, segmenter, prompt, config)
+        masks, ious, _ = segmenter.candidates(embedding, prompt)
+        assert relative_error(masks, expected_masks) < 1e-3, name
+        assert torch.allclose(ious, expected_ious, atol=1e-3), name
