@@ -210,7 +210,7 @@ def _recorded(path: Path) -> Mapping[str, str]:
         raise Damaged(f"{path.name} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise Damaged(f"{path.name} is no JSON: {error}") from error
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or not all(isinstance(each, str) for each in document.values()):
         raise Damaged(f"{path.name} holds no digests")
     return document
 

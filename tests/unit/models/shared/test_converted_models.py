@@ -1,5 +1,6 @@
 """Encoders are converted once for a checkpoint, are right, and are kept whole."""
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,6 +50,14 @@ def truncated(content: bytes) -> bytes:
     return content[:100]
 
 
+def numbers_for_digests(content: bytes) -> bytes:
+    return json.dumps(dict.fromkeys(json.loads(content), 1) | {"checkpoint": SHA256}).encode()
+
+
+def a_list(content: bytes) -> bytes:
+    return b"[]"
+
+
 def changed_at_equal_size(content: bytes) -> bytes:
     return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
 
@@ -61,6 +70,8 @@ def changed_at_equal_size(content: bytes) -> bytes:
         ("encoder.xml", changed_at_equal_size),
         ("encoder.xml", None),
         ("sha256.json", truncated),
+        ("sha256.json", numbers_for_digests),
+        ("sha256.json", a_list),
     ],
 )
 def test_a_damaged_conversion_is_made_again(
