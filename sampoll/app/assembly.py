@@ -17,7 +17,7 @@ from sampoll.core.events import Listener, MemoryBudgeted, ignore_events
 from sampoll.core.protocols import CacheableSegmenter, Format, Segmenter, Transport
 from sampoll.core.results import ModelInfo
 from sampoll.engine.embedding_cache import EmbeddingCache
-from sampoll.engine.pipeline import Decode, Queues, Service, default_io_threads, executors_on
+from sampoll.engine.pipeline import Decode, FormatsOf, Queues, Service, default_io_threads, executors_on
 from sampoll.engine.postprocess import clean
 from sampoll.files.cores import usable_cores
 from sampoll.files.resident import resident_bytes
@@ -146,7 +146,7 @@ def service_of(
     transport: Transport,
     model: LoadedModel,
     decode: Decode,
-    formats: Sequence[Format],
+    formats: Sequence[Format] | FormatsOf,
     *,
     emit: Listener = ignore_events,
     queues: Queues | None = None,

@@ -4,11 +4,8 @@ from threading import Event
 from typing import Any
 
 from sampoll.app.assembly import decoding_options, format_options, load_model, named, service_of
-from sampoll.config.fields import all_settings
-from sampoll.config.resolve import resolve
-from sampoll.core.errors import UsageError
+from sampoll.app.keyword_settings import settings_of
 from sampoll.core.protocols import Transport
-from sampoll.core.suggestions import did_you_mean
 from sampoll.formats.registry import RECORD, load_format, load_formats
 
 
@@ -19,12 +16,7 @@ def run_transport(transport: Transport, *, stop: Event | None = None, **settings
     `max_pixels=10**8`. The service does the decoding, batching, cleaning and formats. Raises SampollError if
     it cannot work at all; UsageError for an unknown setting or a bad value.
     """
-    given = {name.replace("_", "-"): value for name, value in settings.items()}
-    known = {setting.key for setting in all_settings()}
-    for name in given:
-        if name not in known:
-            raise UsageError(f"{name} is no setting of sampoll{did_you_mean(name, known)}")
-    chosen = resolve(given, {}).settings
+    chosen = settings_of(settings)
     options = format_options(chosen)
     formats = [
         *load_formats(chosen.outputs.names, options).of_results,

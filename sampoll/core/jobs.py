@@ -280,6 +280,9 @@ class Submission:
     if the submission was in flight when a process died: it must then run with nothing else in flight.
     `image_file` is the name of the image file, "" if only its content came; `image_path` is where its sender
     keeps it, if it is not kept under the name of the result.
+
+    An image that never was a file comes as `pixels`, upright; `image` is empty then, and `image_sha256` is
+    that of the pixels.
     """
 
     id: str
@@ -292,6 +295,17 @@ class Submission:
     alone: bool = False
     image_file: str = ""
     image_path: str = ""
+    pixels: RgbImage | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def image_bytes(self) -> int:
+        """The memory that the image takes as it was received."""
+        return len(self.image) if self.pixels is None else self.pixels.nbytes
+
+    @property
+    def content_bytes(self) -> int:
+        """The memory that all of it takes as it was received."""
+        return self.image_bytes + len(self.prompt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Self, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sampoll.core.jobs import Exif, Prompt, SkippedPrompt, Submission
+from sampoll.core.jobs import Exif, Prompt, RgbImage, SkippedPrompt, Submission
 from sampoll.core.names import kept_image
 
 T = TypeVar("T")
@@ -151,10 +151,10 @@ class Segmentation:
     """The masks of one job: `masks[k]` are those of `prompts[k]`.
 
     `name` is the result's path below the output, without a suffix, `image_file` the original name of the
-    image file, and `image` its content. `size` is the image's (H, W); `seconds` maps a stage to its duration,
-    which, for the stages of a batch, is divided by the number of images. `skipped` are the bad prompts of
-    the file, which are not among `prompts`. `image_path` is where the image's sender keeps it, if it is not
-    kept under the name of the result.
+    image file, and `image` its content; an image that never was a file is there as `pixels`. `size` is the
+    image's (H, W); `seconds` maps a stage to its duration, which, for the stages of a batch, is divided by
+    the number of images. `skipped` are the bad prompts of the file, which are not among `prompts`.
+    `image_path` is where the image's sender keeps it, if it is not kept under the name of the result.
     """
 
     job_id: str
@@ -170,6 +170,7 @@ class Segmentation:
     image: bytes = field(default=b"", repr=False)
     skipped: tuple[SkippedPrompt, ...] = ()
     image_path: str = ""
+    pixels: RgbImage | None = field(default=None, repr=False, compare=False)
 
     @property
     def kept_image(self) -> str:

@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 Decode: TypeAlias = Callable[[Submission], Job]
 """Raises JobError for a submission that cannot become a job."""
+FormatsOf: TypeAlias = Callable[[Submission], Sequence[Format]]
+"""The formats in which the result of a submission is rendered."""
 
 T = TypeVar("T")
 Queues: TypeAlias = dict[str, Channel[Any]]
@@ -92,7 +94,8 @@ class Service:
     transport: Transport
     decode: Decode
     segmenter: Segmenter[Any]
-    formats: Sequence[Format]
+    formats: Sequence[Format] | FormatsOf
+    """Those of all submissions, or what returns those of one."""
     batch_size: int
     clean: Clean = unchanged
     max_wait_seconds: float = 0.0
@@ -109,6 +112,10 @@ class Service:
         """Returns when the transport has no more submissions, or, after `stop`, when the batch that
         is running has been delivered."""
         _Run(self, stop).run()
+
+    def formats_of(self, submission: Submission) -> Sequence[Format]:
+        """The formats in which the result of this submission is rendered."""
+        return self.formats(submission) if callable(self.formats) else self.formats
 
 
 def default_io_threads() -> int:
@@ -216,7 +223,8 @@ class _Run:
         return self._loading.put(loading, sum(each.memory.amount for each in chunk))
 
     def _bytes_to_load(self, submission: Submission) -> int:
-        decoding = max(self._known_image_bytes, LEAST_BYTES, decoding_bytes(submission.image))
+        decoding = 0 if submission.pixels is not None else decoding_bytes(submission.image)
+        decoding = max(self._known_image_bytes, LEAST_BYTES, decoding)
         return decoding + _bytes_as_received(submission)
 
     def _awaited_memory(self, amount: int, expected: int) -> Reservation | None:
@@ -338,14 +346,15 @@ class _Run:
                 memory.release()
 
     def _rendering_bytes(self, named: "_Named") -> int:
-        _, segmentation = named
-        opens_image = any(map(needs_image, self._service.formats))
+        submission, segmentation = named
+        opens_image = any(map(needs_image, self._service.formats_of(submission)))
         decoding = decoding_bytes(segmentation.image) if opens_image else 0
         return RENDERING_BYTES_PER_PIXEL * math.prod(segmentation.size) + decoding
 
     def _rendered(self, submission: Submission, segmentation: Segmentation) -> Delivery:
         began = time.perf_counter()
-        artifacts = rendered(self._service.formats, segmentation, self._service.clean, self._progress)
+        formats = self._service.formats_of(submission)
+        artifacts = rendered(formats, segmentation, self._service.clean, self._progress)
         seconds = {**segmentation.seconds, "rendering": time.perf_counter() - began}
         scores = [tuple(mask.score for mask in masks) for masks in segmentation.masks]
         suffixes = tuple(artifact.suffix for artifact in artifacts[:-1])
@@ -358,7 +367,8 @@ class _Run:
         """The segmentation under the name that its files will have; raises `outcome` if it is a JobError."""
         if isinstance(outcome, JobError):
             raise outcome
-        suffixes = [suffix for form in self._service.formats for suffix in form.suffixes(outcome)]
+        formats = self._service.formats_of(submission)
+        suffixes = [suffix for form in formats for suffix in form.suffixes(outcome)]
         name = self._transport.reserve(submission, suffixes)
         return replace(
             outcome,
@@ -366,6 +376,7 @@ class _Run:
             image_file=submission.image_file,
             image_path=submission.image_path,
             image=submission.image,
+            pixels=submission.pixels,
         )
 
 
@@ -421,7 +432,7 @@ class _Decoded:
 def _bytes_as_received(submission: Submission) -> int:
     """The memory of the file and of its prompts, in which each mask has its full size."""
     masks = submission.prompt.count(MASK_KEY)
-    return len(submission.image) + PROMPT_BYTES_PER_BYTE * len(submission.prompt) + masks * PROMPT_MASK_BYTES
+    return submission.image_bytes + PROMPT_BYTES_PER_BYTE * len(submission.prompt) + masks * PROMPT_MASK_BYTES
 
 
 @contextmanager

@@ -41,6 +41,11 @@ def watched(segmentation: Segmentation, advance: Advance) -> Segmentation:
     return replace(segmentation, masks=_Watched.of(masks, advance))
 
 
+def unwatched(segmentation: Segmentation) -> Segmentation:
+    """The inverse of `watched`, for what keeps the masks after the work."""
+    return replace(segmentation, masks=tuple(tuple(masks) for masks in segmentation.masks))
+
+
 class _Watched(tuple[T, ...]):
     """A tuple whose iterators call `advance` before each item."""
 

@@ -85,6 +85,8 @@ def _jpeg_of(pixels: RgbImage) -> bytes:
 
 def _scaled_image(segmentation: Segmentation, scale: float) -> RgbImage:
     """The image of a segmentation; plain gray, of its size, if its content is not there."""
+    if segmentation.pixels is not None:
+        return _scaled(segmentation.pixels, scale)
     if not segmentation.image:
         return np.full((*_scaled_size(segmentation.size, scale), 3), PLAIN, np.uint8)
     image = decode_image(segmentation.image, segmentation.image_file, UNLIMITED_PIXELS, segmentation.exif)

@@ -36,7 +36,7 @@ def decode(
     if seen is not None and math.prod(seen.size) <= options.limits.max_pixels:
         image: RgbImage | KnownImage = seen
     else:
-        image = decode_image(submission.image, submission.image_name, options.limits.max_pixels, options.exif)
+        image = _image_of(submission, options)
     decoding_seconds = time.perf_counter() - started
     usable = usable.inside(size_of(image))
     return Job(
@@ -49,6 +49,20 @@ def decode(
         exif=options.exif,
         skipped=usable.skipped,
     )
+
+
+def _image_of(submission: Submission, options: DecodingOptions) -> RgbImage:
+    max_pixels = options.limits.max_pixels
+    if submission.pixels is None:
+        return decode_image(submission.image, submission.image_name, max_pixels, options.exif)
+    if submission.pixels.size // 3 > max_pixels:
+        raise BadImage(_too_large(size_of(submission.pixels), max_pixels), file=submission.image_name)
+    return submission.pixels
+
+
+def _too_large(size: tuple[int, int], max_pixels: int) -> str:
+    height, width = size
+    return f"is {width}x{height}, more than {max_pixels} pixels (--max-pixels)"
 
 
 def pixel_rules(exif: Exif) -> str:
@@ -88,8 +102,7 @@ def inspect_image(content: bytes, file: str, max_pixels: int, exif: Exif = "appl
         if not header.pixels:
             raise BadStructure("is damaged, or of a kind that is not read here: its header has no size")
         if header.pixels > max_pixels:
-            height, width = header.size(exif)
-            raise BadStructure(f"is {width}x{height}, more than {max_pixels} pixels (--max-pixels)")
+            raise BadStructure(_too_large(header.size(exif), max_pixels))
         if source.pages > 1:
             raise BadStructure(f"has {source.pages} pages: save each as an image of its own")
         check_kind(content)

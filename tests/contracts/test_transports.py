@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 from support.images import encoded, image_of
+from support.one_shot import OneShot
 from support.redis_servers import Server, running_server
 
 from sampoll.config.settings.limits import LimitSettings
@@ -26,7 +27,7 @@ from sampoll.core.protocols import Transport
 from sampoll.core.results import Artifact, Delivery, ResultSummary
 from sampoll.spool.layout import Layout
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
-from sampoll.transports.memory import MemoryTransport, submission
+from sampoll.transports.memory import submission
 from sampoll.transports.redis.connection import RedisServer
 from sampoll.transports.redis.messages import request_message
 from sampoll.transports.redis.pubsub.transport import PubSubOptions, PubSubTransport
@@ -76,7 +77,7 @@ class MemoryHarness:
 
     def __init__(self) -> None:
         self.heard = Heard()
-        self.memory = MemoryTransport([], self.heard)
+        self.memory = OneShot(emit=self.heard)
         self.transport: Transport = self.memory
 
     def send(self, name: str, prompt: bytes = b"{}") -> None:
@@ -130,7 +131,7 @@ class PubSubHarness:
             LimitSettings(max_image_bytes=10**6),
             {"type": "fake"},
         )
-        self.pubsub = OneShot(RedisServer(port=server.port), options, self.heard, lambda _: b"black")
+        self.pubsub = OneShotPubSub(RedisServer(port=server.port), options, self.heard, lambda _: b"black")
         self.pubsub.is_done = self._is_done
         self.pubsub.open()
         assert self.pubsub.is_subscribed.wait(10)
@@ -186,7 +187,7 @@ def over_once(is_done: Callable[[], bool], stop: Event) -> Iterator[Event]:
     watcher.join()
 
 
-class OneShot(PubSubTransport):
+class OneShotPubSub(PubSubTransport):
     """Its submissions, which otherwise go on for ever, end once `is_done`."""
 
     is_done: Callable[[], bool]
@@ -283,7 +284,7 @@ class Kind:
 
 
 KINDS = {
-    "memory": Kind(lambda _: nullcontext(MemoryHarness()), shares_names=True, keeps=True),
+    "memory": Kind(lambda _: nullcontext(MemoryHarness()), shares_names=False, keeps=True),
     "directory": Kind(directory_harness, shares_names=True, keeps=True),
     "pubsub": Kind(pubsub_harness, shares_names=False, keeps=False),
     "stream": Kind(stream_harness, shares_names=False, keeps=True),

@@ -1,6 +1,7 @@
 """What a service is made of."""
 
 import pytest
+from support.one_shot import OneShot
 
 from sampoll.app import assembly
 from sampoll.app.assembly import batch_size_of
@@ -9,7 +10,6 @@ from sampoll.config.settings import Settings
 from sampoll.config.settings.model import ModelSettings
 from sampoll.core.memory import StageMemory
 from sampoll.core.results import ModelInfo
-from sampoll.transports.memory import MemoryTransport
 
 MEBIBYTE = 2**20
 
@@ -26,7 +26,7 @@ def test_a_batch_has_as_many_images_as_the_engine_computes_at_once(
     assert batch_size_of(ModelSettings(batch_size=3), ModelInfo("sam", device, engine=engine)) == 3
 
 
-class Holding(MemoryTransport):
+class Holding(OneShot):
     held_memory = StageMemory("files", 64 * MEBIBYTE)
 
 

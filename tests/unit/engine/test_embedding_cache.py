@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load, save
 from support.images import encoded, image_of
+from support.one_shot import OneShot
 from support.segmenters import BoxSegmenter, KeptBoxes, job_of
 from support.tiny import tiny_sam
 
@@ -29,7 +30,7 @@ from sampoll.inputs.options import DecodingOptions
 from sampoll.models.grabcut import GrabCutSegmenter
 from sampoll.models.sam.network import sam_network
 from sampoll.models.shared.segmenter import PromptableSegmenter
-from sampoll.transports.memory import MemoryTransport, submission
+from sampoll.transports.memory import submission
 
 PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
 LIMITS = DecodingOptions(LimitSettings(max_pixels=10**6, max_prompts=10))
@@ -252,7 +253,7 @@ def test_the_second_prompt_for_an_image_costs_no_encoder_call() -> None:
     content = encoded(image_of())
 
     for name in ("first", "second"):
-        transport = MemoryTransport([submission(name, content, PROMPT)])
+        transport = OneShot([submission(name, content, PROMPT)])
         Service(
             transport, partial(decode, options=LIMITS, known=cache.known), segmenter, [], 4, embeddings=cache
         ).run(Event())

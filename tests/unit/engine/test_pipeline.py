@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 from support.images import encoded, image_of
+from support.one_shot import OneShot
 from support.segmenters import BoxSegmenter, KeptBoxes
 
 from sampoll.config.settings.limits import LimitSettings
@@ -27,14 +28,12 @@ from sampoll.formats.png import PngMask
 from sampoll.inputs.decode import decode
 from sampoll.inputs.options import DecodingOptions
 from sampoll.monitoring.health import Health
-from sampoll.transports.memory import MemoryTransport, submission
+from sampoll.transports.memory import submission
 
 PROMPT = b'{"box": {"x0": 1, "y0": 1, "x1": 5, "y1": 5}}'
 
 
-def service_of(
-    transport: MemoryTransport, segmenter: BoxSegmenter | None = None, batch_size: int = 4
-) -> Service:
+def service_of(transport: OneShot, segmenter: BoxSegmenter | None = None, batch_size: int = 4) -> Service:
     limits = DecodingOptions(LimitSettings(max_pixels=10**6, max_prompts=10))
     return Service(
         transport,
@@ -45,8 +44,8 @@ def service_of(
     )
 
 
-def waiting(*names: str) -> MemoryTransport:
-    return MemoryTransport(submissions(*names))
+def waiting(*names: str) -> OneShot:
+    return OneShot(submissions(*names))
 
 
 def submissions(*names: str) -> list[Submission]:
@@ -134,19 +133,19 @@ def test_a_lost_model_ends_the_service_and_all_jobs_are_handed_back() -> None:
     assert transport.rejected == {}
 
 
-class FullDisk(MemoryTransport):
+class FullDisk(OneShot):
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
         raise StorageTrouble("no space left")
 
 
-class DeadSource(MemoryTransport):
+class DeadSource(OneShot):
     def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
         yield from super().submissions(stop)
         raise StorageTrouble("the input has gone")
 
 
 @pytest.mark.parametrize("kind", [FullDisk, DeadSource])
-def test_trouble_in_any_stage_ends_the_service_instead_of_hanging_it(kind: type[MemoryTransport]) -> None:
+def test_trouble_in_any_stage_ends_the_service_instead_of_hanging_it(kind: type[OneShot]) -> None:
     transport = kind(submissions(*"abcdefgh"))
 
     with pytest.raises(StorageTrouble):
@@ -245,7 +244,7 @@ class Counting(BoxSegmenter):
         return super().decode(work)
 
 
-def counted_service(transport: MemoryTransport, segmenter: Counting, **more: Any) -> Service:
+def counted_service(transport: OneShot, segmenter: Counting, **more: Any) -> Service:
     options = DecodingOptions(LimitSettings(max_pixels=10**6, max_prompts=10))
     return replace(
         service_of(transport, segmenter),
@@ -320,7 +319,7 @@ def test_a_stop_ends_the_wait_for_memory() -> None:
 
 @pytest.mark.usefixtures("one_image_at_a_time")
 @pytest.mark.parametrize("kind", [FullDisk, DeadSource])
-def test_trouble_ends_the_wait_for_memory(kind: type[MemoryTransport]) -> None:
+def test_trouble_ends_the_wait_for_memory(kind: type[OneShot]) -> None:
     with pytest.raises(StorageTrouble):
         service_of(kind(submissions(*"abcdefgh")), batch_size=1).run(Event())
 
@@ -451,23 +450,17 @@ def test_a_receiver_is_not_woken_before_there_is_enough_to_take() -> None:
     assert wakes.call_count == 1
 
 
-class AllTogether(MemoryTransport):
-    def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
-        together, self.waiting = self.waiting, []
-        self._open = {submission.id: submission for submission in together}
-        yield together
-
-
 @pytest.mark.parametrize(("large", "expected"), [(10, [5]), (400, [2, 1, 2])])
 def test_small_images_are_decoded_and_rendered_several_at_once_and_large_ones_alone(
     monkeypatch: pytest.MonkeyPatch, large: int, expected: list[int]
 ) -> None:
     monkeypatch.setattr(pipeline, "CHUNK_BYTES", 8 * pipeline.LEAST_BYTES)
-    transport = AllTogether(
+    transport = OneShot(
         [
             submission(str(n), encoded(image_of(height, 500)), PROMPT)
             for n, height in enumerate([10, 10, large, 10, 10])
-        ]
+        ],
+        group_size=5,
     )
     chunks: dict[str, list[int]] = {"_loaded": [], "_deliveries": []}
 
@@ -577,7 +570,7 @@ def test_a_job_with_many_prompts_is_no_stalled_service(slow: str, monkeypatch: p
 
     prompts = b'{"prompts": [' + b", ".join([PROMPT] * 10) + b"]}"
     [only] = [submission("a", encoded(image_of()), prompts)]
-    transport = MemoryTransport([only])
+    transport = OneShot([only])
     service = replace(
         service_of(transport, Slow()), formats=[SlowFormat(), Opex()], clean=cleaned, emit=health
     )

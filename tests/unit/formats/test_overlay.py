@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,6 +110,16 @@ def test_each_mask_has_its_own_colour() -> None:
 
     colours = [picture[60, 100 * k + 50] for k in range(4)]
     assert min(np.abs(a - b).max() for i, a in enumerate(colours) for b in colours[:i]) > 40
+
+
+def test_pixels_that_never_were_a_file_are_drawn_as_those_of_a_file() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
+    plain = Segmentation("job", "a", (), (), ModelInfo("m"), (20, 30), "0" * 64, {})
+
+    [of_pixels] = build(FormatOptions()).render(replace(plain, pixels=pixels), [])
+    [of_file] = build(FormatOptions()).render(replace(plain, image=encoded(pixels)), [])
+
+    assert of_pixels.content == of_file.content
 
 
 def test_the_picture_is_upright_as_the_masks_are() -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.folders import BOX
 from support.images import encoded, image_of
+from support.one_shot import OneShot
 from support.segmenters import BoxSegmenter, KeptBoxes
 from support.small_detectors import small_grounding_dino, small_owlv2, transformers
 
@@ -26,7 +27,7 @@ from sampoll.models.detectors import detector_in, with_detector
 from sampoll.models.detectors.detector import Detector, Features, Found
 from sampoll.models.detectors.grounding_dino import caption_of
 from sampoll.models.detectors.segmenter import CacheableDetectingSegmenter, DetectingSegmenter, box_inside
-from sampoll.transports.memory import MemoryTransport, submission
+from sampoll.transports.memory import submission
 
 CPU = torch.device("cpu")
 MAKERS: dict[str, Callable[[Path], Path]] = {"owlv2": small_owlv2, "grounding-dino": small_grounding_dino}
@@ -162,7 +163,7 @@ def test_without_transformers_the_error_says_what_to_install(directory: Path) ->
 def test_a_run_with_a_detector_records_it_and_its_scores(directories: dict[str, Path]) -> None:
     prompts = {"prompts": [{"text": "a cat", "score_thresh": 0.4}, {"box": BOX["box"]}]}
     job = submission("a", encoded(image_of(40, 60), "PNG"), json.dumps(prompts).encode())
-    transport = MemoryTransport([job])
+    transport = OneShot([job])
 
     run_transport(transport, model="grabcut", detector=str(directories["owlv2"]))
 
@@ -178,9 +179,9 @@ def test_a_run_with_a_detector_records_it_and_its_scores(directories: dict[str, 
 
 def test_a_detector_and_a_model_must_fit(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="takes words itself: leave --detector out"):
-        run_transport(MemoryTransport([]), model="support.fakes:words", detector=str(tmp_path))
+        run_transport(OneShot([]), model="support.fakes:words", detector=str(tmp_path))
     with pytest.raises(ModelUnavailable, match="none is no directory"):
-        run_transport(MemoryTransport([]), model="grabcut", detector=str(tmp_path / "none"))
+        run_transport(OneShot([]), model="grabcut", detector=str(tmp_path / "none"))
 
 
 # From here on, with a detector that finds what a test says.

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.folders import BOX
 from support.images import encoded
+from support.one_shot import OneShot
 from support.small_sam2 import PROMPTS, golden_image
 from support.small_sam3 import TRACKER, small_sam3, transformers, write_sam3
 from support.tiny import relative_error
@@ -29,7 +30,7 @@ from sampoll.models.sam3 import build
 from sampoll.models.sam3 import words as words_module
 from sampoll.models.sam3.segmenter import Sam3Segmenter
 from sampoll.models.shared.prompt_tokens import PADDING, sam2_tokens
-from sampoll.transports.memory import MemoryTransport, submission
+from sampoll.transports.memory import submission
 
 TEXT = "a red cat"
 
@@ -252,7 +253,7 @@ def test_a_run_embeds_an_image_once_for_words_and_points(directory: Path) -> Non
     jobs = [
         submission(name, image, json.dumps(each).encode()) for name, each in zip("ab", prompts, strict=True)
     ]
-    transport = MemoryTransport(jobs)
+    transport = OneShot(jobs)
 
     run_transport(transport, checkpoint=str(directory), device="cpu")
 

@@ -1,0 +1,21 @@
+"""Settings that a program gives as arguments of a function."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sampoll.config.fields import all_settings
+from sampoll.config.resolve import resolve
+from sampoll.config.settings import Settings
+from sampoll.core.errors import UsageError
+from sampoll.core.suggestions import did_you_mean
+
+
+def settings_of(arguments: Mapping[str, Any]) -> Settings:
+    """The settings of `sampoll run` with these values, by their names with underscores; variables and files
+    of settings do not count. UsageError for an unknown name or a bad value."""
+    given = {name.replace("_", "-"): value for name, value in arguments.items()}
+    known = {setting.key for setting in all_settings()}
+    for name in given:
+        if name not in known:
+            raise UsageError(f"{name} is no setting of sampoll{did_you_mean(name, known)}")
+    return resolve(given, {}).settings
