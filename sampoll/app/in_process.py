@@ -35,6 +35,7 @@ class InProcess:
         self.decoding = decoding_options(self.settings)
         model = load_model(self.settings.model)
         self.model = model.segmenter.info
+        self._embeddings = model.embeddings
         self.transport = MemoryTransport(
             emit,
             group_size=batch_size_of(self.settings.model, self.model),
@@ -62,6 +63,10 @@ class InProcess:
     ) -> Future[Delivery]:
         """The future of a submission, as of `MemoryTransport.submit`."""
         return self.transport.submit(submission, formats, waits=waits)
+
+    def knows(self, image_sha256: str) -> bool:
+        """Whether the embedding of that image is cached: a submission then needs the digest only."""
+        return self._embeddings is not None and self._embeddings.get(image_sha256) is not None
 
     def stop(self, *, now: bool = False) -> None:
         """Lets what was begun end, and fails the rest as Stopped; `now`, no more than the batch that is

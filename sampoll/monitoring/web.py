@@ -57,22 +57,15 @@ class Response:
 
 
 class Application:
-    """`thumbnails` is None if pictures must not be shown. `others` answers all paths that are not of this
-    application."""
+    """`thumbnails` is None if pictures must not be shown."""
 
     def __init__(
-        self,
-        health: Health,
-        metrics: Metrics,
-        pages: Pages,
-        thumbnails: Thumbnails | None = None,
-        others: AsgiApplication | None = None,
+        self, health: Health, metrics: Metrics, pages: Pages, thumbnails: Thumbnails | None = None
     ) -> None:
         self._health = health
         self._metrics = metrics
         self._pages = pages
         self._thumbnails = thumbnails
-        self._others = others
         style, script = (files(PACKAGE).joinpath(name).read_bytes() for name in ("status.css", "status.js"))
         self._routes: dict[str, Callable[[], Response]] = {
             "/": lambda: _page(self._pages.status()),
@@ -85,14 +78,19 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
-        answer = self._answer_of(path)
-        if answer is None and self._others is not None:
-            await self._others(scope, receive, send)
-            return
-        response = await self._response(method, path, answer)
+        response = await self._response(method, path, self._answer_of(path))
         headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.content})
+
+    def beside(self, others: AsgiApplication) -> AsgiApplication:
+        """An application that has the paths of this one, and leaves all others to `others`."""
+
+        async def both(scope: Scope, receive: Receive, send: Send) -> None:
+            application = others if self._answer_of(scope["path"]) is None else self
+            await application(scope, receive, send)
+
+        return both
 
     async def _response(self, method: str, path: str, answer: Callable[[], Response] | None) -> Response:
         if method not in ("GET", "HEAD"):
