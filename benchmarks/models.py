@@ -3,13 +3,14 @@
 import math
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from segment_anything import SamPredictor, sam_model_registry
-from segment_anything.modeling import Sam
-from torch import Tensor
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from torch import Tensor, nn
 
 from benchmarks.reference import Predict
 from sampoll.config.settings.model import ModelSettings
@@ -33,6 +34,28 @@ def random_sam(name: str) -> Sam:
         if "pos" in parameter:
             weights.normal_(std=0.05)
     return sam
+
+
+def small_sam() -> Sam:
+    """Two layers of SAM's own classes in the place of twelve, on images of SAM's size."""
+    torch.manual_seed(0)
+    sam = Sam(
+        image_encoder=ImageEncoderViT(
+            depth=2,
+            embed_dim=64,
+            mlp_ratio=2,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            num_heads=2,
+            use_rel_pos=True,
+            window_size=14,
+        ),
+        prompt_encoder=PromptEncoder(256, (64, 64), (1024, 1024), 16),
+        mask_decoder=MaskDecoder(
+            transformer=TwoWayTransformer(depth=2, embedding_dim=256, mlp_dim=256, num_heads=8),
+            transformer_dim=256,
+        ),
+    )
+    return sam.eval().requires_grad_(False)
 
 
 def random_network(name: str) -> Network:

@@ -1,13 +1,15 @@
 """sampoll: images and prompts in, Segment Anything masks out.
 
-The names below are what a segmenter, a format, an importer or a transport of one's own needs. All else may
-move.
+The names below are what programs need: to segment images (`load`), or for a segmenter, a format, an importer
+or a transport of one's own. All else may move.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sampoll.app.python.model import Model, load
+    from sampoll.app.python.result import Result
     from sampoll.app.run_transport import run_transport
     from sampoll.core.errors import (
         BadImage,
@@ -84,12 +86,14 @@ __all__ = [
     "Listener",
     "LowResMask",
     "Mask",
+    "Model",
     "ModelInfo",
     "ModelUnavailable",
     "OutOfMemory",
     "PixelBox",
     "Point",
     "Prompt",
+    "Result",
     "ResultSummary",
     "Results",
     "RgbImage",
@@ -103,6 +107,7 @@ __all__ = [
     "TransientJobError",
     "Transport",
     "ignore_events",
+    "load",
     "run_transport",
 ]
 
@@ -158,6 +163,8 @@ _HOMES = {
         "Segmentation",
     ),
     "sampoll.inputs.importers.base": ("AnnotatedImage",),
+    "sampoll.app.python.model": ("Model", "load"),
+    "sampoll.app.python.result": ("Result",),
     "sampoll.app.run_transport": ("run_transport",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

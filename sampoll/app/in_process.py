@@ -1,11 +1,13 @@
 """A model that works in threads of this process, for callers that have their jobs at hand."""
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future
 from threading import Event, Thread
 
 from sampoll.app.assembly import batch_size_of, decoding_options, load_model, named, service_of
 from sampoll.config.settings import Settings
+from sampoll.core.errors import ModelUnavailable
 from sampoll.core.events import Listener, ModelLoaded, ignore_events
 from sampoll.core.jobs import Submission
 from sampoll.core.protocols import Format
@@ -13,6 +15,8 @@ from sampoll.core.results import Artifact, Delivery, Segmentation
 from sampoll.engine.pipeline import Queues, Service
 from sampoll.engine.progress import unwatched
 from sampoll.transports.memory import MemoryTransport
+
+FORKED = "this process was forked from the one that has loaded the model: load the model after the fork"
 
 
 class InProcess:
@@ -36,11 +40,11 @@ class InProcess:
         model = load_model(self.settings.model)
         self.model = model.segmenter.info
         self._embeddings = model.embeddings
+        self.batch_size = batch_size_of(self.settings.model, self.model)
         self.transport = MemoryTransport(
-            emit,
-            group_size=batch_size_of(self.settings.model, self.model),
-            max_bytes=settings.requests.queue_bytes,
+            emit, group_size=self.batch_size, max_bytes=settings.requests.queue_bytes
         )
+        self._process = os.getpid()
         self.ended: Future[None] = Future()
         self._formats = tuple(formats)
         self._stop = Event()
@@ -62,6 +66,8 @@ class InProcess:
         self, submission: Submission, formats: Sequence[Format] = (), *, waits: bool = True
     ) -> Future[Delivery]:
         """The future of a submission, as of `MemoryTransport.submit`."""
+        if self._is_forked:
+            raise ModelUnavailable(FORKED)
         return self.transport.submit(submission, formats, waits=waits)
 
     def knows(self, image_sha256: str) -> bool:
@@ -70,7 +76,9 @@ class InProcess:
 
     def stop(self, *, now: bool = False) -> None:
         """Lets what was begun end, and fails the rest as Stopped; `now`, no more than the batch that is
-        running ends. Does not wait."""
+        running ends. Does not wait. Does nothing in a forked process."""
+        if self._is_forked:
+            return
         self.transport.stop()
         if now:
             self._stop.set()
@@ -79,6 +87,11 @@ class InProcess:
         """Stops the service, and waits until it has ended."""
         self.stop()
         self._thread.join(timeout_seconds)
+
+    @property
+    def _is_forked(self) -> bool:
+        """Whether this is a fork of the process in which the threads of the service are."""
+        return os.getpid() != self._process
 
     def _formats_of(self, submission: Submission) -> Sequence[Format]:
         return (*self._formats, *self.transport.formats_of(submission))

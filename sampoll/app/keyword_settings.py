@@ -13,9 +13,9 @@ from sampoll.core.suggestions import did_you_mean
 def settings_of(arguments: Mapping[str, Any]) -> Settings:
     """The settings of `sampoll run` with these values, by their names with underscores; variables and files
     of settings do not count. UsageError for an unknown name or a bad value."""
-    given = {name.replace("_", "-"): value for name, value in arguments.items()}
-    known = {setting.key for setting in all_settings()}
-    for name in given:
+    known = {setting.key.replace("-", "_") for setting in all_settings()}
+    for name in arguments:
         if name not in known:
             raise UsageError(f"{name} is no setting of sampoll{did_you_mean(name, known)}")
+    given = {name.replace("_", "-"): value for name, value in arguments.items()}
     return resolve(given, {}).settings

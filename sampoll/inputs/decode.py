@@ -60,14 +60,15 @@ def _image_of(submission: Submission, options: DecodingOptions) -> RgbImage:
         raise ImageUnknown("is not known here any more: send the image", field="image_sha256")
     if submission.pixels is None:
         return decode_image(submission.image, submission.image_name, max_pixels, options.exif)
-    if submission.pixels.size // 3 > max_pixels:
-        raise BadImage(_too_large(size_of(submission.pixels), max_pixels), file=submission.image_name)
+    check_size(size_of(submission.pixels), max_pixels, submission.image_name)
     return submission.pixels
 
 
-def _too_large(size: tuple[int, int], max_pixels: int) -> str:
+def check_size(size: tuple[int, int], max_pixels: int, file: str) -> None:
+    """BadImage if an image of this (H, W) has more pixels."""
     height, width = size
-    return f"is {width}x{height}, more than {max_pixels} pixels (--max-pixels)"
+    if height * width > max_pixels:
+        raise BadImage(f"is {width}x{height}, more than {max_pixels} pixels (--max-pixels)", file=file)
 
 
 def pixel_rules(exif: Exif) -> str:
@@ -106,8 +107,7 @@ def inspect_image(content: bytes, file: str, max_pixels: int, exif: Exif = "appl
             raise BadStructure("is no image that can be read (JPEG, PNG, TIFF, WebP or BMP)")
         if not header.pixels:
             raise BadStructure("is damaged, or of a kind that is not read here: its header has no size")
-        if header.pixels > max_pixels:
-            raise BadStructure(_too_large(header.size(exif), max_pixels))
+        check_size(header.size(exif), max_pixels, file)
         if source.pages > 1:
             raise BadStructure(f"has {source.pages} pages: save each as an image of its own")
         check_kind(content)

@@ -1,6 +1,7 @@
 """Finds the images and pairs that are named on a command line."""
 
 import glob
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,3 +103,12 @@ def read_image(path: Path, max_image_bytes: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadImage(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+
+
+def read_image_again(path: Path, max_image_bytes: int, sha256: str, *, file: str) -> bytes:
+    """The content of an image file that was segmented before, with this SHA-256; BadImage, about `file`, if
+    it has another content by now, or is not there."""
+    content = read_image(path, max_image_bytes)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise BadImage("has another content than it had", file=file)
+    return content

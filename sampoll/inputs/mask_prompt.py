@@ -36,6 +36,12 @@ def decode_mask_prompt(text: str) -> LowResMask:
     raise ValueError("must be a PNG or an .npy file in base64")
 
 
+def check_logits(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """ValueError for an array that cannot be low-res logits."""
+    if shape not in _SHAPES or dtype.kind != "f":
+        raise ValueError(f"must hold floats of shape {_SHAPES[0]}, and holds {dtype} of shape {tuple(shape)}")
+
+
 def encode_mask_prompt(mask: LowResMask) -> str:
     return base64.b64encode(mask.content).decode("ascii")
 
@@ -63,10 +69,7 @@ def _from_npy(content: bytes) -> Any:
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, _, dtype = read_header(file)
-        if shape not in _SHAPES or dtype.kind != "f":
-            raise ValueError(
-                f"must hold floats of shape {_SHAPES[0]}, and holds {dtype} of shape {tuple(shape)}"
-            )
+        check_logits(shape, dtype)
         file.seek(0)
         array = np.load(file, allow_pickle=False)
     except Exception as error:  # for a broken header, numpy may raise any built-in exception

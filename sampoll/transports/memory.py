@@ -18,6 +18,7 @@ from sampoll.core.results import Delivery
 QUEUE_BYTES = 2**30
 QUEUE_SUBMISSIONS = 10_000
 MAX_ATTEMPTS = 3
+STOPPED = "the service was stopped before it was done; send it again"
 
 
 def submission(name: str, image: bytes, prompt: bytes) -> Submission:
@@ -99,8 +100,8 @@ class MemoryTransport:
             if self._refusal is not None:
                 raise self._refusal.with_traceback(None)  # it is raised again and again
             if not self._has_room(request):
-                waits_already = f"{len(self._waiting)} jobs of {self._waiting_bytes} bytes"
-                raise Overloaded(f"{waits_already} wait already: send it again later")
+                waiting = f"{len(self._waiting)} requests of {self._waiting_bytes} bytes"
+                raise Overloaded(f"{waiting} are waiting already: send it again later")
             self._add(request)
         request.future.add_done_callback(lambda _: self._withdraw(submission.id))
         return request.future
@@ -117,24 +118,22 @@ class MemoryTransport:
     def finish(self) -> None:
         """Takes nothing more: `submissions` ends once all that was submitted has an outcome."""
         with self._changed:
-            self._refusal = self._refusal or Stopped("the service is stopping: it takes nothing more")
+            self._refusal = self._refusal or Stopped(STOPPED)
             self._changed.notify_all()
 
     def stop(self) -> None:
         """Like `finish`, but what was not begun fails as Stopped."""
         self.finish()
-        _fail(self._dropped(), Stopped("was not begun, because the service has stopped: send it again"))
+        _fail(self._dropped(), Stopped(STOPPED))
 
     def close(self, error: BaseException | None = None) -> None:
         """Fails all that has no outcome, as Stopped, or with the `error` that has ended the service."""
         with self._changed:
-            self._refusal = error or self._refusal or Stopped("the service has stopped")
+            self._refusal = error or self._refusal or Stopped(STOPPED)
             begun = list(self._open.values())
             self._open.clear()
-        _fail(
-            [*begun, *self._dropped()],
-            error or Stopped("was not finished, because the service has stopped: send it again"),
-        )
+            self._changed.notify_all()
+        _fail([*begun, *self._dropped()], error or Stopped(STOPPED))
 
     # For the service
 
@@ -170,10 +169,12 @@ class MemoryTransport:
             request.future.set_result(delivery)
 
     def reject(self, submission: Submission, error: JobError) -> None:
-        request = self._ended(submission)
-        if isinstance(error, TransientJobError) and request.attempts < self._max_attempts:
-            with self._changed:
+        with self._changed:
+            request = self._ended(submission)
+            again = isinstance(error, TransientJobError) and request.attempts < self._max_attempts
+            if again:
                 self._add(request)
+        if again:
             self._emit(JobDeferred(submission.name, submission.id, error, 0.0))
         else:
             self._emit(JobFailed(submission.name, submission.id, error))
@@ -232,7 +233,6 @@ class MemoryTransport:
             dropped = list(self._waiting.values())
             for request in dropped:
                 self._remove(request)
-            self._changed.notify_all()
             return dropped
 
 

@@ -48,6 +48,14 @@ def test_requests_are_measured_beside_the_loop(tmp_path: Path) -> None:
     assert len(document) == 1 + 8  # the machine, and the figures
 
 
+def test_the_python_api_is_measured_beside_loops(tmp_path: Path) -> None:
+    sizes = ("--model", "small", "--images", 1, "--rounds", 1)
+    table, document = benchmark("python", *sizes, json_file=tmp_path / "figures.json")
+    assert table.count("| SamPredictor |") == 4
+    assert table.count("| sampoll, auto |") == 4
+    assert set(document["seconds"]) == {"images", "images, one by one", "prompts", "clicks"}  # type: ignore[call-overload]
+
+
 def test_workers_are_measured_beside_one_worker_and_a_folder(tmp_path: Path) -> None:
     sizes = ("--workers", "1,2", "--jobs", 8, "--rounds", 1)
     table, document = benchmark("workers", *sizes, json_file=tmp_path / "figures.json")

@@ -22,7 +22,7 @@ from sampoll.files.files import read_regular
 from sampoll.formats.opex_reader import segmentation_of
 from sampoll.formats.overlay import Overlay, small_picture
 from sampoll.inputs.decode import decode_image, inspect_image
-from sampoll.inputs.discovery import read_image
+from sampoll.inputs.discovery import read_image_again
 from sampoll.spool.failed import FailedPair
 
 FOLDER = "report/pictures"
@@ -126,9 +126,8 @@ class Pictures:
     def _image_of(self, result: Result) -> bytes:
         """The image from which a result was made; BadImage if it is not there any more."""
         path = self._place_of(result.image)
-        content = read_image(path, self._limits.max_image_bytes)
-        if hashlib.sha256(content).hexdigest() != result.image_sha256:
-            raise BadImage("has another content than it had", file=result.image)
+        most, sha256 = self._limits.max_image_bytes, result.image_sha256
+        content = read_image_again(path, most, sha256, file=result.image)
         inspect_image(content, result.image, self._limits.max_pixels)
         return content
 

@@ -125,7 +125,7 @@ def test_a_closed_service_takes_nothing_more(service: InProcess) -> None:
     service.close()
 
     assert service.ended.result(0) is None
-    with pytest.raises(Stopped, match="takes nothing more"):
+    with pytest.raises(Stopped, match="was stopped before"):
         service.submit(job("a"))
 
 

@@ -69,7 +69,7 @@ def test_a_full_queue_refuses_or_waits_for_room(max_waiting: int, max_bytes: int
     transport.submit(job("a"))
     transport.submit(job("b"))
 
-    with pytest.raises(Overloaded, match="2 jobs of 24 bytes wait already"):
+    with pytest.raises(Overloaded, match="2 requests of 24 bytes are waiting already"):
         transport.submit(job("c"), waits=False)
     waiting = Thread(target=transport.submit, args=(job("c"),))
     waiting.start()
@@ -97,9 +97,9 @@ def test_a_stop_lets_what_was_begun_end_and_fails_the_rest() -> None:
     transport.deliver([Delivery(done, ())])
 
     assert first.result(0).submission is done
-    with pytest.raises(Stopped, match="was not begun"):
+    with pytest.raises(Stopped, match="was stopped before"):
         second.result(0)
-    with pytest.raises(Stopped, match="takes nothing more"):
+    with pytest.raises(Stopped, match="was stopped before"):
         transport.submit(job("c"))
     assert names(transport.submissions(Event())) == []
 
