@@ -19,7 +19,9 @@ if TYPE_CHECKING:
         ModelUnavailable,
         OutOfMemory,
         SampollError,
+        Stopped,
         TransientJobError,
+        UsageError,
     )
     from sampoll.core.events import (
         Event,
@@ -101,11 +103,13 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "SkippedPrompt",
+    "Stopped",
     "StreamingSegmenter",
     "Submission",
     "TakeMasks",
     "TransientJobError",
     "Transport",
+    "UsageError",
     "ignore_events",
     "load",
     "run_transport",
@@ -120,7 +124,9 @@ _HOMES = {
         "ModelUnavailable",
         "OutOfMemory",
         "SampollError",
+        "Stopped",
         "TransientJobError",
+        "UsageError",
     ),
     "sampoll.core.events": (
         "Event",

@@ -23,6 +23,7 @@ from sampoll.files.cores import usable_cores
 from sampoll.files.resident import resident_bytes
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import result_formats
+from sampoll.inputs.common_prompt import CommonPrompt, default_prompt, prompt_for_all
 from sampoll.inputs.decode import decode, pixel_rules
 from sampoll.inputs.options import DecodingOptions
 from sampoll.models.detectors import with_detector
@@ -121,6 +122,15 @@ def checking_options(settings: Settings) -> DecodingOptions:
     return DecodingOptions(settings.limits, model.exif, on_bad_prompt=settings.prompts.on_bad_prompt)
 
 
+def common_prompt(settings: Settings, decoding: DecodingOptions) -> CommonPrompt | None:
+    """The prompt of images that have none of their own, if one is set."""
+    if settings.spool.prompt is not None:
+        return prompt_for_all(settings.spool.prompt, decoding)
+    if settings.spool.default_prompt is not None:
+        return default_prompt(settings.spool.default_prompt, decoding)
+    return None
+
+
 def format_options(
     settings: Settings, output: Path | None = None, kept_images: Path | None = None
 ) -> FormatOptions:
@@ -130,9 +140,17 @@ def format_options(
     return FormatOptions(
         simplify_pixels=settings.masks.simplify_pixels,
         settings={**model, **masks, FORMATS: result_formats(settings.outputs.names)},
-        kept_images=os.path.relpath(kept_images, output) if output and kept_images else None,
+        kept_images=_relative(kept_images, output) if output and kept_images else None,
         polygons=settings.outputs.coco_polygons,
     )
+
+
+def _relative(path: Path, start: Path) -> str | None:
+    """The way from one directory to another; None if there is none, as between two drives of Windows."""
+    try:
+        return os.path.relpath(path, start)
+    except ValueError:
+        return None
 
 
 def batch_size_of(settings: ModelSettings, model: ModelInfo) -> int:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sampoll.app.assembly import decoding_options, format_options, named
+from sampoll.app.assembly import common_prompt, decoding_options, format_options, named
 from sampoll.app.skip_done import DoneIndex
 from sampoll.config.settings import Settings
 from sampoll.core.protocols import DatasetFormat, Format
 from sampoll.core.results import ModelInfo
 from sampoll.formats.opex_record import read_record
 from sampoll.formats.registry import RECORD, load_format, load_formats
-from sampoll.inputs.common_prompt import CommonPrompt, default_prompt, prompt_for_all
 from sampoll.inputs.options import DecodingOptions
 from sampoll.spool.layout import Layout
 from sampoll.spool.reservations import Naming, OnExist
@@ -51,15 +50,6 @@ def plan_of(settings: Settings, layout: Layout) -> Plan:
     )
 
 
-def _common_prompt(settings: Settings, decoding: DecodingOptions) -> CommonPrompt | None:
-    """The prompt of images that have none of their own, if one is set."""
-    if settings.spool.prompt is not None:
-        return prompt_for_all(settings.spool.prompt, decoding)
-    if settings.spool.default_prompt is not None:
-        return default_prompt(settings.spool.default_prompt, decoding)
-    return None
-
-
 def _transport_options(settings: Settings, decoding: DecodingOptions) -> DirectoryOptions:
     naming = Naming(OnExist(settings.spool.on_exist), read_record)
-    return DirectoryOptions(settings.spool, settings.limits, naming, _common_prompt(settings, decoding))
+    return DirectoryOptions(settings.spool, settings.limits, naming, common_prompt(settings, decoding))

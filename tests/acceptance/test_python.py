@@ -97,7 +97,7 @@ def test_a_program_that_forgets_its_model_ends_in_order_on_any_system(
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
-        "<Result 'coffee': 1 masks of 600x400 pixels, grabcut> ['coffee.png', 'coffee.json']\n"
+        "<Result 'coffee': 1 mask of 600x400 pixels, grabcut> ['coffee.png', 'coffee.json']\n"
     )
 
 

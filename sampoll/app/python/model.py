@@ -3,14 +3,16 @@
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Generator, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, replace
 from inspect import signature
 from threading import current_thread, main_thread
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
+from sampoll.app.assembly import common_prompt, decoding_options
 from sampoll.app.in_process import InProcess, Kept
 from sampoll.app.keyword_settings import settings_of
 from sampoll.app.python.result import Result, checked_name
@@ -28,11 +30,10 @@ from sampoll.inputs.prompt_arguments import (
     prompt_content,
 )
 from sampoll.models.registry import AUTO
-from sampoll.monitoring.progress_bar import Progress
-from sampoll.monitoring.progress_bar import progress as progress_bar
 
 ItemError: TypeAlias = JobError | UsageError
 """What is wrong with one of many items."""
+Outcomes: TypeAlias = Generator[Result | ItemError, None, None]
 
 BATCHES_AHEAD, IMAGES_AHEAD = 8, 16
 """`segment_many` takes so many batches, and at least so many images, before it needs their results."""
@@ -89,6 +90,7 @@ class Model:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._common = common_prompt(settings, decoding_options(settings))  # refused before a model is loaded
         self._service = InProcess(settings)
         self._forgotten = weakref.finalize(self, _end, self._service)
 
@@ -125,7 +127,8 @@ class Model:
         prompts: Sequence[PromptArgument] | None = None,
         name: str | None = None,
     ) -> Result:
-        """The masks of an image for one prompt, or for `prompts`, a list of them.
+        """The masks of an image for one prompt, or for `prompts`, a list of them; without any, for the prompt
+        that the settings have for all images.
 
         `image` is an array of uint8, of shape (H, W, 3), RGB, or (H, W), gray; or the path of an image file,
         its content, or an image of Pillow. `points` are (x, y) in image pixels, with a label each: 1 on the
@@ -151,29 +154,16 @@ class Model:
         }
         return self._ask(image, given, name).result()
 
-    def segment_many(
-        self, items: Iterable[Mapping[str, Any]], *, progress: bool = False
-    ) -> Iterator[Result | ItemError]:
+    def segment_many(self, items: Iterable[Mapping[str, Any]], *, progress: bool = False) -> Outcomes:
         """The results of many images, in their order; each item is a mapping of arguments of `segment`.
 
         An item that fails has its error as its result, and the others go on. Items are taken a few batches
         before their results, so any number of them takes a bounded amount of memory. `progress` shows a bar
         on standard error. Raises what `segment` raises if the model has gone, or is closed.
         """
+        outcomes = self._outcomes(items)
         total = len(items) if isinstance(items, Sized) else None
-        waiting: deque[_Asked | ItemError] = deque()
-        with progress_bar("image", total, is_shown=progress) as bar:
-            try:
-                for item in items:
-                    while not self._takes_more(waiting):
-                        yield _outcome(waiting.popleft(), bar)
-                    waiting.append(self._ask_for(item))
-                while waiting:
-                    yield _outcome(waiting.popleft(), bar)
-            finally:  # also if the caller takes no more
-                for asked in waiting:
-                    if isinstance(asked, _Asked):
-                        asked.future.cancel()
+        return _with_a_bar(outcomes, total) if progress else outcomes
 
     def close(self) -> None:
         """Ends the model: what was begun is finished first, and calls that wait get the error Stopped. A
@@ -181,10 +171,28 @@ class Model:
         self._service.close()
         self._forgotten.detach()
 
+    def _outcomes(self, items: Iterable[Mapping[str, Any]]) -> Outcomes:
+        waiting: deque[_Asked | ItemError] = deque()
+        try:
+            for item in items:
+                while not self._takes_more(waiting):
+                    yield _outcome(waiting.popleft())
+                waiting.append(self._ask_for(item))
+            while waiting:
+                yield _outcome(waiting.popleft())
+        finally:  # also if the caller takes no more
+            for asked in waiting:
+                if isinstance(asked, _Asked):
+                    asked.future.cancel()
+
     def _ask(self, image: ImageArgument, given: Mapping[str, Any], name: str | None) -> _Asked:
         """Submits a call; the values of `given` that are None are left out."""
         decoding = self._service.decoding
-        prompt = prompt_content(given, decoding.limits)
+        has_none = all(value is None for value in given.values())
+        if has_none and self._common is not None:
+            prompt = self._common.content
+        else:
+            prompt = prompt_content(given, decoding.limits)
         source = given_image(image, decoding)
         wanted = source.name if name is None else checked_name(name)
         submission = Submission(
@@ -233,19 +241,27 @@ def _checked_item(item: Any) -> dict[str, Any]:
     return dict(item)
 
 
-def _outcome(asked: _Asked | ItemError, bar: Progress) -> Result | ItemError:
+def _outcome(asked: _Asked | ItemError) -> Result | ItemError:
     """The result of one of many, or what is wrong with it."""
     try:
-        result = asked.result() if isinstance(asked, _Asked) else asked
+        return asked.result() if isinstance(asked, _Asked) else asked
     except Stopped:
         raise
     except JobError as error:
-        result = error.with_traceback(None)
-    if isinstance(result, Result):
-        bar.advance()
-    else:
-        bar.fail()
-    return result
+        return error.with_traceback(None)
+
+
+def _with_a_bar(outcomes: Outcomes, total: int | None) -> Outcomes:
+    # Here, because it changes tqdm's lock for the whole program.
+    from sampoll.monitoring.progress_bar import progress
+
+    with closing(outcomes), progress("image", total, is_shown=True) as bar:
+        for outcome in outcomes:
+            if isinstance(outcome, Result):
+                bar.advance()
+            else:
+                bar.fail()
+            yield outcome
 
 
 def _end(service: InProcess) -> None:

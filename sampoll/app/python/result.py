@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Self
 
 import numpy as np
@@ -19,6 +19,7 @@ from sampoll.core.filenames import publishable
 from sampoll.core.jobs import Prompt, SkippedPrompt
 from sampoll.core.names import base_name, folder_of, result_path
 from sampoll.core.results import BoolMask, Mask, ModelInfo, PackedMask, Segmentation
+from sampoll.core.wording import counted
 from sampoll.engine.render import rendered
 from sampoll.files.atomic import replace_file
 from sampoll.formats.geometry.contours import Polygon, outer_contours
@@ -49,7 +50,8 @@ class Result:
 
     def __repr__(self) -> str:
         height, width = self.size
-        return f"<Result {self.name!r}: {len(self)} masks of {width}x{height} pixels, {self.model.name}>"
+        masks = counted(len(self), "mask")
+        return f"<Result {self.name!r}: {masks} of {width}x{height} pixels, {self.model.name}>"
 
     @property
     def name(self) -> str:
@@ -213,7 +215,8 @@ class Result:
 def checked_name(name: str) -> str:
     """A name for files below a directory, which may be too long for them; UsageError for any other."""
     parts = PurePosixPath(name).parts
-    if not parts or ".." in parts or parts[0] == "/" or "\0" in name:
+    elsewhere = PureWindowsPath(name)  # on other systems, such names are merely odd
+    if not parts or parts[0] == "/" or elsewhere.anchor or ".." in elsewhere.parts or "\0" in name:
         raise UsageError(f"name must be a relative path without .., got {name!r}")
     path = "/".join(parts)
     return f"{folder_of(path)}/{publishable(base_name(path))}".lstrip("/")

@@ -101,6 +101,21 @@ def test_the_settings_of_a_run_apply() -> None:
         assert model.segment(image_of(), box=BOX).masks.sum() == 0
 
 
+def test_an_image_without_a_prompt_has_the_one_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "box.json").write_text(json.dumps({"box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16}}))
+
+    with sampoll.load("support.fakes:words", default_prompt="text:two words") as model:
+        assert model.segment(image_of()).labels == ["two words"] * 2
+        assert model.segment(image_of(), box=BOX).labels == ["object"]
+        [result] = model.segment_many([{"image": image_of()}])
+        assert isinstance(result, sampoll.Result)
+        assert len(result) == 2
+    with sampoll.load("support.fakes:boxes", prompt=tmp_path / "box.json") as model:
+        assert model.segment(image_of()).boxes.tolist() == [list(BOX)]
+    with pytest.raises(sampoll.SampollError, match=r"--prompt .*none\.json cannot be read"):
+        sampoll.load("support.fakes:boxes", prompt=tmp_path / "none.json")
+
+
 def test_all_forms_of_an_image_give_the_same_masks_and_embeddings(tmp_path: Path) -> None:
     pixels = image_of()
     path = tmp_path / "a.png"
@@ -199,7 +214,7 @@ def test_a_result_of_another_name_tells_where_its_image_is(model: sampoll.Model,
         assert json.loads(written[-1].read_text())["meta"]["image_path"] == "a.png"
 
 
-@pytest.mark.parametrize("name", ["", "/etc/cat", "../cat", "a/../../cat", "a\0b"])
+@pytest.mark.parametrize("name", ["", "/etc/cat", "../cat", "a/../../cat", "a\0b", "..\\cat", "C:cat"])
 def test_a_name_leads_nowhere_else(model: sampoll.Model, name: str, tmp_path: Path) -> None:
     result = model.segment(image_of(), box=BOX)
 
@@ -207,6 +222,21 @@ def test_a_name_leads_nowhere_else(model: sampoll.Model, name: str, tmp_path: Pa
         result.save(tmp_path, name=name)
     with pytest.raises(UsageError, match="name must be a relative path"):
         model.segment(image_of(), box=BOX, name=name)
+
+
+def test_a_result_is_saved_on_another_drive_than_its_image(
+    model: sampoll.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_way(*_: object) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    (tmp_path / "a.png").write_bytes(encoded(image_of()))
+    result = model.segment(tmp_path / "a.png", box=BOX)
+    monkeypatch.setattr("sampoll.app.assembly.os.path.relpath", no_way)
+
+    [labels, _] = result.save(tmp_path / "out", formats="labelme")
+
+    assert json.loads(labels.read_text())["imagePath"] == "a.png"
 
 
 @pytest.mark.parametrize(
@@ -311,7 +341,7 @@ def test_who_takes_no_more_results_cancels_the_others(segmenter: KeptBoxes) -> N
     with sampoll.load("support.fakes:kept") as model:
         results = model.segment_many({"image": image_of(seed=n), "box": BOX} for n in range(16))
         next(results)
-        results.close()  # type: ignore[attr-defined]
+        results.close()
 
         assert model._service.transport.waiting_count == 0
 
