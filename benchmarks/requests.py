@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +47,7 @@ BUSY_PROCESSES = 2
 LOST_SECONDS = 30.0
 """After so long, a client gives up."""
 PAUSE_SECONDS = 1.0
+HEADER = ["clients", "", "requests/s, median", "p50, s", "p99, s", "never answered", "x the loop"]
 QUIET_SECONDS = 5.0
 """After so long without a reply, no more will come."""
 
@@ -330,24 +331,36 @@ def beside_the_loop(given: argparse.Namespace) -> dict[str, Any]:
                         with service(kind, server.port, model):
                             size = width, height
                             loads[kind].append(load(server.port, clients, given.requests, size, repeats))
-                reference = statistics.median(load.rate for load in loads["loop"])
-                for kind, seen in loads.items():
-                    rate = statistics.median(load.rate for load in seen)
-                    p50, p99 = np.percentile([wait for load in seen for wait in load.waits], [50, 99])
-                    lost = sum(load.lost for load in seen)
-                    ratio = f"{rate / reference:.1f}"
-                    rows.append([clients, kind, f"{rate:.1f}", f"{p50:.3f}", f"{p99:.3f}", lost, ratio])
-                    figures[f"{workload}, {clients} clients, {kind}"] = {
-                        "requests_per_second": [load.rate for load in seen],
-                        "p50_seconds": float(p50),
-                        "p99_seconds": float(p99),
-                        "lost": lost,
-                    }
+                rows += rows_of(clients, loads)
+                figures |= {
+                    f"{workload}, {clients} clients, {kind}": figures_of(seen) for kind, seen in loads.items()
+                }
             print(f"{workload}; {width}x{height}, {given.requests} requests, {given.rounds} rounds\n")
-            header = ["clients", "", "requests/s, median", "p50, s", "p99, s", "never answered", "x the loop"]
-            print(markdown(header, rows), flush=True)
+            print(markdown(HEADER, rows), flush=True)
             print()
     return figures
+
+
+def rows_of(clients: int, loads: Mapping[str, Sequence[Load]]) -> list[list[object]]:
+    """The lines of a table with HEADER, of what clients of each service have seen."""
+    reference = statistics.median(load.rate for load in loads["loop"])
+    rows: list[list[object]] = []
+    for kind, seen in loads.items():
+        found = figures_of(seen)
+        rate = statistics.median(found["requests_per_second"])
+        waits = [f"{found[key]:.3f}" for key in ("p50_seconds", "p99_seconds")]
+        rows.append([clients, kind, f"{rate:.1f}", *waits, found["lost"], f"{rate / reference:.1f}"])
+    return rows
+
+
+def figures_of(seen: Sequence[Load]) -> dict[str, Any]:
+    p50, p99 = np.percentile([wait for load in seen for wait in load.waits], [50, 99])
+    return {
+        "requests_per_second": [load.rate for load in seen],
+        "p50_seconds": float(p50),
+        "p99_seconds": float(p99),
+        "lost": sum(load.lost for load in seen),
+    }
 
 
 def flood() -> dict[str, Any]:

@@ -39,6 +39,7 @@ class InProcess:
         self.decoding = decoding_options(self.settings)
         model = load_model(self.settings.model)
         self.model = model.segmenter.info
+        self._embeddings = model.embeddings
         self.batch_size = batch_size_of(self.settings.model, self.model)
         self.transport = MemoryTransport(
             emit, group_size=self.batch_size, max_bytes=settings.requests.queue_bytes
@@ -68,6 +69,10 @@ class InProcess:
         if self._is_forked:
             raise ModelUnavailable(FORKED)
         return self.transport.submit(submission, formats, waits=waits)
+
+    def knows(self, image_sha256: str) -> bool:
+        """Whether the embedding of that image is cached: a submission then needs the digest only."""
+        return self._embeddings is not None and self._embeddings.get(image_sha256) is not None
 
     def stop(self, *, now: bool = False) -> None:
         """Lets what was begun end, and fails the rest as Stopped; `now`, no more than the batch that is

@@ -21,7 +21,7 @@ QUEUED = 256
 
 
 @app.command()
-@with_settings("redis", "stream", "result-ttl", "operations")
+@with_settings("redis", "stream", "result-ttl", "http-token-file", "operations")
 def send(
     flags: dict[str, Any],
     paths: Annotated[
@@ -52,7 +52,13 @@ def send(
             min=1, help="Largest number of requests at a time: 16, or 256 in a stream.", metavar="N"
         ),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Stream: send again what was sent before.")] = False,
+    http: Annotated[
+        str | None,
+        typer.Option("--http", help="Send to `sampoll serve http` there, not to Redis.", metavar="URL"),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Stream, HTTP: send again what was sent or done before.")
+    ] = False,
     timeout: Annotated[
         float,
         typer.Option(
@@ -64,7 +70,8 @@ def send(
     ] = 600.0,
     config: ConfigOption = None,
 ) -> None:
-    """Send pairs to a service on Redis and collect the results; or put them into a --stream."""
+    """Send pairs to a service on Redis, or to one at --http, and collect the results; or put them into a
+    --stream."""
     resolved = resolve(flags, os.environ, config)
     show_progress = shows_progress(resolved.settings.operations)
     set_up_logging(resolved, show_progress=show_progress)
@@ -76,7 +83,17 @@ def send(
     from sampoll.transports.redis.streams.client import StreamClient
 
     pairs = pairs_of(paths, prompt, needs_prompt=not without_prompt)
-    if "stream" not in resolved.origins:
+    if http is not None:
+        if "stream" in resolved.origins:
+            raise UsageError("--http and --stream are two ways to send: leave one of them out")
+        from sampoll.app.client.send_http import HttpOptions, send_over_http, url_of
+        from sampoll.config.secret_file import secret_of
+
+        web = resolved.settings.web
+        token = secret_of("http-token", web.http_token, web.http_token_file)
+        options = HttpOptions(url_of(http), token, output, in_flight or IN_FLIGHT, timeout, again)
+        exit_code, summary = send_over_http(pairs, options, show_progress=show_progress)
+    elif "stream" not in resolved.origins:
         is_awaited = wait or output is not None
         sending = SendOptions(resolved.settings.redis, is_awaited, output, in_flight or IN_FLIGHT, timeout)
         exit_code, summary = send_pairs(pairs, sending, show_progress=show_progress)

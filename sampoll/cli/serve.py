@@ -60,6 +60,39 @@ def redis(
 
 @app.command()
 @with_settings(
+    "web",
+    "queue-bytes",
+    "default-prompt",
+    "model",
+    "masks",
+    "limits",
+    "prompts",
+    "monitoring",
+    "operations",
+)
+def http(
+    flags: dict[str, Any],
+    config: ConfigOption = None,
+    print_config: PrintConfigOption = False,
+) -> None:
+    """Answer requests over HTTP, beside health, metrics and the status page, until a signal arrives.
+
+    Examples:
+
+        sampoll serve http --model vit_b
+        sampoll serve http --model vit_b --bind 0.0.0.0:8000 --http-token-file token
+    """
+    resolved = resolve_or_print(flags, config, print_config=print_config)
+    set_up_logging(resolved, show_progress=False)
+
+    from sampoll.app.serve_http import serve_http
+    from sampoll.monitoring.console import log_jobs
+
+    show_summary(serve_http(resolved.settings, [log_jobs]))
+
+
+@app.command()
+@with_settings(
     "redis",
     "streams",
     "lease",

@@ -17,6 +17,7 @@
     └── JobError                    1  one job failed; the others continue
         ├── BadRequest
         ├── BadImage
+        ├── ImageUnknown
         ├── BadPrompt
         ├── AmbiguousPair
         ├── IncompletePair
@@ -130,6 +131,12 @@ class BadRequest(JobError):
 
 class BadImage(JobError):
     code = "bad-image"
+
+
+class ImageUnknown(JobError):
+    """Only the digest of an image came, and the service does not have it: it has to be sent."""
+
+    code = "image-unknown"
 
 
 class BadPrompt(JobError):

@@ -1,12 +1,13 @@
 """Decodes a Submission into a Job: the only place where the content of submissions is parsed."""
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
 
 from PIL import UnidentifiedImageError
 
-from sampoll.core.errors import BadImage, OutOfMemory
+from sampoll.core.errors import BadImage, ImageUnknown, OutOfMemory
 from sampoll.core.jobs import Exif, Job, KnownImage, RgbImage, Submission, size_of
 from sampoll.inputs.image_files import BadStructure, Checked, Header, check_kind, checked, header_of
 from sampoll.inputs.image_files.exif import upright
@@ -14,6 +15,8 @@ from sampoll.inputs.image_files.pixels import stored_pixels
 from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.usable_prompts import usable_prompts
 
+EMPTY_SHA256 = hashlib.sha256().hexdigest()
+"""Of a file without content; with any other digest, only the digest came."""
 PIXEL_RULES = 2
 """Increased when an image file is decoded to other pixels than before, or is refused and was not before:
 embeddings that were kept of it are then no longer used."""
@@ -53,6 +56,8 @@ def decode(
 
 def _image_of(submission: Submission, options: DecodingOptions) -> RgbImage:
     max_pixels = options.limits.max_pixels
+    if submission.pixels is None and not submission.image and submission.image_sha256 != EMPTY_SHA256:
+        raise ImageUnknown("is not known here any more: send the image", field="image_sha256")
     if submission.pixels is None:
         return decode_image(submission.image, submission.image_name, max_pixels, options.exif)
     check_size(size_of(submission.pixels), max_pixels, submission.image_name)

@@ -1,13 +1,15 @@
-"""What is served over HTTP, as a WSGI application: health, metrics, and pages for people. Only GET.
+"""What every service shows over HTTP, as an ASGI application: health, metrics, and pages for people. Only GET
+and HEAD.
 
 A path is compared with those that there are, and never opened: all content is in memory.
 """
 
+import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
-from typing import Any, TypeAlias
 
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -15,9 +17,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sampoll.monitoring.health import Health
 from sampoll.monitoring.metrics import Metrics
 from sampoll.monitoring.page.pages import PACKAGE, Pages
+from sampoll.monitoring.server import AsgiApplication, Receive, Scope, Send
 from sampoll.monitoring.thumbnails import Thumbnails
-
-StartResponse: TypeAlias = Callable[[str, list[tuple[str, str]]], Any]
 
 TEXT, JSON, HTML, CSS, SCRIPT, JPEG = (
     "text/plain; charset=utf-8",
@@ -27,7 +28,8 @@ TEXT, JSON, HTML, CSS, SCRIPT, JPEG = (
     "text/javascript; charset=utf-8",
     "image/jpeg",
 )
-OK, NOT_FOUND = "200 OK", "404 Not Found"
+OK, NOT_FOUND, NOT_ALLOWED, UNAVAILABLE = 200, 404, 405, 503
+PROBES = ("/healthz", "/readyz")
 PICTURE_PATH = re.compile(r"/pictures/([0-9]{1,12})(\.jpg|-small\.jpg|)")
 HARDENING = [
     ("X-Content-Type-Options", "nosniff"),
@@ -43,10 +45,15 @@ PAGE_POLICY = (
 
 @dataclass(frozen=True)
 class Response:
-    status: str
+    status: int
     kind: str
     content: bytes
     more: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        length = ("Content-Length", str(len(self.content)))
+        return dict([("Content-Type", self.kind), length, *HARDENING, *self.more])
 
 
 class Application:
@@ -69,20 +76,37 @@ class Application:
             "/metrics": self._all_metrics,
         }
 
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        response = self._response(str(environ["REQUEST_METHOD"]), str(environ["PATH_INFO"]))
-        length = ("Content-Length", str(len(response.content)))
-        start_response(response.status, [("Content-Type", response.kind), length, *HARDENING, *response.more])
-        return [response.content]
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path = scope["method"], scope["path"]
+        response = await self._response(method, path, self._answer_of(path))
+        headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.content})
 
-    def _response(self, method: str, path: str) -> Response:
-        if method != "GET":
-            return Response("405 Method Not Allowed", TEXT, b"only GET\n", (("Allow", "GET"),))
+    def beside(self, others: AsgiApplication) -> AsgiApplication:
+        """An application that has the paths of this one, and leaves all others to `others`."""
+
+        async def both(scope: Scope, receive: Receive, send: Send) -> None:
+            application = others if self._answer_of(scope["path"]) is None else self
+            await application(scope, receive, send)
+
+        return both
+
+    async def _response(self, method: str, path: str, answer: Callable[[], Response] | None) -> Response:
+        if method not in ("GET", "HEAD"):
+            return Response(NOT_ALLOWED, TEXT, b"only GET\n", (("Allow", "GET, HEAD"),))
+        if answer is None:
+            return Response(NOT_FOUND, TEXT, b"there is /, /healthz, /readyz and /metrics\n")
+        # Pages may take seconds, and probes must not wait for them.
+        return answer() if path in PROBES else await asyncio.to_thread(answer)
+
+    def _answer_of(self, path: str) -> Callable[[], Response] | None:
+        """What makes the response for a path; None if it is not one of ours."""
         if path in self._routes:
-            return self._routes[path]()
+            return self._routes[path]
         if self._thumbnails is not None and (picture := PICTURE_PATH.fullmatch(path)):
-            return self._picture(self._thumbnails, int(picture[1]), picture[2])
-        return Response(NOT_FOUND, TEXT, b"there is /, /healthz, /readyz and /metrics\n")
+            return partial(self._picture, self._thumbnails, int(picture[1]), picture[2])
+        return None
 
     def _picture(self, thumbnails: Thumbnails, number: int, kind: str) -> Response:
         """A picture, or its page."""
@@ -104,11 +128,11 @@ class Application:
     def _verdict(self, *, good: bool) -> Response:
         document = self._health.document()
         content = orjson.dumps({"state": document["state"], "reason": document["reason"]}) + b"\n"
-        return Response(OK if good else "503 Service Unavailable", JSON, content)
+        return Response(OK if good else UNAVAILABLE, JSON, content)
 
     def _all_metrics(self) -> Response:
         return Response(OK, CONTENT_TYPE_LATEST, self._metrics.text())
 
 
-def _page(html: str, status: str = OK) -> Response:
+def _page(html: str, status: int = OK) -> Response:
     return Response(status, HTML, html.encode(), (PAGE_POLICY,))

@@ -48,6 +48,16 @@ def test_requests_are_measured_beside_the_loop(tmp_path: Path) -> None:
     assert len(document) == 1 + 8  # the machine, and the figures
 
 
+def test_requests_over_http_are_measured_beside_a_loop_and_redis(tmp_path: Path) -> None:
+    sizes = ("--clients", "1,2", "--requests", 4, "--rounds", 1, "--size", "64x48")
+    table, document = benchmark("http", *sizes, json_file=tmp_path / "figures.json")
+    assert (
+        table.count("| loop |") == table.count("| sampoll, Redis |") == table.count("| sampoll, HTTP |") == 4
+    )
+    assert table.count("| sampoll, HTTP, digest |") == 2
+    assert len(document) == 1 + 14
+
+
 def test_the_python_api_is_measured_beside_loops(tmp_path: Path) -> None:
     sizes = ("--model", "small", "--images", 1, "--rounds", 1)
     table, document = benchmark("python", *sizes, json_file=tmp_path / "figures.json")

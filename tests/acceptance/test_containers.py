@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import yaml
 from support.folders import Folders, drop_pair
+from support.http_serving import TOKEN
 from support.images import image_of
 from support.process import REPOSITORY, SAMPOLL, SOURCE_TREE, environment, running_sampoll, until
 
 from sampoll.config.fields import ENVIRONMENT_PREFIX, all_settings
 from sampoll.config.resolve import resolve
+from sampoll.transports.http.openapi import openapi_document
 
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 COMPOSE = sorted((REPOSITORY / "configs" / "compose").glob("*.yaml"))
@@ -235,7 +237,26 @@ def test_the_image_and_every_service_say_how_they_log() -> None:
         for name, service in yaml.safe_load(path.read_text())["services"].items()
         if "sampoll" in service["image"]
     }
-    assert formats == {"folder-gpu": "json", "one-shot": "text", "redis-workers": "json"}
+    assert formats == {"folder-gpu": "json", "one-shot": "text", "redis-workers": "json", "http": "json"}
+
+
+def test_the_deployment_for_kubernetes_is_a_command_with_settings_and_paths_that_exist() -> None:
+    file = REPOSITORY / "configs" / "kubernetes" / "http.yaml"
+    deployment, service = yaml.safe_load_all(file.read_text())
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each.get("value", TOKEN) for each in container["env"]}
+
+    shown = ran(str(SAMPOLL), *container["command"][1:], "--print-config", **variables)
+
+    assert shown.returncode == 0, shown.stderr
+    for variable in variables:
+        assert f"# {variable}" in shown.stdout
+    [port] = container["ports"]
+    assert variables["SAMPOLL_BIND"] == f"0.0.0.0:{port['containerPort']}"
+    assert [each["targetPort"] for each in service["spec"]["ports"]] == [port["name"]]
+    described = openapi_document(needs_token=True)["paths"]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["path"] in described
 
 
 @pytest.mark.parametrize("path", COMPOSE, ids=lambda path: path.stem)

@@ -15,7 +15,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ MADE = "commands.md"
 BLOCK = re.compile(r"(?:<!-- (?P<comment>[^>]*) -->\n)?```sh\n(?P<code>.*?)```", re.DOTALL)
 UNTIL_STOPPED = "runs until it is stopped"
 BESIDE_A_SERVICE, BESIDE_A_RUN = "while a service runs", "while a run watches the input"
+BESIDE_HTTP, HTTP_PORT = "while HTTP is served", ":8000"
 WITHOUT_COMMENT_BUT_NOT_RUN = ("pip install .", "pip install '.[dev]'")
 """The two lines of the README, which CI itself runs."""
 
@@ -225,7 +226,9 @@ def test_the_blocks_of_a_page_work_in_order(
     for name in ("configs", "docs"):
         (here / name).symlink_to(REPOSITORY / name)
 
-    for block in blocks_of(page):
+    port = f":{free_port()}"
+    for shown in blocks_of(page):
+        block = replace(shown, code=shown.code.replace(HTTP_PORT, port))
         if block.comment == UNTIL_STOPPED:
             with ready(here, block.code):
                 pass
@@ -234,6 +237,9 @@ def test_the_blocks_of_a_page_work_in_order(
                 shell(here, block.code, server.port)
         elif block.comment == BESIDE_A_RUN:
             with ready(here, "sampoll run -i in -o out --model grabcut --continuous"):
+                shell(here, block.code)
+        elif block.comment == BESIDE_HTTP:
+            with ready(here, f"sampoll serve http --model grabcut --bind 127.0.0.1{port}"):
                 shell(here, block.code)
         elif block.comment is None and not block.code.startswith(WITHOUT_COMMENT_BUT_NOT_RUN):
             shell(here, block.code)
@@ -244,6 +250,7 @@ def test_comments_before_blocks_are_those_that_are_known() -> None:
         UNTIL_STOPPED,
         BESIDE_A_SERVICE,
         BESIDE_A_RUN,
+        BESIDE_HTTP,
         "needs ",
         "takes minutes",
         "runs until something comes",

@@ -1,12 +1,11 @@
 """The status page of a simulated service in a real browser: looks, keyboard, updates."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -26,8 +25,7 @@ from sampoll.core.events import (
     Paused,
 )
 from sampoll.monitoring import thumbnails
-from sampoll.monitoring.server import serving
-from sampoll.monitoring.web import StartResponse
+from sampoll.monitoring.server import Receive, Scope, Send, serving
 from sampoll.spool.unpaired import Leftovers, Reason, Unpaired
 
 LONG = f"{ODD}{'a-very-long-name' * 15}"
@@ -211,9 +209,8 @@ def test_without_scripts_the_page_is_whole_and_in_utc(browser: Browser, tmp_path
 def test_a_page_behind_a_proxy_finds_its_parts(browser: Browser, tmp_path: Path) -> None:
     inner = busy(tmp_path).application
 
-    def below(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        path = str(environ["PATH_INFO"]).removeprefix("/gpu1/sampoll")
-        return inner({**environ, "PATH_INFO": path}, start_response)
+    async def below(scope: Scope, receive: Receive, send: Send) -> None:
+        await inner({**scope, "path": scope["path"].removeprefix("/gpu1/sampoll")}, receive, send)
 
     with (
         serving("127.0.0.1", 0, below) as url,

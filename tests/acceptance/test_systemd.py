@@ -250,6 +250,7 @@ def test_every_unit_says_how_it_logs(unit: Path) -> None:
 
 def test_there_is_a_unit_for_each_way_to_run() -> None:
     assert [unit.name for unit in UNITS] == [
+        "sampoll-http.service",
         "sampoll-once.service",
         "sampoll-once.timer",
         "sampoll.service",

@@ -1,5 +1,6 @@
 """A service that is simulated by its events, as it is seen over HTTP."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from sampoll.monitoring.history import History
 from sampoll.monitoring.metrics import Metrics
 from sampoll.monitoring.page.left import RecentLeftovers
 from sampoll.monitoring.page.pages import Pages
+from sampoll.monitoring.server import Message
 from sampoll.monitoring.thumbnails import Thumbnails
 from sampoll.monitoring.web import Application
 from sampoll.spool.unpaired import NOTHING_LEFT, Leftovers
@@ -66,11 +68,20 @@ class Outside:
             self.thumbnails.render(segmentation(name), ())
 
     def get(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
-        answered: list[Any] = []
-        environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
-        [content] = self.application(environ, lambda *answer: answered.extend(answer))
-        status, headers = answered
-        return int(status.split()[0]), dict(headers), content
+        """Status, headers and content of the answer."""
+        answer: list[Any] = []
+
+        async def send(message: Message) -> None:
+            answer.append(message)
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        scope = {"type": "http", "method": method, "path": path, "headers": []}
+        asyncio.run(self.application(scope, receive, send))
+        start, body = answer
+        headers = {name.decode().title(): value.decode() for name, value in start["headers"]}
+        return start["status"], headers, body["body"]
 
     def page(self, path: str = "/") -> str:
         return self.get(path)[2].decode()

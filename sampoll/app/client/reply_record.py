@@ -43,6 +43,10 @@ class ReplyFiles:
         meta = {**self.opex["meta"], "image_file": printable(base_name(path)), "image_path": printable(path)}
         return replace(self, opex={**self.opex, "meta": meta})
 
+    def with_meta(self, more: Mapping[str, str]) -> Self:
+        """The same files with a record that has further entries."""
+        return replace(self, opex={**self.opex, "meta": {**self.opex["meta"], **more}})
+
 
 def files_of(reply: Reply) -> ReplyFiles:
     """The files that the reply contains, or its mask; NoReply if it has neither."""

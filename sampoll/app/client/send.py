@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -14,13 +14,13 @@ import orjson
 import redis
 
 from sampoll.app.client.content import MAX_VALUE_BYTES_BASE64, content_of
+from sampoll.app.client.outcome import outcome
 from sampoll.app.client.reply_files import log_skipped_prompts, write_files
 from sampoll.app.client.reply_record import files_of
 from sampoll.app.signals import outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings.redis import RedisSettings
 from sampoll.core.errors import (
     BadPrompt,
-    Interrupted,
     JobError,
     Overloaded,
     ServerUnavailable,
@@ -29,7 +29,6 @@ from sampoll.core.errors import (
 )
 from sampoll.core.names import printable
 from sampoll.core.summary import CommandSummary
-from sampoll.core.wording import counted
 from sampoll.inputs.discovery import Pair
 from sampoll.monitoring.progress_bar import Progress, progress
 from sampoll.transports.redis.connection import Backoff, RedisServer, translated
@@ -73,16 +72,8 @@ def send_pairs(
         sender = _Sender(server, client, sending, bar)
         outside_the_main_thread(partial(sender.run, pairs, stop))
     what = "done" if sending.wait else "sent"
-    figures = {what: sender.done, "failed": sender.failed}
-    line = f"{sender.done} {what}, {sender.failed} failed"
-    if sender.skipped_prompts:
-        figures["skipped_prompts"] = sender.skipped_prompts
-        line += f", {counted(sender.skipped_prompts, 'bad prompt')} skipped"
-    summary = CommandSummary(line, figures)
-    if stop.is_set():
-        stopped = f"{summary}; stopped before everything was sent or answered"
-        return Interrupted.exit_code, replace(summary, line=stopped)
-    return (JobError.exit_code if sender.failed else 0), summary
+    counts = {what: sender.done, "failed": sender.failed}
+    return outcome(counts, skipped_prompts=sender.skipped_prompts, is_stopped=stop.is_set())
 
 
 @dataclass(frozen=True)

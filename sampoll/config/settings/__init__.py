@@ -16,6 +16,7 @@ from sampoll.config.settings.requests import RequestSettings
 from sampoll.config.settings.section import Section
 from sampoll.config.settings.spool import SpoolSettings
 from sampoll.config.settings.streams import StreamsSettings
+from sampoll.config.settings.web import WebSettings
 
 
 class Settings(Section):
@@ -30,5 +31,6 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()
     requests: RequestSettings = RequestSettings()
     streams: StreamsSettings = StreamsSettings()
+    web: WebSettings = WebSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     operations: OperationSettings = OperationSettings()

@@ -1,29 +1,13 @@
 """The settings of the section [monitoring]."""
 
-from typing import Annotated
-
-from pydantic import AfterValidator
-
 from sampoll.config.settings.section import Section, setting
-from sampoll.config.settings.values import NamedPath, PositiveSeconds
-
-LOOPBACK = "127.0.0.1"
-
-
-def _address(text: str) -> str:
-    """The address as HOST:PORT; HOST is loopback if it is not given."""
-    host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port) < 2**16):
-        raise ValueError("must be HOST:PORT, or a port alone, which is then on loopback")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("must have brackets around an IPv6 address, as in [::1]:8080")
-    return f"{host or LOOPBACK}:{port}"
+from sampoll.config.settings.values import HttpAddress, NamedPath, PositiveSeconds
 
 
 class MonitoringSettings(Section):
     """How a service is seen from outside."""
 
-    http: Annotated[str, AfterValidator(_address)] | None = setting(
+    http: HttpAddress | None = setting(
         None,
         "http",
         "Address for health, metrics and a status page over HTTP; loopback if no host is named.",

@@ -23,6 +23,9 @@ ByteCount = Annotated[int, _AS_SIZE, Field(ge=0)]
 PositiveByteCount = Annotated[int, _AS_SIZE, Field(ge=1)]
 
 
+LOOPBACK = "127.0.0.1"
+
+
 class SecretAddress(Secret[str]):
     """An address that may have a login, which is hidden wherever the setting is shown."""
 
@@ -56,6 +59,16 @@ def _address_with(*schemes: str, query: bool) -> Callable[[SecretAddress], Secre
     return check
 
 
+def _host_and_port(text: str) -> str:
+    """The address as HOST:PORT; HOST is loopback if it is not given."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 2**16):
+        raise ValueError("must be HOST:PORT, or a port alone, which is then on loopback")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("must have brackets around an IPv6 address, as in [::1]:8080")
+    return f"{host or LOOPBACK}:{port}"
+
+
 def listed(value: Any) -> Any:
     """Splits names at commas, given in one string or in a list of them, and removes duplicates."""
     texts = [value] if isinstance(value, str) else value
@@ -85,6 +98,7 @@ RedisAddress = Annotated[
     SecretAddress, AfterValidator(_address_with("redis://", "rediss://", "unix://", query=True))
 ]
 FolderAddress = Annotated[SecretAddress, AfterValidator(_address_with("http://", "https://", query=False))]
+HttpAddress = Annotated[str, AfterValidator(_host_and_port)]
 SECRETS = (SecretStr, RedisAddress, FolderAddress)
 """The types of settings whose values are hidden, completely or in part: they are never shown as given."""
 OnBadPrompt: TypeAlias = Literal["fail", "skip"]

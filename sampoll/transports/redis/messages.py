@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 
 from sampoll.config.settings.limits import LimitSettings
-from sampoll.core.base64_text import without_whitespace
-from sampoll.core.errors import BadImage, BadPrompt, BadRequest, JobError, OutputFailed
+from sampoll.core.errors import BadRequest, JobError, OutputFailed
 from sampoll.core.filenames import is_image
 from sampoll.core.jobs import SkippedPrompt
 from sampoll.core.results import Artifact
 from sampoll.inputs.prompt_file import UTF8_BOM, excess_of_values
+from sampoll.inputs.sent import image_in, prompt_in
 
 MAX_VALUE_BYTES = 500 * 2**20
 """Servers close the connection on a value of more than 512 MiB (proto-max-bulk-len)."""
@@ -25,7 +25,6 @@ ENVELOPE_BYTES = 64 * 1024
 MAX_ECHO_BYTES = 2**20
 """An error reply holds the prompt up to this size: what is longer may be made to be expensive to parse."""
 
-_DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
 _REPLY_TO = re.compile(rb'"reply_to"\s*:\s*("(?:[^"\\]|\\.){1,%d}")' % MAX_CHANNEL_CHARACTERS)
 _REPLY_KEYS = {"contours", "mask", "meta"}
 
@@ -100,8 +99,11 @@ def parse_request(
         request = replace(request, id=_id(document, is_old=is_old))
         if default_prompt is not None and document.get("prompt") is None:
             document = {**document, "prompt": orjson.Fragment(default_prompt)}
-        request = replace(request, prompt=_prompt(document, limits.max_prompt_bytes))
-        return replace(request, image=_image(document, limits.max_image_bytes, is_old=is_old))
+        request = replace(request, prompt=prompt_in(document.get("prompt"), limits.max_prompt_bytes))
+        image = image_in(document.get("image"), limits.max_image_bytes, passes_over_others=is_old)
+        if "prompt" not in document:
+            raise BadRequest("is missing", field="prompt")
+        return replace(request, image=image)
     except JobError as error:
         return replace(request, error=error)
 
@@ -156,42 +158,6 @@ def image_path_in(value: object) -> str:
         return ""
     is_below = all(part not in ("", ".", "..") for part in value.split("/"))
     return value if is_below else ""
-
-
-def _prompt(document: Mapping[str, Any], max_bytes: int) -> bytes:
-    try:
-        prompt = orjson.dumps(document.get("prompt"))
-    except orjson.JSONEncodeError as error:  # JSON that can be read may be too deeply nested to be written
-        raise BadRequest(f"cannot be understood: {error}", field="prompt") from error
-    check_prompt_size(prompt, max_bytes)
-    return prompt
-
-
-def check_prompt_size(prompt: bytes, max_bytes: int) -> None:
-    if len(prompt) > max_bytes:
-        raise BadPrompt(
-            f"has {len(prompt)} bytes, more than {max_bytes} (--max-prompt-bytes)", field="prompt"
-        )
-
-
-def check_image_size(size_bytes: int, max_bytes: int) -> None:
-    if size_bytes > max_bytes:
-        raise BadImage(f"has {size_bytes} bytes, more than {max_bytes} (--max-image-bytes)", field="image")
-
-
-def _image(document: Mapping[str, Any], max_image_bytes: int, *, is_old: bool) -> bytes:
-    image = document.get("image")
-    if not isinstance(image, str):
-        raise BadRequest("must be an image file in base64", field="image")
-    if "prompt" not in document:
-        raise BadRequest("is missing", field="prompt")
-    prefix = _DATA_URL.match(image)
-    try:
-        text = without_whitespace(image[prefix.end() :] if prefix else image)
-        check_image_size(len(text) * 3 // 4 - text[-2:].count(b"="), max_image_bytes)
-        return base64.b64decode(text, validate=not is_old)
-    except ValueError as error:
-        raise BadRequest(f"is not base64: {error}", field="image") from error
 
 
 def request_message(

@@ -1,9 +1,8 @@
 """Which Redis server the settings mean."""
 
-from pathlib import Path
-
+from sampoll.config.secret_file import secret_of
 from sampoll.config.settings.redis import RedisSettings
-from sampoll.core.errors import ConfigurationError, PermissionRefused
+from sampoll.core.errors import ConfigurationError
 from sampoll.transports.redis.connection import RedisServer
 
 
@@ -21,23 +20,5 @@ def server_of(settings: RedisSettings) -> RedisServer:
         settings.redis_port,
         settings.redis_db,
         settings.redis_username,
-        _password(settings),
+        secret_of("redis-password", settings.redis_password, settings.redis_password_file),
     )
-
-
-def _password(settings: RedisSettings) -> str | None:
-    file = settings.redis_password_file
-    if settings.redis_password is not None:
-        if file is not None:
-            raise ConfigurationError("redis-password and redis-password-file: leave one of them out")
-        return settings.redis_password.get_secret_value()
-    return None if file is None else _read_password(file)
-
-
-def _read_password(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except PermissionError as error:
-        raise PermissionRefused(f"cannot read --redis-password-file {file}: {error.strerror}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read --redis-password-file {file}: {error}") from error

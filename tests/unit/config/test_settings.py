@@ -169,13 +169,13 @@ def test_the_example_configurations_load(path: Path) -> None:
     settings = resolve({}, {}, path).settings
 
     assert settings.model.checkpoint is not None
-    if path.stem != "redis":
+    if path.stem not in ("redis", "http"):
         assert settings.spool.input is not None
         assert settings.spool.output is not None
 
 
 def test_there_are_example_configurations() -> None:
-    assert len(list((REPOSITORY / "configs").glob("*.toml"))) == 3
+    assert len(list((REPOSITORY / "configs").glob("*.toml"))) == 4
 
 
 def test_printed_settings_with_a_url_can_be_read_again(tmp_path: Path) -> None:

@@ -196,11 +196,25 @@ def test_a_model_that_is_loaded_while_the_server_is_away_does_not_make_the_servi
     assert outside.get("/readyz")[0] == 200
 
 
-@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get"])
-def test_only_get_is_answered(outside: Outside, method: str) -> None:
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "get"])
+def test_only_get_and_head_are_answered(outside: Outside, method: str) -> None:
     for path in ("/", "/healthz", "/metrics", "/nowhere"):
         status, headers, _ = outside.get(path, method)
-        assert (status, headers["Allow"]) == (405, "GET")
+        assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/status.css", "/nowhere"])
+def test_head_is_get_without_its_content(outside: Outside, path: str) -> None:
+    status, headers, content = outside.get(path)
+
+    answer = outside.get(path, "HEAD")
+
+    assert (answer[0], answer[2]) == (status, b"")
+    assert answer[1].keys() == headers.keys()
+    assert (headers["Content-Length"], answer[1]["Content-Type"]) == (
+        str(len(content)),
+        headers["Content-Type"],
+    )
 
 
 @given(st.text(max_size=40), st.sampled_from(["", "/", "/pictures/", "/metrics/", "/../", "//"]))

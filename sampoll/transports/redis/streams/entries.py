@@ -10,11 +10,10 @@ from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadImage, BadRequest, JobError, UnreadableInput
 from sampoll.core.names import printable
 from sampoll.files.files import opened_regular
+from sampoll.inputs.sent import check_image_size, check_prompt_size
 from sampoll.transports.redis.messages import (
     MAX_ID_CHARACTERS,
     Request,
-    check_image_size,
-    check_prompt_size,
     image_path_in,
 )
 

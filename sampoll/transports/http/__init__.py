@@ -1,0 +1,1 @@
+"""Requests over HTTP: images and prompts in, masks out."""

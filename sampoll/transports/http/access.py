@@ -1,0 +1,90 @@
+"""Who may send requests: those with the token, and pages of other sites only if they are allowed."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from sampoll.config.secret_file import secret_of
+from sampoll.config.settings.web import WebSettings
+from sampoll.core.errors import ConfigurationError
+from sampoll.transports.http.refusals import Refusal
+
+OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+MIN_TOKEN_CHARACTERS = 16
+
+
+@dataclass(frozen=True)
+class Access:
+    """`token` is None if none is needed. On loopback, only `hosts` and the machine's own names may be called,
+    so that no page can do so under a name of its own (DNS rebinding); elsewhere only `hosts`, if any."""
+
+    is_loopback: bool
+    token: str | None = field(default=None, repr=False)
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+
+    def check_caller(self, headers: Mapping[str, str]) -> None:
+        """A Refusal if the request was sent to a name that is not ours, or by a page that is not allowed."""
+        called = headers.get("host", "")
+        if (self.is_loopback or self.hosts) and _name_in(called) not in self._names:
+            raise Refusal(403, "this service is not called so: see --allowed-hosts", code="forbidden")
+        origin = headers.get("origin")
+        if origin is None or origin in self.origins or not (self.is_loopback or self.origins):
+            return
+        if origin.partition("://")[2] != called:
+            raise Refusal(
+                403, "pages of this origin may not send requests: see --allowed-origins", code="forbidden"
+            )
+
+    def check_token(self, headers: Mapping[str, str]) -> None:
+        """A Refusal if the request does not bring the token."""
+        if self.token is None:
+            return
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
+            raise Refusal(
+                401,
+                "the request needs the token of this service: Authorization: Bearer TOKEN",
+                code="unauthorized",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    @property
+    def _names(self) -> frozenset[str]:
+        own = OWN_NAMES if self.is_loopback else ()
+        return frozenset((*own, *(host.lower() for host in self.hosts)))
+
+
+def access_of(settings: WebSettings) -> Access:
+    """Who may send requests, as the settings say. ConfigurationError if others than this machine could do so
+    without a token."""
+    token = secret_of("http-token", settings.http_token, settings.http_token_file)
+    is_loopback = _is_loopback(settings.address[0])
+    if token is None and not is_loopback:
+        raise ConfigurationError(
+            f"--bind {settings.bind} can be reached from other machines: set SAMPOLL_HTTP_TOKEN, or give "
+            "--http-token-file FILE"
+        )
+    if token is not None and not (
+        len(token) >= MIN_TOKEN_CHARACTERS and token.isascii() and token.isprintable()
+    ):
+        raise ConfigurationError(
+            f"http-token: must have at least {MIN_TOKEN_CHARACTERS} characters, letters, digits and signs of "
+            "ASCII; its value is not shown"
+        )
+    return Access(is_loopback, token, settings.allowed_hosts, settings.allowed_origins)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _name_in(host_header: str) -> str:
+    """The name of a Host header, without its port."""
+    if host_header.startswith("["):
+        return host_header[1:].partition("]")[0].lower()
+    return host_header.partition(":")[0].lower()

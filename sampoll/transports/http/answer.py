@@ -1,0 +1,96 @@
+"""Results as clients ask for them: JSON, one PNG, or a zip archive of the files."""
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+
+import orjson
+from starlette.responses import Response
+
+from sampoll.core.results import Delivery
+from sampoll.transports.http.refusals import REQUEST_ID, Refusal
+
+JSON, PNG, ZIP = "application/json", "image/png", "application/zip"
+KINDS = (JSON, PNG, ZIP)
+RECORD = ".json"
+IMAGE_SHA256, SKIPPED_PROMPTS = "X-Image-SHA256", "X-Skipped-Prompts"
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+"""The time of files in an archive: the same result makes the same archive."""
+
+
+def accepted_kind(accept: str) -> str:
+    """The kind of answer that an Accept header prefers; a Refusal if it is none of ours."""
+    ranges = sorted(
+        (_preference(part) for part in accept.split(",") if part.strip()), key=lambda each: -each[0]
+    )
+    for quality, wanted in ranges or [(1.0, "*/*")]:
+        for kind in KINDS:
+            if quality > 0 and wanted in (kind, f"{kind.partition('/')[0]}/*", "*/*"):
+                return kind
+    raise Refusal(406, f"there are answers as {', '.join(KINDS)}")
+
+
+def _preference(part: str) -> tuple[float, str]:
+    """The quality and the range of media types in a part of an Accept header."""
+    wanted, *parameters = (each.strip().lower() for each in part.split(";"))
+    quality = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+    try:
+        return float(quality), wanted
+    except ValueError:
+        return 0.0, wanted
+
+
+def response_with(delivery: Delivery, kind: str, request_id: str) -> Response:
+    """The answer of this kind. Of the artifacts, the record comes last, and a PNG is alone."""
+    content = _CONTENT[kind](delivery, request_id)
+    headers = {
+        REQUEST_ID: request_id,
+        IMAGE_SHA256: delivery.submission.image_sha256,
+        "Cache-Control": "no-store",
+    }
+    if delivery.summary.skipped:
+        headers[SKIPPED_PROMPTS] = str(len(delivery.summary.skipped))
+    return Response(content, 200, headers, kind)
+
+
+def _json(delivery: Delivery, request_id: str) -> bytes:
+    record = delivery.artifacts[-1].content
+    meta = orjson.loads(record)["meta"]
+    return orjson.dumps(
+        {
+            "request_id": request_id,
+            "image_sha256": delivery.submission.image_sha256,
+            "masks": _masks(orjson.loads(meta["scores"]), orjson.loads(meta["rle"])),
+            "skipped_prompts": [each.document() for each in delivery.summary.skipped],
+            "seconds": dict(delivery.summary.seconds),
+            "opex": orjson.Fragment(record),
+        }
+    )
+
+
+def _masks(
+    scores: Sequence[Sequence[float]], rles: Sequence[Sequence[Mapping[str, object]]]
+) -> list[list[dict[str, object]]]:
+    """The masks of each prompt of the request."""
+    return [
+        [{"score": score, "rle": rle} for score, rle in zip(*of_prompt, strict=True)]
+        for of_prompt in zip(scores, rles, strict=True)
+    ]
+
+
+def _png(delivery: Delivery, _: str) -> bytes:
+    [artifact] = delivery.artifacts
+    return artifact.content
+
+
+def _zip(delivery: Delivery, _: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for artifact in delivery.artifacts:
+            entry = zipfile.ZipInfo(f"{delivery.submission.name}{artifact.suffix}", _LONG_AGO)
+            entry.compress_type = zipfile.ZIP_DEFLATED if artifact.suffix == RECORD else zipfile.ZIP_STORED
+            archive.writestr(entry, artifact.content)
+    return buffer.getvalue()
+
+
+_CONTENT = {JSON: _json, PNG: _png, ZIP: _zip}

@@ -1,0 +1,61 @@
+"""What `sampoll serve http` serves, in the process of the tests, and requests for it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from sampoll.app.in_process import InProcess
+from sampoll.app.keyword_settings import settings_of
+from sampoll.app.serve_http import documents_for, formats_for
+from sampoll.core.events import Listener, ignore_events
+from sampoll.monitoring.server import serving
+from sampoll.transports.http.access import access_of
+from sampoll.transports.http.application import Served, application_of
+from support.folders import BOX
+from support.images import encoded, image_of
+
+IMAGE = encoded(image_of(), "JPEG")
+FORM = {"image": ("cat.jpg", IMAGE)}
+PROMPT = {"prompt": json.dumps(BOX)}
+TOKEN = "a-token-of-tests-0123456789"
+
+
+@contextmanager
+def served(
+    *, model: str = "kept", loads: bool = False, emit: Listener = ignore_events, **settings: Any
+) -> Iterator[httpx.Client]:
+    """A client of the service, which keeps embeddings; with `loads`, its model is never loaded."""
+    engine = InProcess(settings_of({"model": f"support.fakes:{model}", **settings}), emit=emit)
+    try:
+        with serving("127.0.0.1", 0, application(engine, loads=loads)) as url, client_of(url) as client:
+            yield client
+    finally:
+        engine.close()
+
+
+def application(engine: InProcess, *, loads: bool = False) -> Any:
+    settings = engine.settings
+    access = access_of(settings.web)
+    documents = documents_for(access)
+    return application_of(
+        Served(
+            lambda: None if loads else engine,
+            formats_for(settings),
+            settings.limits,
+            settings.requests.queue_bytes,
+            access,
+        ),
+        documents,
+    )
+
+
+def client_of(url: str) -> httpx.Client:
+    return httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+
+def segment(client: httpx.Client, **more: Any) -> httpx.Response:
+    """The answer to a form with an image and a box."""
+    return client.post("/v1/segment", **{"files": FORM, "data": PROMPT, **more})
