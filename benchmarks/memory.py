@@ -13,6 +13,7 @@ import argparse
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -106,7 +107,7 @@ def _peak(arguments: Sequence[Any], seconds: float = LOOP_SECONDS) -> float:
     timer.cancel()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, INTERRUPTED):
+    if process.returncode not in (0, INTERRUPTED, -signal.SIGTERM):  # it may have been about to end
         sys.exit(said)
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

@@ -34,7 +34,7 @@ from sampoll.models.shared.segmenter import PromptableSegmenter
 LOOP = "SamPredictor"
 PRECISIONS = ("fp32", "auto")
 """With the first one, masks equal those of the loop; the second is the default."""
-PROMPTS, CLICKS = 32, 10
+CLICKS = 10
 SMALL = "small"
 
 
@@ -67,11 +67,11 @@ class Work:
     boxes: Sequence[tuple[float, float, float, float]]
 
 
-def work_of(images: int) -> Work:
+def work_of(images: int, prompts: int) -> Work:
     """Photographs that differ, and boxes over each of them."""
     pixels = decode_image(photograph(WIDTH, HEIGHT), "photograph.jpg", 10**9)
     random = np.random.default_rng(0)
-    corners = random.uniform((0, 0), (WIDTH / 2, HEIGHT / 2), (PROMPTS, 2))
+    corners = random.uniform((0, 0), (WIDTH / 2, HEIGHT / 2), (prompts, 2))
     boxes = [(x, y, x + WIDTH / 3, y + HEIGHT / 3) for x, y in corners.tolist()]
     return Work([np.roll(pixels, 7 * number, axis=1) for number in range(images)], boxes)
 
@@ -166,11 +166,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="vit_b", choices=["vit_b", "vit_l", "vit_h", SMALL])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=4)
+    parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     given = parser.parse_args(arguments)
 
-    work = work_of(given.images)
+    work = work_of(given.images, given.prompts)
     predictor = SamPredictor(sam_named(given.model).to(given.device))
     models = {
         f"sampoll, {precision}": sampoll.load(
@@ -182,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for model in models.values():
         model.close()
 
-    counts = {"images": given.images, "prompts": PROMPTS, "clicks": CLICKS}
+    counts = {"images": given.images, "prompts": given.prompts, "clicks": min(CLICKS, given.prompts)}
     print(f"{given.model} on {given.device}, {WIDTH}x{HEIGHT}, {given.rounds} rounds\n")
     print(table(found, counts))
     figures = {task: {name: asdict(each) for name, each in by.items()} for task, by in found.items()}
