@@ -58,7 +58,7 @@ def serve_http(settings: Settings, listeners: Sequence[Listener]) -> CommandSumm
             jobs,
         )
         assert monitor.application is not None
-        documents = documents_for(access, has_jobs=jobs is not None)
+        documents = documents_for(access, has_jobs=jobs is not None, needs_prompt=default is None)
         application = monitor.application.beside(application_of(served, documents))
         with (
             stopping_on_signals(service.stop),
@@ -98,9 +98,11 @@ class _Service:
         engine.ended.result()
 
 
-def documents_for(access: Access, *, has_jobs: bool = False) -> Sequence[Document]:
+def documents_for(access: Access, *, has_jobs: bool = False, needs_prompt: bool = True) -> Sequence[Document]:
     """The description of the routes, for programs and for people."""
-    openapi = openapi_document(needs_token=access.token is not None, has_jobs=has_jobs)
+    openapi = openapi_document(
+        needs_token=access.token is not None, has_jobs=has_jobs, needs_prompt=needs_prompt
+    )
     page = api_page(openapi).encode()
     return [
         Document("/openapi.json", JSON, orjson.dumps(openapi)),

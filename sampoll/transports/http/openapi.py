@@ -22,39 +22,15 @@ _PROMPT_IN_FORM = {
     "contentSchema": {"$ref": "#/components/schemas/PromptFile"},
 }
 _IMAGE_DIGEST = {**_SHA256, "description": "Instead of the image, if the service knows it."}
-_EITHER = {"oneOf": [{"required": ["image"]}, {"required": ["image_sha256"]}], "additionalProperties": False}
-
-_SEGMENT_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "image": {"description": "A JPEG, PNG, TIFF, WebP or BMP file.", **_BINARY},
-                    "image_sha256": _IMAGE_DIGEST,
-                    "prompt": _PROMPT_IN_FORM,
-                },
-                **_EITHER,
-            },
-            "encoding": {"prompt": {"contentType": f"{JSON}, text/plain"}},
-        },
-        JSON: {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "image": {
-                        "description": "The file in base64.",
-                        "type": "string",
-                        "contentEncoding": "base64",
-                    },
-                    "image_sha256": _IMAGE_DIGEST,
-                    "prompt": {"$ref": "#/components/schemas/PromptFile"},
-                },
-                **_EITHER,
-            }
-        },
-    },
+_IN_FORM = {
+    "image": {"description": "A JPEG, PNG, TIFF, WebP or BMP file.", **_BINARY},
+    "image_sha256": _IMAGE_DIGEST,
+    "prompt": _PROMPT_IN_FORM,
+}
+_IN_JSON = {
+    "image": {"description": "The file in base64.", **_TEXT, "minLength": 1, "contentEncoding": "base64"},
+    "image_sha256": _IMAGE_DIGEST,
+    "prompt": {"$ref": "#/components/schemas/PromptFile"},
 }
 _MASK = {
     "type": "object",
@@ -158,9 +134,11 @@ _HEADERS = {
 }
 
 
-def openapi_document(*, needs_token: bool, has_jobs: bool = True) -> dict[str, Any]:
+def openapi_document(
+    *, needs_token: bool, has_jobs: bool = True, needs_prompt: bool = True
+) -> dict[str, Any]:
     """The description of a service; `needs_token`: /v1 is for those who have the token; `has_jobs`: it takes
-    jobs for a watched folder."""
+    jobs for a watched folder; `needs_prompt`: it has no default prompt."""
     security: list[dict[str, list[str]]] = [{"token": []}] if needs_token else []
     return {
         "openapi": "3.1.0",
@@ -171,8 +149,8 @@ def openapi_document(*, needs_token: bool, has_jobs: bool = True) -> dict[str, A
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
-            "/v1/segment": {"post": {**_segment(), "security": security}},
-            **(_jobs(security) if has_jobs else {}),
+            "/v1/segment": {"post": {**_segment(needs_prompt), "security": security}},
+            **(_jobs(security, needs_prompt) if has_jobs else {}),
             "/healthz": {"get": _probe("Whether a restart would not help", "healthz", "It would.")},
             "/readyz": {"get": _probe("Whether requests are answered", "readyz", "They are not, for now.")},
             "/metrics": {"get": _shown("The metrics, for Prometheus", "metrics", "text/plain")},
@@ -192,7 +170,7 @@ def openapi_document(*, needs_token: bool, has_jobs: bool = True) -> dict[str, A
     }
 
 
-def _segment() -> dict[str, Any]:
+def _segment(needs_prompt: bool) -> dict[str, Any]:
     return {
         "operationId": "segment",
         "summary": "The masks of an image",
@@ -205,7 +183,7 @@ def _segment() -> dict[str, Any]:
                 "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"},
             },
         ],
-        "requestBody": _SEGMENT_BODY,
+        "requestBody": _body(needs_prompt, takes_digest=True),
         "responses": {
             "200": {
                 "description": "The masks, as Accept prefers.",
@@ -221,7 +199,30 @@ def _segment() -> dict[str, Any]:
     }
 
 
-def _jobs(security: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _body(needs_prompt: bool, *, takes_digest: bool) -> dict[str, Any]:
+    """An image, or with `takes_digest` its digest, and a prompt, as a form or as JSON."""
+    left_out = () if takes_digest else ("image_sha256",)
+    prompt = ["prompt"] if needs_prompt else []
+    image = [["image"], ["image_sha256"]] if takes_digest else [["image"]]
+
+    def schema(parts: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {name: part for name, part in parts.items() if name not in left_out},
+            "required": prompt,
+            "oneOf": [{"required": names} for names in image],
+            "additionalProperties": False,
+        }
+
+    encoding = {"prompt": {"contentType": f"{JSON}, text/plain"}}
+    content = {
+        "multipart/form-data": {"schema": schema(_IN_FORM), "encoding": encoding},
+        JSON: {"schema": schema(_IN_JSON)},
+    }
+    return {"required": True, "content": content}
+
+
+def _jobs(security: Sequence[Mapping[str, Any]], needs_prompt: bool) -> dict[str, Any]:
     """The routes of jobs."""
     job = {JSON: {"schema": {"$ref": "#/components/schemas/Job"}}}
     job_id = {"name": "id", "in": "path", "required": True, "schema": _TEXT, "description": "Of the job."}
@@ -241,7 +242,7 @@ def _jobs(security: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "summary": "A job for the runs on the watched folder",
         "description": "It is on disk when it is answered.",
         "parameters": [key],
-        "requestBody": _SEGMENT_BODY,
+        "requestBody": _body(needs_prompt, takes_digest=False),
         "responses": {
             "202": {"description": "It is there.", "content": job},
             "200": {"description": "It was there, by its key.", "content": job},
