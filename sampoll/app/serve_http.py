@@ -40,7 +40,7 @@ def serve_http(settings: Settings, listeners: Sequence[Listener]) -> CommandSumm
     Raises SampollError if it cannot continue.
     """
     settings = named(settings)
-    find_factory(settings.model)
+    find_factory(settings.model)  # an unknown model is refused before the port is opened
     access = access_of(settings.web)
     jobs = None if settings.spool.input is None else JobTree(settings)
     info = ServiceInfo({"service": "serve http", "server": settings.web.bind})
