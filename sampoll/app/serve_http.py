@@ -11,6 +11,7 @@ import orjson
 from sampoll.app.api_page import api_page
 from sampoll.app.assembly import decoding_options, format_options, named
 from sampoll.app.in_process import InProcess
+from sampoll.app.job_tree import JobTree
 from sampoll.app.reply_formats import UnionMask
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import Settings
@@ -39,8 +40,9 @@ def serve_http(settings: Settings, listeners: Sequence[Listener]) -> CommandSumm
     Raises SampollError if it cannot continue.
     """
     settings = named(settings)
-    find_factory(settings.model)
+    find_factory(settings.model)  # an unknown model is refused before the port is opened
     access = access_of(settings.web)
+    jobs = None if settings.spool.input is None else JobTree(settings)
     info = ServiceInfo({"service": "serve http", "server": settings.web.bind})
     tally, default = Tally(), settings.spool.default_prompt
     with monitored(settings.monitoring, info, has_pages=True) as monitor:
@@ -53,9 +55,11 @@ def serve_http(settings: Settings, listeners: Sequence[Listener]) -> CommandSumm
             settings.requests.queue_bytes,
             access,
             None if default is None else default_prompt(default, decoding_options(settings)).content,
+            jobs,
         )
         assert monitor.application is not None
-        application = monitor.application.beside(application_of(served, documents_for(access)))
+        documents = documents_for(access, has_jobs=jobs is not None, needs_prompt=default is None)
+        application = monitor.application.beside(application_of(served, documents))
         with (
             stopping_on_signals(service.stop),
             serving(*settings.web.address, application, "--bind") as url,
@@ -94,9 +98,11 @@ class _Service:
         engine.ended.result()
 
 
-def documents_for(access: Access) -> Sequence[Document]:
+def documents_for(access: Access, *, has_jobs: bool = False, needs_prompt: bool = True) -> Sequence[Document]:
     """The description of the routes, for programs and for people."""
-    openapi = openapi_document(needs_token=access.token is not None)
+    openapi = openapi_document(
+        needs_token=access.token is not None, has_jobs=has_jobs, needs_prompt=needs_prompt
+    )
     page = api_page(openapi).encode()
     return [
         Document("/openapi.json", JSON, orjson.dumps(openapi)),

@@ -62,6 +62,8 @@ def redis(
 @with_settings(
     "web",
     "queue-bytes",
+    "input",
+    "output",
     "default-prompt",
     "model",
     "masks",
@@ -81,6 +83,7 @@ def http(
 
         sampoll serve http --model vit_b
         sampoll serve http --model vit_b --bind 0.0.0.0:8000 --http-token-file token
+        sampoll serve http --model vit_b -i in -o out  with jobs for the runs on these directories
     """
     resolved = resolve_or_print(flags, config, print_config=print_config)
     set_up_logging(resolved, show_progress=False)

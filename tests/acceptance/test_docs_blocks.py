@@ -175,6 +175,7 @@ def variables(here: Path, redis_port: int | None = None) -> dict[str, str]:
         "SAMPOLL_ENGINE": "torch",
         "SAMPOLL_SETTLE": "0.1",
         "SAMPOLL_GIVE_UP": "5",
+        "SAMPOLL_BIND": f"127.0.0.1:{free_port()}",  # for those that leave the port to the default
         "XDG_RUNTIME_DIR": str(here / "runtime"),
     }
     return environment(changed | ({"SAMPOLL_REDIS_PORT": str(redis_port)} if redis_port else {}))

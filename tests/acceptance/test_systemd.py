@@ -256,4 +256,4 @@ def test_there_is_a_unit_for_each_way_to_run() -> None:
         "sampoll.service",
         "sampoll@.service",
     ]
-    assert len(commands()) == 4
+    assert len(commands()) == 5

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from sampoll.app.in_process import InProcess
+from sampoll.app.job_tree import JobTree
 from sampoll.app.keyword_settings import settings_of
 from sampoll.app.serve_http import documents_for, formats_for
 from sampoll.core.events import Listener, ignore_events
@@ -39,7 +40,7 @@ def served(
 def application(engine: InProcess, *, loads: bool = False) -> Any:
     settings = engine.settings
     access = access_of(settings.web)
-    documents = documents_for(access)
+    documents = documents_for(access, has_jobs=settings.spool.input is not None)
     return application_of(
         Served(
             lambda: None if loads else engine,
@@ -47,6 +48,7 @@ def application(engine: InProcess, *, loads: bool = False) -> Any:
             settings.limits,
             settings.requests.queue_bytes,
             access,
+            jobs=None if settings.spool.input is None else JobTree(settings),
         ),
         documents,
     )

@@ -6,7 +6,26 @@ from dataclasses import dataclass
 from sampoll.inputs.image_files import bmp, jpeg, png, tiff, tiff_kind, webp
 from sampoll.inputs.image_files.header import BadStructure, Header
 
-__all__ = ["BadStructure", "Checked", "Header", "check_kind", "checked", "header_of"]
+__all__ = [
+    "SUFFIXES",
+    "BadStructure",
+    "Checked",
+    "Header",
+    "check_kind",
+    "checked",
+    "header_of",
+    "suffix_of",
+]
+
+_TIFF, _WEBP = ".tif", ".webp"
+_SIGNATURES = {
+    ".jpg": (jpeg.SIGNATURE,),
+    ".png": (png.SIGNATURE,),
+    _TIFF: tiff.SIGNATURES,
+    ".bmp": (bmp.SIGNATURE,),
+}
+SUFFIXES = (*_SIGNATURES, _WEBP)
+"""Those that `suffix_of` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +34,12 @@ class Checked:
 
     content: bytes
     pages: int = 0
+
+
+def suffix_of(content: bytes) -> str:
+    """The suffix for an image file of one of the known formats."""
+    found = (suffix for suffix, signatures in _SIGNATURES.items() if content.startswith(tuple(signatures)))
+    return next(found, _WEBP)
 
 
 def header_of(content: bytes) -> Header | None:

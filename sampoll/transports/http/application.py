@@ -5,10 +5,12 @@ import hashlib
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeAlias
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -27,6 +29,7 @@ from sampoll.core.results import Delivery
 from sampoll.transports.http.access import Access
 from sampoll.transports.http.answer import accepted_kind, response_with
 from sampoll.transports.http.body import Gone, Room, body_of, length_in
+from sampoll.transports.http.jobs import JOBS, Jobs, put_job, show_file, show_job
 from sampoll.transports.http.refusals import REQUEST_ID, Refusal, later, refusal_of, response_to
 from sampoll.transports.http.request import (
     JSON,
@@ -68,6 +71,7 @@ class Served:
     queue_bytes: int
     access: Access
     default_prompt: bytes | None = None
+    jobs: Jobs | None = None
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,13 @@ def application_of(served: Served, documents: Sequence[Document]) -> ASGIApp:
         allow_headers=["Authorization", "Content-Type", REQUEST_ID],
         expose_headers=["*"],
     )
-    segment = _Segment(served)
+    handlers = _Handlers(served)
     application = Starlette(
         routes=[
-            Route("/v1/segment", _answered(segment, served.access), methods=["POST"]),
+            *(
+                Route(path, _answered(handler, served.access), methods=[method])
+                for method, path, handler in handlers.routes()
+            ),
             *(Route(each.path, each.endpoint, methods=["GET"]) for each in documents),
         ],
         middleware=[Middleware(_Called, access=served.access), *([cors] if served.access.origins else [])],
@@ -105,7 +112,11 @@ def application_of(served: Served, documents: Sequence[Document]) -> ASGIApp:
     return application
 
 
-def _answered(handler: "_Segment", access: Access) -> Callable[[Request], object]:
+Handler: TypeAlias = Callable[[Request, str], Awaitable[Response]]
+"""Makes the answer to a request, whose id is the second argument."""
+
+
+def _answered(handler: Handler, access: Access) -> Callable[[Request], object]:
     """The endpoint of a handler: its refusals are answers, and requests without the token are refused."""
 
     async def endpoint(request: Request) -> Response:
@@ -156,29 +167,46 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
     )
 
 
-class _Segment:
-    """POST /v1/segment: the masks of an image."""
+class _Handlers:
+    """What answers the requests of each route. All bodies share the memory for requests."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
         self._room = Room(served.queue_bytes)
 
-    async def __call__(self, request: Request, request_id: str) -> Response:
+    def routes(self) -> Iterator[tuple[str, str, Handler]]:
+        """The method, the path and the handler of each route."""
+        yield "POST", "/v1/segment", self._segment
+        jobs = self._served.jobs
+        if jobs is not None:
+            yield "POST", JOBS, partial(self._put_job, jobs)
+            yield "GET", f"{JOBS}/{{id}}", partial(show_job, jobs)
+            yield "GET", f"{JOBS}/{{id}}/files/{{name:path}}", partial(show_file, jobs)
+
+    async def _segment(self, request: Request, request_id: str) -> Response:
+        """The masks of an image."""
         wanted = accepted_kind(request.headers.get("accept", ""))
-        kind, limits = kind_of(request.headers), self._served.limits
-        length_bytes = length_in(request.headers, max_body_bytes(kind, limits))
         engine = self._served.engine()
         if engine is None:
             raise later("the model is being loaded: send it again later")
-        with self._room.held(length_bytes):
-            body = await body_of(request.receive, length_bytes)
-            question = await self._question(kind, request.headers, body)
-            del body
+        async with self._received(request) as question:
             submission = await asyncio.to_thread(_submission, question, engine, request_id)
-            del question
             future = engine.submit(submission, self._served.formats[wanted], waits=False)
             delivery = await _outcome(future, request)
             return await asyncio.to_thread(response_with, delivery, wanted, request_id)
+
+    async def _put_job(self, jobs: Jobs, request: Request, request_id: str) -> Response:
+        async with self._received(request) as question:
+            return await put_job(jobs, question, request, request_id)
+
+    @asynccontextmanager
+    async def _received(self, request: Request) -> AsyncIterator[Question]:
+        """What the body of a request says; its memory counts until the block ends."""
+        kind, limits = kind_of(request.headers), self._served.limits
+        length_bytes = length_in(request.headers, max_body_bytes(kind, limits))
+        with self._room.held(length_bytes):
+            body = await body_of(request.receive, length_bytes)
+            yield await self._question(kind, request.headers, body)
 
     async def _question(self, kind: str, headers: Mapping[str, str], body: bytes) -> Question:
         limits, default_prompt = self._served.limits, self._served.default_prompt

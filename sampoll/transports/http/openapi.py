@@ -1,6 +1,6 @@
 """The description of the routes, as OpenAPI 3.1: for programs that make clients, and for the page of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -8,6 +8,7 @@ import orjson
 
 from sampoll.inputs.prompt_schema import SCHEMA_FILE
 from sampoll.transports.http.answer import IMAGE_SHA256, JSON, PNG, SKIPPED_PROMPTS, ZIP
+from sampoll.transports.http.jobs import JOBS, KEY, MAX_KEY_CHARACTERS
 from sampoll.transports.http.refusals import REQUEST_ID
 
 _TEXT = {"type": "string"}
@@ -21,39 +22,15 @@ _PROMPT_IN_FORM = {
     "contentSchema": {"$ref": "#/components/schemas/PromptFile"},
 }
 _IMAGE_DIGEST = {**_SHA256, "description": "Instead of the image, if the service knows it."}
-_EITHER = {"oneOf": [{"required": ["image"]}, {"required": ["image_sha256"]}], "additionalProperties": False}
-
-_SEGMENT_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "image": {"description": "A JPEG, PNG, TIFF, WebP or BMP file.", **_BINARY},
-                    "image_sha256": _IMAGE_DIGEST,
-                    "prompt": _PROMPT_IN_FORM,
-                },
-                **_EITHER,
-            },
-            "encoding": {"prompt": {"contentType": f"{JSON}, text/plain"}},
-        },
-        JSON: {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "image": {
-                        "description": "The file in base64.",
-                        "type": "string",
-                        "contentEncoding": "base64",
-                    },
-                    "image_sha256": _IMAGE_DIGEST,
-                    "prompt": {"$ref": "#/components/schemas/PromptFile"},
-                },
-                **_EITHER,
-            }
-        },
-    },
+_IN_FORM = {
+    "image": {"description": "A JPEG, PNG, TIFF, WebP or BMP file.", **_BINARY},
+    "image_sha256": _IMAGE_DIGEST,
+    "prompt": _PROMPT_IN_FORM,
+}
+_IN_JSON = {
+    "image": {"description": "The file in base64.", **_TEXT, "minLength": 1, "contentEncoding": "base64"},
+    "image_sha256": _IMAGE_DIGEST,
+    "prompt": {"$ref": "#/components/schemas/PromptFile"},
 }
 _MASK = {
     "type": "object",
@@ -113,6 +90,27 @@ _ERROR = {
         "request_id": _TEXT,
     },
 }
+_JOB = {
+    "type": "object",
+    "required": ["id", "state", "address"],
+    "properties": {
+        "id": _TEXT,
+        "state": {"enum": ["waiting", "claimed", "deferred", "failed", "done"]},
+        "address": {"type": "string", "description": "Where to ask again."},
+        "files": {
+            "description": "If it is done: the addresses of its files, by their names.",
+            "type": "object",
+            "additionalProperties": _TEXT,
+        },
+        "error": {
+            "description": "If it has failed.",
+            "type": "object",
+            "properties": {"code": _TEXT, "message": _TEXT},
+        },
+        "runs": {"type": "integer", "description": "How many runs work on the input, until it has ended."},
+        "advice": {"type": "string", "description": "What to do if none does."},
+    },
+}
 _STATUSES = {
     400: "The request cannot be read.",
     401: "The token is missing or wrong.",
@@ -136,8 +134,11 @@ _HEADERS = {
 }
 
 
-def openapi_document(*, needs_token: bool) -> dict[str, Any]:
-    """The description of a service; `needs_token`: /v1 is for those who have the token."""
+def openapi_document(
+    *, needs_token: bool, has_jobs: bool = True, needs_prompt: bool = True
+) -> dict[str, Any]:
+    """The description of a service; `needs_token`: /v1 is for those who have the token; `has_jobs`: it takes
+    jobs for a watched folder; `needs_prompt`: it has no default prompt."""
     security: list[dict[str, list[str]]] = [{"token": []}] if needs_token else []
     return {
         "openapi": "3.1.0",
@@ -148,7 +149,8 @@ def openapi_document(*, needs_token: bool) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
-            "/v1/segment": {"post": {**_segment(), "security": security}},
+            "/v1/segment": {"post": {**_segment(needs_prompt), "security": security}},
+            **(_jobs(security, needs_prompt) if has_jobs else {}),
             "/healthz": {"get": _probe("Whether a restart would not help", "healthz", "It would.")},
             "/readyz": {"get": _probe("Whether requests are answered", "readyz", "They are not, for now.")},
             "/metrics": {"get": _shown("The metrics, for Prometheus", "metrics", "text/plain")},
@@ -161,13 +163,14 @@ def openapi_document(*, needs_token: bool) -> dict[str, Any]:
                 "Mask": _MASK,
                 "SkippedPrompt": _SKIPPED_PROMPT,
                 "Error": _ERROR,
+                **({"Job": _JOB} if has_jobs else {}),
                 **_prompt_schemas(),
             },
         },
     }
 
 
-def _segment() -> dict[str, Any]:
+def _segment(needs_prompt: bool) -> dict[str, Any]:
     return {
         "operationId": "segment",
         "summary": "The masks of an image",
@@ -180,7 +183,7 @@ def _segment() -> dict[str, Any]:
                 "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"},
             },
         ],
-        "requestBody": _SEGMENT_BODY,
+        "requestBody": _body(needs_prompt, takes_digest=True),
         "responses": {
             "200": {
                 "description": "The masks, as Accept prefers.",
@@ -193,6 +196,79 @@ def _segment() -> dict[str, Any]:
             },
             **{str(status): _refusal(status, meaning) for status, meaning in _STATUSES.items()},
         },
+    }
+
+
+def _body(needs_prompt: bool, *, takes_digest: bool) -> dict[str, Any]:
+    """An image, or with `takes_digest` its digest, and a prompt, as a form or as JSON."""
+    left_out = () if takes_digest else ("image_sha256",)
+    prompt = ["prompt"] if needs_prompt else []
+    image = [["image"], ["image_sha256"]] if takes_digest else [["image"]]
+
+    def schema(parts: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {name: part for name, part in parts.items() if name not in left_out},
+            "required": prompt,
+            "oneOf": [{"required": names} for names in image],
+            "additionalProperties": False,
+        }
+
+    encoding = {"prompt": {"contentType": f"{JSON}, text/plain"}}
+    content = {
+        "multipart/form-data": {"schema": schema(_IN_FORM), "encoding": encoding},
+        JSON: {"schema": schema(_IN_JSON)},
+    }
+    return {"required": True, "content": content}
+
+
+def _jobs(security: Sequence[Mapping[str, Any]], needs_prompt: bool) -> dict[str, Any]:
+    """The routes of jobs."""
+    job = {JSON: {"schema": {"$ref": "#/components/schemas/Job"}}}
+    job_id = {"name": "id", "in": "path", "required": True, "schema": _TEXT, "description": "Of the job."}
+    name = {"name": "name", "in": "path", "required": True, "schema": _TEXT, "description": "Of the file."}
+    key = {
+        "name": KEY,
+        "in": "header",
+        "description": "Requests with the same key make one job.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARACTERS},
+    }
+    refusals = {str(status): _refusal(status, meaning) for status, meaning in _STATUSES.items()}
+    unknown = {each: refusals[each] for each in ("401", "403", "503")} | {
+        "404": _refusal(404, "No such one.")
+    }
+    put = {
+        "operationId": "putJob",
+        "summary": "A job for the runs on the watched folder",
+        "description": "It is on disk when it is answered.",
+        "parameters": [key],
+        "requestBody": _body(needs_prompt, takes_digest=False),
+        "responses": {
+            "202": {"description": "It is there.", "content": job},
+            "200": {"description": "It was there, by its key.", "content": job},
+            **{status: each for status, each in refusals.items() if status not in ("404", "406", "500")},
+        },
+        "security": security,
+    }
+    show = {
+        "operationId": "showJob",
+        "summary": "What has become of a job",
+        "responses": {"200": {"description": "This.", "content": job}, **unknown},
+        "security": security,
+    }
+    show_file = {
+        "operationId": "showFile",
+        "summary": "A file of a job that is done",
+        "responses": {
+            "200": {"description": "It.", "content": {"*/*": {"schema": _BINARY}}},
+            **unknown,
+        },
+        "security": security,
+    }
+    return {
+        JOBS: {"post": put},
+        f"{JOBS}/{{id}}": {"get": {**show, "parameters": [job_id]}},
+        f"{JOBS}/{{id}}/files/{{name}}": {"get": {**show_file, "parameters": [job_id, name]}},
     }
 
 

@@ -22,6 +22,19 @@ def test_with_a_token_only_those_who_bring_it_are_served() -> None:
         assert client.get("/openapi.json").status_code == 200
 
 
+def test_every_route_below_v1_needs_the_token(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with served(http_token=TOKEN, input=tmp_path / "in", output=tmp_path / "out") as client:
+        described = client.get("/openapi.json").json()["paths"]
+        routes = [
+            (method, path) for path in described for method in described[path] if path.startswith("/v1/")
+        ]
+        assert len(routes) == 4
+        for method, path in routes:
+            assert client.request(method, path).status_code == 401
+            assert described[path][method]["security"] == [{"token": []}]
+
+
 def test_beyond_loopback_a_token_is_needed(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")

@@ -19,6 +19,19 @@ def test_the_description_is_valid_and_says_who_needs_a_token() -> None:
         assert bool(document["paths"]["/v1/segment"]["post"]["security"]) == needs_token
 
 
+def test_bodies_are_as_described() -> None:
+    for needs_prompt in (True, False):
+        document = openapi_document(needs_token=False, needs_prompt=needs_prompt)
+        for path, digest in (("/v1/segment", True), ("/v1/jobs", False)):
+            body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+            validator = Draft202012Validator({**body, "components": document["components"]})
+            assert validator.is_valid({"image": "aGk=", "prompt": BOX})
+            assert validator.is_valid({"image_sha256": "0" * 64, "prompt": BOX}) == digest
+            assert validator.is_valid({"image": "aGk="}) == (not needs_prompt)
+            assert not validator.is_valid({"image": "aGk=", "image_sha256": "0" * 64, "prompt": BOX})
+            assert not validator.is_valid({"image": "aGk=", "promt": BOX, "prompt": BOX})
+
+
 def test_answers_are_as_described() -> None:
     with served() as client:
         document = client.get("/openapi.json").json()
