@@ -95,7 +95,8 @@ _OPEN_FLAGS = {
     "a": os.O_WRONLY | os.O_APPEND | os.O_CREAT,
 }
 # Without O_NONBLOCK, opening a pipe would wait for its other end.
-_ONLY_AS_IT_IS = _flags("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+_AT_ONCE = _flags("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+_ONLY_AS_IT_IS = _AT_ONCE | _flags("O_NOFOLLOW")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flags("O_CLOEXEC", "O_BINARY")
 _DIRECTORY = _flags("O_RDONLY", "O_DIRECTORY", "O_CLOEXEC")
 NO_FILE_OF_OURS = frozenset(
@@ -121,9 +122,9 @@ def opened_regular(path: Path, mode: Literal["r", "r+", "a"] = "r") -> FileIO:
     return FileIO(descriptor, mode)
 
 
-def _open_regular(path: Path, flags: int) -> tuple[int, os.stat_result]:
+def _open_regular(path: Path, flags: int, *, how: int = _ONLY_AS_IT_IS) -> tuple[int, os.stat_result]:
     """A descriptor of a regular file, and its status."""
-    descriptor = os.open(path, flags | _ONLY_AS_IT_IS, 0o666)
+    descriptor = os.open(path, flags | how, 0o666)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
@@ -131,10 +132,10 @@ def _open_regular(path: Path, flags: int) -> tuple[int, os.stat_result]:
     return descriptor, status
 
 
-def read_regular(path: Path, *, at_most: int | None = None) -> bytes:
-    """The content of a regular file; OSError for a link (ELOOP), for anything else (EINVAL), and for more
-    than `at_most` bytes (EFBIG)."""
-    descriptor, status = _open_regular(path, os.O_RDONLY)
+def read_regular(path: Path, *, at_most: int | None = None, follows_links: bool = False) -> bytes:
+    """The content of a regular file; OSError for a link (ELOOP) unless `follows_links`, for anything else
+    (EINVAL), and for more than `at_most` bytes (EFBIG)."""
+    descriptor, status = _open_regular(path, os.O_RDONLY, how=_AT_ONCE if follows_links else _ONLY_AS_IT_IS)
     try:
         if at_most is not None and status.st_size > at_most:
             raise OSError(errno.EFBIG, f"has more than {at_most} bytes", os.fspath(path))

@@ -1,5 +1,6 @@
 """Finds the images and pairs that are named on a command line."""
 
+import errno
 import glob
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -8,8 +9,8 @@ from pathlib import Path
 
 from sampoll.core.errors import BadImage, IncompletePair, InputUnavailable
 from sampoll.core.filenames import PROMPT_SUFFIXES, is_image, is_prompt, split_name, versioned
-from sampoll.core.names import folder_of
-from sampoll.files.files import files_below
+from sampoll.core.names import folder_of, printable
+from sampoll.files.files import files_below, read_regular
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,18 @@ def image_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def read_image(path: Path, max_image_bytes: int) -> bytes:
-    """The content of an image file; BadImage if it is too large or cannot be read."""
+    """The content of an image file, to which a link may lead; BadImage if it is too large, cannot be read, or
+    is no file, such as a device or a pipe."""
     try:
-        if path.stat().st_size > max_image_bytes:
-            raise BadImage(f"has more than {max_image_bytes} bytes (--max-image-bytes)", file=str(path))
-        return path.read_bytes()
+        return read_regular(path, at_most=max_image_bytes, follows_links=True)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise BadImage(
+                f"has more than {max_image_bytes} bytes (--max-image-bytes)", file=str(path)
+            ) from error
         raise BadImage(f"cannot be read: {error.strerror or error}", file=str(path)) from error
+    except ValueError as error:  # a path that no file can have
+        raise BadImage(f"cannot be read: {error}", file=printable(str(path))) from error
 
 
 def read_image_again(path: Path, max_image_bytes: int, sha256: str, *, file: str) -> bytes:

@@ -57,7 +57,8 @@ def given_image(image: ImageArgument, options: DecodingOptions) -> GivenImage:
         path = Path(image)
         content = read_image(path, options.limits.max_image_bytes)
         name = publishable(split_name(path.name)[0])
-        return GivenImage(name, str(path), hashlib.sha256(content).hexdigest(), content, path=path)
+        # Absolute, because the program may go to another directory before the file is read again.
+        return GivenImage(name, str(path), hashlib.sha256(content).hexdigest(), content, path=path.absolute())
     if isinstance(image, bytes | bytearray | memoryview):
         content = bytes(image)
         return GivenImage(ARGUMENT, ARGUMENT, hashlib.sha256(content).hexdigest(), content)

@@ -50,6 +50,7 @@ def prompt_content(arguments: Mapping[str, Any], limits: LimitSettings) -> bytes
             f"has {len(content)} bytes, more than {limits.max_prompt_bytes} (--max-prompt-bytes)",
             file="the prompt as JSON",
         )
+    _refuse_infinite(document, "")
     return content
 
 
@@ -93,6 +94,11 @@ def _points(points: Any, labels: Any, place: str) -> Any:
         of_each: Sequence[Any] = [1] * len(points)
     else:
         of_each = _labels(labels, len(points), place)
+        for index, point in enumerate(points):
+            if isinstance(point, Point | Mapping):
+                raise BadPrompt(
+                    f"are given, and points[{index}] has a label of its own", field=f"{place}{LABELS}"
+                )
     each = zip(points, of_each, strict=True)
     return [_point(point, label, f"{place}points[{i}]") for i, (point, label) in enumerate(each)]
 
@@ -133,11 +139,20 @@ def _numbers(values: Any, names: Sequence[str], place: str) -> Sequence[Any]:
     values = _plain(values)
     if not isinstance(values, list | tuple) or len(values) != len(names):
         raise BadPrompt(f"must be ({', '.join(names)})", field=place)
-    numbers = [_plain(value) for value in values]
-    for name, number in zip(names, numbers, strict=True):
-        if isinstance(number, float) and not math.isfinite(number):  # JSON has no such numbers
-            raise BadPrompt(MESSAGES["finite_number"], field=f"{place}.{name}")
-    return numbers
+    return [_plain(value) for value in values]
+
+
+def _refuse_infinite(value: Any, place: str) -> None:
+    """BadPrompt for a number that JSON does not have; it would be written as if it were not there."""
+    value = _plain(value)
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            _refuse_infinite(each, f"{place}.{name}" if place else str(name))
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            _refuse_infinite(each, f"{place}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise BadPrompt(MESSAGES["finite_number"], field=place)
 
 
 def _mask(mask: Any, place: str) -> Any:

@@ -69,8 +69,10 @@ def _look(layout: Layout, name: str, image_suffixes: tuple[str, ...]) -> Found |
     images = (layout.input / f"{name}{suffix}" for suffix in image_suffixes)
     if (layout.input / f"{name}{PROMPT_SUFFIX}").exists() and any(image.exists() for image in images):
         return Found(Place.WAITING)
+    # A claim takes the image first, and the prompt may still be in the input.
+    files = [f"{name}{suffix}" for suffix in (PROMPT_SUFFIX, *image_suffixes)]
     for place, jobs in ((Place.DEFERRED, subdirectories(layout.deferred)), (Place.CLAIMED, _claimed(layout))):
-        if any((job / f"{name}{PROMPT_SUFFIX}").exists() for job in jobs):
+        if any((job / file).exists() for job in jobs for file in files):
             return Found(place)
     report = read_if_regular(layout.failed / f"{name}{ERROR_SUFFIX}", at_most=MAX_REPORT_BYTES)
     if report is not None:

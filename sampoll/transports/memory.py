@@ -19,6 +19,7 @@ QUEUE_BYTES = 2**30
 QUEUE_SUBMISSIONS = 10_000
 MAX_ATTEMPTS = 3
 STOPPED = "the service was stopped before it was done; send it again"
+CLOSED = "the service is closed, and takes nothing more"
 
 
 def submission(name: str, image: bytes, prompt: bytes) -> Submission:
@@ -118,7 +119,7 @@ class MemoryTransport:
     def finish(self) -> None:
         """Takes nothing more: `submissions` ends once all that was submitted has an outcome."""
         with self._changed:
-            self._refusal = self._refusal or Stopped(STOPPED)
+            self._refusal = self._refusal or Stopped(CLOSED)
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -129,7 +130,7 @@ class MemoryTransport:
     def close(self, error: BaseException | None = None) -> None:
         """Fails all that has no outcome, as Stopped, or with the `error` that has ended the service."""
         with self._changed:
-            self._refusal = error or self._refusal or Stopped(STOPPED)
+            self._refusal = error or self._refusal or Stopped(CLOSED)
             begun = list(self._open.values())
             self._open.clear()
             self._changed.notify_all()

@@ -16,6 +16,7 @@ from sampoll.app.assembly import common_prompt, decoding_options
 from sampoll.app.in_process import InProcess, Kept
 from sampoll.app.keyword_settings import settings_of
 from sampoll.app.python.result import Result, checked_name
+from sampoll.config.fields import Setting
 from sampoll.config.settings import Settings
 from sampoll.core.errors import JobError, Stopped, UsageError
 from sampoll.core.jobs import Submission
@@ -35,6 +36,9 @@ ItemError: TypeAlias = JobError | UsageError
 """What is wrong with one of many items."""
 Outcomes: TypeAlias = Generator[Result | ItemError, None, None]
 
+SECTIONS = ("model", "masks", "outputs", "limits", "prompts")
+OTHER_SETTINGS = ("prompt", "default-prompt", "queue-bytes", "io-threads")
+"""The settings that have an effect in a program."""
 BATCHES_AHEAD, IMAGES_AHEAD = 8, 16
 """`segment_many` takes so many batches, and at least so many images, before it needs their results."""
 BYTES_AHEAD = 512 * 2**20
@@ -46,11 +50,16 @@ EXIT_SECONDS = 10.0
 def load(model: str = AUTO, **settings: Any) -> "Model":
     """The model of this name, ready to segment; without a name, the one that `checkpoint` holds.
 
-    `settings` are those of `sampoll run`, by their names with underscores: `checkpoint="vit_b.pth"`,
+    `settings` are those of `sampoll run` about models, masks, formats, limits and prompts, by their names
+    with underscores: `checkpoint="vit_b.pth"`,
     `device="cuda"`, `min_object_size=8`. ModelUnavailable if the model, its weights or the device cannot be
-    used; UsageError for an unknown setting or a bad value.
+    used; UsageError for an unknown setting, one of folders and services, or a bad value.
     """
-    return Model(settings_of({"model": model, **settings}))
+    return Model(settings_of({"model": model, **settings}, is_used=_is_used))
+
+
+def _is_used(setting: Setting) -> bool:
+    return setting.section in SECTIONS or setting.key in OTHER_SETTINGS
 
 
 @dataclass(frozen=True)

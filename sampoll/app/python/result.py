@@ -214,6 +214,8 @@ class Result:
 
 def checked_name(name: str) -> str:
     """A name for files below a directory, which may be too long for them; UsageError for any other."""
+    if not isinstance(name, str):
+        raise UsageError(f"name must be text, got {name!r}")
     parts = PurePosixPath(name).parts
     elsewhere = PureWindowsPath(name)  # on other systems, such names are merely odd
     if not parts or parts[0] == "/" or elsewhere.anchor or ".." in elsewhere.parts or "\0" in name:
@@ -224,4 +226,6 @@ def checked_name(name: str) -> str:
 
 def _outputs(formats: Sequence[str] | str, settings: OutputSettings) -> OutputSettings:
     names = listed(formats if isinstance(formats, str) else list(formats))
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError(f"formats must be names, got {formats!r}")
     return settings.model_copy(update={"formats": names, "overlay": False})

@@ -125,7 +125,7 @@ def test_a_closed_service_takes_nothing_more(service: InProcess) -> None:
     service.close()
 
     assert service.ended.result(0) is None
-    with pytest.raises(Stopped, match="was stopped before"):
+    with pytest.raises(Stopped, match="is closed, and takes nothing more"):
         service.submit(job("a"))
 
 

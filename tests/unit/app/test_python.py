@@ -224,6 +224,12 @@ def test_a_name_leads_nowhere_else(model: sampoll.Model, name: str, tmp_path: Pa
         model.segment(image_of(), box=BOX, name=name)
 
 
+def test_a_name_must_be_text(model: sampoll.Model) -> None:
+    no_name: Any = 5
+    with pytest.raises(UsageError, match="name must be text, got 5"):
+        model.segment(image_of(), box=BOX, name=no_name)
+
+
 def test_a_result_is_saved_on_another_drive_than_its_image(
     model: sampoll.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +250,7 @@ def test_a_result_is_saved_on_another_drive_than_its_image(
     [
         ("pgn", "no 'pgn' among formats .*; did you mean png"),
         (["coco"], "formats of data sets are made of many results"),
+        ([3], "formats must be names, got"),
     ],
 )
 def test_formats_that_cannot_be_written_are_refused(
@@ -388,6 +395,12 @@ def test_an_unknown_setting_or_a_bad_value_is_refused() -> None:
         sampoll.load("grabcut", devise="cpu")
     with pytest.raises(UsageError, match="max-pixels"):
         sampoll.load("grabcut", max_pixels=0)
+
+
+@pytest.mark.parametrize("setting", ["input", "continuous", "log_format", "bind", "redis_url", "http"])
+def test_a_setting_that_has_no_effect_in_a_program_is_refused(setting: str) -> None:
+    with pytest.raises(UsageError, match=f"{setting} has no effect here: leave it out"):
+        sampoll.load("grabcut", **{setting: "1"})
 
 
 def test_a_closed_model_refuses_to_work() -> None:

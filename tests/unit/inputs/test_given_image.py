@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,28 @@ def test_a_file_that_is_missing_or_too_large_is_refused(tmp_path: Path) -> None:
         given_image(tmp_path / "none.png", OPTIONS)
     with pytest.raises(BadImage, match=r"has more than 10000 bytes \(--max-image-bytes\)"):
         given_image(large, OPTIONS)
+
+
+def test_what_is_no_file_is_refused_at_once_and_a_link_is_followed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.png").symlink_to(tmp_path / "image.png")
+    (tmp_path / "image.png").write_bytes(encoded(image_of(), "PNG"))
+
+    for path in (tmp_path / "pipe.jpg", tmp_path, "/dev/zero"):
+        with pytest.raises(BadImage, match=r"cannot be read: [iI]s (not a regular file|a directory)"):
+            given_image(path, OPTIONS)
+    with pytest.raises(BadImage, match="cannot be read: embedded null byte"):
+        given_image("a\0.jpg", OPTIONS)
+    assert given_image(tmp_path / "link.png", OPTIONS).name == "link"
+
+
+def test_a_relative_path_is_kept_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "image.png").write_bytes(encoded(image_of(), "PNG"))
+    monkeypatch.chdir(tmp_path)
+
+    given = given_image("image.png", OPTIONS)
+
+    assert (given.path, given.shown) == (tmp_path / "image.png", "image.png")
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])

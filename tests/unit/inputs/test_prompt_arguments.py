@@ -1,4 +1,5 @@
 import json
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -120,6 +121,24 @@ NEEDED = f'needs "points" (at least one), a "box", a "mask", "everything" or "te
             "point_labels[0]: must be 0 (background) or 1 (foreground)",
         ),
         ({"box": (1, 2, 3, 4), "point_labels": [1]}, "point_labels: are given, and no points"),
+        (
+            {"points": [(1, 2), Point(1, 2, 1)], "point_labels": [1, 0]},
+            "point_labels: are given, and points[1] has a label of its own",
+        ),
+        (
+            {"prompts": [{"points": [{"x": 1, "y": 2, "label": 1}], "point_labels": [0]}]},
+            "prompts[0].point_labels: are given, and points[0] has a label of its own",
+        ),
+        ({"box": (1, 2, 3, 4), "score_thresh": math.nan}, "score_thresh: must be a finite number"),
+        ({"text": "a", "score_thresh": np.float32("inf")}, "score_thresh: must be a finite number"),
+        (
+            {"prompts": [{"points": [{"x": 1, "y": math.nan, "label": 1}]}]},
+            "prompts[0].points[0].y: must be a finite number",
+        ),
+        (
+            {"everything": {"iou_thresh": -math.inf}},
+            "everything.iou_thresh: must be a finite number",
+        ),
         ({"box": (1, 2, 3)}, "box: must be (x0, y0, x1, y1)"),
         ({"box": [(1, 2, 3, 4)]}, "box: must be (x0, y0, x1, y1)"),
         ({"box": (3, 2, 1, 4)}, "box: x0 must be less than x1, got 3.0 and 1.0"),

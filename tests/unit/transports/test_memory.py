@@ -99,7 +99,7 @@ def test_a_stop_lets_what_was_begun_end_and_fails_the_rest() -> None:
     assert first.result(0).submission is done
     with pytest.raises(Stopped, match="was stopped before"):
         second.result(0)
-    with pytest.raises(Stopped, match="was stopped before"):
+    with pytest.raises(Stopped, match="is closed, and takes nothing more"):
         transport.submit(job("c"))
     assert names(transport.submissions(Event())) == []
 
