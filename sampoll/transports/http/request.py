@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -15,6 +16,7 @@ from sampoll.core.errors import BadRequest
 from sampoll.core.filenames import is_image
 from sampoll.core.names import base_name
 from sampoll.core.suggestions import did_you_mean
+from sampoll.inputs.prompt_errors import cut
 from sampoll.inputs.prompt_file import excess_of_values
 from sampoll.inputs.sent import check_image_size, check_prompt_size, image_in, prompt_in
 from sampoll.transports.http.refusals import Refusal
@@ -79,7 +81,7 @@ async def question_in_form(
         yield body
 
     parser = _InMemory(
-        Headers({"content-type": content_type}),
+        Headers({"content-type": _with_boundary_only(content_type)}),
         content(),
         max_files=2,
         max_fields=len(KEYS),
@@ -90,6 +92,14 @@ async def question_in_form(
     except MultiPartException as error:
         raise BadRequest(f"the form cannot be read: {error.message}") from error
     return await _question_in(form, limits, default_prompt)
+
+
+def _with_boundary_only(content_type: str) -> str:
+    """The Content-Type of a form without a charset: forms are in UTF-8, and other codecs of Python, which a
+    client could name, make what is no Unicode, or take long."""
+    kind, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary", b"").decode("latin-1").replace('"', "")
+    return f'{kind.decode("latin-1")}; boundary="{boundary}"' if boundary else kind.decode("latin-1")
 
 
 class _InMemory(MultiPartParser):
@@ -114,7 +124,8 @@ async def _question_in(form: FormData, limits: LimitSettings, default_prompt: by
 def _check_keys(given: Mapping[str, Any]) -> None:
     for key in given:
         if key not in KEYS:
-            raise BadRequest(f"is not known: there are {', '.join(KEYS)}{did_you_mean(key, KEYS)}", field=key)
+            advice = did_you_mean(key, KEYS)
+            raise BadRequest(f"is not known: there are {', '.join(KEYS)}{advice}", field=cut(key))
 
 
 def _question(image: bytes, digest: object, prompt: bytes | None, image_file: str = "") -> Question:

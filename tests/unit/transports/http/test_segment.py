@@ -56,6 +56,31 @@ def test_a_prompt_may_be_a_file_of_the_form(client: httpx.Client) -> None:
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("charset", ["utf-7", "punycode", "unicode_escape", "utf-16", "no such one"])
+def test_a_form_is_in_utf_8_whatever_it_says(client: httpx.Client, charset: str) -> None:
+    parts = [
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + IMAGE,
+        b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n' + b"%s",
+        b"--x--\r\n",
+    ]
+    headers = {"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+    good, odd = (
+        client.post("/v1/segment", content=b"\r\n".join(parts).replace(b"%s", prompt), headers=headers)
+        for prompt in (json.dumps(BOX).encode(), b"+2AA-\\ud800")
+    )
+
+    assert good.status_code == 200
+    assert refusal(odd)[:2] == (422, "bad-prompt")
+
+
+def test_an_unknown_key_is_named_but_not_repeated_in_full(client: httpx.Client) -> None:
+    answer = client.post("/v1/segment", json={"a" * 5000: 1})
+
+    status, _, message = refusal(answer)
+    assert (status, len(message) < 200) == (400, True)
+    assert "a... is not known" in message or "a...: is not known" in message
+
+
 def test_a_png_has_all_masks_in_one(client: httpx.Client) -> None:
     other = {"box": {"x0": 0, "y0": 0, "x1": 3, "y1": 3}}
     prompts = {"prompt": json.dumps({"prompts": [BOX, other]})}
