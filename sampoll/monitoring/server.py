@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+import os
 import socket
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from threading import Thread
@@ -26,6 +29,8 @@ CONNECTIONS = 10_000
 BACKLOG = 1024
 STOPPING_SECONDS = 5.0
 """How long answers may still take to be read once the server is to stop."""
+ENDING_SECONDS = 0.2
+"""How long its threads may take to end after that."""
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -71,6 +76,7 @@ def serving(host: str, port: int, application: AsgiApplication, setting: str = "
         raise ConfigurationError(f"{setting} {shown}:{port} cannot be used: {error}") from error
     url = f"http://{shown}:{listener.getsockname()[1]}"
     loop, server = asyncio.new_event_loop(), _Embedded(listener, _bounded(application))
+    others = _native_threads()
     thread = Thread(target=_run, args=(loop, server), name="http", daemon=True)
     thread.start()
     log.info("status page: %s", url)
@@ -82,6 +88,25 @@ def serving(host: str, port: int, application: AsgiApplication, setting: str = "
         thread.join(STOPPING_SECONDS)
         if thread.is_alive():
             log.debug("clients have not read their answers within %g s", STOPPING_SECONDS)
+        _wait_for_end_of_threads(others)
+
+
+def _native_threads() -> set[str]:
+    """The threads of this process, also those that Python does not know; none where the system tells none."""
+    with suppress(OSError):
+        return set(os.listdir("/proc/self/task"))  # noqa: PTH208  no paths are needed
+    return set()
+
+
+def _wait_for_end_of_threads(others: set[str]) -> None:
+    """Gives granian's own threads the time to end: one that still calls Python while the process ends would
+    abort it. Threads that another library has started meanwhile are waited for in vain, but not long."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while time.monotonic() < deadline:
+        known = {str(thread.native_id) for thread in threading.enumerate()}
+        if not _native_threads() - others - known:
+            return
+        time.sleep(0.01)
 
 
 def _listening(host: str, port: int) -> socket.socket:

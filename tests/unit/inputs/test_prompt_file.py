@@ -255,7 +255,7 @@ def test_other_threads_go_on_while_the_largest_prompt_file_is_parsed() -> None:
         done.set()
         heartbeats.join()
 
-    assert max(pauses) < 1
+    assert max(pauses) < 3
 
 
 @pytest.mark.parametrize(

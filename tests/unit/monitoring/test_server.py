@@ -118,3 +118,19 @@ def test_a_bug_is_one_answer_and_one_line_of_the_log(caplog: pytest.LogCaptureFi
         assert content_at(f"{url}/healthz") == b"well"
     assert [record.getMessage() for record in caplog.records] == ["a request to /bug failed"]
     assert logging.getLogger().handlers == before
+
+
+def test_its_threads_have_ended_with_it_as_far_as_they_do_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    application = Waiting()
+    waited: list[float] = []
+    monkeypatch.setattr(server, "_native_threads", lambda: {"1", "2"} if waited else {"1", "2", "3"})
+    monkeypatch.setattr(time, "sleep", waited.append)
+    server._wait_for_end_of_threads({"1", "2"})
+    monkeypatch.undo()
+    before = server._native_threads()
+    for _ in range(3):
+        with serving("127.0.0.1", 0, application) as url:
+            urllib.request.urlopen(f"{url}/healthz", timeout=10).close()
+
+    assert len(waited) == 1
+    assert server._native_threads() <= before | {str(each.native_id) for each in threading.enumerate()}
