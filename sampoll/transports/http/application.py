@@ -43,6 +43,8 @@ from sampoll.transports.http.request import (
 log = logging.getLogger(__name__)
 
 _OWN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+OPEN_PATHS = ("/healthz", "/readyz", "/metrics")
+"""What supervisors ask, under whatever name they know the service."""
 CLIENT_GONE = 499
 """The status of a request whose client has gone; nobody sees it."""
 
@@ -110,6 +112,16 @@ def application_of(served: Served, documents: Sequence[Document]) -> ASGIApp:
     )
     application.router.redirect_slashes = False
     return application
+
+
+def with_callers_checked(application: ASGIApp, access: Access) -> ASGIApp:
+    """An application that answers only those who may call it, except on OPEN_PATHS."""
+    checked = _Called(application, access)
+
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        await (application if scope["path"] in OPEN_PATHS else checked)(scope, receive, send)
+
+    return either
 
 
 Handler: TypeAlias = Callable[[Request, str], Awaitable[Response]]

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 from support.http_serving import TOKEN, segment, served
 
 from sampoll.app.keyword_settings import settings_of
 from sampoll.core.errors import ConfigurationError, UsageError
-from sampoll.transports.http.access import access_of
+from sampoll.monitoring.server import serving
+from sampoll.transports.http.access import Access, access_of
+from sampoll.transports.http.application import with_callers_checked
 
 
 def test_with_a_token_only_those_who_bring_it_are_served() -> None:
@@ -89,3 +92,13 @@ def test_allowed_names_and_pages_are_served() -> None:
 def test_an_origin_with_a_path_is_refused() -> None:
     with pytest.raises(UsageError, match=r"must be origins such as https://tool\.example"):
         settings_of({"allowed_origins": "https://tool.example/page"})
+
+
+def test_under_a_foreign_name_only_probes_and_metrics_are_answered() -> None:
+    checked = with_callers_checked(PlainTextResponse("well"), Access(is_loopback=True))
+    with serving("127.0.0.1", 0, checked) as url, httpx.Client(base_url=url) as client:
+        for path in ("/", "/status.js", "/pictures/1.jpg", "/docs"):
+            assert client.get(path, headers={"Host": "evil.example"}).status_code == 403
+            assert client.get(path).text == "well"
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert client.get(path, headers={"Host": "evil.example"}).text == "well"
