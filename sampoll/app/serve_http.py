@@ -27,7 +27,7 @@ from sampoll.monitoring.tally import Tally
 from sampoll.monitoring.web import HTML, PAGE_POLICY
 from sampoll.transports.http.access import Access, access_of
 from sampoll.transports.http.answer import JSON, PNG, ZIP
-from sampoll.transports.http.application import Document, Served, application_of, with_callers_checked
+from sampoll.transports.http.application import Document, Served, application_of
 from sampoll.transports.http.openapi import openapi_document
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,7 @@ def serve_http(settings: Settings, listeners: Sequence[Listener]) -> CommandSumm
         )
         assert monitor.application is not None
         documents = documents_for(access, has_jobs=jobs is not None, needs_prompt=default is None)
-        application = with_callers_checked(
-            monitor.application.beside(application_of(served, documents)), access
-        )
+        application = application_of(served, documents, monitor.application.beside)
         with (
             stopping_on_signals(service.stop),
             serving(*settings.web.address, application, "--bind") as url,

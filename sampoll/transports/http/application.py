@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -89,8 +90,13 @@ class Document:
         return Response(self.content, 200, dict(self.headers), self.kind)
 
 
-def application_of(served: Served, documents: Sequence[Document]) -> ASGIApp:
-    """The application; `documents` are for everyone who may call it, with or without the token."""
+def application_of(
+    served: Served,
+    documents: Sequence[Document],
+    add_pages: Callable[[ASGIApp], ASGIApp] = lambda application: application,
+) -> ASGIApp:
+    """The application; `documents` are for everyone who may call it, with or without the token, and so are
+    the pages of the service that `add_pages` puts beside the routes."""
     cors = Middleware(
         CORSMiddleware,
         allow_origins=served.access.origins,
@@ -107,21 +113,28 @@ def application_of(served: Served, documents: Sequence[Document]) -> ASGIApp:
             ),
             *(Route(each.path, each.endpoint, methods=["GET"]) for each in documents),
         ],
-        middleware=[Middleware(_Called, access=served.access), *([cors] if served.access.origins else [])],
+        middleware=[cors] if served.access.origins else [],
         exception_handlers={HTTPException: _refuse_path},
     )
     application.router.redirect_slashes = False
-    return application
+    return with_callers_checked(add_pages(application), served.access)
 
 
 def with_callers_checked(application: ASGIApp, access: Access) -> ASGIApp:
-    """An application that answers only those who may call it, except on OPEN_PATHS."""
-    checked = _Called(application, access)
+    """The application, without requests to names that are not ours and those of pages that are not allowed,
+    except on OPEN_PATHS."""
 
-    async def either(scope: Scope, receive: Receive, send: Send) -> None:
-        await (application if scope["path"] in OPEN_PATHS else checked)(scope, receive, send)
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        try:
+            if scope["path"] not in OPEN_PATHS:
+                access.check_caller(headers)
+        except Refusal as refusal:
+            await response_to(refusal, request_id_of(headers))(scope, receive, send)
+        else:
+            await application(scope, receive, send)
 
-    return either
+    return checked
 
 
 Handler: TypeAlias = Callable[[Request, str], Awaitable[Response]]
@@ -151,24 +164,6 @@ def request_id_of(headers: Mapping[str, str]) -> str:
     """The id that the client has given to its request, if it can be a file name; otherwise a new one."""
     given = headers.get(REQUEST_ID.lower(), "")
     return given if _OWN_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-class _Called:
-    """Refuses requests to names that are not ours, and those of pages that are not allowed."""
-
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app = app
-        self._access = access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            request = Request(scope)
-            try:
-                self._access.check_caller(request.headers)
-            except Refusal as refusal:
-                await response_to(refusal, request_id_of(request.headers))(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 async def _refuse_path(request: Request, error: Exception) -> Response:
