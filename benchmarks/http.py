@@ -38,14 +38,10 @@ from benchmarks import requests
 from benchmarks.ellipses import ellipse
 from benchmarks.measuring import markdown, write_json
 from benchmarks.pipeline import photograph
-from benchmarks.requests import HEADER, LOST_SECONDS, SECONDS_AN_IMAGE, Load, figures_of, rows_of
+from benchmarks.requests import HEADER, LOST_SECONDS, SECONDS_AN_IMAGE, WORKLOADS, Load, figures_of, rows_of
 from sampoll.monitoring.server import serving
 
 READY = ": ready"
-WORKLOADS = (
-    ("a new image each time, a model that costs nothing", "free", False),
-    ("clicks on one image a client, an encoder of 50 ms", "slow", True),
-)
 
 
 def loop(model: str) -> None:

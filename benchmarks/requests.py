@@ -39,6 +39,11 @@ from sampoll.core.jobs import RgbImage
 from sampoll.core.results import ModelInfo
 
 ENCODER_SECONDS = 0.05
+WORKLOADS = (
+    ("a new image each time, a model that costs nothing", "free", False),
+    (f"clicks on one image a client, an encoder of {1000 * ENCODER_SECONDS:.0f} ms", "slow", True),
+)
+"""What clients send, to which model, and whether it is always the same image."""
 FLOODS_MB_PER_SECOND = (50, 200, 400, 800)
 FLOOD_MESSAGES, FLOOD_IMAGE_BYTES = 60, 2 * 10**6
 FLOOD_WORK_SECONDS = 0.1
@@ -319,10 +324,7 @@ def beside_the_loop(given: argparse.Namespace) -> dict[str, Any]:
     width, height = map(int, given.size.split("x"))
     figures: dict[str, Any] = {}
     with ValkeyServer() as server:
-        for workload, model, repeats in (
-            ("a new image each time, a model that costs nothing", "free", False),
-            (f"clicks on one image a client, an encoder of {1000 * ENCODER_SECONDS:.0f} ms", "slow", True),
-        ):
+        for workload, model, repeats in WORKLOADS:
             rows = []
             for clients in map(int, given.clients.split(",")):
                 loads: dict[str, list[Load]] = {"loop": [], "sampoll": []}

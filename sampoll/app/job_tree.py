@@ -13,13 +13,13 @@ from sampoll.app.directories import layout_of
 from sampoll.app.status import status_of_input
 from sampoll.config.settings import Settings
 from sampoll.core.errors import translated_os_errors
-from sampoll.core.names import result_path
+from sampoll.core.names import RECORD_SUFFIX, result_path
 from sampoll.files.files import read_if_regular
 from sampoll.formats.opex_record import read_record
 from sampoll.inputs.decode import inspect_image
 from sampoll.inputs.image_files import SUFFIXES, suffix_of
 from sampoll.inputs.usable_prompts import usable_prompts
-from sampoll.spool.drop import RECORD_SUFFIX, Found, Place, drop, find
+from sampoll.spool.drop import Found, Place, drop, find
 from sampoll.transports.http.jobs import JobState
 
 RUN = "run"

@@ -9,6 +9,9 @@ from sampoll.cli.logs import set_up_logging, show_summary
 from sampoll.cli.options import ConfigOption, PrintConfigOption, resolve_or_print, with_settings
 from sampoll.config.fields import section_title
 
+OF_EACH = ("default-prompt", "model", "masks", "limits", "prompts", "monitoring", "operations")
+"""The settings of each of these commands."""
+
 app = Commands(name="serve", help="Answer prompts over a network.", no_args_is_help=True)
 
 
@@ -21,13 +24,7 @@ def _serve() -> None:
 @with_settings(
     "redis",
     "requests",
-    "default-prompt",
-    "model",
-    "masks",
-    "limits",
-    "prompts",
-    "monitoring",
-    "operations",
+    *OF_EACH,
 )
 def redis(
     flags: dict[str, Any],
@@ -64,13 +61,7 @@ def redis(
     "queue-bytes",
     "input",
     "output",
-    "default-prompt",
-    "model",
-    "masks",
-    "limits",
-    "prompts",
-    "monitoring",
-    "operations",
+    *OF_EACH,
 )
 def http(
     flags: dict[str, Any],
@@ -100,13 +91,7 @@ def http(
     "streams",
     "lease",
     "max-attempts",
-    "default-prompt",
-    "model",
-    "masks",
-    "limits",
-    "prompts",
-    "monitoring",
-    "operations",
+    *OF_EACH,
 )
 def stream(
     flags: dict[str, Any],

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sampoll.core.errors import translated_os_errors
+from sampoll.core.names import RECORD_SUFFIX
 from sampoll.files.atomic import temporary_name
 from sampoll.files.files import (
     create_file,
@@ -17,7 +18,7 @@ from sampoll.formats.opex_record import read_record
 from sampoll.spool.layout import Layout
 from sampoll.spool.reports import ERROR_SUFFIX, MAX_REPORT_BYTES
 
-PROMPT_SUFFIX, RECORD_SUFFIX = ".json", ".json"
+PROMPT_SUFFIX = ".json"
 LOOKS = 3
 """A pair that moves from one place to another during a look may be seen in neither."""
 

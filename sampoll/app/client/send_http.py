@@ -4,7 +4,6 @@ import hashlib
 import io
 import itertools
 import logging
-import threading
 import time
 import uuid
 import zipfile
@@ -41,7 +40,7 @@ from sampoll.core.summary import CommandSummary
 from sampoll.files.files import read_if_regular
 from sampoll.inputs.discovery import Pair
 from sampoll.monitoring.progress_bar import Progress, progress
-from sampoll.transports.http.answer import RECORD, ZIP
+from sampoll.transports.http.answer import ZIP
 from sampoll.transports.http.refusals import REQUEST_ID, RETRY_SECONDS, UNAVAILABLE
 from sampoll.transports.redis.replies import NoReply, Reply
 
@@ -118,7 +117,7 @@ class _Sender:
     skipped_prompts: int = 0
     _pairs: Lock = field(default_factory=Lock)
     _counts: Lock = field(default_factory=Lock)
-    _is_over: Event = field(default_factory=threading.Event)
+    _is_over: Event = field(default_factory=Event)
 
     def run(self, pairs: Iterator[Pair | JobError]) -> None:
         """Raises what makes it useless to go on, such as a service that is away."""
@@ -258,7 +257,7 @@ def _reply_in(answer: requests.Response) -> Reply:
     try:
         with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
             files = {each.removeprefix(name): archive.read(each) for each in archive.namelist()}
-        skipped = orjson.loads(orjson.loads(files[RECORD])["meta"]["skipped"])
+        skipped = orjson.loads(orjson.loads(files[RECORD_SUFFIX])["meta"]["skipped"])
     except (zipfile.BadZipFile, KeyError, TypeError, orjson.JSONDecodeError, zlib.error) as error:
         raise JobError(f"the answer is not that of a service of sampoll: {error}") from error
     return Reply(None, [], b"", None, files, {"skipped_prompts": skipped})

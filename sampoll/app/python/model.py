@@ -51,9 +51,9 @@ def load(model: str = AUTO, **settings: Any) -> "Model":
     """The model of this name, ready to segment; without a name, the one that `checkpoint` holds.
 
     `settings` are those of `sampoll run` about models, masks, formats, limits and prompts, by their names
-    with underscores: `checkpoint="vit_b.pth"`,
-    `device="cuda"`, `min_object_size=8`. ModelUnavailable if the model, its weights or the device cannot be
-    used; UsageError for an unknown setting, one of folders and services, or a bad value.
+    with underscores: `checkpoint="vit_b.pth"`, `device="cuda"`, `min_object_size=8`. ModelUnavailable if the
+    model, its weights or the device cannot be used; UsageError for an unknown setting, one of folders and
+    services, or a bad value.
     """
     return Model(settings_of({"model": model, **settings}, is_used=_is_used))
 

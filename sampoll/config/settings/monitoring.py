@@ -1,7 +1,7 @@
 """The settings of the section [monitoring]."""
 
 from sampoll.config.settings.section import Section, setting
-from sampoll.config.settings.values import HttpAddress, NamedPath, PositiveSeconds
+from sampoll.config.settings.values import HttpAddress, NamedPath, PositiveSeconds, host_and_port
 
 
 class MonitoringSettings(Section):
@@ -33,7 +33,4 @@ class MonitoringSettings(Section):
     @property
     def http_address(self) -> tuple[str, int] | None:
         """The host and port of `http`; None if it is not set."""
-        if self.http is None:
-            return None
-        host, _, port = self.http.rpartition(":")
-        return host.strip("[]"), int(port)
+        return None if self.http is None else host_and_port(self.http)

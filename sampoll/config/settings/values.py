@@ -69,6 +69,12 @@ def _host_and_port(text: str) -> str:
     return f"{host or LOOPBACK}:{port}"
 
 
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of an HttpAddress."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 def listed(value: Any) -> Any:
     """Splits names at commas, given in one string or in a list of them, and removes duplicates."""
     texts = [value] if isinstance(value, str) else value

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, SecretStr
 
 from sampoll.config.settings.section import Section, setting
-from sampoll.config.settings.values import HttpAddress, NamedPath, Names
+from sampoll.config.settings.values import HttpAddress, NamedPath, Names, host_and_port
 
 
 def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -48,5 +48,4 @@ class WebSettings(Section):
     @property
     def address(self) -> tuple[str, int]:
         """Host and port of `bind`."""
-        host, _, port = self.bind.rpartition(":")
-        return host.strip("[]"), int(port)
+        return host_and_port(self.bind)

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import orjson
 from starlette.responses import Response
 
+from sampoll.core.names import RECORD_SUFFIX
 from sampoll.core.results import Delivery
 from sampoll.transports.http.refusals import REQUEST_ID, Refusal
 
 JSON, PNG, ZIP = "application/json", "image/png", "application/zip"
 KINDS = (JSON, PNG, ZIP)
-RECORD = ".json"
 IMAGE_SHA256, SKIPPED_PROMPTS = "X-Image-SHA256", "X-Skipped-Prompts"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The time of files in an archive: the same result makes the same archive."""
@@ -88,7 +88,9 @@ def _zip(delivery: Delivery, _: str) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for artifact in delivery.artifacts:
             entry = zipfile.ZipInfo(f"{delivery.submission.name}{artifact.suffix}", _LONG_AGO)
-            entry.compress_type = zipfile.ZIP_DEFLATED if artifact.suffix == RECORD else zipfile.ZIP_STORED
+            entry.compress_type = (
+                zipfile.ZIP_DEFLATED if artifact.suffix == RECORD_SUFFIX else zipfile.ZIP_STORED
+            )
             archive.writestr(entry, artifact.content)
     return buffer.getvalue()
 
