@@ -4,6 +4,7 @@ The fields of a prompt and their allowed values are declared by the classes in c
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -90,10 +91,8 @@ def read_prompts(content: bytes, file: str, limits: LimitSettings) -> Iterator[P
     heartbeats of the process go on.
     """
     document = document_of(content, file, limits)
-    try:
-        _refuse_keys_that_are_there_twice(content, document)
-    except InvalidPrompt as error:
-        raise error.in_file(file) from error
+    if key := key_that_is_there_twice(content, document):
+        raise BadPrompt(f'has the key "{cut(key)}" twice in one object', file=file)
     return prompts_of(document, file, limits)
 
 
@@ -159,25 +158,24 @@ def document_of(content: bytes, file: str, limits: LimitSettings) -> dict[str, A
     return document
 
 
-def _refuse_keys_that_are_there_twice(content: bytes, document: Any) -> None:
-    """Refuses an object that has a key twice: which of the values is meant? orjson takes the last one."""
+def key_that_is_there_twice(content: bytes, document: Any) -> str:
+    """A key that an object has twice in the JSON of `document`; "" if there is none. Which of the values is
+    meant? orjson takes the last one."""
+    twice: list[str] = []
 
-    def check(pairs: list[tuple[str, Any]]) -> None:
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise InvalidPrompt(f'has the key "{cut(key)}" twice in one object', "")
-            seen.add(key)
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        twice.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
 
     def kept(number: str) -> str:
         """Numbers stay text, because an integer of many digits would be expensive."""
         return number
 
     if content.count(b":") == _number_of_keys(document):
-        return
+        return ""
     with suppress(RecursionError):  # no prompt is as deep: what is wrong is found later
         text = content.removeprefix(UTF8_BOM)
-        json.loads(text, object_pairs_hook=check, parse_int=kept, parse_float=kept)
+        json.loads(text, object_pairs_hook=look, parse_int=kept, parse_float=kept)
+    return twice[0] if twice else ""
 
 
 def _number_of_keys(document: Any) -> int:

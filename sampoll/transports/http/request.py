@@ -17,7 +17,7 @@ from sampoll.core.filenames import is_image
 from sampoll.core.names import base_name
 from sampoll.core.suggestions import did_you_mean
 from sampoll.inputs.prompt_errors import cut
-from sampoll.inputs.prompt_file import excess_of_values
+from sampoll.inputs.prompt_file import excess_of_values, key_that_is_there_twice
 from sampoll.inputs.sent import check_image_size, check_prompt_size, image_in, prompt_in
 from sampoll.transports.http.refusals import Refusal
 
@@ -65,6 +65,8 @@ def question_in_json(body: bytes, limits: LimitSettings, default_prompt: bytes |
         raise BadRequest(f"the request is not JSON in UTF-8: {error}") from error
     if not isinstance(document, dict):
         raise BadRequest('the request must be a JSON object with "image" and "prompt"')
+    if key := key_that_is_there_twice(body, document):
+        raise BadRequest("is there twice in one object", field=cut(key))
     _check_keys(document)
     given = document.get(PROMPT)
     prompt = None if given is None else prompt_in(given, limits.max_prompt_bytes)
@@ -85,7 +87,7 @@ async def question_in_form(
         content(),
         max_files=2,
         max_fields=len(KEYS),
-        max_part_size=limits.max_prompt_bytes,
+        max_part_size=len(body),  # how large each part may be is checked afterwards, and said with its name
     )
     try:
         form = await parser.parse()
