@@ -1,9 +1,12 @@
 """Who may send requests: those with the token, and pages of other sites only if they are allowed."""
 
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+
+from starlette.datastructures import Headers
 
 from sampoll.config.secret_file import secret_of
 from sampoll.config.settings.web import WebSettings
@@ -12,6 +15,7 @@ from sampoll.transports.http.refusals import Refusal
 
 OWN_NAMES = ("localhost", "127.0.0.1", "::1")
 MIN_TOKEN_CHARACTERS = 16
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -24,18 +28,18 @@ class Access:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
 
-    def check_caller(self, headers: Mapping[str, str]) -> None:
+    def check_caller(self, headers: Headers) -> None:
         """A Refusal if the request was sent to a name that is not ours, or by a page that is not allowed."""
-        called = headers.get("host", "")
+        called = ",".join(headers.getlist("host"))
         if (self.is_loopback or self.hosts) and _name_in(called) not in self._names:
             raise Refusal(403, "this service is not called so: see --allowed-hosts", code="forbidden")
-        origin = headers.get("origin")
-        if origin is None or origin in self.origins or not (self.is_loopback or self.origins):
+        if not (self.is_loopback or self.origins):
             return
-        if origin.partition("://")[2] != called:
-            raise Refusal(
-                403, "pages of this origin may not send requests: see --allowed-origins", code="forbidden"
-            )
+        for origin in headers.getlist("origin"):
+            if origin not in self.origins and origin.partition("://")[2] != called:
+                raise Refusal(
+                    403, "pages of this origin may not send requests: see --allowed-origins", code="forbidden"
+                )
 
     def check_token(self, headers: Mapping[str, str]) -> None:
         """A Refusal if the request does not bring the token."""
@@ -84,7 +88,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def _name_in(host_header: str) -> str:
-    """The name of a Host header, without its port."""
-    if host_header.startswith("["):
-        return host_header[1:].partition("]")[0].lower()
-    return host_header.partition(":")[0].lower()
+    """The name in a Host header, without its port; "" if it is not one name."""
+    found = _HOST.fullmatch(host_header.lower())
+    return "" if found is None else found[1].strip("[]")

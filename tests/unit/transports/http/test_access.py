@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from support.http_serving import TOKEN, segment, served
 
@@ -12,6 +13,7 @@ from sampoll.core.errors import ConfigurationError, UsageError
 from sampoll.monitoring.server import serving
 from sampoll.transports.http.access import Access, access_of
 from sampoll.transports.http.application import with_callers_checked
+from sampoll.transports.http.refusals import Refusal
 
 
 def test_with_a_token_only_those_who_bring_it_are_served() -> None:
@@ -66,7 +68,15 @@ def test_on_loopback_other_names_and_other_pages_are_refused() -> None:
         port = own.rpartition(":")[2]
         for name in (own, f"localhost:{port}", "LOCALHOST", "[::1]:80"):
             assert status_for(client, host=name) == 200
-        for name in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "[::2]"):
+        for name in (
+            "evil.example",
+            f"evil.example:{port}",
+            "127.0.0.1.evil.example",
+            "[::2]",
+            "localhost:80@evil.example",
+            "[::1]evil.example",
+            "localhost, evil.example",
+        ):
             assert status_for(client, host=name) == 403
         assert status_for(client, origin=f"http://{own}") == 200
         for origin in ("http://evil.example", "null", f"http://localhost:{port}", "http://127.0.0.1:1"):
@@ -87,6 +97,18 @@ def test_allowed_names_and_pages_are_served() -> None:
         answer = client.options("/v1/segment", headers=asked)
         assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, tool)
     assert access_of(settings_of({"bind": "0.0.0.0:0", "http_token": TOKEN}).web).hosts == ()
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [(b"host", [b"localhost", b"evil.example"]), (b"origin", [b"http://localhost", b"null"])],
+)
+def test_of_several_names_or_origins_none_may_be_foreign(header: bytes, values: list[bytes]) -> None:
+    for order in (values, values[::-1]):
+        headers = {b"host": [b"localhost"], header: order}
+        raw = [(name, value) for name, of_name in headers.items() for value in of_name]
+        with pytest.raises(Refusal):
+            Access(is_loopback=True).check_caller(Headers(raw=raw))
 
 
 def test_an_origin_with_a_path_is_refused() -> None:
