@@ -1,6 +1,7 @@
 """Results as clients ask for them: JSON, one PNG, or a zip archive of the files."""
 
 import io
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 
@@ -14,30 +15,36 @@ from sampoll.transports.http.refusals import REQUEST_ID, Refusal
 JSON, PNG, ZIP = "application/json", "image/png", "application/zip"
 KINDS = (JSON, PNG, ZIP)
 IMAGE_SHA256, SKIPPED_PROMPTS = "X-Image-SHA256", "X-Skipped-Prompts"
+_QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The time of files in an archive: the same result makes the same archive."""
 
 
 def accepted_kind(accept: str) -> str:
-    """The kind of answer that an Accept header prefers; a Refusal if it is none of ours."""
-    ranges = sorted(
-        (_preference(part) for part in accept.split(",") if part.strip()), key=lambda each: -each[0]
-    )
-    for quality, wanted in ranges or [(1.0, "*/*")]:
-        for kind in KINDS:
-            if quality > 0 and wanted in (kind, f"{kind.partition('/')[0]}/*", "*/*"):
-                return kind
+    """The kind of answer that an Accept header prefers; a Refusal if it takes none of ours.
+
+    Each kind has the quality of the range that names it most exactly (RFC 9110, 12.5.1); of kinds of the same
+    quality, the one that is named first wins.
+    """
+    ranges = [_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
+    preferences = []
+    for kind in KINDS:
+        for name in (kind, f"{kind.partition('/')[0]}/*", "*/*"):
+            places = [place for place, (wanted, _) in enumerate(ranges) if wanted == name]
+            if places:
+                preferences.append((ranges[places[0]][1], -places[0], kind))
+                break
+    quality, _, kind = max(preferences, key=lambda each: each[:2], default=(0.0, 0, ""))
+    if quality > 0:
+        return kind
     raise Refusal(406, f"there are answers as {', '.join(KINDS)}")
 
 
-def _preference(part: str) -> tuple[float, str]:
-    """The quality and the range of media types in a part of an Accept header."""
+def _range(part: str) -> tuple[str, float]:
+    """A range of media types in an Accept header, and its quality; 0 if that is no number from 0 to 1."""
     wanted, *parameters = (each.strip().lower() for each in part.split(";"))
     quality = next((each[2:] for each in parameters if each.startswith("q=")), "1")
-    try:
-        return float(quality), wanted
-    except ValueError:
-        return 0.0, wanted
+    return wanted, float(quality) if _QUALITY.fullmatch(quality) else 0.0
 
 
 def response_with(delivery: Delivery, kind: str, request_id: str) -> Response:

@@ -3,11 +3,9 @@
 import asyncio
 import hashlib
 import logging
-import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -29,7 +27,8 @@ from sampoll.core.protocols import Format
 from sampoll.core.results import Delivery
 from sampoll.transports.http.access import Access
 from sampoll.transports.http.answer import accepted_kind, response_with
-from sampoll.transports.http.body import Gone, Room, body_of, length_in
+from sampoll.transports.http.body import Gone, Room, body_of, length_in, send_paced
+from sampoll.transports.http.exchange import Exchange, request_id_of
 from sampoll.transports.http.jobs import JOBS, Jobs, put_job, show_file, show_job
 from sampoll.transports.http.refusals import REQUEST_ID, Refusal, later, refusal_of, response_to
 from sampoll.transports.http.request import (
@@ -43,11 +42,8 @@ from sampoll.transports.http.request import (
 
 log = logging.getLogger(__name__)
 
-_OWN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 OPEN_PATHS = ("/healthz", "/readyz", "/metrics")
 """What supervisors ask, under whatever name they know the service."""
-CLIENT_GONE = 499
-"""The status of a request whose client has gone; nobody sees it."""
 
 
 class Engine(Protocol):
@@ -104,17 +100,17 @@ def application_of(
         allow_headers=["Authorization", "Content-Type", REQUEST_ID],
         expose_headers=["*"],
     )
-    handlers = _Handlers(served)
+    handlers, room = _Handlers(served), Room(served.queue_bytes)
     application = Starlette(
         routes=[
             *(
-                Route(path, _answered(handler, served.access), methods=[method])
+                Route(path, _Endpoint(handler, served.access, room), methods=[method])
                 for method, path, handler in handlers.routes()
             ),
             *(Route(each.path, each.endpoint, methods=["GET"]) for each in documents),
         ],
         middleware=[cors] if served.access.origins else [],
-        exception_handlers={HTTPException: _refuse_path},
+        exception_handlers={HTTPException: _refuse_path, Exception: _refuse_all},
     )
     application.router.redirect_slashes = False
     return with_callers_checked(add_pages(application), served.access)
@@ -137,33 +133,37 @@ def with_callers_checked(application: ASGIApp, access: Access) -> ASGIApp:
     return checked
 
 
-Handler: TypeAlias = Callable[[Request, str], Awaitable[Response]]
-"""Makes the answer to a request, whose id is the second argument."""
+Handler: TypeAlias = Callable[[Exchange], Awaitable[Response]]
 
 
-def _answered(handler: Handler, access: Access) -> Callable[[Request], object]:
-    """The endpoint of a handler: its refusals are answers, and requests without the token are refused."""
+class _Endpoint:
+    """A handler as an application: its refusals are answers, requests without the token are refused, and its
+    memory counts until the answer is read."""
 
-    async def endpoint(request: Request) -> Response:
-        request_id = request_id_of(request.headers)
+    def __init__(self, handler: Handler, access: Access, room: Room) -> None:
+        self._handler = handler
+        self._access = access
+        self._room = room
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        with self._room.share() as memory:
+            exchange = Exchange(request, request_id_of(request.headers), memory)
+            try:
+                response = await self._response(exchange)
+                memory.keep(len(response.body))
+                await send_paced(response, send)
+            except Gone:
+                log.debug("%s: the client has gone", exchange.request_id)
+
+    async def _response(self, exchange: Exchange) -> Response:
         try:
-            access.check_token(request.headers)
-            return await handler(request, request_id)
+            self._access.check_token(exchange.request.headers)
+            return await self._handler(exchange)
         except Refusal as refusal:
-            return response_to(refusal, request_id)
+            return response_to(refusal, exchange.request_id)
         except SampollError as error:
-            return response_to(refusal_of(error), request_id)
-        except Gone:
-            log.debug("%s: the client has gone", request_id)
-            return Response(status_code=CLIENT_GONE)
-
-    return endpoint
-
-
-def request_id_of(headers: Mapping[str, str]) -> str:
-    """The id that the client has given to its request, if it can be a file name; otherwise a new one."""
-    given = headers.get(REQUEST_ID.lower(), "")
-    return given if _OWN_ID.fullmatch(given) else uuid.uuid4().hex
+            return response_to(refusal_of(error), exchange.request_id)
 
 
 async def _refuse_path(request: Request, error: Exception) -> Response:
@@ -174,12 +174,17 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
     )
 
 
+async def _refuse_all(request: Request, _: Exception) -> Response:
+    """The answer where we have a bug; the server logs it."""
+    message = "an error of the service itself, which its log has"
+    return response_to(Refusal(500, message, code="internal-error"), request_id_of(request.headers))
+
+
 class _Handlers:
-    """What answers the requests of each route. All bodies share the memory for requests."""
+    """What answers the requests of each route."""
 
     def __init__(self, served: Served) -> None:
         self._served = served
-        self._room = Room(served.queue_bytes)
 
     def routes(self) -> Iterator[tuple[str, str, Handler]]:
         """The method, the path and the handler of each route."""
@@ -190,36 +195,33 @@ class _Handlers:
             yield "GET", f"{JOBS}/{{id}}", partial(show_job, jobs)
             yield "GET", f"{JOBS}/{{id}}/files/{{name:path}}", partial(show_file, jobs)
 
-    async def _segment(self, request: Request, request_id: str) -> Response:
+    async def _segment(self, exchange: Exchange) -> Response:
         """The masks of an image."""
+        request, request_id = exchange.request, exchange.request_id
         wanted = accepted_kind(request.headers.get("accept", ""))
         engine = self._served.engine()
         if engine is None:
             raise later("the model is being loaded: send it again later")
-        async with self._received(request) as question:
-            submission = await asyncio.to_thread(_submission, question, engine, request_id)
-            future = engine.submit(submission, self._served.formats[wanted], waits=False)
-            delivery = await _outcome(future, request)
-            return await asyncio.to_thread(response_with, delivery, wanted, request_id)
+        question = await self._received(exchange)
+        submission = await asyncio.to_thread(_submission, question, engine, request_id)
+        future = engine.submit(submission, self._served.formats[wanted], waits=False)
+        delivery = await _outcome(future, request)
+        return await asyncio.to_thread(response_with, delivery, wanted, request_id)
 
-    async def _put_job(self, jobs: Jobs, request: Request, request_id: str) -> Response:
-        async with self._received(request) as question:
-            return await put_job(jobs, question, request, request_id)
+    async def _put_job(self, jobs: Jobs, exchange: Exchange) -> Response:
+        return await put_job(jobs, await self._received(exchange), exchange)
 
-    @asynccontextmanager
-    async def _received(self, request: Request) -> AsyncIterator[Question]:
-        """What the body of a request says; its memory counts until the block ends."""
-        kind, limits = kind_of(request.headers), self._served.limits
-        length_bytes = length_in(request.headers, max_body_bytes(kind, limits))
-        with self._room.held(length_bytes):
-            body = await body_of(request.receive, length_bytes)
-            yield await self._question(kind, request.headers, body)
-
-    async def _question(self, kind: str, headers: Mapping[str, str], body: bytes) -> Question:
-        limits, default_prompt = self._served.limits, self._served.default_prompt
+    async def _received(self, exchange: Exchange) -> Question:
+        """What the body of a request says."""
+        headers, limits = exchange.request.headers, self._served.limits
+        kind = kind_of(headers)
+        length_bytes = length_in(headers, max_body_bytes(kind, limits))
+        exchange.memory.take(length_bytes)
+        body = await body_of(exchange.request.receive, length_bytes)
         if kind == JSON:
-            return await asyncio.to_thread(question_in_json, body, limits, default_prompt)
-        return await question_in_form(headers["content-type"], body, limits, default_prompt)
+            return await asyncio.to_thread(question_in_json, body, limits, self._served.default_prompt)
+        form = question_in_form(headers["content-type"], body, limits, self._served.default_prompt)
+        return await asyncio.to_thread(asyncio.run, form)  # not on the loop of all requests: it may take long
 
 
 def _submission(question: Question, engine: Engine, request_id: str) -> Submission:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from sampoll.core.errors import BadRequest
 from sampoll.core.filenames import split_name
+from sampoll.transports.http.exchange import Exchange
 from sampoll.transports.http.refusals import REQUEST_ID, Refusal
 from sampoll.transports.http.request import Question
 
@@ -48,34 +49,36 @@ class Jobs(Protocol):
         """How many processes will do jobs."""
 
 
-async def put_job(jobs: Jobs, question: Question, request: Request, request_id: str) -> Response:
+async def put_job(jobs: Jobs, question: Question, exchange: Exchange) -> Response:
     """The answer to POST /v1/jobs: 202, or 200 if the key was used before."""
     if not question.image:
         raise BadRequest("is needed for a job: its digest is not enough", field="image")
-    key = request.headers.get(KEY.lower())
+    key = exchange.request.headers.get(KEY.lower())
     if key is not None and not 0 < len(key) <= MAX_KEY_CHARACTERS:
         raise BadRequest(f"must have 1 to {MAX_KEY_CHARACTERS} characters", field=KEY)
     job_id, is_new = await asyncio.to_thread(jobs.put, question.image, question.prompt, key)
     document = await asyncio.to_thread(_document, jobs, job_id)
-    headers = {REQUEST_ID: request_id, "Location": f"{JOBS}/{job_id}"}
+    headers = {REQUEST_ID: exchange.request_id, "Location": f"{JOBS}/{job_id}"}
     return Response(orjson.dumps(document), 202 if is_new else 200, headers, "application/json")
 
 
-async def show_job(jobs: Jobs, request: Request, request_id: str) -> Response:
+async def show_job(jobs: Jobs, exchange: Exchange) -> Response:
     """The answer to GET /v1/jobs/ID."""
-    document = await asyncio.to_thread(_document, jobs, _id_in(request))
-    headers = {REQUEST_ID: request_id, "Cache-Control": "no-store"}
+    document = await asyncio.to_thread(_document, jobs, _id_in(exchange.request))
+    headers = {REQUEST_ID: exchange.request_id, "Cache-Control": "no-store"}
     return Response(orjson.dumps(document), 200, headers, "application/json")
 
 
-async def show_file(jobs: Jobs, request: Request, request_id: str) -> Response:
+async def show_file(jobs: Jobs, exchange: Exchange) -> Response:
     """The answer to GET /v1/jobs/ID/files/NAME."""
-    name = request.path_params["name"]
-    content = await asyncio.to_thread(jobs.file, _id_in(request), name)
+    name = exchange.request.path_params["name"]
+    content = await asyncio.to_thread(jobs.file, _id_in(exchange.request), name)
     if content is None:
         raise _unknown("there is no such file of a job that is done")
     kind = _KINDS.get(split_name(name)[1], "application/octet-stream")
-    return Response(content, 200, {REQUEST_ID: request_id, "X-Content-Type-Options": "nosniff"}, kind)
+    return Response(
+        content, 200, {REQUEST_ID: exchange.request_id, "X-Content-Type-Options": "nosniff"}, kind
+    )
 
 
 def _id_in(request: Request) -> str:

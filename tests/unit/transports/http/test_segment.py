@@ -17,6 +17,8 @@ from support.folders import BOX
 from support.http_serving import FORM, IMAGE, PROMPT, segment, served
 from support.redis_serving import box_mask
 
+from sampoll.transports.http import application
+
 DIGEST = hashlib.sha256(IMAGE).hexdigest()
 IN_JSON = {"image": base64.b64encode(IMAGE).decode(), "prompt": BOX}
 
@@ -110,7 +112,11 @@ def test_an_archive_has_the_files_of_a_run_and_names_them_like_the_request(clien
         ("*/*", "application/json"),
         ("image/*", "image/png"),
         ("text/html, application/zip;q=0.5, image/png; q=0.4", "application/zip"),
-        ("application/json;q=0, image/png;q=x, application/*", "application/json"),
+        ("application/json;q=0, image/png;q=x, application/*", "application/zip"),
+        ("application/json;q=0, */*", "image/png"),
+        ("*/*;q=0.1, image/png", "image/png"),
+        ("application/zip;q=0.9, application/json;q=1_0, image/png;q=inf", "application/zip"),
+        ("image/png, application/json", "image/png"),
     ],
 )
 def test_the_answer_is_of_the_kind_that_the_client_prefers(
@@ -164,6 +170,21 @@ def test_an_image_that_was_forgotten_is_asked_for() -> None:
         ({"json": {"image_sha256": "ab", "prompt": BOX}}, (400, "bad-request", "64 lower-case")),
         ({"json": {**IN_JSON, "promt": 1}}, (400, "bad-request", "did you mean prompt?")),
         ({"json": {**IN_JSON, "image": "?"}}, (400, "bad-request", "image: is not base64")),
+        (
+            {"content": b'{"prompt": {}, "prompt": {}}', "headers": {"Content-Type": "application/json"}},
+            (400, "bad-request", "prompt: is there twice in one object"),
+        ),
+        (
+            {
+                "content": b'{"prompt": {"box": {"x0": 1, "x0": 2}}}',
+                "headers": {"Content-Type": "application/json"},
+            },
+            (400, "bad-request", "x0: is there twice in one object"),
+        ),
+        (
+            {"files": FORM, "data": {"prompt": "x" * 20_001}},
+            (422, "bad-prompt", "prompt: has 20001 bytes, more than 20000 (--max-prompt-bytes)"),
+        ),
         ({"json": []}, (400, "bad-request", "must be a JSON object")),
         ({"json": {**IN_JSON, "prompt": {"bx": 1}}}, (422, "bad-prompt", "prompt: bx: is not a known key")),
         ({"files": {"image": ("a.jpg", b"text")}, "data": PROMPT}, (422, "bad-image", "image: is no image")),
@@ -213,6 +234,19 @@ def test_other_paths_and_methods_are_refused_in_json(client: httpx.Client) -> No
     assert refusal(client.get("/v1/nothing"))[0] == 404
     wrong_method = client.get("/v1/segment")
     assert (refusal(wrong_method)[0], wrong_method.headers["Allow"]) == (405, "POST")
+
+
+def test_a_bug_is_answered_in_json_too(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(application, "_submission", fail)
+
+    answer = segment(client, headers={"X-Request-ID": "cat-1"})
+
+    assert refusal(answer)[:2] == (500, "internal-error")
+    assert answer.headers["X-Request-ID"] == "cat-1"
+    assert "secret" not in answer.text
 
 
 def test_while_the_model_is_loaded_a_request_is_to_come_again() -> None:
