@@ -125,6 +125,13 @@ class JobError(SampollError):
         self.reason = message
 
 
+def as_value(error: AnyError) -> AnyError:
+    """The error, to be kept: without the errors behind it, and the frames in which all of them were raised.
+    Those have images and masks, and often the error itself, so that only the garbage collector frees them."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
+
+
 class BadRequest(JobError):
     code = "bad-request"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from sampoll.config.settings.limits import MASK_BYTES
-from sampoll.core.errors import JobError, OutOfMemory, SampollError, SegmentationFailed
+from sampoll.core.errors import JobError, OutOfMemory, SampollError, SegmentationFailed, as_value
 from sampoll.core.events import BatchDone, Listener, ignore_events
 from sampoll.core.jobs import Job, KnownImage
 from sampoll.core.protocols import Segmenter
@@ -90,9 +90,7 @@ class Executor:
             failure.__cause__ = error
         if len(jobs) == 1:
             log.debug("%s: %s", jobs[0].name, failure, exc_info=failure.__cause__)
-        # Tracebacks keep references to the failed batch's tensors and masks, whose memory others need.
-        failure.__traceback__ = failure.__cause__ = failure.__context__ = None
-        return failure
+        return as_value(failure)
 
     def _grow(self) -> None:
         if self.limit == self._batch_size:

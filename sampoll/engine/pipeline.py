@@ -29,7 +29,7 @@ from typing import Any, TypeAlias, TypeVar
 from sampoll.config.settings.limits import MASK_BYTES
 from sampoll.core.budget import Budget, Reservation
 from sampoll.core.channel import Channel
-from sampoll.core.errors import JobError
+from sampoll.core.errors import JobError, as_value
 from sampoll.core.events import BatchStarted, Listener, ignore_events
 from sampoll.core.jobs import LOW_RES_SIDE, Job, KnownImage, Submission
 from sampoll.core.protocols import Format, Segmenter, Transport
@@ -248,7 +248,7 @@ class _Run:
             job = self._service.decode(submission)
         except JobError as error:
             memory.release()
-            return error
+            return as_value(error)
         image = job.image
         own = self._known_image_bytes if isinstance(image, KnownImage) else image.nbytes
         memory.shrink(max(LEAST_BYTES, own) + _bytes_as_received(submission))
@@ -340,7 +340,7 @@ class _Run:
         try:
             return self._rendered(submission, segmentation)
         except JobError as error:
-            return error
+            return as_value(error)
         finally:
             if memory is not None:
                 memory.release()

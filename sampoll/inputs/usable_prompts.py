@@ -6,7 +6,7 @@ This is the one place that decides what a bad prompt costs: runs, checks and --s
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sampoll.core.errors import BadPrompt
+from sampoll.core.errors import BadPrompt, as_value
 from sampoll.core.jobs import Prompt, SkippedPrompt
 from sampoll.inputs.old_prompt import read_old_prompts
 from sampoll.inputs.options import DecodingOptions
@@ -68,7 +68,7 @@ def _checked(placed: Iterable[PlacedPrompt], check: Callable[[str, Prompt], None
             try:
                 check(each.place, each.prompt)
             except BadPrompt as error:
-                yield replace(each, prompt=error.with_traceback(None))
+                yield replace(each, prompt=as_value(error))
                 continue
         yield each
 

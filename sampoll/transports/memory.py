@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Condition, Event
 
-from sampoll.core.errors import JobError, Overloaded, Stopped, TransientJobError
+from sampoll.core.errors import JobError, Overloaded, Stopped, TransientJobError, as_value
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobStarted, Listener, ignore_events
 from sampoll.core.jobs import Submission
 from sampoll.core.memory import StageMemory
@@ -179,7 +179,7 @@ class MemoryTransport:
             self._emit(JobDeferred(submission.name, submission.id, error, 0.0))
         else:
             self._emit(JobFailed(submission.name, submission.id, error))
-            request.future.set_exception(error)
+            request.future.set_exception(as_value(error))
 
     # Under the lock
 

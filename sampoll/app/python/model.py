@@ -18,7 +18,7 @@ from sampoll.app.keyword_settings import settings_of
 from sampoll.app.python.result import Result, checked_name
 from sampoll.config.fields import Setting
 from sampoll.config.settings import Settings
-from sampoll.core.errors import JobError, Stopped, UsageError
+from sampoll.core.errors import JobError, Stopped, UsageError, as_value
 from sampoll.core.jobs import Submission
 from sampoll.core.results import Delivery, ModelInfo
 from sampoll.core.suggestions import did_you_mean
@@ -227,7 +227,7 @@ class Model:
         except Stopped:
             raise
         except (JobError, UsageError) as error:
-            return error.with_traceback(None)
+            return as_value(error)
 
     def _takes_more(self, waiting: Sequence[_Asked | ItemError]) -> bool:
         if len(waiting) >= max(IMAGES_AHEAD, BATCHES_AHEAD * self._service.batch_size):
@@ -257,7 +257,7 @@ def _outcome(asked: _Asked | ItemError) -> Result | ItemError:
     except Stopped:
         raise
     except JobError as error:
-        return error.with_traceback(None)
+        return as_value(error)
 
 
 def _with_a_bar(outcomes: Outcomes, total: int | None) -> Outcomes:

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sampoll.config.settings.limits import LimitSettings
-from sampoll.core.errors import ImageUnknown, SampollError
+from sampoll.core.errors import ImageUnknown, SampollError, as_value
 from sampoll.core.jobs import Submission
 from sampoll.core.protocols import Format
 from sampoll.core.results import Delivery
@@ -163,7 +163,7 @@ class _Endpoint:
         except Refusal as refusal:
             return response_to(refusal, exchange.request_id)
         except SampollError as error:
-            return response_to(refusal_of(error), exchange.request_id)
+            return response_to(refusal_of(as_value(error)), exchange.request_id)
 
 
 async def _refuse_path(request: Request, error: Exception) -> Response:

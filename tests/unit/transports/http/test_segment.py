@@ -1,6 +1,7 @@
 """POST /v1/segment: what comes in, what goes out, and what is refused."""
 
 import base64
+import gc
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ from support.folders import BOX
 from support.http_serving import FORM, IMAGE, PROMPT, segment, served
 from support.redis_serving import box_mask
 
+from sampoll.core.jobs import Submission
 from sampoll.transports.http import application
 
 DIGEST = hashlib.sha256(IMAGE).hexdigest()
@@ -228,6 +230,18 @@ def test_a_bad_request_is_refused_with_a_code_and_what_to_change(
 
     assert found[:2] == (status, code)
     assert part in found[2]
+
+
+def test_of_images_that_failed_only_those_at_work_are_kept(client: httpx.Client) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(12):
+            answer = segment(client, files={"image": ("a.jpg", b"no image %d" % number)})
+            assert answer.status_code == 422
+        assert sum(isinstance(each, Submission) for each in gc.get_objects()) < 6
+    finally:
+        gc.enable()
 
 
 def test_other_paths_and_methods_are_refused_in_json(client: httpx.Client) -> None:

@@ -1,0 +1,47 @@
+"""Errors as values."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from sampoll.core.errors import BadImage, JobError, as_value
+
+
+class Large:
+    """Stands for an image."""
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def failing(image: Any) -> JobError:
+    """An error that its own frames have too, as those of a thread pool do."""
+    try:
+        try:
+            raise ValueError(image)
+        except ValueError as error:
+            raise BadImage("is damaged") from error
+    except BadImage as error:
+        kept = error
+    return kept
+
+
+@pytest.mark.parametrize(("keep", "is_free"), [(as_value, True), (lambda error: error, False)])
+def test_an_error_as_a_value_keeps_nothing_of_where_it_was_raised(keep: Any, is_free: bool) -> None:
+    with no_garbage_collection():
+        image = Large()
+        seen = weakref.ref(image)
+        error = keep(failing(image))
+        del image
+        assert (seen() is None) is is_free
+    assert str(error) == "is damaged"
