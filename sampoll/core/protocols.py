@@ -121,6 +121,15 @@ class BudgetedTransport(Transport, Protocol):
         """The most that it holds of what it has received and not handed out, or not sent yet."""
 
 
+@runtime_checkable
+class BoundedTransport(Transport, Protocol):
+    """A transport that takes no more than the service has room for, and leaves the rest to other services."""
+
+    def bound_groups(self, room: Callable[[], int]) -> None:
+        """Called before `submissions`: a group that is begun now has at most as many submissions as `room`
+        says, which is at least 1."""
+
+
 class Results(Protocol):
     """Committed results, sorted by name; they can be iterated several times."""
 

@@ -39,6 +39,11 @@ class InFlight:
         with self._changed:
             self._changed.wait_for(lambda: self._count == 0 or self._abandoned)
 
+    def room(self, few: int) -> int:
+        """How many more may be in flight, as of `wait_until_few`; at least 1."""
+        with self._changed:
+            return max(1, int(max(few, self._soon_ended())) - self._count)
+
     def wait_until_few(self, few: int) -> None:
         """Waits until there are no more than `few`, or than end in SECONDS_AHEAD at the latest rate."""
         with self._changed:

@@ -32,7 +32,7 @@ from sampoll.core.channel import Channel
 from sampoll.core.errors import JobError, as_value
 from sampoll.core.events import BatchStarted, Listener, ignore_events
 from sampoll.core.jobs import LOW_RES_SIDE, Job, KnownImage, Submission
-from sampoll.core.protocols import Format, Segmenter, Transport
+from sampoll.core.protocols import BoundedTransport, Format, Segmenter, Transport
 from sampoll.core.results import Delivery, ResultSummary, Segmentation
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor, Outcome
@@ -186,6 +186,9 @@ class _Run:
                 downstream.close()
 
     def _read(self, loaders: ThreadPoolExecutor) -> None:
+        few = BATCHES_AHEAD * self._service.batch_size * self._service.executors
+        if isinstance(self._transport, BoundedTransport):
+            self._transport.bound_groups(partial(self._in_flight.room, few))
         for group in self._transport.submissions(self._stop):
             alone = any(submission.alone for submission in group)
             if alone:
@@ -197,7 +200,7 @@ class _Run:
                 return
             if alone:
                 self._in_flight.wait_until_none()
-            self._in_flight.wait_until_few(BATCHES_AHEAD * self._service.batch_size * self._service.executors)
+            self._in_flight.wait_until_few(few)
 
     def _passed_to(self, loaders: ThreadPoolExecutor, group: Sequence[Submission]) -> bool:
         """Passes a group to the loaders, small images several at once; False if the run is ending."""

@@ -134,6 +134,23 @@ def test_an_exclusive_run_refuses_to_share_and_touches_nothing(
     assert len(folders.results) == 4
 
 
+def test_a_slow_process_leaves_to_others_what_it_cannot_begin_soon(
+    folders: Folders, gate: tuple[Path, Path]
+) -> None:
+    started, go = gate
+    drop_pair(folders.input, "00", POINT, image=image_of(13, 32))  # the model waits at this one
+    for number in range(1, 13):
+        drop_pair(folders.input, f"{number:02}", GOOD)
+    slow = ("--model", "support.fakes:waiting", "--batch-size", 1)
+    with running_sampoll("run", *folders.flags, *slow) as first:
+        until(started.exists, "the first process to begin")
+        assert sampoll("run", *folders.flags, *BOXES, "--limit", 10).returncode == 0
+        assert len(folders.results) == 2 * 10
+        go.touch()
+        assert first.wait(30) == 0
+    assert len(folders.results) == 2 * 13
+
+
 def test_runs_that_overlap_do_everything_once(folders: Folders) -> None:
     dropped = Dropped(folders)
     for number in range(60):

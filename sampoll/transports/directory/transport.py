@@ -102,8 +102,12 @@ class DirectoryTransport:
         self._last_scan: Scan | None = None
         self._late_prompts = LatePrompts()
         self._begun = 0
+        self._room: Callable[[], int] = lambda: GROUP_SIZE
 
     # Transport
+
+    def bound_groups(self, room: Callable[[], int]) -> None:
+        self._room = room
 
     def submissions(self, stop: Event) -> Iterator[Sequence[Submission]]:
         with ExitStack() as stack:
@@ -123,7 +127,9 @@ class DirectoryTransport:
                 open_before = self._spool.open_claims
                 scan, deferrals = self._look()
                 recovered, self._recovered = self._recovered, []
-                for group in _grouped(self._submissions(self._claims(scan, deferrals, recovered, stop))):
+                for group in _grouped(
+                    self._submissions(self._claims(scan, deferrals, recovered, stop)), self._room
+                ):
                     retries_end = None
                     yield group
                 if self._is_limit_reached:
@@ -426,18 +432,23 @@ def _recorded(failure: Failure) -> JobError:
     return error
 
 
-def _grouped(submissions: Iterable[Submission]) -> Iterator[list[Submission]]:
-    """Groups of bounded size, none empty; a submission that must run alone is a group of its own."""
+def _grouped(
+    submissions: Iterable[Submission], room: Callable[[], int] = lambda: GROUP_SIZE
+) -> Iterator[list[Submission]]:
+    """Groups of bounded size, none empty; a submission that must run alone is a group of its own. For each
+    group, `room` is asked before its first submission is taken."""
     group: list[Submission] = []
+    most = min(GROUP_SIZE, room())
     for submission in submissions:
         if submission.alone:
             yield from ([group, [submission]] if group else [[submission]])
-            group = []
-            continue
-        group.append(submission)
-        if len(group) >= GROUP_SIZE or sum(len(s.image) for s in group) >= GROUP_BYTES:
+        else:
+            group.append(submission)
+            if len(group) < most and sum(len(s.image) for s in group) < GROUP_BYTES:
+                continue
             yield group
-            group = []
+        group = []
+        most = min(GROUP_SIZE, room())
     if group:
         yield group
 

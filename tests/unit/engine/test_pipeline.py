@@ -211,9 +211,11 @@ def test_a_fast_model_has_as_much_in_flight_as_it_does_in_two_seconds(
         in_flight.leave(20)
     assert in_flight._soon_ended() == 60
     in_flight.wait_until_few(8)  # 10 are left
+    assert [in_flight.room(few) for few in (8, 200)] == [50, 190]
 
     now[0] += 3
     assert in_flight._soon_ended() == 0
+    assert [in_flight.room(few) for few in (8, 12)] == [1, 2]
 
 
 # The memory that all stages share

@@ -15,7 +15,7 @@ from sampoll.core.results import Artifact, Delivery
 from sampoll.spool import claims, finish
 from sampoll.spool.layout import Layout
 from sampoll.spool.spool import Spool
-from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
+from sampoll.transports.directory.transport import GROUP_SIZE, DirectoryOptions, directory_transport
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,25 @@ def test_a_failure_that_an_earlier_session_recorded_keeps_its_code(
 
     [failed] = [event for event in events if isinstance(event, JobFailed)]
     assert (failed.error.code, str(failed.error)) == ("bad-image", "a.jpg: is truncated")
+
+
+def test_a_group_is_no_larger_than_the_room_that_the_service_has_when_it_is_begun(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
+    for directory in (layout.input, layout.output):
+        directory.mkdir()
+    for number in range(40):
+        for suffix in (".jpg", ".json"):
+            (layout.input / f"{number:02}{suffix}").write_bytes(b"content")
+    room = iter([1, 3, 100, 100])
+    sizes: list[int] = []
+
+    options = DirectoryOptions(SpoolSettings(settle_seconds=0))
+    with directory_transport(layout, options, ignore_events, set()) as transport:
+        transport.bound_groups(lambda: next(room))
+        for group in transport.submissions(stop := Event()):
+            sizes.append(len(group))
+            assert len(list(layout.input.glob("*.jpg"))) == 40 - sum(sizes)
+            if len(sizes) == 3:
+                stop.set()
+
+    assert sizes == [1, 3, GROUP_SIZE]
