@@ -14,7 +14,7 @@ from faults.test_readiness import (
 from faults.test_state_machine import test_a_kill_at_each_act_of_an_ending as every_kill
 from support.folders import Folders
 from support.mutants import MUTANTS, record_before_masks, wall_clock_lease
-from unit.spool.test_spool import (
+from unit.spool.test_nodes import (
     test_jobs_of_a_living_machine_are_not_taken_when_our_clock_is_set_forward as clock,
 )
 
