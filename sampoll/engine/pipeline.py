@@ -34,6 +34,7 @@ from sampoll.core.events import BatchStarted, Listener, ignore_events
 from sampoll.core.jobs import LOW_RES_SIDE, Job, KnownImage, Submission
 from sampoll.core.protocols import BoundedTransport, Format, Segmenter, Transport
 from sampoll.core.results import Delivery, ResultSummary, Segmentation
+from sampoll.core.turns import turn
 from sampoll.engine.embedding_cache import EmbeddingCache
 from sampoll.engine.executor import Executor, Outcome
 from sampoll.engine.in_flight import InFlight
@@ -51,6 +52,7 @@ FormatsOf: TypeAlias = Callable[[Submission], Sequence[Format]]
 """The formats in which the result of a submission is rendered."""
 
 T = TypeVar("T")
+Argument = TypeVar("Argument")
 Queues: TypeAlias = dict[str, Channel[Any]]
 
 MEMORY_BYTES = 1536 * 2**20
@@ -70,13 +72,15 @@ SHARES = {LOADING: 1024 * 2**20, RENDERING: MEMORY_BYTES}
 CHUNK_BYTES = 2 * 2**20
 """What one call of a loader or a renderer takes: one image, or several small ones, which would be handed over
 more slowly than decoded one by one."""
+TINY_BYTES = 128 * 2**10
+"""An image of so many bytes is decoded, and its masks are rendered, sooner than another thread is woken."""
 BATCHES_AHEAD = 2
 """While more is in flight than so many batches of each executor, and more than end in SECONDS_AHEAD, nothing
 is taken: it is left to other processes, which may be idle."""
 LOADS_PER_THREAD = 2
 """Limit for the number of calls that wait for the loaders, per loader thread."""
 MAX_IO_THREADS = 8
-OUTCOMES = 64
+OUTCOMES = 128
 """Limit for the number of outcomes that wait for the writer."""
 OUTCOME_BYTES = 128 * 2**20
 """Limit for the masks of the outcomes that wait for the writer; those of one job are always allowed."""
@@ -222,8 +226,9 @@ class _Run:
     def _load(self, loaders: ThreadPoolExecutor, chunk: Sequence["_Reserved"]) -> bool:
         if not chunk:
             return True
-        loading = _Loading(chunk, loaders.submit(self._loaded, chunk))
-        return self._loading.put(loading, sum(each.memory.amount for each in chunk))
+        amounts = [each.memory.amount for each in chunk]
+        loading = _Loading(chunk, _done_by(loaders, self._loaded, chunk, is_tiny=max(amounts) <= TINY_BYTES))
+        return self._loading.put(loading, sum(amounts))
 
     def _bytes_to_load(self, submission: Submission) -> int:
         decoding = 0 if submission.pixels is not None else decoding_bytes(submission.image)
@@ -314,8 +319,9 @@ class _Run:
 
     def _write(self, renderers: ThreadPoolExecutor) -> None:
         while taken := self._outcomes.take(OUTCOMES):
-            chunks = _chunks(self._all_named(taken), self._rendering_bytes)
-            rendering = [renderers.submit(self._deliveries, chunk) for chunk in chunks]
+            with turn():
+                chunks = _chunks(self._all_named(taken), self._rendering_bytes)
+                rendering = [self._rendering(renderers, chunk) for chunk in chunks]
             deliveries = []
             for future in rendering:
                 for submission, outcome in future.result():
@@ -334,6 +340,10 @@ class _Run:
                 yield submission, self._named(submission, outcome)
             except JobError as error:
                 self._transport.reject(submission, error)
+
+    def _rendering(self, renderers: ThreadPoolExecutor, chunk: Sequence["_Named"]) -> "_Rendering":
+        is_tiny = max(map(self._rendering_bytes, chunk)) <= TINY_BYTES
+        return _done_by(renderers, self._deliveries, chunk, is_tiny=is_tiny)
 
     def _deliveries(self, chunk: Sequence["_Named"]) -> list[tuple[Submission, Delivery | JobError]]:
         return [(submission, self._delivery(submission, named)) for submission, named in chunk]
@@ -388,6 +398,18 @@ def _mask_bytes(outcome: Outcome) -> int:
     return 0 if isinstance(outcome, JobError) else outcome.mask_bytes
 
 
+def _done_by(
+    pool: ThreadPoolExecutor, act: Callable[[Argument], T], argument: Argument, *, is_tiny: bool
+) -> Future[T]:
+    """What a thread of the pool makes of `argument`, or this one, if that takes less than to hand it over."""
+    if not is_tiny:
+        return pool.submit(act, argument)
+    done: Future[T] = Future()
+    with turn():
+        done.set_result(act(argument))
+    return done
+
+
 def _chunks(items: Iterable[T], bytes_of: Callable[[T], int]) -> Iterator[list[T]]:
     """The items in lists, none empty: of at most CHUNK_BYTES, or of one item."""
     chunk: list[T] = []
@@ -405,6 +427,7 @@ def _chunks(items: Iterable[T], bytes_of: Callable[[T], int]) -> Iterator[list[T
 
 _Named: TypeAlias = tuple[Submission, Segmentation]
 """A segmentation under the name that its files will have."""
+_Rendering: TypeAlias = Future[list[tuple[Submission, Delivery | JobError]]]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from sampoll.files.files import move_unless_taken, sync_directory
+from sampoll.files.files import move_unless_taken, sync_descriptor, sync_directory
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def replaced_file(path: Path, *, sync: bool = False, is_sole_writer: bool = Fals
             yield file
             if sync:
                 file.flush()
-                os.fsync(file.fileno())
+                sync_descriptor(file.fileno())
         new.replace(path)
     except BaseException:
         new.unlink(missing_ok=True)

@@ -16,6 +16,8 @@ from operator import or_
 from pathlib import Path
 from typing import Literal
 
+from sampoll.core.turns import apart
+
 # Linux only; None elsewhere.
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _LIBC_RENAMEAT2 = getattr(_LIBC, "renameat2", None)
@@ -177,7 +179,7 @@ def create_file(path: Path, content: bytes, *, sync: bool) -> None:
     try:
         write_all(descriptor, content)
         if sync:
-            os.fsync(descriptor)
+            sync_descriptor(descriptor)
     finally:
         os.close(descriptor)
 
@@ -201,11 +203,17 @@ def append_line(path: Path, line: bytes, *, sync: bool) -> None:
     try:
         write_all(descriptor, b"\n" + line)
         if sync:
-            os.fsync(descriptor)
+            sync_descriptor(descriptor)
     finally:
         os.close(descriptor)
     if sync:
         sync_directory(path.parent)
+
+
+def sync_descriptor(descriptor: int) -> None:
+    """Syncs an open file or directory to disk."""
+    with apart():
+        os.fsync(descriptor)
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -254,7 +262,7 @@ def sync_directory(directory: Path) -> None:
     if not hasattr(os, "O_DIRECTORY"):
         return
     with opened_directory(directory) as descriptor:
-        os.fsync(descriptor)
+        sync_descriptor(descriptor)
 
 
 def sync_filesystems(*directories: Path) -> None:
@@ -266,10 +274,13 @@ def sync_filesystems(*directories: Path) -> None:
 def sync_filesystem(directory: Path) -> None:
     """Syncs the whole filesystem of `directory` to disk, including files of other programs."""
     if _LIBC_SYNCFS is None:
-        os.sync()
+        with apart():
+            os.sync()
         return
     with opened_directory(directory) as descriptor:
-        if _LIBC_SYNCFS(descriptor) != 0:
+        with apart():
+            has_failed = _LIBC_SYNCFS(descriptor) != 0
+        if has_failed:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), os.fspath(directory))
 
@@ -383,7 +394,7 @@ def _copied_beside(source: Path, target: Path) -> Iterator[Path]:
         shutil.copy2(source, copy, follow_symlinks=False)
         if not copy.is_symlink():
             with copy.open("rb") as file:
-                os.fsync(file.fileno())
+                sync_descriptor(file.fileno())
         yield copy
     finally:
         copy.unlink(missing_ok=True)

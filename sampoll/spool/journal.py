@@ -3,7 +3,6 @@
 A job that leaves its node, or that fails, has its state in a file in its own directory.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import FileIO
@@ -11,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 
 from sampoll.files.atomic import replaced_file
-from sampoll.files.files import opened_regular, read_if_regular, subdirectories, write_all
+from sampoll.files.files import opened_regular, read_if_regular, subdirectories, sync_descriptor, write_all
 from sampoll.spool.state import JobState, end_line, journaled_states
 
 JOURNAL = ".journal.jsonl"
@@ -64,7 +63,7 @@ class Journal:
         write_all(self._file.fileno(), content)
         self._bytes += len(content)
         if sync:
-            os.fsync(self._file.fileno())
+            sync_descriptor(self._file.fileno())
 
     def _shorten(self) -> None:
         content = b"".join(b"\n" + state.to_json() for state in self._states.values())

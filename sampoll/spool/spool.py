@@ -23,7 +23,7 @@ from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_prompt
 from sampoll.core.names import printable
 from sampoll.core.results import NO_SUMMARY, ResultSummary
-from sampoll.files.files import ensure_below, sync_filesystem, sync_filesystems
+from sampoll.files.files import ensure_below, sync_filesystems
 from sampoll.files.open_files import is_being_written
 from sampoll.files.presence import Describe, Machine, no_details
 from sampoll.spool import claims, finish, recovery, reservations, results
@@ -212,10 +212,9 @@ class Spool:
             begun = sum(claim.state.in_flight > 0 for claim in self._open.values())
         before = [self._open[job_id] for job_id in job_ids]
         self._save(
-            [replace(claim, state=claim.state.begun(begun + n)) for n, claim in enumerate(before, start=1)]
+            [replace(claim, state=claim.state.begun(begun + n)) for n, claim in enumerate(before, start=1)],
+            sync=self._durability != "off",
         )
-        if self._durability == "batch":
-            sync_filesystem(self._layout.work)
 
     # Ways out
 
@@ -241,8 +240,8 @@ class Spool:
         the storage.
         """
         finished = [self._open[job_id] for job_id in contents]
-        self._save(finished)  # with the names that were reserved
         sync = self._durability == "file"
+        self._save(finished, sync=sync)  # with the names that were reserved
         staged = [
             results.stage(self._node, claim, contents[claim.state.job_id], sync=sync) for claim in finished
         ]
@@ -372,9 +371,8 @@ class Spool:
             self._open[claim.state.job_id] = claim
         return claim
 
-    def _save(self, changed: Sequence[Claim]) -> None:
+    def _save(self, changed: Sequence[Claim], *, sync: bool) -> None:
         """Saves the states of these claims, those in the journal at once."""
-        sync = self._durability == "file"
         journaled = [claim.state for claim in changed if claim.journal is not None]
         if journaled:
             self._node.journal.append(journaled, sync=sync)

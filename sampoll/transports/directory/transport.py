@@ -43,6 +43,7 @@ from sampoll.core.memory import StageMemory
 from sampoll.core.names import printable
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery, ResultSummary
+from sampoll.core.turns import turn
 from sampoll.files.presence import Describe, no_details
 from sampoll.inputs.common_prompt import CommonPrompt
 from sampoll.spool.claims import Claim
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GROUP_SIZE = 16
+GROUP_SIZE = 64
 GROUP_BYTES = 64 * 2**20
 """A group of submissions that are begun together is closed at so many submissions or image bytes."""
 MIN_PAUSE_SECONDS = 0.05
@@ -127,9 +128,8 @@ class DirectoryTransport:
                 open_before = self._spool.open_claims
                 scan, deferrals = self._look()
                 recovered, self._recovered = self._recovered, []
-                for group in _grouped(
-                    self._submissions(self._claims(scan, deferrals, recovered, stop)), self._room
-                ):
+                claimed = self._submissions(self._claims(scan, deferrals, recovered, stop))
+                for group in _in_turns(_grouped(claimed, self._room)):
                     retries_end = None
                     yield group
                 if self._is_limit_reached:
@@ -144,7 +144,7 @@ class DirectoryTransport:
                 self._wait(stop, scan, deferrals)
 
     def begin(self, submissions: Sequence[Submission]) -> None:
-        with translated_os_errors("record an attempt in", self._layout.work):
+        with translated_os_errors("record an attempt in", self._layout.work), turn():
             self._spool.begin([submission.id for submission in submissions])
         for submission in submissions:
             self._emit(JobStarted(submission))
@@ -157,7 +157,7 @@ class DirectoryTransport:
         paths = {d.submission.id: self._spool.published_path(d.submission.id) for d in deliveries}
         contents = {d.submission.id: [(a.suffix, a.content) for a in d.artifacts] for d in deliveries}
         began = time.perf_counter()
-        with translated_os_errors("publish results in", self._layout.output):
+        with translated_os_errors("publish results in", self._layout.output), turn():
             troubles = self._spool.publish(contents)
             self._report(deliveries, paths, troubles, time.perf_counter() - began)
         self._changed.set()
@@ -450,6 +450,16 @@ def _grouped(
         group = []
         most = min(GROUP_SIZE, room())
     if group:
+        yield group
+
+
+def _in_turns(groups: Iterator[list[Submission]]) -> Iterator[list[Submission]]:
+    """The groups, each claimed in one turn of this thread."""
+    while True:
+        with turn():
+            group = next(groups, None)
+        if group is None:
+            return
         yield group
 
 

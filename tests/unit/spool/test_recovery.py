@@ -180,7 +180,7 @@ def test_a_crash_between_mask_and_record_leaves_one_version_in_the_end(layout: L
     def only_the_mask(spool: Spool, claim: Claim) -> None:
         spool.begin([claim.state.job_id])
         spool.reserve(claim.state.job_id, [".png", ".json"])
-        spool._save([spool._open[claim.state.job_id]])
+        spool._save([spool._open[claim.state.job_id]], sync=False)
         (layout.output / "a.png").write_bytes(b"from the first attempt")
 
     abandon(layout, only_the_mask)

@@ -132,7 +132,8 @@ def test_a_group_is_no_larger_than_the_room_that_the_service_has_when_it_is_begu
     layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
     for directory in (layout.input, layout.output):
         directory.mkdir()
-    for number in range(40):
+    count = GROUP_SIZE + 10
+    for number in range(count):
         for suffix in (".jpg", ".json"):
             (layout.input / f"{number:02}{suffix}").write_bytes(b"content")
     room = iter([1, 3, 100, 100])
@@ -143,7 +144,7 @@ def test_a_group_is_no_larger_than_the_room_that_the_service_has_when_it_is_begu
         transport.bound_groups(lambda: next(room))
         for group in transport.submissions(stop := Event()):
             sizes.append(len(group))
-            assert len(list(layout.input.glob("*.jpg"))) == 40 - sum(sizes)
+            assert len(list(layout.input.glob("*.jpg"))) == count - sum(sizes)
             if len(sizes) == 3:
                 stop.set()
 
