@@ -4,27 +4,23 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from threading import Event
 
 from sampoll.app.assembly import LoadedModel, load_model, service_of
 from sampoll.app.export import write_datasets
 from sampoll.app.plan import Plan
+from sampoll.app.run_outcome import RunOutcome, outcome_of
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
-from sampoll.config.settings import Settings
 from sampoll.core.errors import (
     Fenced,
     InputUnavailable,
-    Interrupted,
-    JobError,
     OutputUnavailable,
     PermissionRefused,
     SampollError,
     StorageTrouble,
 )
 from sampoll.core.events import Listener, ModelLoaded, Paused, Resumed, StopRequested, broadcast
-from sampoll.core.summary import CommandSummary
 from sampoll.engine.pipeline import Service
 from sampoll.models.registry import Factory, find_factory
 from sampoll.monitoring.job_log import job_log
@@ -45,17 +41,6 @@ OUTAGES = (Fenced, InputUnavailable, OutputUnavailable, PermissionRefused, Stora
 """What pauses a service until its directories can be used again."""
 MAX_PAUSE_SECONDS = 30.0
 """Longest wait between two checks of unusable directories; a longer session resets the wait."""
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """How a run has ended. `left` is the number of pairs that it would have begun if it had not been stopped
-    before."""
-
-    exit_code: int
-    summary: CommandSummary
-    first_failures: Sequence[tuple[str, JobError]]
-    left: int
 
 
 def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) -> RunOutcome:
@@ -79,19 +64,7 @@ def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) 
                 done = tally.summary()  # the results are there all the same
                 log.info("%s", done, extra={"event": "summary", **done.figures})
                 raise
-    return RunOutcome(
-        _exit_code(plan.settings, tally, stopped=application.is_stopped),
-        tally.summary(),
-        tally.first_failures,
-        _pairs_left(plan) if application.is_stopped else 0,
-    )
-
-
-def _pairs_left(plan: Plan) -> int:
-    try:
-        return len(survey(plan.layout.input, plan.settings.spool, plan.layout.suffixes).scan.ready)
-    except InputUnavailable:
-        return 0
+    return outcome_of(plan.settings, plan.layout, tally, is_stopped=application.is_stopped)
 
 
 class _Application:
@@ -229,14 +202,6 @@ def _tell_leftovers(layout: Layout, found: Leftovers, *, did_nothing: bool) -> N
     log.warning("there is no image and no prompt in %s", layout.input)
     if failed := count_reports(layout):
         log.warning("%d failed earlier: sampoll failed list --input %s", failed, layout.input)
-
-
-def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
-    if settings.spool.continuous:
-        return 0
-    if stopped or tally.last_backlog.deferred:
-        return Interrupted.exit_code
-    return JobError.exit_code if tally.failures or tally.last_backlog.passed_over else 0
 
 
 def _service_info(plan: Plan) -> ServiceInfo:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threading import Thread
 from types import FrameType
 
-from sampoll.core.protocols import STOP_POLL_SECONDS
+from sampoll.core.stopping import STOP_POLL_SECONDS
 
 STOPPING = "stopping: the running batch is finished first; a second signal stops at once"
 """What a service logs at the first signal."""

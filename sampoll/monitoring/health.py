@@ -31,7 +31,7 @@ from sampoll.core.events import (
     StopRequested,
 )
 from sampoll.core.names import printable
-from sampoll.core.results import ModelInfo
+from sampoll.core.result_summary import ModelInfo
 from sampoll.monitoring.state import State
 
 KEPT_FAILURES = 20
