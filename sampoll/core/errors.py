@@ -6,6 +6,7 @@
     ├── UsageError                  2  the command line
     ├── InputUnavailable           66  no input directory
     ├── ModelUnavailable           69  model, checkpoint or device
+    │   └── DeviceFailed           71  the device worked before; a new process may use it again
     ├── ServerUnavailable          69  Redis cannot be reached
     ├── SystemUnsupported          69  the operating system lacks what this needs
     ├── OutputUnavailable          73  the output cannot be created, or has gone
@@ -74,6 +75,12 @@ class InputUnavailable(SampollError):
 
 class ModelUnavailable(SampollError):
     exit_code = 69
+
+
+class DeviceFailed(ModelUnavailable):
+    """The device has failed while it computed, and this process cannot use it again. A new one may."""
+
+    exit_code = 71
 
 
 class ServerUnavailable(SampollError):

@@ -69,9 +69,17 @@ def test_a_command_whose_workers_all_ended_with_an_error_ends_with_it(pairs: Fol
     for name in ("poison", "venom"):
         drop_pair(pairs.input, name, image=image_of(13, 32))
     service = ("--workers", 1, "--continuous")
-    ran = sampoll("run", *pairs.flags, *service, "--model", "support.fakes:lost")
+    ran = sampoll("run", *pairs.flags, *service, "--model", "support.fakes:gone")
     assert ran.returncode == 69, ran.stderr
     assert pairs.failed == []
+
+
+def test_a_worker_that_has_lost_its_device_is_started_again(pairs: Folders, gate: tuple[Path, Path]) -> None:
+    drop_pair(pairs.input, "poison", image=image_of(13, 32))
+    ran = sampoll("run", *pairs.flags, *TWO, "--model", "support.fakes:lost_once")
+    assert ran.returncode == 0, ran.stderr
+    assert "has ended with exit code 71; it is started again" in ran.stderr
+    assert len(pairs.results) == 18
 
 
 def test_a_killed_worker_is_started_again_and_no_pair_is_lost(pairs: Folders) -> None:

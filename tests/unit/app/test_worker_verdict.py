@@ -1,6 +1,7 @@
 import pytest
 
 from sampoll.app.workers.verdict import CRASH_BUDGET, Verdict, pause_seconds, verdict_on
+from sampoll.core.errors import DeviceFailed
 
 KILLED, BUG, NO_MODEL = -9, 70, 69
 
@@ -29,7 +30,7 @@ def test_an_error_that_a_new_start_would_repeat_ends_one_worker(exit_code: int) 
     assert verdict(exit_code) is Verdict.LEAVE
 
 
-@pytest.mark.parametrize("exit_code", [KILLED, -11, BUG, 74])
+@pytest.mark.parametrize("exit_code", [KILLED, -11, BUG, DeviceFailed.exit_code, 74])
 def test_a_crash_is_followed_by_a_new_start_until_the_budget_is_spent(exit_code: int) -> None:
     assert verdict(exit_code, crashes_in_a_row=CRASH_BUDGET) is Verdict.RESTART
     assert verdict(exit_code, crashes_in_a_row=CRASH_BUDGET + 1) is Verdict.END_ALL
