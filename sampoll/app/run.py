@@ -11,6 +11,7 @@ from sampoll.app.assembly import LoadedModel, load_model, service_of
 from sampoll.app.export import write_datasets
 from sampoll.app.plan import Plan
 from sampoll.app.run_outcome import RunOutcome, outcome_of
+from sampoll.app.service_info import run_info
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import (
     Fenced,
@@ -24,14 +25,13 @@ from sampoll.core.events import Listener, ModelLoaded, Paused, Resumed, StopRequ
 from sampoll.engine.pipeline import Service
 from sampoll.models.registry import Factory, find_factory
 from sampoll.monitoring.job_log import job_log
-from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
+from sampoll.monitoring.monitor import Monitor, PartOf, monitored
 from sampoll.monitoring.progress_bar import JobProgress, progress
 from sampoll.monitoring.tally import Tally
 from sampoll.spool.failed import count_reports
 from sampoll.spool.layout import Layout
 from sampoll.spool.places import missing_mount, mount_points
 from sampoll.spool.probe import probe
-from sampoll.spool.survey import survey
 from sampoll.spool.unpaired import Leftovers
 from sampoll.transports.directory.transport import DirectoryTransport, directory_transport
 
@@ -43,12 +43,16 @@ MAX_PAUSE_SECONDS = 30.0
 """Longest wait between two checks of unusable directories; a longer session resets the wait."""
 
 
-def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) -> RunOutcome:
-    """Serves the input directory. Raises SampollError if the run cannot work at all."""
+def run_plan(
+    plan: Plan, listeners: Sequence[Listener], *, show_progress: bool, part_of: PartOf | None = None
+) -> RunOutcome:
+    """Serves the input directory. Raises SampollError if the run cannot work at all. `part_of`: the service
+    of which this process is a worker."""
     factory = find_factory(plan.settings.model)
     tally = Tally()
     with ExitStack() as stack:
-        monitor = stack.enter_context(monitored(plan.settings.monitoring, _service_info(plan)))
+        info = run_info(plan.settings, plan.layout)
+        monitor = stack.enter_context(monitored(plan.settings.monitoring, info, part_of=part_of))
         everyone: list[Listener] = [*listeners, tally, *monitor.listeners]
         if plan.settings.operations.report is not None:
             everyone.append(stack.enter_context(job_log(plan.settings.operations.report)))
@@ -202,14 +206,3 @@ def _tell_leftovers(layout: Layout, found: Leftovers, *, did_nothing: bool) -> N
     log.warning("there is no image and no prompt in %s", layout.input)
     if failed := count_reports(layout):
         log.warning("%d failed earlier: sampoll failed list --input %s", failed, layout.input)
-
-
-def _service_info(plan: Plan) -> ServiceInfo:
-    layout = plan.layout
-    return ServiceInfo(
-        {"service": "run", "input": str(layout.input), "output": str(layout.output)},
-        {"input": layout.input, "output": layout.output},
-        partial(count_reports, layout),
-        plan.settings.spool.rescan_seconds,
-        lambda: survey(layout.input, plan.settings.spool, layout.suffixes).leftovers,
-    )

@@ -1,5 +1,6 @@
 """A worker of a command that several processes do: it has its orders from its parent, and tells it all."""
 
+import faulthandler
 import logging
 import os
 import signal
@@ -28,9 +29,12 @@ def main() -> NoReturn:
     logging.getLogger("sampoll").setLevel(order.log_level)
     logging.captureWarnings(True)
     logging.getLogger("watchdog").setLevel("CRITICAL")
-    Thread(target=_stop_with_the_parent, args=(connection,), name="parent", daemon=True).start()
+    stall_seconds = order.settings.monitoring.stall_seconds
+    Thread(target=_stop_with_the_parent, args=(connection, stall_seconds), name="parent", daemon=True).start()
     try:
-        sys.exit(_run(order, send))
+        from sampoll.app.workers.work import work  # which takes its time: the cores are set before
+
+        sys.exit(work(order, send))
     except SampollError as error:
         send(error)
         sys.exit(error.exit_code)
@@ -40,21 +44,12 @@ def main() -> NoReturn:
         sys.exit(SampollError.exit_code)
 
 
-def _run(order: Order, send: Sender) -> int:
-    from dataclasses import replace
-
-    from sampoll.app.directories import layout_of
-    from sampoll.app.plan import plan_of
-    from sampoll.app.run import run_plan
-
-    plan = replace(plan_of(order.settings, layout_of(order.settings.spool)), datasets=())
-    return run_plan(plan, [send], show_progress=False).exit_code
-
-
-def _stop_with_the_parent(connection: "Connection") -> None:
+def _stop_with_the_parent(connection: "Connection", stall_seconds: float) -> None:
     """Stops this process when the parent has ended, even by SIGKILL: in order, or, if it is stopping already,
-    at once, as a second signal does."""
+    at once, as a second signal does. One that hangs ends after `stall_seconds`."""
     try:
         connection.recv()
     except (EOFError, OSError):
+        # A thread without Python, which a model that keeps the interpreter lock cannot stop.
+        faulthandler.dump_traceback_later(stall_seconds, exit=True)
         os.kill(os.getpid(), signal.SIGTERM)

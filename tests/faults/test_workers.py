@@ -2,19 +2,22 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
+import httpx
 import pytest
+from jsonschema import Draft202012Validator
 from support.folders import Folders, drop_pair
 from support.images import image_of
-from support.process import running_sampoll, sampoll, until
+from support.process import REPOSITORY, running_sampoll, sampoll, until
 
 BOXES = ("--model", "support.fakes:boxes")
 SLOW = ("--model", "support.fakes:slow")
 TWO = ("--workers", 2)
+SCHEMA = json.loads((REPOSITORY / "docs" / "log.schema.json").read_text())
 PAIRS = [f"p{number}" for number in range(8)]
 
 
@@ -40,14 +43,17 @@ def pairs(folders: Folders) -> Folders:
     return folders
 
 
-def test_two_workers_do_all_pairs_and_one_report_and_summary_count_them(
+def test_one_report_one_summary_and_one_file_of_metrics_count_what_two_workers_do(
     pairs: Folders, tmp_path: Path
 ) -> None:
-    report = tmp_path / "report.jsonl"
-    ran = sampoll("run", *pairs.flags, *TWO, *BOXES, "--report", report)
+    report, metrics = tmp_path / "report.jsonl", tmp_path / "sampoll.prom"
+    flags = ("--report", report, "--metrics-file", metrics, "--exclusive")
+    ran = sampoll("run", *pairs.flags, *TWO, *BOXES, *flags)
     assert ran.returncode == 0, ran.stderr
     assert "8 done, 0 failed" in ran.stdout
     assert sorted(json.loads(line)["name"] for line in report.read_text().splitlines()) == PAIRS
+    done = re.findall(r'sampoll_jobs_total{outcome="done",worker="\d"} (\d)', metrics.read_text())
+    assert sum(map(int, done)) == 8
     assert len(pairs.results) == 16
     assert pairs.waiting == []
 
@@ -110,6 +116,20 @@ def test_a_signal_stops_all_workers_in_order(pairs: Folders) -> None:
     assert len(pairs.waiting) == 16 - len(pairs.results)
 
 
+def test_a_second_signal_ends_all_workers_at_once(pairs: Folders, gate: tuple[Path, Path]) -> None:
+    started, _ = gate
+    drop_pair(pairs.input, "poison", image=image_of(13, 32))
+    with running_sampoll("run", *pairs.flags, *TWO, "--model", "support.fakes:waiting") as parent:
+        until(started.exists, "the work that does not end")
+        workers = workers_of(parent)
+        parent.send_signal(signal.SIGTERM)
+        until(lambda: len(list(filter(is_alive, workers))) == 1, "the end of the worker that can end")
+        parent.send_signal(signal.SIGTERM)
+        assert parent.wait(30) == 128 + signal.SIGTERM
+        until(lambda: not any(map(is_alive, workers)), "the end of the worker that hangs", seconds=2)
+    assert pairs.failed == []
+
+
 def test_workers_stop_when_their_parent_is_killed(pairs: Folders) -> None:
     with running_sampoll("run", *pairs.flags, *TWO, "--continuous", *SLOW) as parent:
         until(lambda: pairs.results, "the first result")
@@ -122,23 +142,51 @@ def test_workers_stop_when_their_parent_is_killed(pairs: Folders) -> None:
     assert len(pairs.waiting) == 16 - len(pairs.results)
 
 
-def test_the_parent_imports_neither_numpy_nor_torch() -> None:
-    modules = "sampoll.app.workers.run, sampoll.cli.main, sampoll.cli.run_end, sampoll.monitoring.console"
-    code = f"import sys, {modules}; sys.exit(not {{'numpy', 'torch'}}.isdisjoint(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ("--exclusive",),
-        ("--stop-file", "stop"),
-        ("--http", "0"),
-        ("--metrics-file", "m"),
-        ("--devices", "cpu"),
-    ],
-)
-def test_what_several_workers_cannot_do_is_refused(pairs: Folders, flags: tuple[str, ...]) -> None:
-    ran = sampoll("run", *pairs.flags, *TWO, *BOXES, *flags)
+def test_a_worker_is_for_a_device_or_one_of_a_number(pairs: Folders) -> None:
+    ran = sampoll("run", *pairs.flags, *TWO, *BOXES, "--devices", "cpu")
     assert ran.returncode == 2
-    assert flags[0] in ran.stderr
+    assert "--devices" in ran.stderr
+
+
+def test_one_page_and_one_stop_file_are_for_all_workers(pairs: Folders, tmp_path: Path) -> None:
+    log, flags = tmp_path / "log", (*pairs.flags, *TWO, *SLOW, "--continuous", "--exclusive")
+    with (
+        log.open("wb") as file,
+        running_sampoll("run", *flags, "--http", 0, "--stop-file", "STOP", log=file) as parent,
+    ):
+        until(lambda: "status page: " in log.read_text(), "the address")
+        [url] = re.findall(r"status page: (http://\S+)", log.read_text())
+        until(lambda: httpx.get(f"{url}/readyz").status_code == 200, "all workers")
+        until(lambda: len(pairs.results) >= 4, "two results")
+        page, metrics = httpx.get(url).text, httpx.get(f"{url}/metrics").text
+        mapped_by_the_parent = Path(f"/proc/{parent.pid}/maps").read_text()
+        status = json.loads(sampoll("status", "--input", pairs.input, "--json").stdout)
+        other = sampoll("run", *pairs.flags, *BOXES)
+        (pairs.input / "STOP").touch()
+        assert parent.wait(30) == 0
+    assert [f"<tr><td>{number}</td><td>working</td><td>cpu</td>" in page for number in (1, 2)] == [True] * 2
+    jobs = re.findall(r'sampoll_jobs_total{outcome="done",worker="(\d)"} (\d)', metrics)
+    assert [worker for worker, _ in jobs] == ["1", "2"]
+    assert sum(int(count) for _, count in jobs) >= 2
+    [service] = status["services"]
+    assert (service["pid"], len(service["workers"])) == (parent.pid, 2)
+    assert (other.returncode, "in use" in other.stderr) == (75, True)
+    assert not (pairs.input / "STOP").exists()
+    assert not re.findall("numpy|torch|cv2", mapped_by_the_parent)
+    assert len(pairs.waiting) == 16 - len(pairs.results)
+
+
+def test_a_worker_that_makes_no_progress_is_killed_and_started_again(
+    pairs: Folders, gate: tuple[Path, Path]
+) -> None:
+    drop_pair(pairs.input, "poison", image=image_of(13, 32))
+    flags = ("--model", "support.fakes:hanging_once", "--stall", 2, "--log-format", "json")
+    ran = sampoll("run", *pairs.flags, *TWO, *flags)
+    assert ran.returncode == 0, ran.stderr
+    assert len(pairs.results) == 18
+    about_workers = [line for line in map(json.loads, ran.stderr.splitlines()) if "worker" in line]
+    for line in about_workers:
+        Draft202012Validator(SCHEMA).validate(line)
+    stalled, ended = (line for line in about_workers if "worker-" in line.get("event", ""))
+    assert stalled["event"] == "worker-stalled"
+    assert (ended["event"], ended["worker"], ended["signal"]) == ("worker-ended", stalled["worker"], 9)

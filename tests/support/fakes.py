@@ -91,6 +91,16 @@ class _LostOnce(_Lost):
             super().misbehave()
 
 
+class _HangingOnce(_Misbehaving):
+    """Hangs in the first process, which creates the file `$FAKES_STARTED`."""
+
+    def misbehave(self) -> None:
+        started = Path(os.environ["FAKES_STARTED"])
+        if not started.exists():
+            started.touch()
+            signal.pause()
+
+
 class _Gone(_Misbehaving):
     def misbehave(self) -> None:
         raise ModelUnavailable("the model is gone")
@@ -127,6 +137,10 @@ def lost(_: ModelSettings) -> BoxSegmenter:
 
 def lost_once(_: ModelSettings) -> BoxSegmenter:
     return _LostOnce()
+
+
+def hanging_once(_: ModelSettings) -> BoxSegmenter:
+    return _HangingOnce()
 
 
 def gone(_: ModelSettings) -> BoxSegmenter:

@@ -10,20 +10,29 @@ from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 from threading import Lock
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from sampoll.config.settings import Settings
 from sampoll.core.errors import SampollError
 from sampoll.core.events import Event, JobStarted
+from sampoll.monitoring.pictures import Thumbnail
+from sampoll.monitoring.queue_sizes import QueueSizes
+
+Command: TypeAlias = Literal["run", "serve stream"]
+"""A command that several processes can do together."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker does: its settings, which have nothing that the parent does itself, and its cores."""
+    """What a worker does: its settings, which have nothing that the parent does itself, and its cores.
+    `holds_input`: it has inherited the parent's lock of the input."""
 
+    command: Command
     settings: Settings
     cores: frozenset[int]
     log_level: int
+    service_id: str
+    holds_input: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,8 @@ class BegunJob:
     name: str
 
 
-Message: TypeAlias = Event | logging.LogRecord | SampollError
-"""From a worker: an event, a line of its log, or the error that ends it."""
+Message: TypeAlias = Event | logging.LogRecord | SampollError | Thumbnail | QueueSizes
+"""From a worker: an event, a line of its log, the error that ends it, or what the status page shows."""
 
 
 class Sender:

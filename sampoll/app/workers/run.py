@@ -1,118 +1,75 @@
-"""`sampoll run` by several processes. This one imports neither numpy nor a model: its workers tell it all."""
+"""`sampoll run` by several processes."""
 
 import logging
-import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from sampoll.app.run_outcome import RunOutcome, outcome_of
-from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
-from sampoll.app.workers.messages import Message, Order
-from sampoll.app.workers.processes import Workers
-from sampoll.app.workers.shares import core_shares, worker_settings
+from sampoll.app.service_info import run_info
+from sampoll.app.workers.shares import worker_settings
+from sampoll.app.workers.team import Team, orders_of
 from sampoll.config.settings import Settings
-from sampoll.core.errors import SampollError, UsageError
-from sampoll.core.events import Listener, PassedOver, StopRequested, broadcast
+from sampoll.core.errors import translated_os_errors
+from sampoll.core.events import Listener
 from sampoll.monitoring.job_log import job_log
+from sampoll.monitoring.monitor import monitored_workers
 from sampoll.monitoring.progress_bar import JobProgress, progress
 from sampoll.monitoring.tally import Tally
 from sampoll.spool.layout import Layout
-
-log = logging.getLogger(__name__)
-
-OF_ONE_INPUT = frozenset({"left", "stopping"})
-"""Events of log lines that each worker writes, and that are the same for all."""
-
-
-def is_divided(settings: Settings) -> bool:
-    """Whether a run is the work of several processes; UsageError for what they cannot do together."""
-    processes = settings.processes
-    if processes.workers is None and not processes.devices:
-        return False
-    refused = {
-        "--exclusive": settings.spool.exclusive,
-        "--stop-file": settings.spool.stop_file is not None,
-        "--http": settings.monitoring.http is not None,
-        "--metrics-file": settings.monitoring.metrics_file is not None,
-    }
-    for flag, is_given in refused.items():
-        if is_given:
-            raise UsageError(
-                f"{flag} is for a run in one process: leave out --workers and --devices, or {flag}"
-            )
-    if processes.workers is not None and processes.devices:
-        raise UsageError("--devices has a worker for each device: leave --workers out")
-    return True
+from sampoll.spool.nodes import held_input
+from sampoll.spool.stop_file import took_stop_file
 
 
 def run_in_workers(
     settings: Settings, layout: Layout, listeners: Sequence[Listener], *, show_progress: bool
 ) -> RunOutcome:
     """Serves the input directory by several processes. Raises SampollError if they cannot work at all."""
-    tally = Tally()
+    tally, shares = Tally(), worker_settings(settings)
     with ExitStack() as stack:
+        locks = stack.enter_context(_locks(settings, layout))
+        monitor = stack.enter_context(
+            monitored_workers(settings.monitoring, run_info(settings, layout), list(shares))
+        )
         everyone: list[Listener] = [*listeners, tally]
         if settings.operations.report is not None:
             everyone.append(stack.enter_context(job_log(settings.operations.report)))
         everyone.append(JobProgress(stack.enter_context(progress("pair", 0, is_shown=show_progress))))
-        application = _Application(settings, broadcast(everyone))
-        stack.enter_context(stopping_on_signals(application.stop))
-        outside_the_main_thread(application.run)
-    if tally.done:
-        _write_datasets(settings, layout)
-    return outcome_of(settings, layout, tally, is_stopped=application.is_stopped)
+        team = Team(
+            orders_of("run", shares, monitor.health.id, holds_input=bool(locks)),
+            monitor,
+            everyone,
+            kept_open=locks,
+            # A progress bar hides less than warnings; a service has none.
+            stop_level=logging.INFO if settings.spool.continuous else logging.WARNING,
+        )
+        look_for_stop_file = _stopping_by_file(settings, layout, team)
+        look_for_stop_file()
+        team.work(look_for_stop_file)
+        if tally.done:
+            _write_datasets(settings, layout)
+    return outcome_of(settings, layout, tally, is_stopped=team.is_stopped)
 
 
-class _Application:
-    def __init__(self, settings: Settings, emit: Listener) -> None:
-        self._settings = settings
-        self._emit = emit
-        self._passed_over: dict[str, int] = {}
-        self._said: set[str] = set()
-        self._workers = Workers(_orders(settings), self._take)
-        self.is_stopped = False
-
-    def run(self) -> None:
-        self._workers.run()
-
-    def stop(self) -> None:
-        level = logging.INFO if self._settings.spool.continuous else logging.WARNING
-        log.log(level, STOPPING, extra={"event": "stopping"})
-        self.is_stopped = True
-        self._emit(StopRequested())
-        self._workers.stop()
-
-    def _take(self, number: int, message: Message) -> None:
-        match message:
-            case logging.LogRecord():
-                self._log(number, message)
-            case SampollError() | StopRequested():
-                pass  # the error is raised, or logged, by who watches the worker
-            case PassedOver(path):
-                # Each worker says so of the same path; again only the one that said it first.
-                if self._passed_over.setdefault(path, number) == number:
-                    self._emit(message)
-            case _:
-                self._emit(message)
-
-    def _log(self, number: int, record: logging.LogRecord) -> None:
-        if record.__dict__.get("event") in OF_ONE_INPUT:
-            if record.getMessage() in self._said or record.__dict__["event"] == "stopping":
-                return
-            self._said.add(record.getMessage())
-        record.__dict__["worker"] = number
-        logger = logging.getLogger(record.name)
-        if logger.isEnabledFor(record.levelno):
-            logger.handle(record)
+@contextmanager
+def _locks(settings: Settings, layout: Layout) -> Iterator[Sequence[int]]:
+    """The descriptors of the locks that the workers inherit: that of the input, with --exclusive."""
+    with ExitStack() as stack:
+        locks = []
+        if settings.spool.exclusive:
+            with translated_os_errors("prepare the spool in", layout.input):
+                locks.append(stack.enter_context(held_input(layout, exclusive=True)))
+        yield locks
 
 
-def _orders(settings: Settings) -> list[Order]:
-    shares = worker_settings(settings)
-    cores = sorted(os.sched_getaffinity(0))
-    level = logging.getLogger("sampoll").getEffectiveLevel()
-    return [
-        Order(each, own, level) for each, own in zip(shares, core_shares(cores, len(shares)), strict=True)
-    ]
+def _stopping_by_file(settings: Settings, layout: Layout, team: Team) -> Callable[[], None]:
+    """What looks for the stop file: the first worker to see it would keep it from the others."""
+    name = settings.spool.stop_file
+
+    def look() -> None:
+        if name is not None and not team.is_stopped and took_stop_file(layout.input / name):
+            team.stop()
+
+    return look
 
 
 def _write_datasets(settings: Settings, layout: Layout) -> None:

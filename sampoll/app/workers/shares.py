@@ -1,10 +1,10 @@
 """Divides a command's settings and cores among its workers; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from sampoll.config.settings import Settings
-from sampoll.config.settings.processes import ProcessSettings
 
 
 def core_shares(cores: Sequence[int], count: int) -> list[frozenset[int]]:
@@ -15,25 +15,43 @@ def core_shares(cores: Sequence[int], count: int) -> list[frozenset[int]]:
     return [frozenset(cores[a:b]) for a, b in pairwise(bounds)]
 
 
-def worker_settings(settings: Settings) -> list[Settings]:
-    """The settings of each worker, without what the parent does for all of them: the report, the bar, and the
-    division itself. With fewer pairs than workers to begin, there are as many workers as pairs."""
+def worker_settings(settings: Settings) -> Mapping[int, Settings]:
+    """The settings of each worker, by its number, from 1, without what the parent does for all, and without
+    the division itself. With fewer pairs than workers to begin, there are as many workers as pairs."""
     devices = settings.processes.devices or (settings.model.device,)
     count = len(settings.processes.devices) or settings.processes.workers or 1
     limit = settings.spool.limit
     if limit is not None:
         count = min(count, limit)
-    return [
-        settings.model_copy(
-            update={
-                "model": settings.model.model_copy(update={"device": devices[index % len(devices)]}),
-                "spool": settings.spool.model_copy(update={"limit": _share(limit, index, count)}),
-                "operations": settings.operations.model_copy(update={"report": None, "progress": False}),
-                "processes": ProcessSettings(),
-            }
+    common = _without_what_the_parent_does(settings)
+    return {
+        index + 1: _updated(
+            common,
+            model={"device": devices[index % len(devices)]},
+            spool={"limit": _share(limit, index, count)},
         )
         for index in range(count)
-    ]
+    }
+
+
+def _without_what_the_parent_does(settings: Settings) -> Settings:
+    monitoring = settings.monitoring
+    return _updated(
+        settings,
+        spool={"stop_file": None, "exclusive": False},
+        operations={"report": None, "progress": False},
+        monitoring={
+            "http": None,
+            "metrics_file": None,
+            "http_thumbnails": monitoring.http_thumbnails and monitoring.http is not None,
+        },
+        processes={"workers": None, "devices": ()},
+    )
+
+
+def _updated(settings: Settings, **sections: Mapping[str, Any]) -> Settings:
+    changed = {name: getattr(settings, name).model_copy(update=new) for name, new in sections.items()}
+    return settings.model_copy(update=changed)
 
 
 def _share(limit: int | None, index: int, count: int) -> int | None:

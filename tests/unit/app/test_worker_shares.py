@@ -19,28 +19,36 @@ def test_cores_are_divided_evenly(cores: list[int], count: int, shares: list[set
     assert core_shares(cores, count) == shares
 
 
-def settings(**sections: dict[str, object]) -> Settings:
-    return Settings.model_validate(sections)
+def shares_of(**sections: dict[str, object]) -> list[Settings]:
+    return list(worker_settings(Settings.model_validate(sections)).values())
 
 
 def test_each_device_has_a_worker() -> None:
-    given = settings(processes={"devices": "cuda:0,cuda:1"})
-    assert [each.model.device for each in worker_settings(given)] == ["cuda:0", "cuda:1"]
+    shares = shares_of(processes={"devices": "cuda:0,cuda:1"})
+    assert [each.model.device for each in shares] == ["cuda:0", "cuda:1"]
 
 
 def test_workers_share_the_device() -> None:
-    given = settings(processes={"workers": 2}, model={"device": "cpu"})
-    assert [each.model.device for each in worker_settings(given)] == ["cpu", "cpu"]
+    shares = shares_of(processes={"workers": 2}, model={"device": "cpu"})
+    assert [each.model.device for each in shares] == ["cpu", "cpu"]
 
 
-def test_workers_neither_divide_again_nor_write_the_report() -> None:
-    given = settings(processes={"workers": 2}, operations={"report": Path("r.jsonl")})
-    for each in worker_settings(given):
+def test_workers_leave_to_the_parent_what_there_is_once() -> None:
+    shares = shares_of(
+        processes={"workers": 2},
+        operations={"report": Path("r.jsonl")},
+        monitoring={"http": "9180", "metrics_file": Path("m.prom"), "http_thumbnails": True},
+        spool={"exclusive": True, "stop_file": "STOP"},
+    )
+    for each in shares:
         assert each.processes.workers is None
         assert each.operations.report is None
+        assert (each.monitoring.http, each.monitoring.metrics_file) == (None, None)
+        assert each.monitoring.http_thumbnails
+        assert (each.spool.exclusive, each.spool.stop_file) == (False, None)
 
 
 @pytest.mark.parametrize(("limit", "shares"), [(7, [2, 2, 3]), (3, [1, 1, 1]), (2, [1, 1])])
 def test_the_shares_of_a_limit_add_up_to_it(limit: int, shares: list[int]) -> None:
-    given = settings(processes={"workers": 3}, spool={"limit": limit})
-    assert [each.spool.limit for each in worker_settings(given)] == shares
+    found = shares_of(processes={"workers": 3}, spool={"limit": limit})
+    assert [each.spool.limit for each in found] == shares

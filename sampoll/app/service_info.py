@@ -1,0 +1,20 @@
+"""What the services of sampoll are, for their monitoring. Needs no numpy, as a parent of workers does."""
+
+from functools import partial
+
+from sampoll.config.settings import Settings
+from sampoll.monitoring.monitor import ServiceInfo
+from sampoll.spool.failed import count_reports
+from sampoll.spool.layout import Layout
+from sampoll.spool.survey import survey
+
+
+def run_info(settings: Settings, layout: Layout) -> ServiceInfo:
+    """Of a run over directories."""
+    return ServiceInfo(
+        {"service": "run", "input": str(layout.input), "output": str(layout.output)},
+        {"input": layout.input, "output": layout.output},
+        partial(count_reports, layout),
+        settings.spool.rescan_seconds,
+        lambda: survey(layout.input, settings.spool, layout.suffixes).leftovers,
+    )
