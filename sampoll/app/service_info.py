@@ -7,6 +7,7 @@ from sampoll.monitoring.monitor import ServiceInfo
 from sampoll.spool.failed import count_reports
 from sampoll.spool.layout import Layout
 from sampoll.spool.survey import survey
+from sampoll.transports.redis.server import server_of
 
 
 def run_info(settings: Settings, layout: Layout) -> ServiceInfo:
@@ -18,3 +19,8 @@ def run_info(settings: Settings, layout: Layout) -> ServiceInfo:
         settings.spool.rescan_seconds,
         lambda: survey(layout.input, settings.spool, layout.suffixes).leftovers,
     )
+
+
+def stream_info(settings: Settings) -> ServiceInfo:
+    """Of a worker of a stream."""
+    return ServiceInfo({"service": "serve stream", "server": str(server_of(settings.redis))})

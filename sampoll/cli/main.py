@@ -155,11 +155,10 @@ def run(
     set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.app.directories import layout_of
-    from sampoll.app.workers.team import is_divided
     from sampoll.cli.run_end import show_run_end
     from sampoll.monitoring.console import log_jobs
 
-    if is_divided(settings) and not dry:
+    if settings.processes.is_divided and not dry:
         from sampoll.app.workers.run import run_in_workers
 
         layout = layout_of(settings.spool)

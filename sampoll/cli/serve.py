@@ -24,6 +24,7 @@ def _serve() -> None:
 @with_settings(
     "redis",
     "requests",
+    "processes",
     *OF_EACH,
 )
 def redis(
@@ -91,6 +92,7 @@ def http(
     "streams",
     "lease",
     "max-attempts",
+    "processes",
     *OF_EACH,
 )
 def stream(
@@ -108,7 +110,14 @@ def stream(
     resolved = resolve_or_print(flags, config, print_config=print_config)
     set_up_logging(resolved, show_progress=False)
 
-    from sampoll.app.serve import serve_stream
     from sampoll.monitoring.console import log_jobs
+
+    if resolved.settings.processes.is_divided:
+        from sampoll.app.workers.serve import serve_stream_in_workers
+
+        show_summary(serve_stream_in_workers(resolved.settings, [log_jobs]))
+        return
+
+    from sampoll.app.serve import serve_stream
 
     show_summary(serve_stream(resolved.settings, [log_jobs]))

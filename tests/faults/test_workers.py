@@ -9,10 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from jsonschema import Draft202012Validator
 from support.folders import Folders, drop_pair
 from support.images import image_of
 from support.process import REPOSITORY, running_sampoll, sampoll, until
+from support.redis_servers import Server
+from support.stream_working import assert_each_is_done_once, queue, worker
 
 BOXES = ("--model", "support.fakes:boxes")
 SLOW = ("--model", "support.fakes:slow")
@@ -190,3 +193,25 @@ def test_a_worker_that_makes_no_progress_is_killed_and_started_again(
     stalled, ended = (line for line in about_workers if "worker-" in line.get("event", ""))
     assert stalled["event"] == "worker-stalled"
     assert (ended["event"], ended["worker"], ended["signal"]) == ("worker-ended", stalled["worker"], 9)
+
+
+def test_workers_of_a_stream_do_each_job_once_even_if_one_is_killed(
+    tmp_path: Path, server: Server, client: "redis.Redis"
+) -> None:
+    names, log = [f"job {number}" for number in range(12)], tmp_path / "log"
+    queue(client, names)
+    with worker(log, server.port, *TWO, "--lease", 1, model="slow") as parent:
+        until(lambda: client.xlen("sam:results") >= 4, "the first results")
+        os.kill(workers_of(parent)[0], signal.SIGKILL)
+        until(lambda: client.xlen("sam:results") >= 12, "all results")
+        until(lambda: client.xlen("sam") == 0, "the end of all jobs")
+        parent.terminate()
+        assert parent.wait(30) == 0
+    assert_each_is_done_once(client, names)
+    assert "done, 0 failed" in log.read_text()
+
+
+def test_a_channel_is_for_one_process() -> None:
+    ran = sampoll("serve", "redis", *BOXES, *TWO)
+    assert ran.returncode == 2
+    assert "serve stream" in ran.stderr

@@ -10,7 +10,7 @@ from sampoll.app.workers.messages import Command, Message, Order
 from sampoll.app.workers.processes import Workers
 from sampoll.app.workers.shares import core_shares
 from sampoll.config.settings import Settings
-from sampoll.core.errors import SampollError, UsageError
+from sampoll.core.errors import SampollError
 from sampoll.core.events import Event, Listener, PassedOver, StopRequested, broadcast
 from sampoll.core.wording import duration_text
 from sampoll.monitoring.monitor import WorkersMonitor
@@ -21,14 +21,6 @@ log = logging.getLogger(__name__)
 
 OF_ONE_INPUT = frozenset({"left", "stopping"})
 """Events of log lines that each worker writes, and that are the same for all."""
-
-
-def is_divided(settings: Settings) -> bool:
-    """Whether a command is the work of several processes; UsageError if that is said in two ways."""
-    processes = settings.processes
-    if processes.workers is not None and processes.devices:
-        raise UsageError("--devices has a worker for each device: leave --workers out")
-    return processes.workers is not None or bool(processes.devices)
 
 
 def orders_of(

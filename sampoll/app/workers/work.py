@@ -5,14 +5,24 @@ from dataclasses import replace
 from sampoll.app.directories import layout_of
 from sampoll.app.plan import plan_of
 from sampoll.app.run import run_plan
+from sampoll.app.serve import serve_stream
 from sampoll.app.workers.messages import Order, Sender
 from sampoll.monitoring.monitor import PartOf
 
 
 def work(order: Order, send: Sender) -> int:
     """The exit code of the process. Raises SampollError if it cannot work at all."""
-    settings, part_of = order.settings, PartOf(order.service_id, send)
-    plan = plan_of(settings, layout_of(settings.spool))
+    part_of = PartOf(order.service_id, send)
+    match order.command:
+        case "run":
+            return _run(order, send, part_of)
+        case "serve stream":
+            serve_stream(order.settings, [send], part_of=part_of)
+            return 0
+
+
+def _run(order: Order, send: Sender, part_of: PartOf) -> int:
+    plan = plan_of(order.settings, layout_of(order.settings.spool))
     transport = replace(plan.transport, holds_input=order.holds_input)
     plan = replace(plan, transport=transport, datasets=())
     return run_plan(plan, [send], show_progress=False, part_of=part_of).exit_code

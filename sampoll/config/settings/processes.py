@@ -2,7 +2,7 @@
 
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from sampoll.config.settings.model import device_named
 from sampoll.config.settings.section import Section, setting
@@ -23,3 +23,15 @@ class ProcessSettings(Section):
     devices: Annotated[tuple[DeviceName, ...], BeforeValidator(listed)] = setting(
         (), "devices", "Run a process on each of these devices, as cuda:0,cuda:1.", metavar="DEVICE,..."
     )
+
+    @field_validator("devices")
+    @classmethod
+    def _has_no_rival(cls, devices: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if devices and info.data.get("workers") is not None:
+            raise ValueError("has a worker for each device: leave workers out")
+        return devices
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether a command is the work of several processes, or of one that is watched."""
+        return self.workers is not None or bool(self.devices)
