@@ -24,3 +24,8 @@ def run_info(settings: Settings, layout: Layout) -> ServiceInfo:
 def stream_info(settings: Settings) -> ServiceInfo:
     """Of a worker of a stream."""
     return ServiceInfo({"service": "serve stream", "server": str(server_of(settings.redis))})
+
+
+def http_info(settings: Settings) -> ServiceInfo:
+    """Of what answers requests over HTTP."""
+    return ServiceInfo({"service": "serve http", "server": settings.web.bind})

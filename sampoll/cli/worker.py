@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from threading import Thread
 from typing import NoReturn
 
-from sampoll.app.workers.messages import LogSender, Order, Sender
+from sampoll.app.workers.messages import LogSender, Order, Request, Sender
 from sampoll.cli.output import open_standard_streams
 from sampoll.core.errors import SampollError
 
@@ -30,11 +31,12 @@ def main() -> NoReturn:
     logging.captureWarnings(True)
     logging.getLogger("watchdog").setLevel("CRITICAL")
     stall_seconds = order.settings.monitoring.stall_seconds
-    Thread(target=_stop_with_the_parent, args=(connection, stall_seconds), name="parent", daemon=True).start()
+    inbox: SimpleQueue[Request] = SimpleQueue()
+    Thread(target=_listen, args=(connection, inbox, stall_seconds), name="parent", daemon=True).start()
     try:
         from sampoll.app.workers.work import work  # which takes its time: the cores are set before
 
-        sys.exit(work(order, send))
+        sys.exit(work(order, send, inbox))
     except SampollError as error:
         send(error)
         sys.exit(error.exit_code)
@@ -44,11 +46,12 @@ def main() -> NoReturn:
         sys.exit(SampollError.exit_code)
 
 
-def _stop_with_the_parent(connection: "Connection", stall_seconds: float) -> None:
-    """Stops this process when the parent has ended, even by SIGKILL: in order, or, if it is stopping already,
-    at once, as a second signal does. One that hangs ends after `stall_seconds`."""
+def _listen(connection: "Connection", inbox: "SimpleQueue[Request]", stall_seconds: float) -> None:
+    """Takes what the parent sends until it has ended, even by SIGKILL; then stops this process: in order, or,
+    if it is stopping already, at once, as a second signal does. One that hangs ends after `stall_seconds`."""
     try:
-        connection.recv()
+        while True:
+            inbox.put(connection.recv())
     except (EOFError, OSError):
         # A thread without Python, which a model that keeps the interpreter lock cannot stop.
         faulthandler.dump_traceback_later(stall_seconds, exit=True)

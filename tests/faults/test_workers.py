@@ -1,18 +1,23 @@
 """`sampoll run --workers`: whatever ends, parent or worker, no pair is lost and no process stays."""
 
+import hashlib
 import json
 import os
 import re
 import signal
 import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import redis
 from jsonschema import Draft202012Validator
 from support.folders import Folders, drop_pair
-from support.images import image_of
+from support.http_serving import segment, serving_http
+from support.images import encoded, image_of
 from support.process import REPOSITORY, running_sampoll, sampoll, until
 from support.redis_servers import Server
 from support.stream_working import assert_each_is_done_once, queue, worker
@@ -215,3 +220,44 @@ def test_a_channel_is_for_one_process() -> None:
     ran = sampoll("serve", "redis", *BOXES, *TWO)
     assert ran.returncode == 2
     assert "serve stream" in ran.stderr
+
+
+def answers_to(client: httpx.Client, bodies: Sequence[Mapping[str, Any]]) -> list[int]:
+    with ThreadPoolExecutor() as pool:
+        return [answer.status_code for answer in pool.map(lambda body: segment(client, files=body), bodies)]
+
+
+def test_workers_behind_one_address_share_the_requests_and_each_knows_its_images(tmp_path: Path) -> None:
+    images = [encoded(image_of(seed=seed)) for seed in range(8)]
+    digests = [hashlib.sha256(image).hexdigest() for image in images]
+    with serving_http(tmp_path, *TWO) as (parent, client):
+        until(lambda: client.get("/readyz").status_code == 200, "all workers")
+        assert answers_to(client, [{"image": ("a.png", image)} for image in images]) == [200] * 8
+        assert answers_to(client, [{"image_sha256": (None, each)} for each in digests]) == [200] * 8
+        assert answers_to(client, [{"image_sha256": (None, "0" * 64)}]) == [404]
+        done = re.findall(r'outcome="done",worker="(\d)"} (\d+)', client.get("/metrics").text)
+        parent.terminate()
+        assert parent.wait(30) == 0
+    assert sum(int(count) for _, count in done) == 16
+    assert all(int(count) > 0 for _, count in done)
+
+
+def test_a_request_whose_worker_dies_is_to_be_sent_again(tmp_path: Path, gate: tuple[Path, Path]) -> None:
+    started, _ = gate
+    poison = {"image": ("a.png", encoded(image_of(height=13)))}
+    with (
+        serving_http(tmp_path, *TWO, model="waiting") as (parent, client),
+        ThreadPoolExecutor() as pool,
+    ):
+        until(lambda: client.get("/readyz").status_code == 200, "all workers")
+        hangs = pool.submit(lambda: segment(client, files=poison, data={"prompt": '{"everything": {}}'}))
+        until(started.exists, "the request that hangs")
+        busy = re.findall(r"<td>(\d)</td><td>(\d+)</td></tr>", client.get("/").text)
+        [pid] = [int(pid) for in_flight, pid in busy if in_flight == "1"]
+        os.kill(pid, signal.SIGKILL)
+        lost = hangs.result()
+        assert (lost.status_code, lost.json()["code"]) == (503, "transient")
+        assert "Retry-After" in lost.headers
+        assert segment(client).status_code == 200
+        until(lambda: client.get("/readyz").status_code == 200, "its next process")
+        assert len(workers_of(parent)) == 2

@@ -10,15 +10,20 @@ from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
 from threading import Lock
-from typing import Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from sampoll.config.settings import Settings
 from sampoll.core.errors import SampollError
 from sampoll.core.events import Event, JobStarted
+from sampoll.core.result_summary import ResultSummary
 from sampoll.monitoring.pictures import Thumbnail
 from sampoll.monitoring.queue_sizes import QueueSizes
 
-Command: TypeAlias = Literal["run", "serve stream"]
+if TYPE_CHECKING:  # these need numpy
+    from sampoll.core.jobs import Submission
+    from sampoll.core.results import Artifact
+
+Command: TypeAlias = Literal["run", "serve stream", "serve http"]
 """A command that several processes can do together."""
 
 
@@ -43,8 +48,41 @@ class BegunJob:
     name: str
 
 
-Message: TypeAlias = Event | logging.LogRecord | SampollError | Thumbnail | QueueSizes
-"""From a worker: an event, a line of its log, the error that ends it, or what the status page shows."""
+@dataclass(frozen=True)
+class PassedOn:
+    """A request over HTTP that a worker is to answer, and the kind of its answer."""
+
+    submission: "Submission"
+    kind: str
+
+    @property
+    def id(self) -> str:
+        return self.submission.id
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """The client of a request has gone."""
+
+    id: str
+
+
+AnswerContent: TypeAlias = "tuple[tuple[Artifact, ...], ResultSummary] | SampollError"
+"""What an answer consists of, as `Delivery` has it, or why there is none."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a request."""
+
+    id: str
+    content: AnswerContent
+
+
+Request: TypeAlias = PassedOn | Withdrawn
+"""To a worker, after its order."""
+Message: TypeAlias = Event | logging.LogRecord | SampollError | Thumbnail | QueueSizes | Answer
+"""From a worker: an event, a log line, the error that ends it, what the status page shows, or an answer."""
 
 
 class Sender:

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Event as Flag
 from threading import Lock, Thread
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from sampoll.app.workers.messages import Message, Order
+from sampoll.app.workers.messages import Message, Order, Request
 from sampoll.app.workers.verdict import Verdict, pause_seconds, verdict_on
 from sampoll.core.errors import SampollError
 from sampoll.core.events import (
@@ -28,6 +28,9 @@ from sampoll.core.events import (
 )
 from sampoll.core.stopping import STOP_POLL_SECONDS
 from sampoll.files.cores import SHARERS
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ class _Worker:
     number: int
     order: Order
     process: subprocess.Popen[bytes] | None = None
+    connection: "Connection[Request | Order, Message] | None" = None
+    sending: Lock = field(default_factory=Lock)
     begun: set[str] = field(default_factory=set)
     in_flight: dict[str, str] = field(default_factory=dict)
     crashes_in_a_row: int = 0
@@ -104,6 +109,13 @@ class Workers:
         for worker in self._workers.values():
             _signal(worker, signal.SIGTERM)
 
+    def send(self, number: int, request: Request) -> None:
+        """Sends to a worker that has begun; dropped if it has ended."""
+        worker = self._workers[number]
+        with worker.sending, suppress(OSError):
+            if worker.connection is not None:
+                worker.connection.send(request)
+
     def kill(self) -> None:
         """Ends all at once; may be called from a signal handler."""
         self._stop.set()
@@ -151,8 +163,9 @@ class Workers:
                 )
             with self._lock:
                 self._watcher.note_start(worker.number, process.pid)
-            with suppress(OSError):  # it has ended already
+            with worker.sending, suppress(OSError):  # it has ended already
                 ours.send(_rest_of(worker))
+            worker.connection = ours
             if self._stop.is_set():  # since before the process could be signalled
                 _signal(worker, signal.SIGTERM)
             with suppress(EOFError, OSError):

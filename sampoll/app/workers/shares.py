@@ -35,16 +35,11 @@ def worker_settings(settings: Settings) -> Mapping[int, Settings]:
 
 
 def _without_what_the_parent_does(settings: Settings) -> Settings:
-    monitoring = settings.monitoring
     return _updated(
         settings,
         spool={"stop_file": None, "exclusive": False},
         operations={"report": None, "progress": False},
-        monitoring={
-            "http": None,
-            "metrics_file": None,
-            "http_thumbnails": monitoring.http_thumbnails and monitoring.http is not None,
-        },
+        monitoring={"http": None, "metrics_file": None},
         processes={"workers": None, "devices": ()},
     )
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
-from sampoll.app.workers.messages import Command, Message, Order
+from sampoll.app.workers.messages import Answer, Command, Message, Order
 from sampoll.app.workers.processes import Workers
 from sampoll.app.workers.shares import core_shares
 from sampoll.config.settings import Settings
@@ -115,7 +115,7 @@ class Team:
                 self._monitor.pictures.keep(message)
             case QueueSizes(queues):
                 self._monitor.queues[worker].update(queues)
-            case SampollError() | StopRequested():
+            case SampollError() | StopRequested() | Answer():
                 pass  # the error is raised, or logged, by who watches the workers
             case PassedOver(path):
                 # Each worker says so of the same path; again only the one that said it first.

@@ -1,24 +1,29 @@
 """What a worker does: its part of the command, as its order has it."""
 
 from dataclasses import replace
+from queue import SimpleQueue
 
 from sampoll.app.directories import layout_of
 from sampoll.app.plan import plan_of
 from sampoll.app.run import run_plan
 from sampoll.app.serve import serve_stream
-from sampoll.app.workers.messages import Order, Sender
+from sampoll.app.workers.http_part import answer_requests
+from sampoll.app.workers.messages import Order, Request, Sender
 from sampoll.monitoring.monitor import PartOf
 
 
-def work(order: Order, send: Sender) -> int:
-    """The exit code of the process. Raises SampollError if it cannot work at all."""
+def work(order: Order, send: Sender, inbox: "SimpleQueue[Request]") -> int:
+    """The exit code of the process; `inbox` has what the parent sends. Raises SampollError if it cannot work
+    at all."""
     part_of = PartOf(order.service_id, send)
     match order.command:
         case "run":
             return _run(order, send, part_of)
         case "serve stream":
             serve_stream(order.settings, [send], part_of=part_of)
-            return 0
+        case "serve http":
+            answer_requests(order.settings, send, inbox, part_of)
+    return 0
 
 
 def _run(order: Order, send: Sender, part_of: PartOf) -> int:
