@@ -10,7 +10,7 @@ from threading import Event
 from sampoll.app.assembly import LoadedModel, load_model, service_of
 from sampoll.app.export import write_datasets
 from sampoll.app.plan import Plan
-from sampoll.app.run_outcome import RunOutcome, outcome_of
+from sampoll.app.run_outcome import RunOutcome, outcome_of, summary_despite_errors, tell_leftovers
 from sampoll.app.service_info import run_info
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.core.errors import (
@@ -28,11 +28,8 @@ from sampoll.monitoring.job_log import job_log
 from sampoll.monitoring.monitor import Monitor, PartOf, monitored
 from sampoll.monitoring.progress_bar import JobProgress, progress
 from sampoll.monitoring.tally import Tally
-from sampoll.spool.failed import count_reports
-from sampoll.spool.layout import Layout
 from sampoll.spool.places import missing_mount, mount_points
 from sampoll.spool.probe import probe
-from sampoll.spool.unpaired import Leftovers
 from sampoll.transports.directory.transport import DirectoryTransport, directory_transport
 
 log = logging.getLogger(__name__)
@@ -58,16 +55,18 @@ def run_plan(
             everyone.append(stack.enter_context(job_log(plan.settings.operations.report)))
         bar = stack.enter_context(progress("pair", 0, is_shown=show_progress))
         everyone.append(JobProgress(bar))
-        application = _Application(plan, factory, broadcast(everyone), monitor)
+        application = _Application(
+            plan,
+            factory,
+            broadcast(everyone),
+            monitor,
+            tells_leftovers=part_of is None and not plan.settings.spool.continuous,
+        )
         stack.enter_context(stopping_on_signals(application.stop))
         outside_the_main_thread(application.run)
         if tally.done:
-            try:
+            with summary_despite_errors(tally):
                 outside_the_main_thread(partial(write_datasets, plan.layout.output, plan.datasets))
-            except SampollError:
-                done = tally.summary()  # the results are there all the same
-                log.info("%s", done, extra={"event": "summary", **done.figures})
-                raise
     return outcome_of(plan.settings, plan.layout, tally, is_stopped=application.is_stopped)
 
 
@@ -77,13 +76,16 @@ class _Application:
     service waits until the directories can be used again and begins a new session, as a new node that
     recovers the jobs of the previous one."""
 
-    def __init__(self, plan: Plan, factory: Factory, emit: Listener, monitor: Monitor) -> None:
+    def __init__(
+        self, plan: Plan, factory: Factory, emit: Listener, monitor: Monitor, *, tells_leftovers: bool
+    ) -> None:
         self._plan = plan
         self._settings = plan.settings
         self._layout = plan.layout
         self._factory = factory
         self._emit = emit
         self._monitor = monitor
+        self._tells_leftovers = tells_leftovers
         self._stop = Event()
         self._session: tuple[DirectoryTransport, Event] | None = None
         self._former_nodes: set[str] = set()
@@ -173,8 +175,8 @@ class _Application:
                         raise Fenced("another process has taken the jobs of this one") from error
                     raise
             transport.raise_if_lost()
-            if not self._settings.spool.continuous:
-                _tell_leftovers(self._layout, transport.leftovers(), did_nothing=not is_needed)
+            if self._tells_leftovers:
+                tell_leftovers(self._layout, transport.leftovers(), did_nothing=not is_needed)
             if session_stop.is_set():  # the stop file asked for it
                 self._stop.set()
 
@@ -196,13 +198,3 @@ class _Application:
             emit=self._emit,
             queues=self._monitor.queues,
         )
-
-
-def _tell_leftovers(layout: Layout, found: Leftovers, *, did_nothing: bool) -> None:
-    for line, facts in found.lines_with_facts():
-        log.warning("%s", line, extra={"event": "left", **facts})
-    if not did_nothing or found.files:
-        return
-    log.warning("there is no image and no prompt in %s", layout.input)
-    if failed := count_reports(layout):
-        log.warning("%d failed earlier: sampoll failed list --input %s", failed, layout.input)

@@ -1,14 +1,20 @@
 """How a run over directories has ended, whether one process did it or several."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sampoll.config.settings import Settings
-from sampoll.core.errors import InputUnavailable, Interrupted, JobError
+from sampoll.core.errors import InputUnavailable, Interrupted, JobError, SampollError
 from sampoll.core.summary import CommandSummary
 from sampoll.monitoring.tally import Tally
+from sampoll.spool.failed import count_reports
 from sampoll.spool.layout import Layout
 from sampoll.spool.survey import survey
+from sampoll.spool.unpaired import Leftovers
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,28 @@ def outcome_of(settings: Settings, layout: Layout, tally: Tally, *, is_stopped: 
         tally.first_failures,
         _pairs_left(settings, layout) if is_stopped else 0,
     )
+
+
+@contextmanager
+def summary_despite_errors(tally: Tally) -> Iterator[None]:
+    """Logs the summary if what comes after the jobs fails: their results are there all the same."""
+    try:
+        yield
+    except SampollError:
+        done = tally.summary()
+        log.info("%s", done, extra={"event": "summary", **done.figures})
+        raise
+
+
+def tell_leftovers(layout: Layout, found: Leftovers, *, did_nothing: bool) -> None:
+    """Logs what a run leaves in its input, and what to do about it."""
+    for line, facts in found.lines_with_facts():
+        log.warning("%s", line, extra={"event": "left", **facts})
+    if not did_nothing or found.files:
+        return
+    log.warning("there is no image and no prompt in %s", layout.input)
+    if failed := count_reports(layout):
+        log.warning("%d failed earlier: sampoll failed list --input %s", failed, layout.input)
 
 
 def _pairs_left(settings: Settings, layout: Layout) -> int:

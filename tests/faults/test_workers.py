@@ -21,6 +21,7 @@ from support.images import encoded, image_of
 from support.process import REPOSITORY, running_sampoll, sampoll, until
 from support.redis_servers import Server
 from support.stream_working import assert_each_is_done_once, queue, worker
+from support.terminal import on_a_terminal
 
 BOXES = ("--model", "support.fakes:boxes")
 SLOW = ("--model", "support.fakes:slow")
@@ -51,19 +52,24 @@ def pairs(folders: Folders) -> Folders:
     return folders
 
 
-def test_one_report_one_summary_and_one_file_of_metrics_count_what_two_workers_do(
+def test_what_two_workers_do_is_counted_once_and_data_sets_have_all_of_it(
     pairs: Folders, tmp_path: Path
 ) -> None:
     report, metrics = tmp_path / "report.jsonl", tmp_path / "sampoll.prom"
-    flags = ("--report", report, "--metrics-file", metrics, "--exclusive")
-    ran = sampoll("run", *pairs.flags, *TWO, *BOXES, *flags)
-    assert ran.returncode == 0, ran.stderr
-    assert "8 done, 0 failed" in ran.stdout
+    (pairs.input / "alone.jpg").touch()
+    flags = ("--report", report, "--metrics-file", metrics, "--exclusive", "--format", "png,coco")
+    seen = on_a_terminal("run", *pairs.flags, *TWO, *BOXES, *flags)
+    assert seen.exit_code == 0, seen.text
+    assert [("8/8" in line) for line in seen.lines if "pair/s" in line] == [True]
+    assert any(line.startswith("8 done, 0 failed, 1 half pair left in ") for line in seen.lines)
+    assert seen.text.count("alone.jpg") == 1, seen.lines
     assert sorted(json.loads(line)["name"] for line in report.read_text().splitlines()) == PAIRS
     done = re.findall(r'sampoll_jobs_total{outcome="done",worker="\d"} (\d)', metrics.read_text())
     assert sum(map(int, done)) == 8
-    assert len(pairs.results) == 16
-    assert pairs.waiting == []
+    coco = json.loads((pairs.output / "coco" / "instances.json").read_text())
+    assert sorted(image["file_name"] for image in coco["images"]) == [f"{name}.jpg" for name in PAIRS]
+    assert len(pairs.results) == 16 + 1
+    assert pairs.waiting == ["alone.jpg"]
 
 
 def test_the_limit_is_that_of_all_workers(pairs: Folders) -> None:

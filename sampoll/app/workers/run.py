@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from sampoll.app.run_outcome import RunOutcome, outcome_of
+from sampoll.app.run_outcome import RunOutcome, outcome_of, summary_despite_errors, tell_leftovers
 from sampoll.app.service_info import run_info
 from sampoll.app.workers.shares import worker_settings
 from sampoll.app.workers.team import Team, orders_of
@@ -18,6 +18,7 @@ from sampoll.monitoring.tally import Tally
 from sampoll.spool.layout import Layout
 from sampoll.spool.nodes import held_input
 from sampoll.spool.stop_file import took_stop_file
+from sampoll.spool.survey import survey
 
 
 def run_in_workers(
@@ -45,8 +46,12 @@ def run_in_workers(
         look_for_stop_file = _stopping_by_file(settings, layout, team)
         look_for_stop_file()
         team.work(look_for_stop_file)
+        if not settings.spool.continuous:
+            found = survey(layout.input, settings.spool, layout.suffixes).leftovers
+            tell_leftovers(layout, found, did_nothing=not tally.outcomes)
         if tally.done:
-            _write_datasets(settings, layout)
+            with summary_despite_errors(tally):
+                _write_datasets(settings, layout)
     return outcome_of(settings, layout, tally, is_stopped=team.is_stopped)
 
 

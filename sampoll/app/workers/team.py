@@ -19,9 +19,6 @@ from sampoll.monitoring.queue_sizes import QueueSizes
 
 log = logging.getLogger(__name__)
 
-OF_ONE_INPUT = frozenset({"left", "stopping"})
-"""Events of log lines that each worker writes, and that are the same for all."""
-
 
 def orders_of(
     command: Command, shares: Mapping[int, Settings], service_id: str, *, holds_input: bool = False
@@ -56,7 +53,6 @@ class Team:
         self._started: set[int] = set()
         self._killed: set[int] = set()
         self._passed_over: dict[str, int] = {}
-        self._said: set[str] = set()
         self.is_stopped = False
 
     def work(self, tick: Callable[[], None] = lambda: None) -> None:
@@ -129,10 +125,8 @@ class Team:
         self._emit_to_all(event)
 
     def _log(self, worker: int, record: logging.LogRecord) -> None:
-        if record.__dict__.get("event") in OF_ONE_INPUT:
-            if record.getMessage() in self._said or record.__dict__["event"] == "stopping":
-                return
-            self._said.add(record.getMessage())
+        if record.__dict__.get("event") == "stopping":  # as all do; the parent has logged it
+            return
         record.__dict__["worker"] = worker
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):
