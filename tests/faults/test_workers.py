@@ -136,11 +136,14 @@ def test_a_second_signal_ends_all_workers_at_once(pairs: Folders, gate: tuple[Pa
     with running_sampoll("run", *pairs.flags, *TWO, "--model", "support.fakes:waiting") as parent:
         until(started.exists, "the work that does not end")
         workers = workers_of(parent)
-        parent.send_signal(signal.SIGTERM)
-        until(lambda: len(list(filter(is_alive, workers))) == 1, "the end of the worker that can end")
-        parent.send_signal(signal.SIGTERM)
+
+        def is_ended_by_signals() -> bool:  # those within a tenth of a second count as one
+            parent.send_signal(signal.SIGTERM)
+            return parent.poll() is not None
+
+        until(is_ended_by_signals, "the end at once")
         assert parent.wait(30) == 128 + signal.SIGTERM
-        until(lambda: not any(map(is_alive, workers)), "the end of the worker that hangs", seconds=2)
+        until(lambda: not any(map(is_alive, workers)), "the end of the workers", seconds=10)
     assert pairs.failed == []
 
 
@@ -194,16 +197,17 @@ def test_a_worker_that_makes_no_progress_is_killed_and_started_again(
     pairs: Folders, gate: tuple[Path, Path]
 ) -> None:
     drop_pair(pairs.input, "poison", image=image_of(13, 32))
-    flags = ("--model", "support.fakes:hanging_once", "--stall", 2, "--log-format", "json")
+    flags = ("--model", "support.fakes:hanging_once", "--stall", 3, "--log-format", "json")
     ran = sampoll("run", *pairs.flags, *TWO, *flags)
     assert ran.returncode == 0, ran.stderr
     assert len(pairs.results) == 18
     about_workers = [line for line in map(json.loads, ran.stderr.splitlines()) if "worker" in line]
     for line in about_workers:
         Draft202012Validator(SCHEMA).validate(line)
-    stalled, ended = (line for line in about_workers if "worker-" in line.get("event", ""))
-    assert stalled["event"] == "worker-stalled"
-    assert (ended["event"], ended["worker"], ended["signal"]) == ("worker-ended", stalled["worker"], 9)
+    stalled = {line["worker"] for line in about_workers if line.get("event") == "worker-stalled"}
+    killed = {line["worker"] for line in about_workers if line.get("signal") == signal.SIGKILL}
+    assert stalled
+    assert stalled == killed
 
 
 def test_workers_of_a_stream_do_each_job_once_even_if_one_is_killed(
