@@ -42,7 +42,7 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike, fsdecode
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from sampoll.core.names import printable
 
@@ -51,6 +51,16 @@ class SampollError(Exception):
     """Root of the errors that sampoll raises on purpose; `exit_code` is the process's."""
 
     exit_code: ClassVar[int] = 70
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without its constructor, which may take anything: errors go to other processes."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(kind: type[SampollError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SampollError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 AnyError = TypeVar("AnyError", bound=SampollError)
