@@ -1,14 +1,17 @@
-"""Jobs a second through a Redis stream by several workers, and what a job costs beside the watched folder.
+"""Jobs a second by several workers: of a Redis stream, and of one command on a folder (--workers); and what a
+job of a stream costs beside the folder.
 
 python -m benchmarks.workers [--workers 1,2,4] [--jobs 200] [--rounds 3] [--json FILE]
 
-The workers are processes beside a bundled Valkey that forces every change to the disk. Their model is one on
-a device of its own, which takes 50 ms an image; then one that costs nothing, against a run over a folder.
+The workers of a stream are processes beside a bundled Valkey that forces every change to the disk. The model
+is one on a device of its own, which takes 50 ms an image; then one that costs nothing. Each is measured when
+all its workers are ready.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,6 +64,36 @@ def jobs_through(count: int, model: str, jobs: int) -> float:
             return time.perf_counter() - begun
 
 
+def through_one_command(root: Path, count: int, jobs: int) -> float:
+    """Seconds from the first pair in the input of a run by so many processes until every result is there."""
+    shutil.rmtree(root, ignore_errors=True)
+    write_pairs(root / "new", ".json", count=jobs, width=WIDTH, height=HEIGHT)
+    (root / "in").mkdir()
+    command = [sys.executable, "-m", "sampoll", "run", "--continuous"]
+    command += [
+        str(root / "in"),
+        str(root / "out"),
+        "--settle",
+        "0",
+        "--model",
+        "benchmarks.requests:slow",
+        "--workers",
+        str(count),
+    ]
+    log = root / "log"
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+        while log.read_text().count(": ready") < count:
+            time.sleep(0.05)
+        begun = time.perf_counter()
+        for path in sorted((root / "new").iterdir()):
+            path.rename(root / "in" / path.name)
+        while sum(1 for _ in (root / "out").glob("*.json")) < jobs:
+            time.sleep(0.02)
+        seconds = time.perf_counter() - begun
+        process.terminate()
+    return seconds
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workers", description=__doc__)
     parser.add_argument("--workers", default="1,2,4")
@@ -70,31 +103,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     counts = [int(count) for count in given.workers.split(",")]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
-    variants: dict[str, Callable[[], float]] = {
-        f"{count} workers, {1000 * ENCODER_SECONDS:.0f} ms": partial(jobs_through, count, "slow", given.jobs)
-        for count in counts
-    }
-    variants["stream, 1 worker, a free model"] = partial(jobs_through, 1, "free", given.jobs)
+    milliseconds = f"{1000 * ENCODER_SECONDS:.0f} ms"
     with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
+        root = Path(scratch) / "spool"
         write = partial(write_pairs, count=given.jobs, width=WIDTH, height=HEIGHT)
-        folder = "folder, a free model"
-        variants[folder] = partial(through_the_spool, Path(scratch) / "spool", "batch", write)
-        samples = in_turns(variants, given.rounds)
-    first = samples[next(iter(variants))].median
+        free_folder = partial(through_the_spool, root, "batch", write)
+        groups: list[dict[str, Callable[[], float]]] = [
+            {
+                f"stream, {count} workers, {milliseconds}": partial(jobs_through, count, "slow", given.jobs)
+                for count in counts
+            },
+            {
+                f"folder, --workers {count}, {milliseconds}": partial(
+                    through_one_command, root, count, given.jobs
+                )
+                for count in counts
+            },
+            {
+                "folder, a free model": free_folder,
+                "stream, 1 worker, a free model": partial(jobs_through, 1, "free", given.jobs),
+            },
+        ]
+        samples = in_turns({name: run for group in groups for name, run in group.items()}, given.rounds)
     rows: list[list[Any]] = []
-    for name, sample in samples.items():
-        reference = first if "workers" in name and "free" not in name else samples[folder].median
-        milliseconds = 1000 * sample.median / given.jobs
-        rows.append(
-            [
-                name,
-                f"{given.jobs / sample.median:.1f}",
-                f"{milliseconds:.1f}",
-                f"{reference / sample.median:.2f}",
-            ]
-        )
+    for group in groups:
+        first = samples[next(iter(group))].median
+        for name in group:
+            median = samples[name].median
+            speed = f"{given.jobs / median:.1f}"
+            rows.append([name, speed, f"{1000 * median / given.jobs:.1f}", f"{first / median:.2f}"])
     print(f"{given.jobs} jobs of {WIDTH}x{HEIGHT}, {given.rounds} rounds\n")
-    print(markdown(["", "jobs/s, median", "ms a job", "x the first / the folder"], rows))
+    print(markdown(["", "jobs/s, median", "ms a job", "x the first of its kind"], rows))
     write_json(given.json, {"jobs": given.jobs, "seconds": {n: list(s.seconds) for n, s in samples.items()}})
 
 

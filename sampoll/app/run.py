@@ -4,39 +4,32 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from threading import Event
 
 from sampoll.app.assembly import LoadedModel, load_model, service_of
 from sampoll.app.export import write_datasets
 from sampoll.app.plan import Plan
+from sampoll.app.run_outcome import RunOutcome, outcome_of, summary_despite_errors, tell_leftovers
+from sampoll.app.service_info import run_info
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
-from sampoll.config.settings import Settings
 from sampoll.core.errors import (
     Fenced,
     InputUnavailable,
-    Interrupted,
-    JobError,
     OutputUnavailable,
     PermissionRefused,
     SampollError,
     StorageTrouble,
 )
 from sampoll.core.events import Listener, ModelLoaded, Paused, Resumed, StopRequested, broadcast
-from sampoll.core.summary import CommandSummary
 from sampoll.engine.pipeline import Service
 from sampoll.models.registry import Factory, find_factory
 from sampoll.monitoring.job_log import job_log
-from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
+from sampoll.monitoring.monitor import Monitor, PartOf, monitored
 from sampoll.monitoring.progress_bar import JobProgress, progress
 from sampoll.monitoring.tally import Tally
-from sampoll.spool.failed import count_reports
-from sampoll.spool.layout import Layout
 from sampoll.spool.places import missing_mount, mount_points
 from sampoll.spool.probe import probe
-from sampoll.spool.survey import survey
-from sampoll.spool.unpaired import Leftovers
 from sampoll.transports.directory.transport import DirectoryTransport, directory_transport
 
 log = logging.getLogger(__name__)
@@ -47,51 +40,34 @@ MAX_PAUSE_SECONDS = 30.0
 """Longest wait between two checks of unusable directories; a longer session resets the wait."""
 
 
-@dataclass(frozen=True)
-class RunOutcome:
-    """How a run has ended. `left` is the number of pairs that it would have begun if it had not been stopped
-    before."""
-
-    exit_code: int
-    summary: CommandSummary
-    first_failures: Sequence[tuple[str, JobError]]
-    left: int
-
-
-def run_plan(plan: Plan, listeners: Sequence[Listener], *, show_progress: bool) -> RunOutcome:
-    """Serves the input directory. Raises SampollError if the run cannot work at all."""
+def run_plan(
+    plan: Plan, listeners: Sequence[Listener], *, show_progress: bool, part_of: PartOf | None = None
+) -> RunOutcome:
+    """Serves the input directory. Raises SampollError if the run cannot work at all. `part_of`: the service
+    of which this process is a worker."""
     factory = find_factory(plan.settings.model)
     tally = Tally()
     with ExitStack() as stack:
-        monitor = stack.enter_context(monitored(plan.settings.monitoring, _service_info(plan)))
+        info = run_info(plan.settings, plan.layout)
+        monitor = stack.enter_context(monitored(plan.settings.monitoring, info, part_of=part_of))
         everyone: list[Listener] = [*listeners, tally, *monitor.listeners]
         if plan.settings.operations.report is not None:
             everyone.append(stack.enter_context(job_log(plan.settings.operations.report)))
         bar = stack.enter_context(progress("pair", 0, is_shown=show_progress))
         everyone.append(JobProgress(bar))
-        application = _Application(plan, factory, broadcast(everyone), monitor)
+        application = _Application(
+            plan,
+            factory,
+            broadcast(everyone),
+            monitor,
+            tells_leftovers=part_of is None and not plan.settings.spool.continuous,
+        )
         stack.enter_context(stopping_on_signals(application.stop))
         outside_the_main_thread(application.run)
         if tally.done:
-            try:
+            with summary_despite_errors(tally):
                 outside_the_main_thread(partial(write_datasets, plan.layout.output, plan.datasets))
-            except SampollError:
-                done = tally.summary()  # the results are there all the same
-                log.info("%s", done, extra={"event": "summary", **done.figures})
-                raise
-    return RunOutcome(
-        _exit_code(plan.settings, tally, stopped=application.is_stopped),
-        tally.summary(),
-        tally.first_failures,
-        _pairs_left(plan) if application.is_stopped else 0,
-    )
-
-
-def _pairs_left(plan: Plan) -> int:
-    try:
-        return len(survey(plan.layout.input, plan.settings.spool, plan.layout.suffixes).scan.ready)
-    except InputUnavailable:
-        return 0
+    return outcome_of(plan.settings, plan.layout, tally, is_stopped=application.is_stopped)
 
 
 class _Application:
@@ -100,13 +76,16 @@ class _Application:
     service waits until the directories can be used again and begins a new session, as a new node that
     recovers the jobs of the previous one."""
 
-    def __init__(self, plan: Plan, factory: Factory, emit: Listener, monitor: Monitor) -> None:
+    def __init__(
+        self, plan: Plan, factory: Factory, emit: Listener, monitor: Monitor, *, tells_leftovers: bool
+    ) -> None:
         self._plan = plan
         self._settings = plan.settings
         self._layout = plan.layout
         self._factory = factory
         self._emit = emit
         self._monitor = monitor
+        self._tells_leftovers = tells_leftovers
         self._stop = Event()
         self._session: tuple[DirectoryTransport, Event] | None = None
         self._former_nodes: set[str] = set()
@@ -196,8 +175,8 @@ class _Application:
                         raise Fenced("another process has taken the jobs of this one") from error
                     raise
             transport.raise_if_lost()
-            if not self._settings.spool.continuous:
-                _tell_leftovers(self._layout, transport.leftovers(), did_nothing=not is_needed)
+            if self._tells_leftovers:
+                tell_leftovers(self._layout, transport.leftovers(), did_nothing=not is_needed)
             if session_stop.is_set():  # the stop file asked for it
                 self._stop.set()
 
@@ -219,32 +198,3 @@ class _Application:
             emit=self._emit,
             queues=self._monitor.queues,
         )
-
-
-def _tell_leftovers(layout: Layout, found: Leftovers, *, did_nothing: bool) -> None:
-    for line, facts in found.lines_with_facts():
-        log.warning("%s", line, extra={"event": "left", **facts})
-    if not did_nothing or found.files:
-        return
-    log.warning("there is no image and no prompt in %s", layout.input)
-    if failed := count_reports(layout):
-        log.warning("%d failed earlier: sampoll failed list --input %s", failed, layout.input)
-
-
-def _exit_code(settings: Settings, tally: Tally, *, stopped: bool) -> int:
-    if settings.spool.continuous:
-        return 0
-    if stopped or tally.last_backlog.deferred:
-        return Interrupted.exit_code
-    return JobError.exit_code if tally.failures or tally.last_backlog.passed_over else 0
-
-
-def _service_info(plan: Plan) -> ServiceInfo:
-    layout = plan.layout
-    return ServiceInfo(
-        {"service": "run", "input": str(layout.input), "output": str(layout.output)},
-        {"input": layout.input, "output": layout.output},
-        partial(count_reports, layout),
-        plan.settings.spool.rescan_seconds,
-        lambda: survey(layout.input, plan.settings.spool, layout.suffixes).leftovers,
-    )

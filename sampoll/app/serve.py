@@ -16,10 +16,11 @@ from sampoll.app.assembly import (
     service_of,
 )
 from sampoll.app.reply_formats import ContourLists, UnionMask, blank
+from sampoll.app.service_info import stream_info
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import Settings
 from sampoll.config.settings.model import ModelSettings
-from sampoll.core.errors import Reword
+from sampoll.core.errors import Reword, UsageError
 from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
 from sampoll.core.summary import CommandSummary
 from sampoll.formats.registry import load_format
@@ -27,7 +28,7 @@ from sampoll.inputs.common_prompt import default_prompt
 from sampoll.inputs.decode import image_size
 from sampoll.inputs.options import DecodingOptions
 from sampoll.models.registry import Factory, attribute_of, find_factory
-from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
+from sampoll.monitoring.monitor import Monitor, PartOf, ServiceInfo, monitored
 from sampoll.monitoring.tally import Tally
 from sampoll.transports.redis.pubsub.served import open_pubsub
 from sampoll.transports.redis.server import server_of
@@ -55,7 +56,12 @@ def serve_redis(
     embedded: bool = False,
     stand_in: StandIn | None = None,
 ) -> CommandSummary:
-    """Answers the requests of a channel."""
+    """Answers the requests of a channel. UsageError for several processes."""
+    if settings.processes.is_divided:
+        raise UsageError(
+            "serve redis cannot have --workers or --devices, because each would answer each request: use "
+            "serve stream, whose workers share the jobs"
+        )
     return serve(
         ServiceInfo({"service": "serve redis", "server": str(server_of(settings.redis))}),
         partial(open_pubsub, embedded=embedded),
@@ -65,10 +71,11 @@ def serve_redis(
     )
 
 
-def serve_stream(settings: Settings, listeners: Sequence[Listener]) -> CommandSummary:
-    """Works on the jobs of a stream."""
-    info = ServiceInfo({"service": "serve stream", "server": str(server_of(settings.redis))})
-    return serve(info, open_stream, settings, listeners)
+def serve_stream(
+    settings: Settings, listeners: Sequence[Listener], *, part_of: PartOf | None = None
+) -> CommandSummary:
+    """Works on the jobs of a stream. `part_of`: the service of which this process is a worker."""
+    return serve(stream_info(settings), open_stream, settings, listeners, part_of=part_of)
 
 
 def serve(
@@ -77,6 +84,7 @@ def serve(
     settings: Settings,
     listeners: Sequence[Listener],
     stand_in: StandIn | None = None,
+    part_of: PartOf | None = None,
 ) -> CommandSummary:
     """Serves what `opener` opens until a signal arrives, monitored; returns a summary.
 
@@ -88,7 +96,7 @@ def serve(
     default = settings.spool.default_prompt
     prompt = None if default is None else default_prompt(default, decoding).content
     tally, stop = Tally(), threading.Event()
-    with monitored(settings.monitoring, info) as monitor:
+    with monitored(settings.monitoring, info, part_of=part_of) as monitor:
         emit = broadcast([*listeners, tally, *monitor.listeners])
         host = Host(
             settings,

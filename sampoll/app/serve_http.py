@@ -1,7 +1,8 @@
 """`sampoll serve http`: a model behind an address, for any number of clients."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
@@ -9,25 +10,24 @@ from threading import Event
 import orjson
 
 from sampoll.app.api_page import api_page
-from sampoll.app.assembly import decoding_options, format_options, named
+from sampoll.app.assembly import decoding_options, named
+from sampoll.app.http_engine import HttpEngine
 from sampoll.app.in_process import InProcess
 from sampoll.app.job_tree import JobTree
-from sampoll.app.reply_formats import UnionMask
+from sampoll.app.service_info import http_info
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import Settings
 from sampoll.core.events import Listener, StopRequested, broadcast
-from sampoll.core.protocols import Format
 from sampoll.core.summary import CommandSummary
-from sampoll.formats.registry import load_format
 from sampoll.inputs.common_prompt import default_prompt
 from sampoll.models.registry import find_factory
-from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
+from sampoll.monitoring.monitor import Monitor, WorkersMonitor, monitored
 from sampoll.monitoring.server import serving
 from sampoll.monitoring.tally import Tally
 from sampoll.monitoring.web import HTML, PAGE_POLICY
 from sampoll.transports.http.access import Access, access_of
-from sampoll.transports.http.answer import JSON, PNG, ZIP
-from sampoll.transports.http.application import Document, Served, application_of
+from sampoll.transports.http.answer import JSON
+from sampoll.transports.http.application import Document, Engine, Served, application_of
 from sampoll.transports.http.openapi import openapi_document
 
 log = logging.getLogger(__name__)
@@ -39,43 +39,51 @@ def serve_http(settings: Settings, listeners: Sequence[Listener]) -> CommandSumm
 
     Raises SampollError if it cannot continue.
     """
-    settings = named(settings)
-    find_factory(settings.model)  # an unknown model is refused before the port is opened
-    access = access_of(settings.web)
-    jobs = None if settings.spool.input is None else JobTree(settings)
-    info = ServiceInfo({"service": "serve http", "server": settings.web.bind})
-    tally, default = Tally(), settings.spool.default_prompt
-    with monitored(settings.monitoring, info, has_pages=True) as monitor:
-        emit = broadcast([*listeners, tally, *monitor.listeners])
-        service = _Service(settings, monitor, emit)
-        served = Served(
-            lambda: service.engine,
-            formats_for(settings),
-            settings.limits,
-            settings.requests.queue_bytes,
-            access,
-            None if default is None else default_prompt(default, decoding_options(settings)).content,
-            jobs,
-        )
-        assert monitor.application is not None
-        documents = documents_for(access, has_jobs=jobs is not None, needs_prompt=default is None)
-        application = application_of(served, documents, monitor.application.beside)
+    settings, tally = named(settings), Tally()
+    with monitored(settings.monitoring, http_info(settings), has_pages=True) as monitor:
+        service = ModelService(settings, monitor, broadcast([*listeners, tally, *monitor.listeners]))
         with (
             stopping_on_signals(service.stop),
-            serving(*settings.web.address, application, "--bind") as url,
+            serving_requests(settings, monitor, lambda: service.engine) as url,
         ):
             outside_the_main_thread(partial(service.run, url))
     return tally.summary()
 
 
+@contextmanager
+def serving_requests(
+    settings: Settings, monitor: Monitor | WorkersMonitor, engine: Callable[[], Engine | None]
+) -> Iterator[str]:
+    """Serves the routes of `engine`, which is None while the model is being loaded, beside the pages of the
+    monitor, until the block ends; the URL."""
+    find_factory(settings.model)  # an unknown model is refused before the port is opened
+    access, default = access_of(settings.web), settings.spool.default_prompt
+    jobs = None if settings.spool.input is None else JobTree(settings)
+    served = Served(
+        engine,
+        settings.limits,
+        settings.requests.queue_bytes,
+        access,
+        None if default is None else default_prompt(default, decoding_options(settings)).content,
+        jobs,
+    )
+    assert monitor.application is not None
+    documents = documents_for(access, has_jobs=jobs is not None, needs_prompt=default is None)
+    application = application_of(served, documents, monitor.application.beside)
+    with serving(*settings.web.address, application, "--bind") as url:
+        yield url
+
+
 @dataclass
-class _Service:
+class ModelService:
     """The model, from its loading to its end. `engine` is None while it is being loaded."""
 
     settings: Settings
     monitor: Monitor
     emit: Listener
-    engine: InProcess | None = None
+    on_ready: Callable[[HttpEngine], None] = lambda _: None
+    engine: HttpEngine | None = None
+    _model: InProcess | None = None
     _stop: Event = field(default_factory=Event)
 
     def stop(self) -> None:
@@ -83,19 +91,20 @@ class _Service:
         log.info(STOPPING, extra={"event": "stopping"})
         self.emit(StopRequested())
         self._stop.set()
-        if self.engine is not None:
-            self.engine.stop()
+        if self._model is not None:
+            self._model.stop()
 
-    def run(self, url: str) -> None:
+    def run(self, place: str) -> None:
         """Returns after `stop`; raises what has ended the service."""
-        engine = InProcess(
+        model = InProcess(
             self.settings, emit=self.emit, formats=self.monitor.formats, queues=self.monitor.queues
         )
-        log.info("%s: ready", url, extra={"event": "ready"})
-        self.engine = engine
+        log.info("%s: ready", place, extra={"event": "ready"})
+        self._model, self.engine = model, HttpEngine(model)
+        self.on_ready(self.engine)
         if self._stop.is_set():
-            engine.stop()
-        engine.ended.result()
+            model.stop()
+        model.ended.result()
 
 
 def documents_for(access: Access, *, has_jobs: bool = False, needs_prompt: bool = True) -> Sequence[Document]:
@@ -108,10 +117,3 @@ def documents_for(access: Access, *, has_jobs: bool = False, needs_prompt: bool 
         Document("/openapi.json", JSON, orjson.dumps(openapi)),
         Document("/docs", HTML, page, {PAGE_POLICY[0]: PAGE_POLICY[1]}),
     ]
-
-
-def formats_for(settings: Settings) -> Mapping[str, Sequence[Format]]:
-    """What is rendered for each kind of answer."""
-    options = format_options(settings)
-    record = load_format("opex", options)
-    return {JSON: [record], PNG: [UnionMask()], ZIP: [load_format("png", options), record]}

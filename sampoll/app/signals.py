@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threading import Thread
 from types import FrameType
 
-from sampoll.core.protocols import STOP_POLL_SECONDS
+from sampoll.core.stopping import STOP_POLL_SECONDS
 
 STOPPING = "stopping: the running batch is finished first; a second signal stops at once"
 """What a service logs at the first signal."""
@@ -35,10 +35,12 @@ _LEFT_ALONE = frozenset(
 
 
 @contextmanager
-def stopping_on_signals(on_first: Callable[[], None]) -> Iterator[None]:
+def stopping_on_signals(
+    on_first: Callable[[], None], on_second: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Calls `on_first` at the first signal that would end the process, such as SIGTERM, or SIGHUP when a
-    terminal is closed. At a second SIGINT, SIGTERM or SIGQUIT the process ends with 128 + its number. Signals
-    that are ignored, as SIGHUP is by nohup, stay ignored."""
+    terminal is closed. At a second SIGINT, SIGTERM or SIGQUIT, calls `on_second`, and the process ends with
+    128 + its number. Signals that are ignored, as SIGHUP is by nohup, stay ignored."""
     asked_at: float | None = None
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -47,6 +49,7 @@ def stopping_on_signals(on_first: Callable[[], None]) -> Iterator[None]:
             asked_at = time.monotonic()
             on_first()
         elif number in _BY_PEOPLE and time.monotonic() - asked_at > ONE_REQUEST_SECONDS:
+            on_second()
             # No clean-up on purpose: the spool is safe at any point, and the user wants it to end now.
             os._exit(128 + number)
 

@@ -94,7 +94,8 @@ class Status:
 
 
 def status_of_input(settings: SpoolSettings, directory: Path) -> Status:
-    """The services on an input, on any machine, and its contents; InputUnavailable if it cannot be read."""
+    """The services on an input, on any machine, and its contents; InputUnavailable if it cannot be read. Of
+    workers whose service is on another machine, each is shown."""
     layout = InputLayout(directory.resolve())
     found = survey(layout.input, settings, suffixes_of(settings))
     unreadable = {printable(obstacle.path): str(obstacle.error) for obstacle in found.obstacles}
@@ -104,9 +105,12 @@ def status_of_input(settings: SpoolSettings, directory: Path) -> Status:
     for presence in services():
         if presence.details.get("input") == str(layout.input):
             services_by_id[_id_of(presence)] = presence.details
+    found_services = [
+        details for details in services_by_id.values() if details.get("part_of") not in services_by_id
+    ]
     dead = [presence.name for presence in seen if not presence.is_alive]
     waiting = _waiting(found.scan, layout)
-    return Status(list(services_by_id.values()), dead, layout.input, waiting, unreadable, found.leftovers)
+    return Status(found_services, dead, layout.input, waiting, unreadable, found.leftovers)
 
 
 def status_of_machine() -> Status:
@@ -155,6 +159,8 @@ def _service_line(details: Mapping[str, Any]) -> str:
     if model := details.get("model"):
         precision = f" in {details['precision']}" if details.get("precision") else ""
         parts.append(f"{model} on {details.get('device', '?')}{precision}")
+    if isinstance(workers := details.get("workers"), list):
+        parts += [f"worker {each.get('worker')} {each.get('state')}" for each in workers]
     parts.append(", ".join(f"{details.get(key, '?')} {key.replace('_', ' ')}" for key in COUNTS))
     if skipped := details.get("skipped_prompts"):
         parts.append(f"{counted(skipped, 'bad prompt')} skipped")

@@ -102,7 +102,9 @@ def _common(
 
 
 @app.command()
-@with_settings("spool", "model", "masks", "outputs", "limits", "prompts", "monitoring", "operations")
+@with_settings(
+    "spool", "model", "masks", "outputs", "limits", "prompts", "monitoring", "operations", "processes"
+)
 def run(
     flags: dict[str, Any],
     source: FromArgument = None,
@@ -153,10 +155,19 @@ def run(
     set_up_logging(resolved, show_progress=show_progress)
 
     from sampoll.app.directories import layout_of
-    from sampoll.app.plan import plan_of
-    from sampoll.app.run import run_plan
     from sampoll.cli.run_end import show_run_end
     from sampoll.monitoring.console import log_jobs
+
+    if settings.processes.is_divided and not dry:
+        from sampoll.app.workers.run import run_in_workers
+
+        layout = layout_of(settings.spool)
+        outcome = run_in_workers(settings, layout, [log_jobs], show_progress=show_progress)
+        show_run_end(outcome, layout)
+        raise typer.Exit(outcome.exit_code)
+
+    from sampoll.app.plan import plan_of
+    from sampoll.app.run import run_plan
 
     if dry:
         from sampoll.app.dry_run import DryRun

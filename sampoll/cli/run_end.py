@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from sampoll.app.run import RunOutcome
+from sampoll.app.run_outcome import RunOutcome
 from sampoll.cli.logs import is_for_people, show_summary
 from sampoll.cli.output import show_table, tell
 from sampoll.core.wording import counted

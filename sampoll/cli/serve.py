@@ -24,6 +24,7 @@ def _serve() -> None:
 @with_settings(
     "redis",
     "requests",
+    "processes",
     *OF_EACH,
 )
 def redis(
@@ -61,6 +62,7 @@ def redis(
     "queue-bytes",
     "input",
     "output",
+    "processes",
     *OF_EACH,
 )
 def http(
@@ -79,8 +81,15 @@ def http(
     resolved = resolve_or_print(flags, config, print_config=print_config)
     set_up_logging(resolved, show_progress=False)
 
-    from sampoll.app.serve_http import serve_http
     from sampoll.monitoring.console import log_jobs
+
+    if resolved.settings.processes.is_divided:
+        from sampoll.app.workers.http import serve_http_in_workers
+
+        show_summary(serve_http_in_workers(resolved.settings, [log_jobs]))
+        return
+
+    from sampoll.app.serve_http import serve_http
 
     show_summary(serve_http(resolved.settings, [log_jobs]))
 
@@ -91,6 +100,7 @@ def http(
     "streams",
     "lease",
     "max-attempts",
+    "processes",
     *OF_EACH,
 )
 def stream(
@@ -108,7 +118,14 @@ def stream(
     resolved = resolve_or_print(flags, config, print_config=print_config)
     set_up_logging(resolved, show_progress=False)
 
-    from sampoll.app.serve import serve_stream
     from sampoll.monitoring.console import log_jobs
+
+    if resolved.settings.processes.is_divided:
+        from sampoll.app.workers.serve import serve_stream_in_workers
+
+        show_summary(serve_stream_in_workers(resolved.settings, [log_jobs]))
+        return
+
+    from sampoll.app.serve import serve_stream
 
     show_summary(serve_stream(resolved.settings, [log_jobs]))

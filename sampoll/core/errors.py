@@ -6,6 +6,7 @@
     ├── UsageError                  2  the command line
     ├── InputUnavailable           66  no input directory
     ├── ModelUnavailable           69  model, checkpoint or device
+    │   └── DeviceFailed           71  the device worked before; a new process may use it again
     ├── ServerUnavailable          69  Redis cannot be reached
     ├── SystemUnsupported          69  the operating system lacks what this needs
     ├── OutputUnavailable          73  the output cannot be created, or has gone
@@ -41,7 +42,7 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike, fsdecode
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from sampoll.core.names import printable
 
@@ -50,6 +51,16 @@ class SampollError(Exception):
     """Root of the errors that sampoll raises on purpose; `exit_code` is the process's."""
 
     exit_code: ClassVar[int] = 70
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without its constructor, which may take anything: errors go to other processes."""
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(kind: type[SampollError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SampollError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 AnyError = TypeVar("AnyError", bound=SampollError)
@@ -74,6 +85,12 @@ class InputUnavailable(SampollError):
 
 class ModelUnavailable(SampollError):
     exit_code = 69
+
+
+class DeviceFailed(ModelUnavailable):
+    """The device has failed while it computed, and this process cannot use it again. A new one may."""
+
+    exit_code = 71
 
 
 class ServerUnavailable(SampollError):

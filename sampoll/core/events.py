@@ -6,12 +6,14 @@ Events are emitted from several threads.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from sampoll.core.errors import JobError, SampollError
-from sampoll.core.jobs import Submission
 from sampoll.core.memory import StageMemory
-from sampoll.core.results import NO_SUMMARY, ModelInfo, ResultSummary
+from sampoll.core.result_summary import NO_SUMMARY, ModelInfo, ResultSummary
+
+if TYPE_CHECKING:
+    from sampoll.core.jobs import Submission  # which needs numpy
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class Progressed:
 class JobStarted:
     """The next attempt at `submission` is about to start."""
 
-    submission: Submission
+    submission: "Submission"
 
 
 @dataclass(frozen=True, slots=True)

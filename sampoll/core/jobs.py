@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sampoll.core.result_summary import SkippedPrompt as SkippedPrompt
+
 RgbImage: TypeAlias = NDArray[np.uint8]
 """Shape (H, W, 3), RGB, uint8 0..255, C-contiguous."""
 
@@ -242,23 +244,6 @@ class Prompt:
     def kinds(self) -> tuple[str, ...]:
         """Those of PROMPT_KINDS that it has."""
         return tuple(kind for kind in PROMPT_KINDS if getattr(self, kind) not in (None, (), 0))
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedPrompt:
-    """A bad prompt that was left out: its index in its file, and its id, if that is valid.
-
-    `message` is that of the error with which the pair would have failed; `field` is the path of the field.
-    """
-
-    index: int
-    id: str | None
-    field: str
-    message: str
-
-    def document(self) -> dict[str, int | str | None]:
-        """All of it, for JSON; `skipped_prompt_of` is the inverse."""
-        return {"prompt": self.index, "id": self.id, "field": self.field, "message": self.message}
 
 
 def skipped_prompt_of(document: Mapping[str, Any]) -> SkippedPrompt:

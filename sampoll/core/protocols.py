@@ -11,11 +11,9 @@ from sampoll.core.errors import JobError
 from sampoll.core.jobs import Prompt, RgbImage, Submission
 from sampoll.core.memory import StageMemory
 from sampoll.core.results import Artifact, Delivery, Mask, ModelInfo, Segmentation
+from sampoll.core.stopping import STOP_POLL_SECONDS as STOP_POLL_SECONDS
 
 E = TypeVar("E")
-
-STOP_POLL_SECONDS = 0.2
-"""A waiting transport checks its `stop` event at least this often."""
 
 
 class Segmenter(Protocol[E]):

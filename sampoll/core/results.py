@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from sampoll.core.jobs import Exif, Prompt, RgbImage, SkippedPrompt, Submission
 from sampoll.core.names import kept_image
+from sampoll.core.result_summary import NO_SUMMARY as NO_SUMMARY
+from sampoll.core.result_summary import RECORDED_STAGES as RECORDED_STAGES
+from sampoll.core.result_summary import ModelInfo as ModelInfo
+from sampoll.core.result_summary import ResultSummary as ResultSummary
 
 T = TypeVar("T")
 
@@ -130,23 +134,6 @@ def _box_around_bits(packed: PackedMask) -> PixelBox | None:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """The model that made a mask: its name, the device on which it ran, and, if it has weights, their sha256
-    and the precision and the engine of the computation. `encoder_sha256` is that of an encoder with weights
-    of its own, such as a quantized one. `detector` is the kind of the detector that finds boxes for words, if
-    there is one, and `detector_sha256` the digest of its files."""
-
-    name: str
-    device: str = "cpu"
-    checkpoint_sha256: str | None = None
-    precision: str | None = None
-    engine: str | None = None
-    encoder_sha256: str | None = None
-    detector: str | None = None
-    detector_sha256: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Segmentation:
     """The masks of one job: `masks[k]` are those of `prompts[k]`.
 
@@ -225,37 +212,6 @@ class Artifact:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
-
-
-RECORDED_STAGES = ("image_decoding", "embedding", "mask_decoding")
-"""The stages whose durations a record contains; it is rendered before the other stages have ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResultSummary:
-    """A summary of a result, without its pixels.
-
-    `suffixes` are those of its files, except the record; `seconds` maps a stage to its duration; `scores[k]`
-    are the scores of the masks of prompt k of the file. `skipped` are the bad prompts of the file.
-    """
-
-    suffixes: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    scores: tuple[tuple[float, ...], ...] = ()
-    skipped: tuple[SkippedPrompt, ...] = ()
-
-    @property
-    def masks(self) -> int:
-        """How many masks there are."""
-        return sum(map(len, self.scores))
-
-    def published_in(self, seconds: float) -> Self:
-        """A copy to which the duration of publishing is added."""
-        return replace(self, seconds={**self.seconds, "publishing": seconds})
-
-
-NO_SUMMARY = ResultSummary()
-"""The summary of a result of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+SHARERS = "SAMPOLL_CPU_SHARERS"
+"""The environment variable with the number of processes that share the CPU time of their cgroup: the workers
+of one command have it."""
 
 
 def usable_cores() -> int:
     """At least 1. A part of a core counts as one: a limit of 1.5 cores is used up by two threads only."""
     limit = cpu_limit()
     allowed = allowed_cores()
-    return allowed if limit is None else max(1, min(allowed, math.ceil(limit)))
+    return allowed if limit is None else max(1, min(allowed, math.ceil(limit / _sharers())))
 
 
 def allowed_cores() -> int:
     """The cores on which the process may run, whatever CPU time it may take there."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _sharers() -> int:
+    number = os.environ.get(SHARERS, "")
+    return max(1, int(number)) if number.isdecimal() else 1
 
 
 def cpu_limit(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> float | None:

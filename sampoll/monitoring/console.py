@@ -6,9 +6,8 @@ from typing import Any
 
 from sampoll.core.errors import BadPrompt, JobError
 from sampoll.core.events import Event, JobDeferred, JobDone, JobFailed, JobSkipped, PassedOver
-from sampoll.core.jobs import SkippedPrompt
 from sampoll.core.names import printable
-from sampoll.core.results import NO_SUMMARY, ResultSummary
+from sampoll.core.result_summary import NO_SUMMARY, ResultSummary, SkippedPrompt
 
 log = logging.getLogger("sampoll.jobs")
 

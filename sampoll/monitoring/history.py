@@ -13,7 +13,6 @@ from sampoll.core.events import (
     JobLost,
     JobSkipped,
     JobStarted,
-    ModelLoaded,
     Paused,
 )
 
@@ -45,7 +44,7 @@ class History:
     def __call__(self, event: Event) -> None:
         with self._lock:
             match event:
-                case ModelLoaded() | Paused(returns_jobs=True):
+                case Paused(returns_jobs=True):
                     self._running_minute()
                     self._in_flight.clear()
                 case JobStarted(submission):

@@ -12,7 +12,7 @@ import orjson
 from sampoll.core.errors import JobError, translated_os_errors
 from sampoll.core.events import Event, JobDeferred, JobDone, JobFailed, JobSkipped, PassedOver
 from sampoll.core.names import RECORD_SUFFIX, printable, result_path
-from sampoll.core.results import RECORDED_STAGES, ResultSummary
+from sampoll.core.result_summary import RECORDED_STAGES, ResultSummary
 
 
 class JobLog:

@@ -1,7 +1,6 @@
 """What happens, as metrics of Prometheus. Names and units: https://prometheus.io/docs/practices/naming/."""
 
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,35 +11,19 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     Info,
     disable_created_metrics,
     generate_latest,
 )
 
 from sampoll.core.errors import translated_os_errors
-from sampoll.core.events import (
-    BatchDone,
-    Event,
-    InputScanned,
-    JobDeferred,
-    JobDone,
-    JobFailed,
-    JobSkipped,
-    MemoryBudgeted,
-    ModelLoaded,
-    Paused,
-    WatchChecked,
-    WatchOverflowed,
-)
-from sampoll.engine.pipeline import Queues
+from sampoll.core.events import Event, InputScanned, Listener, Paused, WatchChecked, WatchOverflowed
 from sampoll.files.atomic import replace_file
 from sampoll.files.space import free_bytes
-from sampoll.monitoring.health import Health
+from sampoll.monitoring.health import ALONE, Health
+from sampoll.monitoring.process_metrics import WORKER, Joined, ProcessMetrics
+from sampoll.monitoring.queue_sizes import QueueSize
 
-STAGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-BATCH_IMAGES = (1, 2, 4, 8, 16, 32, 64)
-NO_ERROR = "none"
 DISK_SECONDS = 10.0
 """Interval of checks of free space and of failed/, which may contain very many pairs."""
 
@@ -48,11 +31,19 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """A listener that counts events, and reads the state of the process when metrics are requested. Disks are
-    checked in the thread that scans the input, so that a disk that hangs does not block HTTP requests."""
+    """A listener that counts events, and reads the state of the service when metrics are requested. Disks are
+    checked in the thread that scans the input, so that a disk that hangs does not block HTTP requests.
+
+    A service of several processes has queues by the number of each worker, and a listener for each, `of`; the
+    metrics of a process then have the label `worker`.
+    """
 
     def __init__(
-        self, health: Health, queues: Queues, roots: Mapping[str, Path], failed_pairs: Callable[[], int]
+        self,
+        health: Health,
+        queues: Mapping[int, Mapping[str, QueueSize]],
+        roots: Mapping[str, Path],
+        failed_pairs: Callable[[], int],
     ) -> None:
         """`roots` are the directories whose free space is measured, by their role: input, output."""
         self.failed_pairs = 0
@@ -61,29 +52,22 @@ class Metrics:
         self._roots = roots
         self._disks_looked_at: float | None = None
         self._registry = registry = CollectorRegistry()
-        self._jobs = Counter("sampoll_jobs", "Jobs, by their outcome.", ["outcome"], registry=registry)
-        self._attempts = Counter(
-            "sampoll_attempts",
-            "Attempts, by the code of the error; none for those that succeeded.",
-            ["code"],
-            registry=registry,
-        )
-        self._skipped_prompts = Counter(
-            "sampoll_skipped_prompts", "Bad prompts that were left out of a result.", registry=registry
-        )
-        self._stages = Histogram(
-            "sampoll_stage_duration_seconds",
-            "Seconds per image; the time of a batch is divided by its images.",
-            ["stage"],
-            buckets=STAGE_SECONDS,
-            registry=registry,
-        )
-        self._batches = Histogram(
-            "sampoll_batch_images", "Images in a batch.", buckets=BATCH_IMAGES, registry=registry
-        )
-        self._embeddings = Counter(
-            "sampoll_embeddings", "Embeddings, by their source.", ["source"], registry=registry
-        )
+        if ALONE in queues:
+            self._processes = {ALONE: ProcessMetrics(registry, queues[ALONE])}
+        else:
+            registries = {worker: CollectorRegistry() for worker in queues}
+            self._processes = {
+                worker: ProcessMetrics(own, queues[worker]) for worker, own in registries.items()
+            }
+            registry.register(Joined(registries))
+            self._restarts = Counter(
+                "sampoll_worker_restarts",
+                "Starts of a worker after the first one.",
+                [WORKER],
+                registry=registry,
+            )
+            for worker in queues:
+                self._restarts.labels(worker)
         self._pairs = Gauge(
             "sampoll_pairs", "Pairs in the input, by their state.", ["state"], registry=registry
         )
@@ -105,30 +89,14 @@ class Metrics:
         self._overflows = Counter(
             "sampoll_watcher_overflows", "Number of times that events were lost.", registry=registry
         )
-        self._pauses = Counter("sampoll_pauses", "Pauses, by their reason.", ["reason"], registry=registry)
-        self._last_success = Gauge(
-            "sampoll_last_success_timestamp_seconds",
-            "Time at which the last job was done.",
-            registry=registry,
-        )
-        self._model = Info("sampoll_model", "The model and its device.", registry=registry)
         build = Info("sampoll_build", "Versions of sampoll and its libraries.", registry=registry)
         build.info({"version": version("sampoll"), "torch": version("torch")})
         self._free = Gauge(
             "sampoll_free_bytes", "Free bytes on the disk of a directory.", ["root"], registry=registry
         )
-        self._memory = Gauge(
-            "sampoll_memory_budget_bytes",
-            "The most that a stage holds in memory.",
-            ["stage"],
-            registry=registry,
-        )
-        self._look_at(health, queues)
-        for outcome in ("done", "skipped", "failed", "deferred"):
-            self._jobs.labels(outcome)
+        self._look_at(health)
 
-    def _look_at(self, health: Health, queues: Queues) -> None:
-        registry = self._registry
+    def _look_at(self, health: Health) -> None:
         looks = {
             "sampoll_healthy": ("0 if the service should be restarted.", lambda: float(health.is_healthy)),
             "sampoll_ready": ("1 if the service takes jobs.", lambda: float(health.is_ready)),
@@ -140,17 +108,7 @@ class Metrics:
             "sampoll_failed_pairs": ("Pairs in failed/.", lambda: float(self.failed_pairs)),
         }
         for name, (text, look) in looks.items():
-            Gauge(name, text, registry=registry).set_function(look)
-        depth = Gauge("sampoll_queue_jobs", "Jobs between two stages.", ["queue"], registry=registry)
-        size = Gauge(
-            "sampoll_queue_bytes",
-            "Approximate memory of the jobs between two stages.",
-            ["queue"],
-            registry=registry,
-        )
-        for queue in ("loading", "decoded", "outcomes"):
-            depth.labels(queue).set_function(partial(_jobs_in, queues, queue))
-            size.labels(queue).set_function(partial(_bytes_in, queues, queue))
+            Gauge(name, text, registry=self._registry).set_function(look)
 
     def _look_at_disks(self, every_seconds: float = DISK_SECONDS) -> None:
         now = time.monotonic()
@@ -173,15 +131,19 @@ class Metrics:
             replace_file(path, self.text())
 
     def __call__(self, event: Event) -> None:
+        self._take(ALONE, event)
+
+    def of(self, worker: int) -> Listener:
+        """The listener for the events of one worker."""
+        return partial(self._take, worker)
+
+    def note_restart(self, worker: int) -> None:
+        self._restarts.labels(worker).inc()
+
+    def _take(self, worker: int, event: Event) -> None:
+        self._processes[worker](event)
         match event:
-            case ModelLoaded(model):
-                about = {"model": model.name, "device": model.device, "precision": model.precision or ""}
-                self._model.info({**about, "engine": model.engine or ""})
-            case MemoryBudgeted(stages):
-                for stage in stages:
-                    self._memory.labels(stage.stage).set(stage.bytes)
-            case Paused(error):
-                self._pauses.labels(_snake(type(error).__name__)).inc()
+            case Paused():
                 self._look_at_disks(every_seconds=0.0)
             case WatchChecked(is_up):
                 self._watcher_up.set(is_up)
@@ -193,40 +155,6 @@ class Metrics:
                 self._oldest_ready.set(backlog.oldest_ready_seconds)
                 self._passed_over.set(backlog.passed_over)
                 self._look_at_disks()
-            case BatchDone(images, known):
-                self._batches.observe(images)
-                self._embeddings.labels("cache").inc(known)
-                self._embeddings.labels("model").inc(images - known)
-            case JobDone() | JobSkipped() | JobFailed() | JobDeferred():
-                self._count(event)
-
-    def _count(self, event: JobDone | JobSkipped | JobFailed | JobDeferred) -> None:
-        """A job has come to an outcome, or is to be tried again."""
-        match event:
-            case JobDone(summary=summary):
-                self._jobs.labels("done").inc()
-                self._attempts.labels(NO_ERROR).inc()
-                self._last_success.set_to_current_time()
-                self._skipped_prompts.inc(len(summary.skipped))
-                for stage, seconds in summary.seconds.items():
-                    self._stages.labels(stage).observe(seconds)
-            case JobSkipped():
-                self._jobs.labels("skipped").inc()
-            case JobFailed(error=error):
-                self._jobs.labels("failed").inc()
-                self._attempts.labels(error.code).inc()
-            case JobDeferred(error=error):
-                self._jobs.labels("deferred").inc()
-                self._attempts.labels(error.code).inc()
-
-
-def _jobs_in(queues: Queues, queue: str) -> float:
-    """The jobs in a queue; 0 before the service runs, when it has no queues yet."""
-    return float(len(queues[queue])) if queue in queues else 0.0
-
-
-def _bytes_in(queues: Queues, queue: str) -> float:
-    return float(queues[queue].cost) if queue in queues else 0.0
 
 
 def _free_bytes(directory: Path) -> float:
@@ -235,8 +163,3 @@ def _free_bytes(directory: Path) -> float:
         return float(free_bytes(os.statvfs(directory)))
     except OSError:
         return float("nan")
-
-
-def _snake(name: str) -> str:
-    """InputUnavailable -> input_unavailable."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

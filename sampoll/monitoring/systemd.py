@@ -10,13 +10,15 @@ from sdnotify import SystemdNotifier
 
 from sampoll.core.events import Event, Listener, ModelLoaded, StopRequested
 from sampoll.monitoring.health import Health
+from sampoll.monitoring.state import State
 
 MAX_NOTIFY_INTERVAL_SECONDS = 10.0
 
 
 class Notifications:
-    """Sends READY once the model is loaded, STOPPING when a stop is requested, and STATUS at intervals; also
-    WATCHDOG as long as the service is healthy, so that systemd restarts one that hangs."""
+    """Sends READY once the model is loaded, by all workers if there are several, STOPPING when a stop is
+    requested, and STATUS at intervals; also WATCHDOG as long as the service is healthy, so that systemd
+    restarts one that hangs."""
 
     def __init__(self, health: Health, environment: Mapping[str, str]) -> None:
         self._health = health
@@ -25,7 +27,7 @@ class Notifications:
 
     def __call__(self, event: Event) -> None:
         match event:
-            case ModelLoaded():
+            case ModelLoaded() if self._health.state is not State.STARTING:
                 self._notifier.notify("READY=1")
             case StopRequested():
                 self._notifier.notify("STOPPING=1")

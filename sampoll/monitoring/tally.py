@@ -39,6 +39,11 @@ class Tally:
                     if len(self.first_failures) < MAX_NAMED_FAILURES:
                         self.first_failures.append((name, error))
 
+    @property
+    def outcomes(self) -> int:
+        """How many jobs have one."""
+        return self.done + self.skips + self.failures
+
     def summary(self) -> CommandSummary:
         backlog = self.last_backlog
         figures = {

@@ -17,8 +17,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sampoll.monitoring.health import Health
 from sampoll.monitoring.metrics import Metrics
 from sampoll.monitoring.page.pages import PACKAGE, Pages
+from sampoll.monitoring.pictures import Pictures
 from sampoll.monitoring.server import AsgiApplication, Receive, Scope, Send
-from sampoll.monitoring.thumbnails import Thumbnails
 
 TEXT, JSON, HTML, CSS, SCRIPT, JPEG = (
     "text/plain; charset=utf-8",
@@ -57,15 +57,15 @@ class Response:
 
 
 class Application:
-    """`thumbnails` is None if pictures must not be shown."""
+    """`pictures` is None if they must not be shown."""
 
     def __init__(
-        self, health: Health, metrics: Metrics, pages: Pages, thumbnails: Thumbnails | None = None
+        self, health: Health, metrics: Metrics, pages: Pages, pictures: Pictures | None = None
     ) -> None:
         self._health = health
         self._metrics = metrics
         self._pages = pages
-        self._thumbnails = thumbnails
+        self._pictures = pictures
         style, script = (files(PACKAGE).joinpath(name).read_bytes() for name in ("status.css", "status.js"))
         self._routes: dict[str, Callable[[], Response]] = {
             "/": lambda: _page(self._pages.status()),
@@ -104,13 +104,13 @@ class Application:
         """What makes the response for a path; None if it is not one of ours."""
         if path in self._routes:
             return self._routes[path]
-        if self._thumbnails is not None and (picture := PICTURE_PATH.fullmatch(path)):
-            return partial(self._picture, self._thumbnails, int(picture[1]), picture[2])
+        if self._pictures is not None and (picture := PICTURE_PATH.fullmatch(path)):
+            return partial(self._picture, self._pictures, int(picture[1]), picture[2])
         return None
 
-    def _picture(self, thumbnails: Thumbnails, number: int, kind: str) -> Response:
+    def _picture(self, pictures: Pictures, number: int, kind: str) -> Response:
         """A picture, or its page."""
-        picture = thumbnails.find(number)
+        picture = pictures.find(number)
         if not kind:
             return _page(self._pages.picture(number, picture), NOT_FOUND if picture is None else OK)
         if picture is None:

@@ -6,13 +6,13 @@ machine that is gone, or a process that is suspended, is detected by its missing
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sampoll.config.settings.spool import SpoolSettings
 from sampoll.core.errors import Interrupted
-from sampoll.files.files import create_anew, opened_regular, read_if_regular
+from sampoll.files.files import create_anew, ensure_below, opened_regular, read_if_regular
 from sampoll.files.locks import keep_readers_from_locking, lock_file, require_locks
 from sampoll.files.presence import (
     MAX_FILE_BYTES,
@@ -54,9 +54,12 @@ class Node:
 
 
 @contextmanager
-def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_details) -> Iterator[Node]:
+def joined(
+    layout: Layout, settings: SpoolSettings, describe: Describe = no_details, *, holds_input: bool = False
+) -> Iterator[Node]:
     """A new node, alive until the block ends; Interrupted if another process holds the input exclusively, and
-    SystemUnsupported on a system without file locks.
+    SystemUnsupported on a system without file locks. `holds_input`: this process has the lock of `held_input`
+    from its parent.
 
     It writes several heartbeats in every lease, each with what `describe` returns. While it is not healthy,
     it writes none, so that other processes take over its jobs.
@@ -65,7 +68,8 @@ def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_deta
     machine = Machine.this()
     name = new_name(machine)
     lock, work, stage = layout.nodes / name, layout.work / name, layout.stage / name
-    with _shared_input(layout, exclusive=settings.exclusive), announced(lock, machine):
+    held = nullcontext() if holds_input else held_input(layout, exclusive=settings.exclusive)
+    with held, announced(lock, machine):
         work.mkdir()
         stage.mkdir()
         interval_seconds = settings.lease_seconds / HEARTBEATS_PER_LEASE
@@ -82,8 +86,11 @@ def joined(layout: Layout, settings: SpoolSettings, describe: Describe = no_deta
 
 
 @contextmanager
-def _shared_input(layout: Layout, *, exclusive: bool) -> Iterator[None]:
-    """Holds the input, shared or exclusively; Interrupted if another process holds it in conflict."""
+def held_input(layout: Layout, *, exclusive: bool) -> Iterator[int]:
+    """Holds the input, shared or exclusively, by this descriptor, until the block has ended, and with it all
+    processes that have inherited it; Interrupted if another process holds it in conflict."""
+    require_locks()
+    ensure_below(layout.input, layout.nodes)
     with opened_regular(layout.nodes / ".lock", "a") as file:
         keep_readers_from_locking(file)
         try:
@@ -91,7 +98,7 @@ def _shared_input(layout: Layout, *, exclusive: bool) -> Iterator[None]:
         except BlockingIOError as error:
             whose = "" if exclusive else " by a process that wants it for itself (--exclusive)"
             raise Interrupted(f"the input {layout.input} is in use{whose}: run again later") from error
-        yield
+        yield file.fileno()
 
 
 class HeartbeatMonitor:

@@ -418,9 +418,10 @@ def opened(
     *,
     former_nodes: set[str] | None = None,
     describe: Describe = no_details,
+    holds_input: bool = False,
 ) -> Iterator[Spool]:
     """The spool of a new node, which leaves at the end. Interrupted if another process holds the input
-    exclusively.
+    exclusively, unless this one `holds_input`, which it has from its parent.
 
     The node's heartbeats contain what `describe` returns. Jobs that the `former_nodes` of this process left
     in flight are not counted as crashed; the new node is added to them.
@@ -432,7 +433,7 @@ def opened(
         ensure_below(layout.output, directory)
     if layout.done is not None:
         layout.ensure_kept(layout.done)
-    with joined(layout, settings, describe) as node:
+    with joined(layout, settings, describe, holds_input=holds_input) as node:
         former_nodes = set() if former_nodes is None else former_nodes
         for name in former_nodes:  # one that lost its output could not remove its files there
             results.remove_stage(layout.stage / name, leftovers=layout.stage / f"left-{name}")

@@ -69,7 +69,8 @@ def test_the_python_api_is_measured_beside_loops(tmp_path: Path) -> None:
 def test_workers_are_measured_beside_one_worker_and_a_folder(tmp_path: Path) -> None:
     sizes = ("--workers", "1,2", "--jobs", 8, "--rounds", 1)
     table, document = benchmark("workers", *sizes, json_file=tmp_path / "figures.json")
-    assert "| 2 workers, 50 ms |" in table
+    assert "| stream, 2 workers, 50 ms |" in table
+    assert "| folder, --workers 2, 50 ms |" in table
     assert "| folder, a free model |" in table
     assert document["jobs"] == 8
 

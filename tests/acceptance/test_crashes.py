@@ -69,7 +69,7 @@ def test_a_pair_that_kills_the_process_makes_no_other_pair_fail(folders: Folders
 
 
 @pytest.mark.parametrize("continuous", [False, True])
-def test_a_device_that_is_lost_ends_the_process_with_69_and_every_pair_waits(
+def test_a_device_that_is_lost_ends_the_process_with_71_and_every_pair_waits(
     folders: Folders, continuous: bool
 ) -> None:
     poison(folders, "a")
@@ -78,7 +78,7 @@ def test_a_device_that_is_lost_ends_the_process_with_69_and_every_pair_waits(
 
     run = sampoll("run", *folders.flags, *flags, "--model", "support.fakes:lost", "--batch-size", 4)
 
-    assert run.returncode == 69
+    assert run.returncode == 71
     assert "the CUDA device failed: an illegal memory access was encountered" in run.stderr
     assert folders.waiting == ["a.jpg", "a.json", "b.jpg", "b.json"]
     assert (folders.failed, folders.done, folders.results) == ([], [], [])

@@ -50,12 +50,13 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
         yield Heard(notify)
 
 
+@pytest.mark.parametrize("processes", [(), ("--workers", 2)])
 def test_a_service_notifies_systemd_of_readiness_state_and_end(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: tuple[object, ...]
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "400000")
     with heard(tmp_path, monkeypatch) as said:
-        flags = (*folders.flags, "--continuous", "--model", "support.fakes:boxes")
+        flags = (*folders.flags, "--continuous", "--model", "support.fakes:boxes", *processes)
         with running_sampoll("run", *flags) as process:
             until(lambda: "READY=1" in said.look(), "READY")
             assert said[0].startswith("STATUS=starting; 0 done")

@@ -15,9 +15,9 @@ from typing import Any
 
 import httpx
 import pytest
-from support.http_serving import IMAGE, client_of, segment, served
+from support.http_serving import IMAGE, segment, served, serving_http
 from support.images import encoded, image_of
-from support.process import running_sampoll, until
+from support.process import until
 
 from sampoll.core.events import BatchStarted, Event, JobStarted
 from sampoll.transports.http import body
@@ -174,17 +174,6 @@ def test_a_fixed_slice_of_hostile_requests_shows_no_bug(
 # A real process
 
 
-@contextmanager
-def serving_http(tmp_path: Path, *flags: object, model: str = "kept") -> Iterator[tuple[Any, httpx.Client]]:
-    log = tmp_path / "log"
-    command = ("serve", "http", "--bind", 0, "--model", f"support.fakes:{model}", *flags)
-    with log.open("wb") as file, running_sampoll(*command, log=file) as process:
-        until(lambda: ": ready" in log.read_text() or process.poll() is not None, "the service")
-        [url] = re.findall(r"status page: (http://\S+)", log.read_text())
-        with client_of(url) as client:
-            yield process, client
-
-
 def resident_bytes(pid: int) -> int:
     [pages] = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     return int(pages) * 1024
@@ -232,13 +221,14 @@ def test_ten_thousand_requests_of_many_clients_are_answered_in_flat_memory(tmp_p
     answered(tmp_path, 10_000)
 
 
+@pytest.mark.parametrize("processes", [(), ("--workers", 2)])
 def test_what_has_begun_when_the_service_is_stopped_is_finished(
-    tmp_path: Path, gate: tuple[Path, Path]
+    tmp_path: Path, gate: tuple[Path, Path], processes: tuple[object, ...]
 ) -> None:
     started, go = gate
     poison: dict[str, Any] = {"files": POISON, "data": {"prompt": '{"everything": {}}'}}
     with (
-        serving_http(tmp_path, "--batch-size", 1, model="waiting") as (process, client),
+        serving_http(tmp_path, *processes, "--batch-size", 1, model="waiting") as (process, client),
         ThreadPoolExecutor(64) as pool,
     ):
         begun = in_background(pool, client, **poison)

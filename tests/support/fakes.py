@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sampoll.config.settings.model import ModelSettings
-from sampoll.core.errors import ModelUnavailable, OutOfMemory
+from sampoll.core.errors import DeviceFailed, ModelUnavailable, OutOfMemory
 from sampoll.core.jobs import PROMPT_KINDS, Prompt, RgbImage
 from sampoll.core.results import Mask
 from support.mutants import MUTANTS
@@ -78,7 +78,32 @@ class _Forgetful(BoxSegmenter):
 
 class _Lost(_Misbehaving):
     def misbehave(self) -> None:
-        raise ModelUnavailable("the CUDA device failed: an illegal memory access was encountered")
+        raise DeviceFailed("the CUDA device failed: an illegal memory access was encountered")
+
+
+class _LostOnce(_Lost):
+    """Loses its device in the first process, which creates the file `$FAKES_STARTED`."""
+
+    def misbehave(self) -> None:
+        started = Path(os.environ["FAKES_STARTED"])
+        if not started.exists():
+            started.touch()
+            super().misbehave()
+
+
+class _HangingOnce(_Misbehaving):
+    """Hangs in the first process, which creates the file `$FAKES_STARTED`."""
+
+    def misbehave(self) -> None:
+        started = Path(os.environ["FAKES_STARTED"])
+        if not started.exists():
+            started.touch()
+            signal.pause()
+
+
+class _Gone(_Misbehaving):
+    def misbehave(self) -> None:
+        raise ModelUnavailable("the model is gone")
 
 
 class _Waiting(_Misbehaving):
@@ -108,6 +133,18 @@ def forgetful(_: ModelSettings) -> BoxSegmenter:
 
 def lost(_: ModelSettings) -> BoxSegmenter:
     return _Lost()
+
+
+def lost_once(_: ModelSettings) -> BoxSegmenter:
+    return _LostOnce()
+
+
+def hanging_once(_: ModelSettings) -> BoxSegmenter:
+    return _HangingOnce()
+
+
+def gone(_: ModelSettings) -> BoxSegmenter:
+    return _Gone()
 
 
 class _NeverEmbedding(KeptBoxes):

@@ -14,11 +14,12 @@ from sampoll.core.channel import Channel
 from sampoll.core.events import Event, JobStarted
 from sampoll.core.jobs import Box, Prompt
 from sampoll.core.results import Mask, ModelInfo, Segmentation
-from sampoll.monitoring.health import Health
+from sampoll.monitoring.health import ALONE, Health
 from sampoll.monitoring.history import History
 from sampoll.monitoring.metrics import Metrics
 from sampoll.monitoring.page.left import RecentLeftovers
 from sampoll.monitoring.page.pages import Pages
+from sampoll.monitoring.pictures import Pictures
 from sampoll.monitoring.server import Message
 from sampoll.monitoring.thumbnails import Thumbnails
 from sampoll.monitoring.web import Application
@@ -43,13 +44,14 @@ class Outside:
         self.health = Health(about, stall_seconds=60.0, looks_around=has_input)
         self.queues: dict[str, Channel[Any]] = {}
         roots = {"input": directory, "output": directory / "gone"}
-        self.metrics = Metrics(self.health, self.queues, roots, lambda: FAILED_PAIRS)
+        self.metrics = Metrics(self.health, {ALONE: self.queues}, roots, lambda: FAILED_PAIRS)
         self.history = History()
-        self.thumbnails = Thumbnails() if with_thumbnails else None
+        pictures = Pictures() if with_thumbnails else None
+        self.thumbnails = None if pictures is None else Thumbnails(pictures.keep)
         self.leftovers: Leftovers | Exception = NOTHING_LEFT
         looks = RecentLeftovers(self._find_leftovers) if has_input else None
-        pages = Pages(self.health, self.history, lambda: FAILED_PAIRS, self.thumbnails, looks)
-        self.application = Application(self.health, self.metrics, pages, self.thumbnails)
+        pages = Pages(self.health, self.history, lambda: FAILED_PAIRS, pictures, looks)
+        self.application = Application(self.health, self.metrics, pages, pictures)
 
     def _find_leftovers(self) -> Leftovers:
         if isinstance(self.leftovers, Exception):

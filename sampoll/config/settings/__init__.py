@@ -10,6 +10,7 @@ from sampoll.config.settings.model import ModelSettings
 from sampoll.config.settings.monitoring import MonitoringSettings
 from sampoll.config.settings.operations import OperationSettings
 from sampoll.config.settings.outputs import OutputSettings
+from sampoll.config.settings.processes import ProcessSettings
 from sampoll.config.settings.prompts import PromptSettings
 from sampoll.config.settings.redis import RedisSettings
 from sampoll.config.settings.requests import RequestSettings
@@ -34,3 +35,4 @@ class Settings(Section):
     web: WebSettings = WebSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     operations: OperationSettings = OperationSettings()
+    processes: ProcessSettings = ProcessSettings()

@@ -15,7 +15,8 @@ KEPT_IMAGES = 64
 """The images whose embeddings are kept in memory, if nothing else is set: 256 MiB for SAM."""
 
 
-def _device(name: str) -> str:
+def device_named(name: str) -> str:
+    """The name of a device as it is; ValueError if it is none."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ValueError("must be auto, cpu, cuda or cuda:N")
     return name
@@ -70,7 +71,7 @@ class ModelSettings(Section):
         "Directory for checkpoints and converted models; the user's cache if not set.",
         metavar="DIR",
     )
-    device: Annotated[str, AfterValidator(_device)] = setting(
+    device: Annotated[str, AfterValidator(device_named)] = setting(
         "auto",
         "device",
         "Device of the model; auto is cuda if there is one, else cpu.",

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from sampoll.core.errors import ModelUnavailable, OutOfMemory
+from sampoll.core.errors import DeviceFailed, OutOfMemory
 from sampoll.models.shared.streams import ThreadStreams
 
 
@@ -46,5 +46,5 @@ def translated_torch_errors() -> Iterator[None]:
         if any(sign in str(error) for sign in ("can't allocate memory", "out of memory", "ALLOC_FAILED")):
             raise OutOfMemory("not enough memory for this image; it is tried again later") from error
         if "CUDA error" in str(error):
-            raise ModelUnavailable(f"the CUDA device failed: {error}") from error
+            raise DeviceFailed(f"the CUDA device failed: {error}") from error
         raise

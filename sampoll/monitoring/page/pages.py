@@ -13,9 +13,9 @@ from sampoll.monitoring.history import History
 from sampoll.monitoring.page.figures import main_figures, small_figures
 from sampoll.monitoring.page.left import RecentLeftovers, grouped
 from sampoll.monitoring.page.plot import plotted
+from sampoll.monitoring.pictures import KEPT, Pictures, Thumbnail
 from sampoll.monitoring.state import State
 from sampoll.monitoring.templates import page_template
-from sampoll.monitoring.thumbnails import KEPT, Thumbnail, Thumbnails
 
 PACKAGE = "sampoll.monitoring.page"
 SHOWN_NAMES = 20
@@ -32,20 +32,20 @@ ABOUT = ("service", "input", "output", "server", "model", "device", "precision",
 
 
 class Pages:
-    """`thumbnails` is None if pictures must not be shown, `leftovers` if the jobs come from no directory."""
+    """`pictures` is None if they must not be shown, `leftovers` if the jobs come from no directory."""
 
     def __init__(
         self,
         health: Health,
         history: History,
         failed_pairs: Callable[[], int],
-        thumbnails: Thumbnails | None = None,
+        pictures: Pictures | None = None,
         leftovers: RecentLeftovers | None = None,
     ) -> None:
         self._health = health
         self._history = history
         self._failed_pairs = failed_pairs
-        self._thumbnails = thumbnails
+        self._pictures = pictures
         self._leftovers = leftovers
         self._status = page_template(PACKAGE, "status.html.jinja")
         self._picture = page_template(PACKAGE, "picture.html.jinja")
@@ -81,12 +81,12 @@ class Pages:
             else None,
             look=look,
             groups=() if look is None else grouped(look.leftovers),
-            pictures=None if self._thumbnails is None else self._thumbnails.kept(),
+            pictures=None if self._pictures is None else self._pictures.kept(),
         )
 
     def picture(self, number: int, picture: Thumbnail | None) -> str:
         """The page of a picture, with links to those before and after it; it says so if it is not kept."""
-        numbers = {each.number for each in self._thumbnails.kept()} if self._thumbnails else set()
+        numbers = {each.number for each in self._pictures.kept()} if self._pictures else set()
         return self._picture.render(
             root="../",
             picture=picture,

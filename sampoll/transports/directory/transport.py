@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -55,6 +54,7 @@ from sampoll.spool.reservations import VERSIONED, Naming
 from sampoll.spool.results import first_version
 from sampoll.spool.scan import Scan
 from sampoll.spool.spool import Deferral, Spool, opened
+from sampoll.spool.stop_file import took_stop_file
 from sampoll.spool.unpaired import Leftovers, leftovers
 from sampoll.transports.directory.late_prompts import LatePrompts
 from sampoll.transports.directory.pair_files import read_submission
@@ -79,13 +79,15 @@ this very submission; otherwise None."""
 @dataclass(frozen=True)
 class DirectoryOptions:
     """How the input is watched, and results are named. `prompt` is for images that have none of their own;
-    `reword` puts the errors of pairs into other words."""
+    `reword` puts the errors of pairs into other words. `holds_input`: the parent of this process holds the
+    input for it."""
 
     spool: SpoolSettings
     limits: LimitSettings = field(default_factory=LimitSettings)
     naming: Naming = VERSIONED
     prompt: CommonPrompt | None = None
     reword: Reword = str
+    holds_input: bool = False
 
 
 class DirectoryTransport:
@@ -401,15 +403,8 @@ class DirectoryTransport:
         return self._should_stop(stop) or self._is_limit_reached
 
     def _should_stop(self, stop: Event) -> bool:
-        if self._settings.stop_file is not None and not stop.is_set():
-            path = self._layout.input / self._settings.stop_file
-            if not os.path.lexists(path):
-                return False
-            try:
-                path.unlink()
-            except OSError as error:
-                log.warning("cannot remove the stop file %s: %s", path, error)
-            log.info("stopping: found %s", path)
+        name = self._settings.stop_file
+        if name is not None and not stop.is_set() and took_stop_file(self._layout.input / name):
             stop.set()
         return stop.is_set()
 
@@ -479,7 +474,14 @@ def directory_transport(
     with ExitStack() as stack:
         with translated_os_errors("prepare the spool in", layout.input):
             spool = stack.enter_context(
-                opened(layout, options.spool, options.naming, former_nodes=former_nodes, describe=describe)
+                opened(
+                    layout,
+                    options.spool,
+                    options.naming,
+                    former_nodes=former_nodes,
+                    describe=describe,
+                    holds_input=options.holds_input,
+                )
             )
             spool.sweep()  # files begin to settle now, while a model may still be loading
         transport = DirectoryTransport(layout, spool, options, emit)

@@ -21,9 +21,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sampoll.config.settings.limits import LimitSettings
-from sampoll.core.errors import ImageUnknown, SampollError, as_value
+from sampoll.core.errors import SampollError, as_value
 from sampoll.core.jobs import Submission
-from sampoll.core.protocols import Format
 from sampoll.core.results import Delivery
 from sampoll.transports.http.access import Access
 from sampoll.transports.http.answer import accepted_kind, response_with
@@ -49,23 +48,17 @@ OPEN_PATHS = ("/healthz", "/readyz", "/metrics")
 class Engine(Protocol):
     """The service that has the model."""
 
-    def submit(
-        self, submission: Submission, formats: Sequence[Format] = (), *, waits: bool = True
-    ) -> Future[Delivery]:
-        """The future of a submission; `cancel` withdraws it. Overloaded if there is no room, and `waits` is
-        False; Stopped if nothing more is taken."""
-
-    def knows(self, image_sha256: str) -> bool:
-        """Whether the digest of that image is enough."""
+    def submit(self, submission: Submission, kind: str) -> Future[Delivery]:
+        """The future of what an answer of this kind consists of; `cancel` withdraws the submission. Raises,
+        or gives to the future: Overloaded if there is no room, ImageUnknown if the image has to be sent, and
+        Stopped if nothing more is taken."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """What the routes need. `engine` gives None while the model is being loaded; `formats` are those of each
-    kind of answer, by its media type."""
+    """What the routes need. `engine` gives None while the model is being loaded."""
 
     engine: Callable[[], Engine | None]
-    formats: Mapping[str, Sequence[Format]]
     limits: LimitSettings
     queue_bytes: int
     access: Access
@@ -203,8 +196,7 @@ class _Handlers:
         if engine is None:
             raise later("the model is being loaded: send it again later")
         question = await self._received(exchange)
-        submission = await asyncio.to_thread(_submission, question, engine, request_id)
-        future = engine.submit(submission, self._served.formats[wanted], waits=False)
+        future = await asyncio.to_thread(_submitted, question, engine, wanted, request_id)
         delivery = await _outcome(future, request)
         return await asyncio.to_thread(response_with, delivery, wanted, request_id)
 
@@ -224,11 +216,8 @@ class _Handlers:
         return await asyncio.to_thread(asyncio.run, form)  # not on the loop of all requests: it may take long
 
 
-def _submission(question: Question, engine: Engine, request_id: str) -> Submission:
-    """The submission of a question; ImageUnknown if the image has to be sent."""
-    if not question.image and not engine.knows(question.image_sha256):
-        raise ImageUnknown("is not known here: send the image", field="image_sha256")
-    return Submission(
+def _submitted(question: Question, engine: Engine, kind: str, request_id: str) -> Future[Delivery]:
+    submission = Submission(
         id=uuid.uuid4().hex,
         name=request_id,
         image_name="image",
@@ -238,6 +227,7 @@ def _submission(question: Question, engine: Engine, request_id: str) -> Submissi
         image_sha256=question.image_sha256 or hashlib.sha256(question.image).hexdigest(),
         image_file=question.image_file,
     )
+    return engine.submit(submission, kind)
 
 
 async def _outcome(future: Future[Delivery], request: Request) -> Delivery:

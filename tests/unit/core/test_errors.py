@@ -1,6 +1,8 @@
 """Errors as values."""
 
+import copy
 import gc
+import pickle
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sampoll.core.errors import BadImage, JobError, as_value
+from sampoll.core.errors import BadImage, BadPrompt, JobError, as_value
 
 
 class Large:
@@ -45,3 +47,15 @@ def test_an_error_as_a_value_keeps_nothing_of_where_it_was_raised(keep: Any, is_
         del image
         assert (seen() is None) is is_free
     assert str(error) == "is damaged"
+
+
+class OfAPlugin(JobError):
+    def __init__(self, reason: str, at: int) -> None:
+        super().__init__(f"{reason} at {at}", field="prompts[0]")
+        self.at = at
+
+
+@pytest.mark.parametrize("error", [OfAPlugin("odd", at=3), BadPrompt("is odd", file="a", advice="a box")])
+def test_an_error_is_the_same_in_another_process_whatever_its_constructor_takes(error: JobError) -> None:
+    for same in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert (type(same), str(same), vars(same)) == (type(error), str(error), vars(error))

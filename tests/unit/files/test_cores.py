@@ -75,6 +75,13 @@ def test_a_limit_is_rounded_up_and_no_more_than_the_affinity(
     assert usable_cores() == usable
 
 
+def test_processes_that_share_a_limit_use_a_part_of_it_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "allowed_cores", lambda: 16)
+    monkeypatch.setattr(cores, "cpu_limit", lambda: 6.0)
+    monkeypatch.setenv(cores.SHARERS, "4")
+    assert usable_cores() == 2
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_a_process_on_one_core_uses_one() -> None:
     code = "import os; from sampoll.files.cores import usable_cores; "

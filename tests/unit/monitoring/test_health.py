@@ -192,3 +192,51 @@ def test_a_job_that_is_taken_waits_no_longer_though_the_next_scan_comes_later() 
     service(*started("c"))
     service(*started("recovered"))
     assert service.document()["waiting"]["ready"] == 0
+
+
+def two_workers() -> Health:
+    service = Health({"service": "run"}, stall_seconds=60.0, looks_around=True, workers=(1, 2))
+    for number in (1, 2):
+        service.note_start(number, pid=100 + number)
+    return service
+
+
+def test_a_service_of_several_processes_is_as_ready_as_the_last_of_them() -> None:
+    service = two_workers()
+    service.of(1)(ModelLoaded(MODEL))
+    assert state(service) == "starting"
+    service.of(2)(ModelLoaded(MODEL))
+    assert state(service) == "working"
+    service.note_end(1, is_final=False)
+    assert state(service) == "starting"
+    service.note_start(1, pid=103)
+    service.note_end(1, is_final=True)
+    assert state(service) == "working"
+    service.note_end(2, is_final=True)
+    assert state(service) == "stopping"
+    service.of(2)(StopRequested())
+
+
+def test_a_process_that_makes_no_progress_is_named(pass_seconds: Callable[[float], None]) -> None:
+    service = two_workers()
+    for number in (1, 2):
+        service.of(number)(ModelLoaded(MODEL))
+    service.of(1)(JobStarted(JOB))
+    pass_seconds(40)
+    service.of(2)(InputScanned(Backlog()))
+    pass_seconds(40)
+    assert (service.is_healthy, service.stalled(), service.still_seconds(1)) == (False, [1], 80)
+
+
+def test_each_process_has_its_jobs_and_its_device() -> None:
+    service = two_workers()
+    for number in (1, 2):
+        service.of(number)(ModelLoaded(ModelInfo("vit_b", f"cuda:{number}")))
+    service.of(1)(JobStarted(JOB))
+    service.of(2)(ModelLoaded(ModelInfo("vit_b", "cuda:2")))  # it begins anew, without the jobs of others
+    document = service.document()
+    assert (document["in_flight"], document["device"]) == (1, "cuda:1, cuda:2")
+    assert document["workers"] == [
+        {"worker": 1, "pid": 101, "state": "working", "device": "cuda:1", "in_flight": 1},
+        {"worker": 2, "pid": 102, "state": "working", "device": "cuda:2", "in_flight": 0},
+    ]

@@ -36,7 +36,9 @@ from sampoll.core.events import (
 from sampoll.core.jobs import SkippedPrompt
 from sampoll.core.memory import StageMemory
 from sampoll.core.results import ResultSummary
-from sampoll.monitoring.health import KEPT_FAILURES
+from sampoll.monitoring.health import KEPT_FAILURES, Health
+from sampoll.monitoring.metrics import Metrics
+from sampoll.monitoring.queue_sizes import MeasuredQueue
 from sampoll.monitoring.systemd import _watchdog_seconds
 from sampoll.transports.memory import submission
 
@@ -143,6 +145,7 @@ def test_every_metric_is_documented(outside: Outside) -> None:
 
     families = text_string_to_metric_families(outside.metrics.text().decode())
     names = {family.name + "_total" * (family.type == "counter") for family in families}
+    names.add("sampoll_worker_restarts_total")  # of several processes only
     assert set(re.findall(r"`(sampoll_[a-z_]+)`", page.partition("### Metrics")[2])) == names
 
 
@@ -246,3 +249,26 @@ def test_the_last_failures_are_kept(outside: Outside) -> None:
 )
 def test_only_the_watchdog_of_this_process_counts(environment: dict[str, str], seconds: float | None) -> None:
     assert _watchdog_seconds(environment) == seconds
+
+
+def test_metrics_of_several_processes_have_a_label_and_those_of_the_service_have_none() -> None:
+    health = Health({"service": "run"}, stall_seconds=60.0, looks_around=True, workers=(1, 2))
+    queues = {1: {"decoded": MeasuredQueue(jobs=3, cost=40)}, 2: {}}
+    metrics = Metrics(health, queues, {}, lambda: 0)
+    metrics.of(1)(JobDone("a", "1", "a"))
+    metrics.of(1)(InputScanned(Backlog(ready=5)))
+    metrics.of(2)(InputScanned(Backlog(ready=4)))
+    metrics.note_restart(2)
+
+    families = {family.name: family for family in text_string_to_metric_families(metrics.text().decode())}
+    values = {
+        (sample.name, sample.labels.get("worker"), *sample.labels.values()): sample.value
+        for family in families.values()
+        for sample in family.samples
+    }
+    assert values["sampoll_jobs_total", "1", "done", "1"] == 1
+    assert values["sampoll_jobs_total", "2", "done", "2"] == 0
+    assert values["sampoll_queue_jobs", "1", "decoded", "1"] == 3
+    assert values["sampoll_worker_restarts_total", "2", "2"] == 1
+    assert values["sampoll_pairs", None, "ready"] == 4
+    assert families["sampoll_jobs"].type == "counter"

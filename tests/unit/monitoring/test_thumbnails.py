@@ -7,17 +7,19 @@ import pytest
 from PIL import Image
 from support.outside import ODD, Outside, segmentation
 
-from sampoll.monitoring.thumbnails import KEPT, KEPT_CAPTIONS, SIDE, Thumbnails
+from sampoll.monitoring.pictures import KEPT, Pictures
+from sampoll.monitoring.thumbnails import KEPT_CAPTIONS, SIDE, Thumbnails
 
 
 def test_thumbnails_are_small_few_and_not_drawn_too_often(pass_seconds: Callable[[float], None]) -> None:
-    thumbnails = Thumbnails()
+    pictures = Pictures()
+    thumbnails = Thumbnails(pictures.keep)
     for number in range(KEPT + 3):
         assert thumbnails.render(segmentation(f"picture {number}"), ()) == []
         thumbnails.render(segmentation("too soon"), ())
         pass_seconds(1)
 
-    kept = thumbnails.kept()
+    kept = pictures.kept()
 
     assert [thumbnail.name for thumbnail in kept[:2]] == [f"picture {KEPT + 2}", f"picture {KEPT + 1}"]
     assert len(kept) == KEPT
@@ -28,12 +30,13 @@ def test_thumbnails_are_small_few_and_not_drawn_too_often(pass_seconds: Callable
 def test_the_sides_of_both_pictures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (4000, 3000), "white").save(buffer, "JPEG")
-    thumbnails = Thumbnails()
+    pictures = Pictures()
+    thumbnails = Thumbnails(pictures.keep)
 
     large_image = replace(segmentation(), image=buffer.getvalue(), size=(3000, 4000), prompts=(), masks=())
     thumbnails.render(large_image, ())
 
-    [kept] = thumbnails.kept()
+    [kept] = pictures.kept()
     assert Image.open(io.BytesIO(kept.small)).size == (SIDE, SIDE * 3 // 4)
     assert Image.open(io.BytesIO(kept.large)).size == (1024, 768)
     assert kept.size == (3000, 4000)
@@ -42,20 +45,22 @@ def test_the_sides_of_both_pictures_are_bounded(monkeypatch: pytest.MonkeyPatch)
 def test_a_picture_says_what_its_first_masks_are(monkeypatch: pytest.MonkeyPatch) -> None:
     one = segmentation(label="a cat\n")
     many = replace(one, prompts=one.prompts * 50, masks=one.masks * 50)
-    thumbnails = Thumbnails()
+    pictures = Pictures()
+    thumbnails = Thumbnails(pictures.keep)
 
     thumbnails.render(many, ())
 
-    [kept] = thumbnails.kept()
+    [kept] = pictures.kept()
     assert kept.captions == ["a cat\\n 0.50"] * KEPT_CAPTIONS
     assert kept.masks == 50
 
 
 def test_a_thumbnail_that_cannot_be_drawn_is_left_out() -> None:
-    thumbnails = Thumbnails()
+    pictures = Pictures()
+    thumbnails = Thumbnails(pictures.keep)
 
     assert thumbnails.render(replace(segmentation(), image=b"no image"), ()) == []
-    assert thumbnails.kept() == []
+    assert pictures.kept() == []
 
 
 def test_thumbnails_are_shown_only_if_they_were_requested(tmp_path: Path, outside: Outside) -> None:

@@ -21,7 +21,7 @@ from support.segmenters import job_of
 from support.tiny import tiny_sam
 
 from sampoll.config.settings.model import ModelSettings
-from sampoll.core.errors import ModelUnavailable, OutOfMemory
+from sampoll.core.errors import DeviceFailed, ModelUnavailable, OutOfMemory
 from sampoll.core.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt, RgbImage
 from sampoll.core.results import ModelInfo, Segmentation
 from sampoll.engine.embedding_cache import EmbeddingCache
@@ -427,7 +427,7 @@ def test_the_error_of_a_missing_gpu_names_those_that_exist(monkeypatch: pytest.M
     ("raised", "expected"),
     [
         (torch.cuda.OutOfMemoryError("CUDA out of memory"), OutOfMemory),
-        (RuntimeError("CUDA error: an illegal memory access was encountered"), ModelUnavailable),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), DeviceFailed),
         (RuntimeError("CUDA error: out of memory"), OutOfMemory),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), OutOfMemory),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), OutOfMemory),

@@ -254,7 +254,7 @@ def test_a_bug_is_answered_in_json_too(client: httpx.Client, monkeypatch: pytest
     def fail(*_: object) -> None:
         raise KeyError("secret")
 
-    monkeypatch.setattr(application, "_submission", fail)
+    monkeypatch.setattr(application, "_submitted", fail)
 
     answer = segment(client, headers={"X-Request-ID": "cat-1"})
 
