@@ -1,0 +1,225 @@
+"""`sampoll batch`: the images of a tree that is only read, once, without any state but the results."""
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+from sampoll.app.assembly import (
+    common_prompt,
+    decoding_options,
+    format_options,
+    load_model,
+    named,
+    service_of,
+)
+from sampoll.app.directories import create_directory, suffixes_of
+from sampoll.app.made_with import asked_for, check_made_with, made_with, note_made_with
+from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
+from sampoll.config.plugins import DATASETS, plugins
+from sampoll.config.settings import Settings
+from sampoll.core.errors import (
+    ConfigurationError,
+    InputUnavailable,
+    Interrupted,
+    JobError,
+    UsageError,
+    translated_os_errors,
+)
+from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
+from sampoll.core.names import printable
+from sampoll.core.protocols import Format
+from sampoll.core.shards import WHOLE, Shard, shard_of
+from sampoll.core.summary import CommandSummary
+from sampoll.files.stores.opening import Address, address_of, opened, overlap
+from sampoll.files.stores.store import Store
+from sampoll.formats.options import FormatOptions
+from sampoll.formats.registry import RECORD, load_format, load_formats
+from sampoll.models.registry import Factory, find_factory
+from sampoll.monitoring.job_log import job_log
+from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
+from sampoll.monitoring.progress_bar import JobProgress, progress
+from sampoll.monitoring.tally import Tally
+from sampoll.spool.selection import Selection
+from sampoll.transports.batch.ledger import FAILED_FOLDER, Ledger
+from sampoll.transports.batch.transport import BatchOptions, BatchTransport
+from sampoll.transports.batch.tree import Pairing, TreeSource
+
+log = logging.getLogger(__name__)
+
+HALVES = "an image or a prompt without its other half is left: %s; --default-prompt is for such images"
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """How a batch has ended. `failed_at` is where the reports of failures are."""
+
+    exit_code: int
+    summary: CommandSummary
+    first_failures: Sequence[tuple[str, JobError]]
+    failed_at: str
+
+
+def run_batch(
+    settings: Settings, source: str, output: str, listeners: Sequence[Listener], *, show_progress: bool
+) -> BatchOutcome:
+    """Does the images of `source` that have no result in `output`. Raises SampollError if it cannot work."""
+    settings = named(settings)
+    batch = _Batch(settings, find_factory(settings.model), address_of(source), address_of(output))
+    tally = Tally()
+    with ExitStack() as stack:
+        monitor = stack.enter_context(monitored(settings.monitoring, batch.info))
+        everyone: list[Listener] = [*listeners, tally, *monitor.listeners]
+        if settings.operations.report is not None:
+            everyone.append(stack.enter_context(job_log(settings.operations.report)))
+        bar = stack.enter_context(progress("image", 0, is_shown=show_progress))
+        everyone.append(JobProgress(bar))
+        stack.enter_context(stopping_on_signals(partial(batch.stop, broadcast(everyone))))
+        outside_the_main_thread(partial(batch.run, broadcast(everyone), monitor))
+    return BatchOutcome(
+        _exit_code(tally, is_stopped=batch.is_stopped),
+        tally.summary(),
+        tally.first_failures,
+        f"{batch.output}/{FAILED_FOLDER}",
+    )
+
+
+class _Batch:
+    """One run of the command."""
+
+    def __init__(self, settings: Settings, factory: Factory, source: Address, output: Address) -> None:
+        self._settings = settings
+        self._factory = factory
+        self._source = source
+        self.output = output
+        self._stop = Event()
+        self._shard = _shard(settings)
+        self._decoding = decoding_options(settings)
+        self._format_options = _format_options(settings, source, output)
+        self._formats = _formats(settings, self._format_options)
+        self._asked = asked_for(settings.model.model, self._format_options.settings)
+        if overlap(source, output):
+            raise ConfigurationError(
+                f"the output {output} and the source {source} must not be equal or inside one another: "
+                "records would be taken for prompts"
+            )
+
+    @property
+    def info(self) -> ServiceInfo:
+        about = {"service": "batch", "input": str(self._source), "output": str(self.output)}
+        roots = {"input": self._source, "output": self.output}
+        return ServiceInfo(about, {name: path for name, path in roots.items() if isinstance(path, Path)})
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self, emit: Listener) -> None:
+        """Requests an orderly stop; may be called from any thread."""
+        log.warning(STOPPING, extra={"event": "stopping"})
+        emit(StopRequested())
+        self._stop.set()
+
+    def run(self, emit: Listener, monitor: Monitor) -> None:
+        with ExitStack() as stack:
+            files = stack.enter_context(closing(self._opened_source()))
+            results = stack.enter_context(closing(self._opened_output()))
+            check_made_with(results, self._asked)
+            transport = BatchTransport(
+                TreeSource(files, self._pairing), files, Ledger(results), self._options, emit
+            )
+            stack.callback(transport.close)
+            if transport.has_work(self._stop):
+                self._serve(transport, results, emit, monitor)
+            if transport.first_halves:
+                log.warning(HALVES, ", ".join(map(printable, transport.first_halves)))
+
+    def _serve(self, transport: BatchTransport, results: Store, emit: Listener, monitor: Monitor) -> None:
+        model = load_model(self._settings.model, self._factory)
+        info = model.segmenter.info
+        with translated_os_errors("write to", results.address):
+            note_made_with(results, made_with(self._asked, info))
+        log.info("%s: ready", self._source, extra={"event": "ready"})
+        emit(ModelLoaded(info))
+        service_of(
+            self._settings,
+            transport,
+            model,
+            model.decode_with(self._decoding),
+            [*monitor.formats, *self._formats],
+            emit=emit,
+            queues=monitor.queues,
+        ).run(self._stop)
+
+    @property
+    def _pairing(self) -> Pairing:
+        spool = self._settings.spool
+        has_common = spool.prompt is not None or spool.default_prompt is not None
+        return Pairing(
+            suffixes_of(spool), needs_prompt=not has_common, selection=Selection(spool.include, spool.exclude)
+        )
+
+    @property
+    def _options(self) -> BatchOptions:
+        settings = self._settings
+        return BatchOptions(
+            self._shard,
+            settings.limits,
+            common_prompt(settings, self._decoding),
+            settings.batch.retry_failed,
+            settings.spool.max_attempts,
+            settings.spool.limit,
+            settings.batch.transfers,
+        )
+
+    def _opened_source(self) -> Store:
+        if isinstance(self._source, Path) and not self._source.is_dir():
+            raise InputUnavailable(f"no directory {self._source}: correct SOURCE")
+        return self._opened(self._source)
+
+    def _opened_output(self) -> Store:
+        if isinstance(self.output, Path):
+            create_directory(self.output)
+        return self._opened(self.output)
+
+    def _opened(self, address: Address) -> Store:
+        batch = self._settings.batch
+        return opened(
+            address,
+            transfers=batch.transfers,
+            retry_seconds=batch.store_timeout_seconds,
+            durability=self._settings.spool.durability,
+        )
+
+
+def _shard(settings: Settings) -> Shard:
+    text = settings.batch.shard
+    return WHOLE if text is None else shard_of(text, os.environ)
+
+
+def _format_options(settings: Settings, source: Address, output: Address) -> FormatOptions:
+    """Files can refer to the images where both are directories."""
+    if isinstance(source, Path) and isinstance(output, Path):
+        return format_options(settings, output.resolve(), source.resolve())
+    return format_options(settings)
+
+
+def _formats(settings: Settings, options: FormatOptions) -> list[Format]:
+    chosen = load_formats(settings.outputs.names, options)
+    if chosen.of_datasets:
+        names = ", ".join(name for name in settings.outputs.names if name in plugins(DATASETS))
+        raise UsageError(
+            f"--format {names} is about all results together: once they are there, write it by sampoll export"
+        )
+    return [*chosen.of_results, load_format(RECORD, options)]
+
+
+def _exit_code(tally: Tally, *, is_stopped: bool) -> int:
+    if is_stopped:
+        return Interrupted.exit_code
+    has_failures = tally.failures or tally.failures_before or tally.last_backlog.passed_over
+    return JobError.exit_code if has_failures else 0

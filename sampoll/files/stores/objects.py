@@ -1,0 +1,161 @@
+"""A part of a bucket as a store, by the package obstore: S3, Google Cloud Storage, Azure."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from sampoll.core.errors import PermissionRefused, StorageTrouble
+from sampoll.core.names import base_name, printable
+from sampoll.files.stores.store import Listing, NamedContent
+
+MAX_REASON_CHARACTERS = 300
+NO_BUCKET = "404 Not Found"
+"""What the error of a list has in it if there is no such bucket."""
+
+
+class ObjectStore:
+    """The objects below an address such as s3://bucket/folder. `transfers` are written at the same time; a
+    request is repeated for at most `retry_seconds`. Credentials, region and endpoint come from the variables
+    of the environment that obstore knows, or from the machine."""
+
+    def __init__(self, address: str, *, transfers: int, retry_seconds: float) -> None:
+        import obstore  # here, because only those who use it need it
+        from obstore.store import from_url
+
+        self._obstore: Any = obstore
+        self._address = address
+        self._pool = ThreadPoolExecutor(transfers, thread_name_prefix="transfer")
+        with self._translated("open"):
+            self._store: Any = from_url(
+                address,
+                retry_config={
+                    "max_retries": 1000,  # the time decides
+                    "retry_timeout": timedelta(seconds=retry_seconds),
+                },
+            )
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    def listing(self, folder: str) -> Listing:
+        with self._translated("list", folder):
+            found = self._obstore.list_with_delimiter(self._store, prefix=folder or None)
+        # An object that has the name of the folder itself is what some tools make instead of a folder.
+        objects = (each for each in found["objects"] if each["path"] != folder)
+        files = {base_name(each["path"]): each["size"] for each in objects}
+        return Listing(files, [base_name(path) for path in found["common_prefixes"]])
+
+    def read(self, path: str, at_most: int | None = None) -> bytes:
+        with self._translated("read", path):
+            found = self._obstore.get(self._store, path)
+            if at_most is not None and (size := found.meta["size"]) > at_most:
+                raise OSError(errno.EFBIG, f"has {size} bytes, more than {at_most}", path)
+            return bytes(found.bytes())
+
+    def create_all(self, files: Sequence[NamedContent]) -> list[bool]:
+        return list(self._pool.map(self._is_created, files))
+
+    def replace(self, path: str, content: bytes) -> None:
+        with self._translated("write", path):
+            self._put(path, content, "overwrite")
+
+    def delete(self, path: str) -> None:
+        try:
+            with self._translated("delete", path):
+                self._obstore.delete(self._store, path)
+        except FileNotFoundError:
+            pass
+
+    def publish(self, results: Sequence[Sequence[NamedContent]]) -> list[OSError | None]:
+        errors: list[OSError | None] = [None] * len(results)
+        first = [(number, file) for number, files in enumerate(results) for file in files[:-1]]
+        for (number, _), error in zip(first, self._pool.map(self._replaced, first), strict=True):
+            errors[number] = errors[number] or error
+        last = [(number, files[-1]) for number, files in enumerate(results) if errors[number] is None]
+        for (number, _), error in zip(last, self._pool.map(self._committed, last), strict=True):
+            errors[number] = error
+        return errors
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _replaced(self, numbered: tuple[int, NamedContent]) -> OSError | None:
+        try:
+            self.replace(*numbered[1])
+        except OSError as error:
+            return error
+        return None
+
+    def _committed(self, numbered: tuple[int, NamedContent]) -> OSError | None:
+        _, file = numbered
+        try:
+            if self._is_created(file):
+                return None
+        except OSError as error:
+            return error
+        return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), file[0])
+
+    def _is_created(self, file: NamedContent) -> bool:
+        path, content = file
+        try:
+            with self._translated("write", path):
+                self._put(path, content, "create")
+        except FileExistsError:
+            # A request whose answer was lost is repeated, and then finds what it has made itself.
+            return self.read(path) == content
+        return True
+
+    def _put(self, path: str, content: bytes, mode: str) -> None:
+        try:
+            self._obstore.put(self._store, path, content, mode=mode, use_multipart=False)
+        except FileNotFoundError as error:
+            raise StorageTrouble(f"cannot write to {self._address}: {_reason(error)}") from error
+
+    @contextmanager
+    def _translated(self, doing: str, path: str = "") -> Iterator[None]:
+        """The errors of obstore as those of a store."""
+        from obstore import exceptions
+
+        place = printable(f"{self._address.rstrip('/')}/{path}")
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise FileNotFoundError(errno.ENOENT, _reason(error), path) from error
+        except exceptions.AlreadyExistsError as error:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from error
+        except (exceptions.InvalidPathError, ValueError) as error:
+            raise OSError(errno.EINVAL, _reason(error), path) from error
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            if doing == "read" and self._can_be_listed():
+                raise PermissionError(errno.EACCES, _reason(error), path) from error
+            raise PermissionRefused(f"cannot {doing} {place}: {_reason(error)}") from error
+        except exceptions.BaseError as error:
+            if doing == "list" and NO_BUCKET in str(error):
+                raise FileNotFoundError(errno.ENOENT, _reason(error), path) from error
+            raise StorageTrouble(f"cannot {doing} {place}: {_reason(error)}") from error
+
+    def _can_be_listed(self) -> bool:
+        """Whether the credentials are good for anything: if not, no single object is at fault."""
+        try:
+            next(iter(self._obstore.list(self._store, chunk_size=1)), None)
+        except Exception:  # noqa: BLE001  whatever it is, no single object is at fault
+            return False
+        return True
+
+
+def _reason(error: Exception) -> str:
+    """What a store says in its answer, or the first line of the error, without the queries of URLs, which may
+    be signatures."""
+    text = str(error)
+    code, message = (re.search(rf"<{part}>([^<]*)</{part}>", text) for part in ("Code", "Message"))
+    if code is not None:
+        said = f"{code[1]}: {message[1]}" if message is not None and message[1] else code[1]
+    else:
+        said = re.sub(r"\?[^\s\")]*", "?***", text.partition("\n")[0].strip())
+    return printable(said[:MAX_REASON_CHARACTERS])
