@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from sampoll.app.assembly import (
     named,
     service_of,
 )
+from sampoll.app.batch_source import BatchSource, batch_source
 from sampoll.app.directories import create_directory, suffixes_of
 from sampoll.app.made_with import asked_for, check_made_with, made_with, note_made_with
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
@@ -31,7 +32,7 @@ from sampoll.core.errors import (
     translated_os_errors,
 )
 from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
-from sampoll.core.names import printable
+from sampoll.core.names import base_name, printable
 from sampoll.core.protocols import Format
 from sampoll.core.shards import WHOLE, Shard, shard_of
 from sampoll.core.summary import CommandSummary
@@ -39,6 +40,7 @@ from sampoll.files.stores.opening import Address, address_of, opened, overlap
 from sampoll.files.stores.store import Store
 from sampoll.formats.options import FormatOptions
 from sampoll.formats.registry import RECORD, load_format, load_formats
+from sampoll.inputs.manifest import listed_images
 from sampoll.models.registry import Factory, find_factory
 from sampoll.monitoring.job_log import job_log
 from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
@@ -46,8 +48,10 @@ from sampoll.monitoring.progress_bar import JobProgress, progress
 from sampoll.monitoring.tally import Tally
 from sampoll.spool.selection import Selection
 from sampoll.transports.batch.ledger import FAILED_FOLDER, Ledger
+from sampoll.transports.batch.manifest import ManifestSource
 from sampoll.transports.batch.transport import BatchOptions, BatchTransport
 from sampoll.transports.batch.tree import Pairing, TreeSource
+from sampoll.transports.batch.work import WorkSource
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +69,18 @@ class BatchOutcome:
 
 
 def run_batch(
-    settings: Settings, source: str, output: str, listeners: Sequence[Listener], *, show_progress: bool
+    settings: Settings,
+    source: str,
+    output: str,
+    listeners: Sequence[Listener],
+    *,
+    images: str | None = None,
+    show_progress: bool,
 ) -> BatchOutcome:
-    """Does the images of `source` that have no result in `output`. Raises SampollError if it cannot work."""
+    """Does the images of `source`, a tree or a manifest, that have no result in `output`; `images` is where
+    those of a manifest are, if not beside it. Raises SampollError if it cannot work."""
     settings = named(settings)
-    batch = _Batch(settings, find_factory(settings.model), address_of(source), address_of(output))
+    batch = _Batch(settings, find_factory(settings.model), batch_source(source, images), address_of(output))
     tally = Tally()
     with ExitStack() as stack:
         monitor = stack.enter_context(monitored(settings.monitoring, batch.info))
@@ -91,7 +102,7 @@ def run_batch(
 class _Batch:
     """One run of the command."""
 
-    def __init__(self, settings: Settings, factory: Factory, source: Address, output: Address) -> None:
+    def __init__(self, settings: Settings, factory: Factory, source: BatchSource, output: Address) -> None:
         self._settings = settings
         self._factory = factory
         self._source = source
@@ -99,19 +110,19 @@ class _Batch:
         self._stop = Event()
         self._shard = _shard(settings)
         self._decoding = decoding_options(settings)
-        self._format_options = _format_options(settings, source, output)
+        self._format_options = _format_options(settings, source.images, output)
         self._formats = _formats(settings, self._format_options)
         self._asked = asked_for(settings.model.model, self._format_options.settings)
-        if overlap(source, output):
+        if overlap(source.images, output):
             raise ConfigurationError(
-                f"the output {output} and the source {source} must not be equal or inside one another: "
-                "records would be taken for prompts"
+                f"the output {output} and the images in {source.images} must not be equal or inside one "
+                "another: results would be taken for images and prompts"
             )
 
     @property
     def info(self) -> ServiceInfo:
         about = {"service": "batch", "input": str(self._source), "output": str(self.output)}
-        roots = {"input": self._source, "output": self.output}
+        roots = {"input": self._source.images, "output": self.output}
         return ServiceInfo(about, {name: path for name, path in roots.items() if isinstance(path, Path)})
 
     @property
@@ -126,12 +137,11 @@ class _Batch:
 
     def run(self, emit: Listener, monitor: Monitor) -> None:
         with ExitStack() as stack:
-            files = stack.enter_context(closing(self._opened_source()))
+            files = stack.enter_context(closing(self._opened_images()))
             results = stack.enter_context(closing(self._opened_output()))
             check_made_with(results, self._asked)
-            transport = BatchTransport(
-                TreeSource(files, self._pairing), files, Ledger(results), self._options, emit
-            )
+            work = stack.enter_context(self._work(files))
+            transport = BatchTransport(work, files, Ledger(results), self._options, emit)
             stack.callback(transport.close)
             if transport.has_work(self._stop):
                 self._serve(transport, results, emit, monitor)
@@ -155,31 +165,46 @@ class _Batch:
             queues=monitor.queues,
         ).run(self._stop)
 
-    @property
-    def _pairing(self) -> Pairing:
+    @contextmanager
+    def _work(self, files: Store) -> Iterator[WorkSource]:
+        """The pairs in the tree, or the images of the manifest."""
         spool = self._settings.spool
-        has_common = spool.prompt is not None or spool.default_prompt is not None
-        return Pairing(
-            suffixes_of(spool), needs_prompt=not has_common, selection=Selection(spool.include, spool.exclude)
-        )
+        needs_prompt = spool.prompt is None and spool.default_prompt is None
+        selection = Selection(spool.include, spool.exclude)
+        if self._source.manifest is None:
+            yield TreeSource(
+                files, Pairing(suffixes_of(spool), needs_prompt=needs_prompt, selection=selection)
+            )
+            return
+        shown = base_name(str(self._source.manifest))
+        with self._source.local_manifest(self._opened) as path:
+            yield ManifestSource(
+                listed_images(path, shown),
+                shown,
+                shard=self._shard,
+                needs_prompt=needs_prompt,
+                selection=selection,
+            )
 
     @property
     def _options(self) -> BatchOptions:
         settings = self._settings
         return BatchOptions(
-            self._shard,
-            settings.limits,
-            common_prompt(settings, self._decoding),
-            settings.batch.retry_failed,
-            settings.spool.max_attempts,
-            settings.spool.limit,
-            settings.batch.transfers,
+            shard=self._shard,
+            limits=settings.limits,
+            exif=settings.model.exif,
+            prompt=common_prompt(settings, self._decoding),
+            retries_failed=settings.batch.retry_failed,
+            max_attempts=settings.spool.max_attempts,
+            limit=settings.spool.limit,
+            transfers=settings.batch.transfers,
         )
 
-    def _opened_source(self) -> Store:
-        if isinstance(self._source, Path) and not self._source.is_dir():
-            raise InputUnavailable(f"no directory {self._source}: correct SOURCE")
-        return self._opened(self._source)
+    def _opened_images(self) -> Store:
+        images = self._source.images
+        if isinstance(images, Path) and not images.is_dir():
+            raise InputUnavailable(f"no directory {images}: correct SOURCE or --images")
+        return self._opened(images)
 
     def _opened_output(self) -> Store:
         if isinstance(self.output, Path):

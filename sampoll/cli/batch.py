@@ -26,7 +26,11 @@ app = Commands()
 def batch(
     flags: dict[str, Any],
     source: Annotated[
-        str, typer.Argument(help="Directory, s3://, gs:// or az:// address, of images.", metavar="SOURCE")
+        str,
+        typer.Argument(
+            help="Images: a directory, an s3://, gs:// or az:// address, or a table: csv, jsonl, parquet.",
+            metavar="SOURCE",
+        ),
     ],
     output: Annotated[
         str,
@@ -38,6 +42,14 @@ def batch(
             rich_help_panel=section_title("batch"),
         ),
     ],
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the images of a manifest are, if not beside it.",
+            metavar="DIR|ADDRESS",
+            rich_help_panel=section_title("batch"),
+        ),
+    ] = None,
     config: ConfigOption = None,
     print_config: PrintConfigOption = False,
 ) -> None:
@@ -48,6 +60,7 @@ def batch(
         sampoll batch photographs -o masks --model vit_b --default-prompt everything
         sampoll batch s3://bucket/photographs -o s3://bucket/masks --model vit_b
         sampoll batch photographs -o masks --model vit_b --shard 0/4  the first of four parts
+        sampoll batch boxes.csv --images photographs -o masks --model vit_b
     """
     resolved = resolve_or_print(flags, config, print_config=print_config)
     settings = resolved.settings
@@ -58,7 +71,7 @@ def batch(
     from sampoll.cli.run_end import show_end
     from sampoll.monitoring.console import log_jobs
 
-    outcome = run_batch(settings, source, output, [log_jobs], show_progress=show_progress)
+    outcome = run_batch(settings, source, output, [log_jobs], images=images, show_progress=show_progress)
     show_end(outcome.exit_code, outcome.summary, outcome.first_failures, _next_steps(outcome))
     raise typer.Exit(outcome.exit_code)
 

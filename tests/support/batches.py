@@ -36,10 +36,17 @@ class Batch:
         return any(isinstance(event, ModelLoaded) for event in self.events)
 
 
-def batch(source: Path | str, output: Path | str, **flags: Any) -> Batch:
+def batch(source: Path | str, output: Path | str, *, images: Path | str | None = None, **flags: Any) -> Batch:
     """Runs a batch with a fake model."""
     given = {"model": "support.fakes:boxes", **{key.replace("_", "-"): flags[key] for key in flags}}
     events: list[Event] = []
     settings = resolve(given, {}).settings
-    outcome = run_batch(settings, str(source), str(output), [events.append], show_progress=False)
+    outcome = run_batch(
+        settings,
+        str(source),
+        str(output),
+        [events.append],
+        images=None if images is None else str(images),
+        show_progress=False,
+    )
     return Batch(outcome.exit_code, str(outcome.summary), events)

@@ -63,3 +63,8 @@ def opened(
     from sampoll.files.stores.objects import ObjectStore
 
     return ObjectStore(address, transfers=transfers, retry_seconds=retry_seconds)
+
+
+def folder_of_address(address: Address) -> Address:
+    """The address of the folder that something is in."""
+    return address.parent if isinstance(address, Path) else address.rpartition("/")[0]

@@ -9,11 +9,12 @@ from typing import TypeAlias
 
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadImage, BadPrompt, JobError
-from sampoll.core.jobs import Submission
+from sampoll.core.jobs import Exif, Submission
 from sampoll.core.names import base_name, kept_image
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.files.stores.store import Store
 from sampoll.inputs.common_prompt import CommonPrompt
+from sampoll.inputs.importers.write_pairs import check_size
 from sampoll.inputs.reading import read_part
 from sampoll.transports.batch.identity import job_id_of
 from sampoll.transports.batch.work import Work
@@ -78,7 +79,7 @@ def _bytes_of(work: Work) -> int:
 
 
 def read_submission(
-    store: Store, work: Work, limits: LimitSettings, common: CommonPrompt | None
+    store: Store, work: Work, limits: LimitSettings, common: CommonPrompt | None, exif: Exif = "apply"
 ) -> Submission:
     """Makes a submission of the files of `work`; a JobError if they are no valid pair, or cannot be read."""
     if work.error is not None:
@@ -86,6 +87,7 @@ def read_submission(
     prompt = _prompt_of(store, work, limits, common)
     image_file = base_name(work.image)
     image = _content(store, work.image, limits.max_image_bytes, "--max-image-bytes", BadImage)
+    check_size(image, work.stated_size, image_file, exif)
     image_sha256 = hashlib.sha256(image).hexdigest()
     return Submission(
         id=job_id_of(work.name, image_sha256, hashlib.sha256(prompt.content).hexdigest()),
@@ -102,6 +104,11 @@ def read_submission(
 
 def _prompt_of(store: Store, work: Work, limits: LimitSettings, common: CommonPrompt | None) -> CommonPrompt:
     if work.prompts is not None:
+        if len(work.prompts) > limits.max_prompt_bytes:
+            raise BadPrompt(
+                f"its prompts take more than {limits.max_prompt_bytes} bytes (--max-prompt-bytes)",
+                file=base_name(work.image),
+            )
         return CommonPrompt(work.prompts_from, work.prompts)
     if work.prompt is None:
         assert common is not None

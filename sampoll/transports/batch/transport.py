@@ -24,7 +24,7 @@ from sampoll.core.events import (
     PassedOver,
 )
 from sampoll.core.failures import Failure
-from sampoll.core.jobs import Submission
+from sampoll.core.jobs import Exif, Submission
 from sampoll.core.memory import StageMemory
 from sampoll.core.names import base_name, folder_of, result_path
 from sampoll.core.protocols import STOP_POLL_SECONDS
@@ -48,6 +48,7 @@ class BatchOptions:
 
     shard: Shard = WHOLE
     limits: LimitSettings = field(default_factory=LimitSettings)
+    exif: Exif = "apply"
     prompt: CommonPrompt | None = None
     retries_failed: bool = False
     max_attempts: int = 3
@@ -77,7 +78,9 @@ class BatchTransport:
         self._emit = emit
         self._found = self._jobs_of(source)
         self._is_exhausted = False
-        read = partial(read_submission, files, limits=options.limits, common=options.prompt)
+        read = partial(
+            read_submission, files, limits=options.limits, common=options.prompt, exif=options.exif
+        )
         self._reading = ReadAhead(read, options.transfers)
         self._jobs: dict[str, _Job] = {}
         """By name: those that are read ahead or open."""

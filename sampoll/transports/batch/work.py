@@ -16,7 +16,8 @@ class Work:
 
     `prompt` is the path of a prompt file, None for an image without one; `prompts` is the content of one, if
     it comes from elsewhere, from a place that messages call `prompts_from`. `image_bytes` is None if the size
-    is not known. With an `error`, it cannot be done, and fails.
+    is not known; `stated_size` is the (H, W) that it must have, if that is known. With an `error`, it cannot
+    be done, and fails.
     """
 
     stem: str
@@ -25,6 +26,7 @@ class Work:
     image_bytes: int | None = None
     prompts: bytes | None = field(default=None, repr=False)
     prompts_from: str = ""
+    stated_size: tuple[int, int] | None = None
     error: JobError | None = None
 
     @property

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.batches import FAILED, batch
@@ -236,3 +237,69 @@ def test_what_cannot_work_is_refused_in_one_sentence(
 ) -> None:
     with pytest.raises(error, match=message):
         batch(*(path.format(source) for path in paths), **flags)
+
+
+def write_manifest(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(("image,x0,y0,x1,y1,width,height", *lines)))
+    return path
+
+
+def test_the_images_of_a_manifest_are_done_and_no_others(source: Path, tmp_path: Path, output: Path) -> None:
+    box = "4,4,20,16"
+    manifest = write_manifest(
+        tmp_path / "boxes.csv",
+        f"sub/c.jpg,{box},,",
+        f"sub/c.jpg,{box},32,24",
+        f"a.jpg,{box},,",
+        "b.PNG,,,,,,",
+    )
+
+    first = batch(manifest, output, images=source)
+    again = batch(manifest, output, images=source)
+
+    assert first.done == ["a", "sub/c"]
+    assert first.line.startswith("2 done, 0 failed, 1 half pair left in")
+    assert again.line.startswith("0 done, 2 done before, 0 failed, 1 half pair left in")
+    assert files_below(output) == ["a.json", "a.png", "sub/c.0.png", "sub/c.1.png", "sub/c.json"]
+
+
+def test_what_is_wrong_in_a_manifest_fails_its_image_or_is_passed_over(source: Path, output: Path) -> None:
+    manifest = write_manifest(
+        source / "boxes.csv",
+        *("a.jpg,4,4,2,16,,", "b.PNG,4,4,20,16,30,30", "missing.jpg,4,4,20,16,,", "/etc/x.jpg,4,4,20,16,,"),
+        "sub/c.jpg,4,4,20,16,,",
+    )
+
+    found = batch(manifest, output)
+
+    assert found.exit_code == 1
+    assert found.done == ["sub/c"]
+    assert found.errors == {
+        "a": "boxes.csv: line 2: x0 must be less than x1, got 4.0 and 2.0",
+        "b": "b.PNG: has 32x24 pixels, and 30x30 according to the data set",
+        "missing": "missing.jpg: is not there",
+    }
+    assert found.line.startswith("1 done, 3 failed, 1 passed over in")
+
+
+def test_lines_of_one_image_that_are_apart_end_the_batch(source: Path, output: Path) -> None:
+    box = "4,4,20,16,,"
+    manifest = write_manifest(source / "boxes.csv", f"a.jpg,{box}", f"b.PNG,{box}", f"a.jpg,{box}")
+
+    with pytest.raises(
+        InputUnavailable, match=r"boxes.csv: line 4: a.jpg was there before: the lines of an image"
+    ):
+        batch(manifest, output)
+
+
+def test_a_manifest_has_shards_patterns_and_a_default_prompt(source: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "images.csv"
+    manifest.write_text("image\na.jpg\nb.PNG\nsub/c.jpg\n")
+    prompt = tmp_path / "default.json"
+    prompt.write_text(json.dumps(BOX))
+    flags: dict[str, Any] = {"images": source, "default_prompt": str(prompt)}
+
+    parts = [batch(manifest, tmp_path / "parts", shard=f"{index}/2", **flags).done for index in range(2)]
+
+    assert sorted([*parts[0], *parts[1]]) == ["a", "b", "sub/c"]
+    assert batch(manifest, tmp_path / "some", include=["sub/**"], **flags).done == ["sub/c"]
