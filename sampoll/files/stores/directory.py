@@ -45,8 +45,9 @@ class DirectoryStore:
 
     def listing(self, folder: str) -> Listing:
         files: dict[str, int] = {}
-        folders = []
-        with self._noting_loss(), os.scandir(self._root / folder) as entries:
+        folders: list[str] = []
+        # What is not there may be missing because all has gone.
+        with self._noting_loss(), suppress(FileNotFoundError), os.scandir(self._root / folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.name)

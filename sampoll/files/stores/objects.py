@@ -1,18 +1,25 @@
 """A part of a bucket as a store, by the package obstore: S3, Google Cloud Storage, Azure."""
 
 import errno
+import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from sampoll.core.errors import PermissionRefused, StorageTrouble
 from sampoll.core.names import base_name, printable
 from sampoll.files.stores.store import Listing, NamedContent
 
+T = TypeVar("T")
+
+PAUSES_SECONDS = (0.1, 0.5, 2.0, 5.0)
+"""Before a request is repeated here: the first times, and each time after these."""
 MAX_REASON_CHARACTERS = 300
 NO_BUCKET = "404 Not Found"
 """What the error of a list has in it if there is no such bucket."""
@@ -29,6 +36,7 @@ class ObjectStore:
 
         self._obstore: Any = obstore
         self._address = address
+        self._retry_seconds = retry_seconds
         self._pool = ThreadPoolExecutor(transfers, thread_name_prefix="transfer")
         with self._translated("open"):
             self._store: Any = from_url(
@@ -44,33 +52,33 @@ class ObjectStore:
         return self._address
 
     def listing(self, folder: str) -> Listing:
-        with self._translated("list", folder):
-            found = self._obstore.list_with_delimiter(self._store, prefix=folder or None)
+        def listed() -> Any:
+            return self._obstore.list_with_delimiter(self._store, prefix=folder or None)
+
+        found = self._done("list", folder, listed)
         # An object that has the name of the folder itself is what some tools make instead of a folder.
         objects = (each for each in found["objects"] if each["path"] != folder)
         files = {base_name(each["path"]): each["size"] for each in objects}
         return Listing(files, [base_name(path) for path in found["common_prefixes"]])
 
     def read(self, path: str, at_most: int | None = None) -> bytes:
-        with self._translated("read", path):
+        def read() -> bytes:
             found = self._obstore.get(self._store, path)
             if at_most is not None and (size := found.meta["size"]) > at_most:
                 raise OSError(errno.EFBIG, f"has {size} bytes, more than {at_most}", path)
             return bytes(found.bytes())
 
+        return self._done("read", path, read)
+
     def create_all(self, files: Sequence[NamedContent]) -> list[bool]:
         return list(self._pool.map(self._is_created, files))
 
     def replace(self, path: str, content: bytes) -> None:
-        with self._translated("write", path):
-            self._put(path, content, "overwrite")
+        self._done("write", path, partial(self._put, path, content, "overwrite"))
 
     def delete(self, path: str) -> None:
-        try:
-            with self._translated("delete", path):
-                self._obstore.delete(self._store, path)
-        except FileNotFoundError:
-            pass
+        with suppress(FileNotFoundError):
+            self._done("delete", path, partial(self._obstore.delete, self._store, path))
 
     def publish(self, results: Sequence[Sequence[NamedContent]]) -> list[OSError | None]:
         errors: list[OSError | None] = [None] * len(results)
@@ -104,8 +112,7 @@ class ObjectStore:
     def _is_created(self, file: NamedContent) -> bool:
         path, content = file
         try:
-            with self._translated("write", path):
-                self._put(path, content, "create")
+            self._done("write", path, partial(self._put, path, content, "create"))
         except FileExistsError:
             # A request whose answer was lost is repeated, and then finds what it has made itself.
             return self.read(path) == content
@@ -116,6 +123,20 @@ class ObjectStore:
             self._obstore.put(self._store, path, content, mode=mode, use_multipart=False)
         except FileNotFoundError as error:
             raise StorageTrouble(f"cannot write to {self._address}: {_reason(error)}") from error
+
+    def _done(self, doing: str, path: str, request: Callable[[], T]) -> T:
+        """What a request returns. obstore repeats those that the store refuses; a lost connection, or an
+        answer that ends too early, is not repeated there if the request may have been done."""
+        deadline = time.monotonic() + self._retry_seconds
+        for pause_seconds in itertools.chain(PAUSES_SECONDS, itertools.repeat(PAUSES_SECONDS[-1])):
+            try:
+                with self._translated(doing, path):
+                    return request()
+            except StorageTrouble:
+                if time.monotonic() + pause_seconds > deadline:
+                    raise
+            time.sleep(pause_seconds)
+        raise AssertionError("repeated for ever")
 
     @contextmanager
     def _translated(self, doing: str, path: str = "") -> Iterator[None]:

@@ -28,7 +28,7 @@ class Store(Protocol):
         """Where it is, for messages."""
 
     def listing(self, folder: str) -> Listing:
-        """What is in `folder`; FileNotFoundError, or nothing, if that is not there."""
+        """What is in `folder`, nothing if that is not there; FileNotFoundError if the store is not."""
 
     def read(self, path: str, at_most: int | None = None) -> bytes:
         """The content of a file; OSError with EFBIG for more than `at_most` bytes."""

@@ -48,9 +48,7 @@ class Ledger:
 
     def _stems(self, folder: str, suffix: str) -> frozenset[str]:
         try:
-            files = self._store.listing(folder.rstrip("/")).files
-        except FileNotFoundError:
-            return frozenset()
+            files = self._store.listing(folder).files
         except OSError as error:
             raise _unusable(self._store, "list", error) from error
         return frozenset(name.removesuffix(suffix) for name in files if name.endswith(suffix))
