@@ -147,6 +147,8 @@ class _Batch:
                 self._serve(transport, results, emit, monitor)
             if transport.first_halves:
                 log.warning(HALVES, ", ".join(map(printable, transport.first_halves)))
+            elif transport.is_empty:
+                log.warning("there is no image and no prompt in %s", self._source)
 
     def _serve(self, transport: BatchTransport, results: Store, emit: Listener, monitor: Monitor) -> None:
         model = load_model(self._settings.model, self._factory)

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from sampoll.core.errors import ConfigurationError
+from sampoll.core.errors import ConfigurationError, translated_os_errors
 from sampoll.core.names import printable
 from sampoll.core.results import ModelInfo
 from sampoll.files.stores.store import Store
@@ -29,17 +29,23 @@ def made_with(asked: Mapping[str, Any], model: ModelInfo) -> dict[str, Any]:
 def check_made_with(store: Store, own: Mapping[str, Any]) -> None:
     """ConfigurationError if results in the output are made with other values than `own`, or some of them."""
     try:
-        found = orjson.loads(store.read(MADE_WITH))
-    except FileNotFoundError:
-        return
+        with translated_os_errors("read", store.address):
+            found = orjson.loads(_read(store))
     except ValueError as error:
         raise ConfigurationError(f"{_place(store)} is no JSON: remove it, or use another --output") from error
-    differences = list(_differences(found, _as_read(own)))
-    if differences:
+    if found != {} and (differences := list(_differences(found, _as_read(own)))):
         raise ConfigurationError(
             f"{printable(store.address)} has results that are made with other settings: "
             f"{'; '.join(differences)}: use the same, or another --output"
         )
+
+
+def _read(store: Store) -> bytes:
+    """What is written there; an empty object if nothing is."""
+    try:
+        return store.read(MADE_WITH)
+    except FileNotFoundError:
+        return b"{}"
 
 
 def note_made_with(store: Store, own: Mapping[str, Any]) -> None:

@@ -188,6 +188,7 @@ def test_nothing_that_is_written_has_the_credentials(bucket: Bucket, tmp_path: P
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(3600)
 def test_ten_thousand_images_go_through_four_shards(bucket: Bucket, tmp_path: Path) -> None:
     put_pairs(bucket, 10_000)
     bucket.faults.choose = lambda number, method, path: "throttled" if number % 100 == 7 else ""

@@ -89,6 +89,8 @@ class BatchTransport:
         self._changed = Condition()
         self._backlog = Counter[str]()
         self._begun = 0
+        self.is_empty = True
+        """Whether nothing was found in the source, as far as it was looked through."""
         self.first_halves: list[str] = []
         """Images without a prompt, and prompts without an image: the paths of some, without extensions."""
 
@@ -189,6 +191,7 @@ class BatchTransport:
 
     def _jobs_in(self, found: FolderWork) -> Iterator["_Job"]:
         options = self._options
+        self.is_empty = self.is_empty and not (found.work or found.halves)
         halves = list(filter(options.shard.has, found.halves))
         self._backlog["half"] += len(halves)
         self.first_halves += halves[: MAX_NAMED_HALVES - len(self.first_halves)]

@@ -194,6 +194,19 @@ def test_links_to_images_are_followed_and_hidden_files_are_not_taken(
     assert batch(links, output).done == ["a"]
 
 
+def test_a_source_without_images_is_named(
+    tmp_path: Path, output: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "notes.txt").touch()
+
+    found = batch(source, output)
+
+    assert (found.exit_code, found.line[:16]) == (0, "0 done, 0 failed")
+    assert f"there is no image and no prompt in {source}" in caplog.text
+
+
 def test_patterns_and_a_limit_select_what_is_done(source: Path, tmp_path: Path) -> None:
     assert batch(source, tmp_path / "1", include=["sub/**"]).done == ["sub/c"]
     assert batch(source, tmp_path / "2", exclude=["*.PNG"]).done == ["a", "sub/c"]
