@@ -29,7 +29,6 @@ from sampoll.core.errors import (
     Interrupted,
     JobError,
     UsageError,
-    translated_os_errors,
 )
 from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
 from sampoll.core.names import base_name, printable
@@ -47,6 +46,7 @@ from sampoll.monitoring.monitor import Monitor, ServiceInfo, monitored
 from sampoll.monitoring.progress_bar import JobProgress, progress
 from sampoll.monitoring.tally import Tally
 from sampoll.spool.selection import Selection
+from sampoll.transports.batch.begun import Begun
 from sampoll.transports.batch.ledger import FAILED_FOLDER, Ledger
 from sampoll.transports.batch.manifest import ManifestSource
 from sampoll.transports.batch.transport import BatchOptions, BatchTransport
@@ -141,7 +141,8 @@ class _Batch:
             results = stack.enter_context(closing(self._opened_output()))
             check_made_with(results, self._asked)
             work = stack.enter_context(self._work(files))
-            transport = BatchTransport(work, files, Ledger(results), self._options, emit)
+            begun = Begun(results, self._shard)
+            transport = BatchTransport(work, files, Ledger(results), begun, self._options, emit)
             stack.callback(transport.close)
             if transport.has_work(self._stop):
                 self._serve(transport, results, emit, monitor)
@@ -153,8 +154,7 @@ class _Batch:
     def _serve(self, transport: BatchTransport, results: Store, emit: Listener, monitor: Monitor) -> None:
         model = load_model(self._settings.model, self._factory)
         info = model.segmenter.info
-        with translated_os_errors("write to", results.address):
-            note_made_with(results, made_with(self._asked, info))
+        note_made_with(results, made_with(self._asked, info))
         log.info("%s: ready", self._source, extra={"event": "ready"})
         emit(ModelLoaded(info))
         service_of(

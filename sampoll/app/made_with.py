@@ -5,11 +5,11 @@ from typing import Any
 
 import orjson
 
-from sampoll.core.errors import ConfigurationError, translated_os_errors
+from sampoll.core.errors import ConfigurationError
 from sampoll.core.names import printable
 from sampoll.core.results import ModelInfo
 from sampoll.files.stores.store import Store
-from sampoll.transports.batch.ledger import OWN_FOLDER
+from sampoll.transports.batch.ledger import OWN_FOLDER, needed_in
 
 MADE_WITH = f"{OWN_FOLDER}/made-with.json"
 OF_MODEL = ("checkpoint_sha256", "encoder_sha256", "detector", "detector_sha256", "precision", "engine")
@@ -29,7 +29,7 @@ def made_with(asked: Mapping[str, Any], model: ModelInfo) -> dict[str, Any]:
 def check_made_with(store: Store, own: Mapping[str, Any]) -> None:
     """ConfigurationError if results in the output are made with other values than `own`, or some of them."""
     try:
-        with translated_os_errors("read", store.address):
+        with needed_in(store):
             found = orjson.loads(_read(store))
     except ValueError as error:
         raise ConfigurationError(f"{_place(store)} is no JSON: remove it, or use another --output") from error
@@ -52,7 +52,9 @@ def note_made_with(store: Store, own: Mapping[str, Any]) -> None:
     """Writes what the results are made with, unless another process has; ConfigurationError if that has other
     values."""
     content = orjson.dumps(own, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-    if store.create_all([(MADE_WITH, content)]) == [False]:
+    with needed_in(store):
+        is_new = store.create_all([(MADE_WITH, content)]) == [True]
+    if not is_new:
         check_made_with(store, own)
 
 

@@ -109,6 +109,26 @@ def test_what_a_killed_batch_has_left_is_done_by_the_next_one(
     assert again.stdout.startswith("1 done, 3 done before, 0 failed"), again.stderr
 
 
+def test_an_image_that_kills_its_process_fails_once_it_has_done_so_alone(
+    source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "masks"
+    drop_pair(source, "b-poison", image=image_of(POISON_HEIGHT))
+    flags = ("batch", source, "-o", output, "--model", "support.fakes:killing", "--max-attempts", 1)
+
+    together, alone, after = (sampoll(*flags) for _ in range(3))
+
+    assert together.returncode == alone.returncode == -signal.SIGKILL
+    assert after.returncode == 1, after.stderr
+    died = "b-poison: failed: the process died 1 times while it worked on this image alone"
+    assert died in after.stderr
+    records = [name for name in files_below(output) if name.endswith(".json")]
+    assert records == ["a.json", "b.json", "sub/c.json"]
+    report = json.loads((output / FAILED / "b-poison.error.json").read_text())
+    assert report["error"]["code"] == "crashed-repeatedly"
+    assert not list((output / ".sampoll/batch/begun").iterdir())
+
+
 def test_a_stopped_batch_says_so_and_is_gone_on_with(
     source: Path, tmp_path: Path, gate: tuple[Path, Path]
 ) -> None:

@@ -195,7 +195,7 @@ def test_ten_thousand_images_go_through_four_shards(bucket: Bucket, tmp_path: Pa
     places = ("batch", bucket.address("in"), "-o", bucket.address("out"), "--model", "support.fakes:boxes")
 
     for index in range(4):
-        shard = sampoll(*places, "--shard", f"{index}/4", "-q")
-        assert shard.returncode == 0, shard.stderr
+        with running_sampoll(*places, "--shard", f"{index}/4", "-q") as shard:
+            assert shard.wait(1200) == 0
 
     assert whole_results(bucket) == 10_000

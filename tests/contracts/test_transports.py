@@ -25,8 +25,10 @@ from sampoll.core.events import JobDeferred, JobDone, JobFailed
 from sampoll.core.jobs import Submission
 from sampoll.core.protocols import Transport
 from sampoll.core.results import Artifact, Delivery, ResultSummary
+from sampoll.core.shards import WHOLE
 from sampoll.files.stores.directory import DirectoryStore
 from sampoll.spool.layout import Layout
+from sampoll.transports.batch.begun import Begun
 from sampoll.transports.batch.ledger import FAILED_FOLDER, Ledger
 from sampoll.transports.batch.transport import BatchOptions, BatchTransport
 from sampoll.transports.batch.tree import Pairing, TreeSource
@@ -263,9 +265,14 @@ class BatchHarness:
         self.heard = Heard()
         self._source, self._output = source, output
         files = DirectoryStore(source)
-        ledger = Ledger(DirectoryStore(output))
+        results = DirectoryStore(output)
         self.transport: Transport = BatchTransport(
-            TreeSource(files, Pairing()), files, ledger, BatchOptions(), self.heard
+            TreeSource(files, Pairing()),
+            files,
+            Ledger(results),
+            Begun(results, WHOLE),
+            BatchOptions(),
+            self.heard,
         )
 
     def send(self, name: str, prompt: bytes = b"{}") -> None:

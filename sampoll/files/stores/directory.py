@@ -66,9 +66,9 @@ class DirectoryStore:
         with self._writing():
             return [self._is_created(path, content) for path, content in files]
 
-    def replace(self, path: str, content: bytes) -> None:
+    def replace(self, path: str, content: bytes, *, durable: bool = True) -> None:
         with self._writing():
-            replace_file(self._place(path), content, sync=self._durability != "off")
+            replace_file(self._place(path), content, sync=durable and self._durability != "off")
 
     def delete(self, path: str) -> None:
         with self._writing():

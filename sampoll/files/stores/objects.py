@@ -73,7 +73,7 @@ class ObjectStore:
     def create_all(self, files: Sequence[NamedContent]) -> list[bool]:
         return list(self._pool.map(self._is_created, files))
 
-    def replace(self, path: str, content: bytes) -> None:
+    def replace(self, path: str, content: bytes, *, durable: bool = True) -> None:
         self._done("write", path, partial(self._put, path, content, "overwrite"))
 
     def delete(self, path: str) -> None:

@@ -36,8 +36,8 @@ class Store(Protocol):
     def create_all(self, files: Sequence[NamedContent]) -> list[bool]:
         """Creates files, each if it is not there yet; returns for each whether it was created."""
 
-    def replace(self, path: str, content: bytes) -> None:
-        """Writes a file, whether it is there or not."""
+    def replace(self, path: str, content: bytes, *, durable: bool = True) -> None:
+        """Writes a file, whether it is there or not; if it is not `durable`, a power cut may take it back."""
 
     def delete(self, path: str) -> None:
         """Removes a file if it is there."""

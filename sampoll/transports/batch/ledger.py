@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import fsdecode
 
 from sampoll.core.errors import OutputExists, OutputUnavailable, PermissionRefused
 from sampoll.core.filenames import PRIVATE
@@ -47,10 +48,8 @@ class Ledger:
         return self._ended[folder]
 
     def _stems(self, folder: str, suffix: str) -> frozenset[str]:
-        try:
+        with needed_in(self._store):
             files = self._store.listing(folder).files
-        except OSError as error:
-            raise _unusable(self._store, "list", error) from error
         return frozenset(name.removesuffix(suffix) for name in files if name.endswith(suffix))
 
     def reserve(self, name: str, suffixes: Sequence[str]) -> None:
@@ -60,7 +59,7 @@ class Ledger:
         paths = [path for s in suffixes if has_other_owners(path := result_path(name, s), folders)]
         owner = printable(name).encode()
         reservations = [(f"{NAMES_FOLDER}/{path}", owner) for path in paths]
-        with self._one_path():
+        with needed_in(self._store):
             for (reservation, _), is_new in zip(
                 reservations, self._store.create_all(reservations), strict=True
             ):
@@ -77,27 +76,24 @@ class Ledger:
 
     def note_failure(self, job: JobState) -> None:
         """Writes a report about a job that has failed."""
-        with self._one_path():
+        with needed_in(self._store):
             self._store.replace(_report_of(job.path), error_report(job))
 
     def forget_failure(self, name: str) -> None:
-        with self._one_path():
+        with needed_in(self._store):
             self._store.delete(_report_of(name))
-
-    @contextmanager
-    def _one_path(self) -> Iterator[None]:
-        """Files of our own are needed: that one cannot be written is no fault of a job."""
-        try:
-            yield
-        except OSError as error:
-            raise _unusable(self._store, "write to", error) from error
 
 
 def _report_of(name: str) -> str:
     return f"{FAILED_FOLDER}/{name}{ERROR_SUFFIX}"
 
 
-def _unusable(store: Store, doing: str, error: OSError) -> PermissionRefused | OutputUnavailable:
-    place = f"{printable(store.address)}: {printable(str(error.filename or ''))}"
-    kind = PermissionRefused if isinstance(error, PermissionError) else OutputUnavailable
-    return kind(f"cannot {doing} {place}: {error.strerror}")
+@contextmanager
+def needed_in(store: Store) -> Iterator[None]:
+    """For what no job can do without: an error of a path there is one of the output."""
+    try:
+        yield
+    except OSError as error:
+        kind = PermissionRefused if isinstance(error, PermissionError) else OutputUnavailable
+        path = "" if error.filename is None else f"/{printable(fsdecode(error.filename))}"
+        raise kind(f"the output {printable(store.address)}{path}: {error.strerror or error}") from error

@@ -1,16 +1,17 @@
 """Work of a source, results into an output; the output alone says what is done."""
 
 import heapq
+import itertools
 import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Condition, Event
 
 from sampoll.config.settings.limits import LimitSettings
-from sampoll.core.errors import JobError, OutputFailed, TransientJobError
+from sampoll.core.errors import CrashedRepeatedly, JobError, OutputFailed, TransientJobError
 from sampoll.core.events import (
     Backlog,
     EndedBefore,
@@ -33,6 +34,7 @@ from sampoll.core.shards import WHOLE, Shard
 from sampoll.files.stores.store import Store
 from sampoll.inputs.common_prompt import CommonPrompt
 from sampoll.spool.state import JobState, retry_delay_seconds
+from sampoll.transports.batch.begun import Begun
 from sampoll.transports.batch.identity import job_id_of
 from sampoll.transports.batch.ledger import Ledger
 from sampoll.transports.batch.reading import READ_AHEAD_BYTES, ReadAhead, Taken, read_submission
@@ -64,6 +66,7 @@ class _Job:
     failures: list[Failure] = field(default_factory=list)
     attempts: int = 0
     has_report: bool = False
+    alone: bool = False
 
 
 class BatchTransport:
@@ -71,7 +74,13 @@ class BatchTransport:
     `ledger`."""
 
     def __init__(
-        self, source: WorkSource, files: Store, ledger: Ledger, options: BatchOptions, emit: Listener
+        self,
+        source: WorkSource,
+        files: Store,
+        ledger: Ledger,
+        begun: Begun,
+        options: BatchOptions,
+        emit: Listener,
     ) -> None:
         self._ledger = ledger
         self._options = options
@@ -82,6 +91,9 @@ class BatchTransport:
             read_submission, files, limits=options.limits, common=options.prompt, exif=options.exif
         )
         self._reading = ReadAhead(read, options.transfers)
+        self._begun_jobs = begun
+        self._open: set[str] = set()
+        """The stems of those that were begun and have not ended."""
         self._jobs: dict[str, _Job] = {}
         """By name: those that are read ahead or open."""
         self._retries: list[tuple[float, str]] = []
@@ -104,10 +116,14 @@ class BatchTransport:
                     return
                 self._wait()
                 continue
-            if group := self._sound(self._reading.take(stop)):
-                yield group
+            yield from self._groups(self._sound(self._reading.take(stop)))
+        self._begun_jobs.note_stopping()
 
     def begin(self, submissions: Sequence[Submission]) -> None:
+        with self._changed:
+            self._open.update(self._jobs[submission.name].work.stem for submission in submissions)
+            in_flight = tuple(self._open)
+        self._begun_jobs.note(in_flight)
         for submission in submissions:
             self._jobs[submission.name].attempts += 1
             self._emit(JobStarted(submission))
@@ -144,6 +160,7 @@ class BatchTransport:
     def close(self) -> None:
         """Nothing has to be handed back: what has no record is not done."""
         self._reading.close()
+        self._begun_jobs.close()
 
     @property
     def held_memory(self) -> StageMemory:
@@ -180,6 +197,7 @@ class BatchTransport:
 
     def _jobs_of(self, source: WorkSource) -> Iterator["_Job | None"]:
         """The jobs to do, and None after each folder."""
+        self._begun_jobs.recover()
         for found in source.found():
             if isinstance(found, PassedOver):
                 self._backlog["passed_over"] += 1
@@ -211,13 +229,20 @@ class BatchTransport:
             elif has_report and not options.retries_failed:
                 failed += 1
             else:
-                left.append(_Job(work, has_report=has_report))
+                left.append(self._job(work, has_report=has_report))
         self._emit(EndedBefore(done, failed))
         self._backlog["ready"] += len(left)
         self._emit_backlog()
         for job in left:
             self._backlog["ready"] -= 1
             yield job
+
+    def _job(self, work: Work, *, has_report: bool) -> _Job:
+        strikes = self._begun_jobs.strikes.get(work.stem)
+        if strikes is not None and strikes >= self._options.max_attempts:
+            died = f"the process died {strikes} times while it worked on this image alone"
+            work = replace(work, error=CrashedRepeatedly(died))
+        return _Job(work, has_report=has_report, alone=strikes is not None)
 
     def _sound(self, taken: Sequence[Taken]) -> list[Submission]:
         """The submissions among them; the others fail."""
@@ -226,15 +251,23 @@ class BatchTransport:
             if isinstance(read, JobError):
                 self._fail(work.name, job_id_of(work.name), read)
             else:
-                submissions.append(read)
+                submissions.append(replace(read, alone=self._jobs[work.name].alone))
         return submissions
+
+    def _groups(self, submissions: Sequence[Submission]) -> Iterator[list[Submission]]:
+        """In groups; one that must run alone is a group of its own."""
+        for is_alone, group in itertools.groupby(submissions, lambda submission: submission.alone):
+            if is_alone:
+                yield from ([submission] for submission in group)
+            else:
+                yield list(group)
 
     # What becomes of it
 
     def _end(self, name: str) -> None:
         with self._changed:
             job = self._jobs.pop(name)
-            self._changed.notify_all()
+            self._forget(job)
         if job.has_report:
             self._ledger.forget_failure(name)
 
@@ -246,14 +279,19 @@ class BatchTransport:
             delay = retry_delay_seconds(len(job.failures), random.random())
             with self._changed:
                 heapq.heappush(self._retries, (time.monotonic() + delay, name))
+                self._open.discard(job.work.stem)
                 self._changed.notify_all()
             self._emit(JobDeferred(name, job_id, error, delay))
             return
         self._ledger.note_failure(_reported(job, job_id))
         with self._changed:
-            del self._jobs[name]
-            self._changed.notify_all()
+            self._forget(self._jobs.pop(name))
         self._emit(JobFailed(name, job_id, error))
+
+    def _forget(self, job: _Job) -> None:
+        self._open.discard(job.work.stem)
+        self._begun_jobs.forget(job.work.stem)
+        self._changed.notify_all()
 
     def _due_retry(self) -> _Job | None:
         with self._changed:
