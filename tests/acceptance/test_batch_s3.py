@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.batches import FAILED, batch
-from support.folders import BOX
+from support.folders import BOX, drop_pair
 from support.images import encoded, image_of
 from support.process import running_sampoll, sampoll
 from support.s3 import SECRET, Bucket, s3_bucket
@@ -161,6 +161,18 @@ def test_a_bucket_that_is_not_there_is_named(bucket: Bucket, tmp_path: Path) -> 
         batch("s3://nowhere/in", tmp_path)
     with pytest.raises(OutputUnavailable, match=r"s3://nowhere/out.*: NoSuchBucket"):
         batch(bucket.address("in"), "s3://nowhere/out")
+
+
+def test_a_name_that_no_object_can_have_fails_its_own_image_only(bucket: Bucket, tmp_path: Path) -> None:
+    for name in ("good", "line\nbreak", "caf\udce9.0"):
+        drop_pair(tmp_path, name)
+
+    first = batch(tmp_path, bucket.address("out"))
+    again = batch(tmp_path, bucket.address("out"))
+
+    assert first.done == ["good"]
+    assert all("cannot be published" in error for error in first.errors.values())
+    assert again.line.startswith("0 done, 1 done before, 0 failed, 2 failed before")
 
 
 def test_a_manifest_in_a_bucket_names_objects_beside_it(bucket: Bucket) -> None:

@@ -36,10 +36,6 @@ class DirectoryStore:
         self._identity = identity_of(root)
 
     @property
-    def root(self) -> Path:
-        return self._root
-
-    @property
     def address(self) -> str:
         return str(self._root)
 

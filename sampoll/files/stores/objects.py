@@ -83,40 +83,46 @@ class ObjectStore:
     def publish(self, results: Sequence[Sequence[NamedContent]]) -> list[OSError | None]:
         errors: list[OSError | None] = [None] * len(results)
         first = [(number, file) for number, files in enumerate(results) for file in files[:-1]]
-        for (number, _), error in zip(first, self._pool.map(self._replaced, first), strict=True):
+        for number, error in self._errors(self.replace, first):
             errors[number] = errors[number] or error
         last = [(number, files[-1]) for number, files in enumerate(results) if errors[number] is None]
-        for (number, _), error in zip(last, self._pool.map(self._committed, last), strict=True):
+        for number, error in self._errors(self._create, last):
             errors[number] = error
         return errors
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _replaced(self, numbered: tuple[int, NamedContent]) -> OSError | None:
-        try:
-            self.replace(*numbered[1])
-        except OSError as error:
-            return error
-        return None
+    def _errors(
+        self, write: Callable[[str, bytes], None], files: Sequence[tuple[int, NamedContent]]
+    ) -> Iterator[tuple[int, OSError | None]]:
+        """Writes files, several at the same time; yields what has kept each from being written, after its
+        number."""
 
-    def _committed(self, numbered: tuple[int, NamedContent]) -> OSError | None:
-        _, file = numbered
-        try:
-            if self._is_created(file):
-                return None
-        except OSError as error:
-            return error
-        return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), file[0])
+        def error_of(numbered: tuple[int, NamedContent]) -> OSError | None:
+            try:
+                write(*numbered[1])
+            except OSError as error:
+                return error
+            return None
+
+        return zip((number for number, _ in files), self._pool.map(error_of, files), strict=True)
 
     def _is_created(self, file: NamedContent) -> bool:
-        path, content = file
+        try:
+            self._create(*file)
+        except FileExistsError:
+            return False
+        return True
+
+    def _create(self, path: str, content: bytes) -> None:
+        """FileExistsError if the file is there."""
         try:
             self._done("write", path, partial(self._put, path, content, "create"))
         except FileExistsError:
             # A request whose answer was lost is repeated, and then finds what it has made itself.
-            return self.read(path) == content
-        return True
+            if self.read(path) != content:
+                raise
 
     def _put(self, path: str, content: bytes, mode: str) -> None:
         try:

@@ -24,7 +24,7 @@ KEPT_FOLDERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The names in a folder that have a result, or have failed."""
+    """The names in a folder that have a result, or have failed; those that have failed are printable."""
 
     done: frozenset[str]
     failed: frozenset[str]
@@ -43,7 +43,9 @@ class Ledger:
             while len(self._ended) >= KEPT_FOLDERS:
                 self._ended.popitem(last=False)
             done = self._stems(folder, RECORD_SUFFIX)
-            self._ended[folder] = Ended(done, self._stems(joined(FAILED_FOLDER, folder), ERROR_SUFFIX))
+            self._ended[folder] = Ended(
+                done, self._stems(joined(FAILED_FOLDER, printable(folder)), ERROR_SUFFIX)
+            )
         self._ended.move_to_end(folder)
         return self._ended[folder]
 
@@ -58,16 +60,13 @@ class Ledger:
         folders = {suffix.partition("/")[0] for suffix in suffixes if "/" in suffix}
         paths = [path for s in suffixes if has_other_owners(path := result_path(name, s), folders)]
         owner = printable(name).encode()
-        reservations = [(f"{NAMES_FOLDER}/{path}", owner) for path in paths]
         with needed_in(self._store):
-            for (reservation, _), is_new in zip(
-                reservations, self._store.create_all(reservations), strict=True
-            ):
-                if not is_new and (other := self._store.read(reservation)) != owner:
-                    path = printable(reservation.removeprefix(f"{NAMES_FOLDER}/"))
+            created = self._store.create_all([(_reservation_of(path), owner) for path in paths])
+            for path in (path for path, is_new in zip(paths, created, strict=True) if not is_new):
+                if (other := self._store.read(_reservation_of(path))) != owner:
+                    shown = printable(other.decode(errors="replace"))
                     raise OutputExists(
-                        f"{path} belongs to the result {printable(other.decode(errors='replace'))}: "
-                        "rename one of the two images"
+                        f"{printable(path)} belongs to the result {shown}: rename one of the two images"
                     )
 
     def publish(self, results: Sequence[Sequence[NamedContent]]) -> list[OSError | None]:
@@ -84,8 +83,15 @@ class Ledger:
             self._store.delete(_report_of(name))
 
 
+# Files of our own have names that every store takes, whatever is in the names of images.
+
+
 def _report_of(name: str) -> str:
-    return f"{FAILED_FOLDER}/{name}{ERROR_SUFFIX}"
+    return f"{FAILED_FOLDER}/{printable(name)}{ERROR_SUFFIX}"
+
+
+def _reservation_of(path: str) -> str:
+    return f"{NAMES_FOLDER}/{printable(path)}"
 
 
 @contextmanager

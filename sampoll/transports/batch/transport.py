@@ -27,7 +27,7 @@ from sampoll.core.events import (
 from sampoll.core.failures import Failure
 from sampoll.core.jobs import Exif, Submission
 from sampoll.core.memory import StageMemory
-from sampoll.core.names import base_name, folder_of, result_path
+from sampoll.core.names import base_name, folder_of, printable, result_path
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
 from sampoll.core.shards import WHOLE, Shard
@@ -91,7 +91,7 @@ class BatchTransport:
             read_submission, files, limits=options.limits, common=options.prompt, exif=options.exif
         )
         self._reading = ReadAhead(read, options.transfers)
-        self._begun_jobs = begun
+        self._begun = begun
         self._open: set[str] = set()
         """The stems of those that were begun and have not ended."""
         self._jobs: dict[str, _Job] = {}
@@ -100,7 +100,7 @@ class BatchTransport:
         """A heap of times, of the monotonic clock, and names."""
         self._changed = Condition()
         self._backlog = Counter[str]()
-        self._begun = 0
+        self._taken = 0
         self.is_empty = True
         """Whether nothing was found in the source, as far as it was looked through."""
         self.first_halves: list[str] = []
@@ -117,13 +117,13 @@ class BatchTransport:
                 self._wait()
                 continue
             yield from self._groups(self._sound(self._reading.take(stop)))
-        self._begun_jobs.note_stopping()
+        self._begun.note_stopping()
 
     def begin(self, submissions: Sequence[Submission]) -> None:
         with self._changed:
             self._open.update(self._jobs[submission.name].work.stem for submission in submissions)
             in_flight = tuple(self._open)
-        self._begun_jobs.note(in_flight)
+        self._begun.note(in_flight)
         for submission in submissions:
             self._jobs[submission.name].attempts += 1
             self._emit(JobStarted(submission))
@@ -140,6 +140,7 @@ class BatchTransport:
         ]
         errors = self._ledger.publish(results)
         share_seconds = (time.perf_counter() - began) / len(deliveries)
+        refused: list[tuple[Submission, OSError]] = []
         for delivery, error in zip(deliveries, errors, strict=True):
             submission, name = delivery.submission, delivery.submission.name
             match error:
@@ -151,8 +152,10 @@ class BatchTransport:
                     self._end(name)
                     self._emit(JobSkipped(name, submission.id, name))
                 case _:
-                    reason = f"cannot be published: {error.filename}: {error.strerror}"
-                    self._fail(name, submission.id, OutputFailed(reason))
+                    refused.append((submission, error))
+        for submission, error in refused:  # last: their reports may not be written either
+            reason = f"cannot be published: {error.filename}: {error.strerror}"
+            self._fail(submission.name, submission.id, OutputFailed(reason))
 
     def reject(self, submission: Submission, error: JobError) -> None:
         self._fail(submission.name, submission.id, error)
@@ -160,7 +163,7 @@ class BatchTransport:
     def close(self) -> None:
         """Nothing has to be handed back: what has no record is not done."""
         self._reading.close()
-        self._begun_jobs.close()
+        self._begun.close()
 
     @property
     def held_memory(self) -> StageMemory:
@@ -189,7 +192,7 @@ class BatchTransport:
                 self._is_exhausted = True
                 return
             if job is not None:
-                self._begun += 1
+                self._taken += 1
                 self._jobs[job.work.name] = job
                 self._reading.add(job.work)
             elif len(self._reading):
@@ -197,7 +200,7 @@ class BatchTransport:
 
     def _jobs_of(self, source: WorkSource) -> Iterator["_Job | None"]:
         """The jobs to do, and None after each folder."""
-        self._begun_jobs.recover()
+        self._begun.recover()
         for found in source.found():
             if isinstance(found, PassedOver):
                 self._backlog["passed_over"] += 1
@@ -221,7 +224,7 @@ class BatchTransport:
         done = failed = 0
         for work in own:
             name = base_name(work.name)
-            has_report = name in ended.failed
+            has_report = printable(name) in ended.failed
             if name in ended.done:
                 done += 1
                 if has_report:  # it was retried, by a process that was killed between the two
@@ -238,7 +241,7 @@ class BatchTransport:
             yield job
 
     def _job(self, work: Work, *, has_report: bool) -> _Job:
-        strikes = self._begun_jobs.strikes.get(work.stem)
+        strikes = self._begun.strikes.get(work.stem)
         if strikes is not None and strikes >= self._options.max_attempts:
             died = f"the process died {strikes} times while it worked on this image alone"
             work = replace(work, error=CrashedRepeatedly(died))
@@ -251,7 +254,7 @@ class BatchTransport:
             if isinstance(read, JobError):
                 self._fail(work.name, job_id_of(work.name), read)
             else:
-                submissions.append(replace(read, alone=self._jobs[work.name].alone))
+                submissions.append(replace(read, alone=True) if self._jobs[work.name].alone else read)
         return submissions
 
     def _groups(self, submissions: Sequence[Submission]) -> Iterator[list[Submission]]:
@@ -290,7 +293,7 @@ class BatchTransport:
 
     def _forget(self, job: _Job) -> None:
         self._open.discard(job.work.stem)
-        self._begun_jobs.forget(job.work.stem)
+        self._begun.forget(job.work.stem)
         self._changed.notify_all()
 
     def _due_retry(self) -> _Job | None:
@@ -304,7 +307,7 @@ class BatchTransport:
 
     @property
     def _is_limit_reached(self) -> bool:
-        return self._options.limit is not None and self._begun >= self._options.limit
+        return self._options.limit is not None and self._taken >= self._options.limit
 
     def _wait(self) -> None:
         """Until a job ends, or a retry is due."""
