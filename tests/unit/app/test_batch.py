@@ -180,6 +180,20 @@ def test_images_without_prompts_are_left_unless_there_is_a_default(
     assert done.done == ["a", "alone", "b", "sub/c"]
 
 
+def test_one_prompt_for_all_images_takes_the_place_of_theirs(
+    source: Path, tmp_path: Path, output: Path
+) -> None:
+    (source / "alone.jpg").write_bytes(encoded(image_of(seed=7), "JPEG"))
+    prompt = tmp_path / "all.json"
+    prompt.write_text(json.dumps({**BOX, "label": "of all"}))
+
+    found = batch(source, output, prompt=str(prompt))
+
+    assert found.done == ["a", "alone", "b", "sub/c"]
+    labels = [json.loads(p.read_text())["objects"][0]["label"] for p in output.rglob("[a-c]*.json")]
+    assert labels == ["of all"] * 4
+
+
 def test_links_to_images_are_followed_and_hidden_files_are_not_taken(
     source: Path, tmp_path: Path, output: Path
 ) -> None:
