@@ -33,9 +33,9 @@ def layout_of(settings: SpoolSettings, *, creates: bool = True) -> Layout:
         )
     done = _done_directory(settings, input_directory, output)
     if creates:
-        _create(output)
+        create_directory(output)
         if done is not None and not done.is_relative_to(input_directory):
-            _create(done)
+            create_directory(done)
     return Layout(input_directory, output, done, settings.recursive, suffixes_of(settings))
 
 
@@ -68,7 +68,8 @@ def _one_inside_the_other(a: Path, b: Path) -> bool:
     return a.is_relative_to(b) or b.is_relative_to(a)
 
 
-def _create(directory: Path) -> None:
+def create_directory(directory: Path) -> None:
+    """Creates the directory of results, or of finished inputs, if it is missing."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except PermissionError as error:

@@ -1,14 +1,16 @@
-"""What `sampoll run` shows at its end: where the results are, what failed, and which commands lead on."""
+"""What a run shows at its end: where the results are, what failed, and which commands lead on."""
 
 import logging
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sampoll.app.run_outcome import RunOutcome
 from sampoll.cli.logs import is_for_people, show_summary
 from sampoll.cli.output import show_table, tell
+from sampoll.core.errors import JobError
+from sampoll.core.summary import CommandSummary
 from sampoll.core.wording import counted
 from sampoll.spool.layout import Layout
 
@@ -16,19 +18,29 @@ log = logging.getLogger(__name__)
 
 
 def show_run_end(outcome: RunOutcome, layout: Layout) -> None:
+    """The end of `sampoll run`."""
+    show_end(outcome.exit_code, outcome.summary, outcome.first_failures, _next_steps(outcome, layout))
+
+
+def show_end(
+    exit_code: int,
+    summary: CommandSummary,
+    first_failures: Sequence[tuple[str, JobError]],
+    next_steps: Iterable[str],
+) -> None:
     """The summary, and for people some lines after it: on a terminal, or in a text log."""
-    show_summary(outcome.summary, outcome.exit_code)
+    show_summary(summary, exit_code)
     if not is_for_people():
         return
     if not sys.stderr.isatty():
-        for line in _next_steps(outcome, layout):
+        for line in next_steps:
             log.info("%s", line)
         return
-    rows = [(name, f"{error.code}: {error}") for name, error in outcome.first_failures]
+    rows = [(name, f"{error.code}: {error}") for name, error in first_failures]
     show_table(("failed", "because of"), rows)
-    if more := int(outcome.summary.figures["failed"]) - len(rows):
+    if more := int(summary.figures["failed"]) - len(rows):
         tell(f"and {more} more")
-    for line in _next_steps(outcome, layout):
+    for line in next_steps:
         tell(line)
 
 

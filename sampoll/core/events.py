@@ -85,6 +85,15 @@ class InputScanned:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedBefore:
+    """A part of the input was compared with the output: so many of its jobs had a result there, and so many
+    had failed; they are not begun."""
+
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
 class PassedOver:
     """A part of the input cannot be read or moved, and is passed over; `path` is that of a pair, of a file,
     of a folder with a slash at its end, or of all pairs in a folder: "sub/*"."""
@@ -180,6 +189,7 @@ ServiceEvent: TypeAlias = (
     | WatchChecked
     | WatchOverflowed
     | InputScanned
+    | EndedBefore
     | PassedOver
     | BatchStarted
     | BatchDone

@@ -48,8 +48,13 @@ def is_marker(name: str, ready_suffix: str | None) -> bool:
 
 def is_searched(folder: str) -> bool:
     """Whether a folder of the input, given by its relative path, is searched for pairs."""
+    return folder not in (DONE, FAILED) and is_users_folder(folder)
+
+
+def is_users_folder(folder: str) -> bool:
+    """Whether a folder, given by its path, is neither hidden nor one that systems create."""
     name = folder.rpartition("/")[2]
-    return folder not in (DONE, FAILED) and not is_ignored(name) and name not in _IGNORED_FOLDERS
+    return not is_ignored(name) and name not in _IGNORED_FOLDERS
 
 
 def is_in_reach(path: str) -> bool:

@@ -1,5 +1,7 @@
 """Makes names of files safe to display, and builds the paths of results."""
 
+from collections.abc import Collection
+
 RECORD_SUFFIX = ".json"
 """Suffix of the record, NAME.json, which commits a result."""
 
@@ -51,6 +53,16 @@ def result_suffix(path: str, name: str) -> str | None:
         if ending.startswith(".") and "/" not in ending and ending != after:
             return before + ending
     return None
+
+
+def has_other_owners(path: str, format_folders: Collection[str] | None = None) -> bool:
+    """Whether another result, whose record has another name, could have a file of this path. Suffixes begin
+    with a dot or a folder: "a.0.png" is a file of "a" or of "a.0", "png8/a.png" one of "a" or of "png8/a",
+    and "a.png" one of "a" only. `format_folders` are those with which suffixes begin, if they are known."""
+    folder, slash, _ = path.partition("/")
+    if slash and (format_folders is None or folder in format_folders):
+        return True
+    return base_name(path).count(".") > 1
 
 
 def _escaped(character: str) -> str:

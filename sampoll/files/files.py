@@ -140,7 +140,7 @@ def read_regular(path: Path, *, at_most: int | None = None, follows_links: bool 
     descriptor, status = _open_regular(path, os.O_RDONLY, how=_AT_ONCE if follows_links else _ONLY_AS_IT_IS)
     try:
         if at_most is not None and status.st_size > at_most:
-            raise OSError(errno.EFBIG, f"has more than {at_most} bytes", os.fspath(path))
+            raise OSError(errno.EFBIG, f"has {status.st_size} bytes, more than {at_most}", os.fspath(path))
         # One byte more, so that the end of most files is seen with the first read.
         content = os.read(descriptor, status.st_size + 1)
         if len(content) == status.st_size:

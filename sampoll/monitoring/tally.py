@@ -4,7 +4,15 @@ import time
 from threading import Lock
 
 from sampoll.core.errors import JobError
-from sampoll.core.events import Backlog, Event, InputScanned, JobDone, JobFailed, JobSkipped
+from sampoll.core.events import (
+    Backlog,
+    EndedBefore,
+    Event,
+    InputScanned,
+    JobDone,
+    JobFailed,
+    JobSkipped,
+)
 from sampoll.core.summary import CommandSummary
 from sampoll.core.wording import counted
 
@@ -20,6 +28,7 @@ class Tally:
         self.done = 0
         self.skips = 0
         self.failures = 0
+        self.failures_before = 0
         self.first_failures: list[tuple[str, JobError]] = []
         self.skipped_prompts = 0
         self.last_backlog = Backlog()
@@ -29,6 +38,9 @@ class Tally:
             match event:
                 case InputScanned(backlog):
                     self.last_backlog = backlog
+                case EndedBefore(done, failed):
+                    self.skips += done
+                    self.failures_before += failed
                 case JobDone(summary=summary):
                     self.done += 1
                     self.skipped_prompts += len(summary.skipped)
@@ -50,6 +62,7 @@ class Tally:
             "done": self.done,
             "skipped": self.skips,
             "failed": self.failures,
+            "failed_before": self.failures_before,
             "deferred": backlog.deferred,
             "passed_over": backlog.passed_over,
             "half": backlog.half,
@@ -63,6 +76,8 @@ class Tally:
         parts = [f"{self.done} done", f"{self.failures} failed"]
         if self.skips:
             parts.insert(1, f"{self.skips} done before")
+        if self.failures_before:
+            parts.append(f"{self.failures_before} failed before")
         if self.skipped_prompts:
             parts.append(f"{counted(self.skipped_prompts, 'bad prompt')} skipped")
         if backlog.deferred:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from sampoll.core.errors import OutputExists
 from sampoll.core.filenames import versioned
-from sampoll.core.names import printable, result_path
+from sampoll.core.names import has_other_owners, printable, result_path
 from sampoll.core.results import ResultSummary
 from sampoll.files.files import create_anew, ensure_below, move_unless_taken, read_if_regular
 from sampoll.spool.claims import Claim
@@ -127,7 +127,7 @@ def _not_reserved(layout: Layout, state: JobState) -> str | None:
     """Reserves the names of the chosen stem, as far as another job could choose them too; returns the first
     that another job holds."""
     *others, record = state.suffixes
-    names = (state.result(record), *filter(_has_other_owners, map(state.result, others)))
+    names = (state.result(record), *filter(has_other_owners, map(state.result, others)))
     return next((name for name in names if not _is_reserved(layout, state, name)), None)
 
 
@@ -136,13 +136,6 @@ def _published(layout: Layout, state: JobState, covered: set[str]) -> str | None
     output = os.fspath(layout.output)
     uncovered = (state.result(suffix) for suffix in state.suffixes if suffix not in covered)
     return next((name for name in uncovered if os.path.lexists(f"{output}/{name}")), None)
-
-
-def _has_other_owners(name: str) -> bool:
-    """Whether a job of another stem, whose record has another name, could have a mask of this name. Suffixes
-    begin with a dot or a folder: "a.0.png" is a mask of "a" or of "a.0", "png8/a.png" one of "a" or of
-    "png8/a", and "a.png" one of "a" only."""
-    return "/" in name or name.count(".") > 1
 
 
 def _is_reserved(layout: Layout, state: JobState, name: str) -> bool:

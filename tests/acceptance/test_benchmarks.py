@@ -75,6 +75,13 @@ def test_workers_are_measured_beside_one_worker_and_a_folder(tmp_path: Path) -> 
     assert document["jobs"] == 8
 
 
+def test_batches_are_measured_beside_a_loop_over_the_same_bucket(tmp_path: Path) -> None:
+    sizes = ("--images", 6, "--size", "64x48", "--latency", "0,1", "--rounds", 1)
+    table, document = benchmark("batch", *sizes, json_file=tmp_path / "figures.json")
+    assert table.count("| loop |") == table.count("| sampoll batch |") == 4
+    assert len(document["seconds"]) == 8  # type: ignore[arg-type]
+
+
 def test_memory_is_measured_beside_the_loop(tmp_path: Path) -> None:
     sizes = ("--models", "free", "--megapixels", "1", "--threads", "1,2", "--seconds", 3)
     table, document = benchmark("memory", *sizes, json_file=tmp_path / "figures.json")

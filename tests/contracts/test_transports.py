@@ -25,7 +25,13 @@ from sampoll.core.events import JobDeferred, JobDone, JobFailed
 from sampoll.core.jobs import Submission
 from sampoll.core.protocols import Transport
 from sampoll.core.results import Artifact, Delivery, ResultSummary
+from sampoll.core.shards import WHOLE
+from sampoll.files.stores.directory import DirectoryStore
 from sampoll.spool.layout import Layout
+from sampoll.transports.batch.begun import Begun
+from sampoll.transports.batch.ledger import FAILED_FOLDER, Ledger
+from sampoll.transports.batch.transport import BatchOptions, BatchTransport
+from sampoll.transports.batch.tree import Pairing, TreeSource
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
 from sampoll.transports.memory import submission
 from sampoll.transports.redis.connection import RedisServer
@@ -250,6 +256,50 @@ class StreamHarness:
         return {fields[b"id"].decode(): json.loads(fields[b"reply"]) for _, fields in entries}
 
 
+class BatchHarness:
+    """Both trees are directories; a submission is handed back once its image is neither done nor failed."""
+
+    artifacts = ARTIFACTS
+
+    def __init__(self, source: Path, output: Path) -> None:
+        self.heard = Heard()
+        self._source, self._output = source, output
+        files = DirectoryStore(source)
+        results = DirectoryStore(output)
+        self.transport: Transport = BatchTransport(
+            TreeSource(files, Pairing()),
+            files,
+            Ledger(results),
+            Begun(results, WHOLE),
+            BatchOptions(),
+            self.heard,
+        )
+
+    def send(self, name: str, prompt: bytes = b"{}") -> None:
+        (self._source / f"{name}.jpg").write_bytes(IMAGE)
+        (self._source / f"{name}.json").write_bytes(prompt)
+
+    def result(self, stem: str) -> dict[str, bytes]:
+        return {p.name[len(stem) :]: p.read_bytes() for p in self._output.glob(f"{stem}.*")}
+
+    def failures(self) -> list[str]:
+        return sorted(p.name.partition(".")[0] for p in (self._output / FAILED_FOLDER).glob("*"))
+
+    def waiting(self) -> list[str]:
+        done = {p.stem for p in self._output.glob("*.json")}
+        return sorted({p.stem for p in self._source.glob("*.jpg")} - done - set(self.failures()))
+
+
+@contextmanager
+def batch_harness(tmp_path: Path) -> Iterator[Harness]:
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    output.mkdir()
+    harness = BatchHarness(source, output)
+    with closing(harness.transport):
+        yield harness
+
+
 @contextmanager
 def directory_harness(tmp_path: Path) -> Iterator[Harness]:
     layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
@@ -276,7 +326,7 @@ def stream_harness(_: Path) -> Iterator[Harness]:
 @dataclass(frozen=True)
 class Kind:
     """Makes the harness of one transport. `shares_names`: its results lie in one place, where names can be
-    taken. `keeps`: it has a place where submissions wait."""
+    taken, and several results can have one name. `keeps`: it has a place where submissions wait."""
 
     made: Callable[[Path], AbstractContextManager[Harness]]
     shares_names: bool
@@ -286,6 +336,7 @@ class Kind:
 KINDS = {
     "memory": Kind(lambda _: nullcontext(MemoryHarness()), shares_names=False, keeps=True),
     "directory": Kind(directory_harness, shares_names=True, keeps=True),
+    "batch": Kind(batch_harness, shares_names=False, keeps=True),
     "pubsub": Kind(pubsub_harness, shares_names=False, keeps=False),
     "stream": Kind(stream_harness, shares_names=False, keeps=True),
 }

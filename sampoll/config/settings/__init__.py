@@ -4,6 +4,7 @@ Each field is declared once, in the module of its section; its flag, its variabl
 its alias. A component receives its own section, and does not see those of others.
 """
 
+from sampoll.config.settings.batch import BatchSettings
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.config.settings.masks import MaskSettings
 from sampoll.config.settings.model import ModelSettings
@@ -33,6 +34,7 @@ class Settings(Section):
     requests: RequestSettings = RequestSettings()
     streams: StreamsSettings = StreamsSettings()
     web: WebSettings = WebSettings()
+    batch: BatchSettings = BatchSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     operations: OperationSettings = OperationSettings()
     processes: ProcessSettings = ProcessSettings()

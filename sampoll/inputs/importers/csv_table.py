@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 from sampoll.core.errors import BadPrompt, InputUnavailable, JobError
 from sampoll.core.jobs import Box, Point, Prompt
@@ -60,9 +60,19 @@ class _Object:
 
 
 @dataclass
-class _Image:
+class ImageLines:
+    """What the lines of one image say."""
+
     objects: dict[tuple[str | None, str], _Object] = field(default_factory=dict)
     size: Size | None = None
+
+    def prompts(self, source: str) -> Iterator[tuple[str, Prompt | BadPrompt]]:
+        """The prompts by their places, or why there is none, as an error about `source`."""
+        for found in self.objects.values():
+            try:
+                yield found.place, found.prompt()
+            except ValueError as error:
+                yield found.place, BadPrompt(str(error), file=source, field=found.place)
 
 
 def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobError]:
@@ -70,33 +80,50 @@ def read(source: Path, images: Path | None) -> Iterator[AnnotatedImage | JobErro
     object; `id`: lines of an image with the same one form one prompt; `point`: 1 (default) on the object, 0
     beside it; `width` and `height` of the image. Paths of images are relative to the table's folder, or to
     `images`."""
-    by_name: dict[str, _Image] = {}
-    separator, rows = _rows(text_of(source))
-    try:
-        columns = _columns([name.strip() for name in next(rows, [])], source)
-        for values in rows:
-            place = f"line {rows.line_num}"
-            try:
-                _add(_line(columns, values, separator), place, by_name)
-            except ValueError as error:
-                yield BadPrompt(str(error), file=str(source), field=place)
-    except csv.Error as error:
-        raise InputUnavailable(f"{source} cannot be read: {error}") from error
+    by_name: dict[str, ImageLines] = {}
+    for place, line in lines_of(io.StringIO(text_of(source), newline=""), source):
+        if isinstance(line, ValueError):
+            yield BadPrompt(str(line), file=str(source), field=place)
+            continue
+        try:
+            add_line(line, place, by_name)
+        except ValueError as error:
+            yield BadPrompt(str(error), file=str(source), field=place)
     for name, image in by_name.items():
         prompts = {}
-        for found in image.objects.values():
-            try:
-                prompts[found.place] = found.prompt()
-            except ValueError as error:
-                yield BadPrompt(str(error), file=str(source), field=found.place)
+        for place, found in image.prompts(str(source)):
+            if isinstance(found, BadPrompt):
+                yield found
+            else:
+                prompts[place] = found
         yield annotated_image(name, (images or source.parent) / name, prompts, source, image.size)
 
 
-def _rows(text: str) -> tuple[str, Any]:
+def lines_of(
+    file: TextIO, source: Path, *, needs_places: bool = True
+) -> Iterator[tuple[str, Line | ValueError]]:
+    """The lines of a table, each after its place, or what is wrong with it. InputUnavailable if it is no
+    table, or lacks columns; without `needs_places`, `image` is enough."""
+    separator, rows = _rows(file)
+    try:
+        columns = columns_of([name.strip() for name in next(rows, [])], source, needs_places=needs_places)
+        for values in rows:
+            place = f"line {rows.line_num}"
+            try:
+                line = _line(columns, values, separator)
+            except ValueError as error:
+                yield place, error
+            else:
+                yield place, line
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputUnavailable(f"{source} cannot be read: {error}") from error
+
+
+def _rows(file: TextIO) -> tuple[str, Any]:
     """The separator of a table, and a csv.reader of it that begins with the names of the columns."""
-    first = text.partition("\n")[0].rstrip("\r")
+    first = file.readline().rstrip("\r\n")
+    file.seek(0)
     separator = max(SEPARATORS, key=first.count)
-    file = io.StringIO(text, newline="")
     if first.startswith(SEPARATOR_LINE) and len(first) == len(SEPARATOR_LINE) + 1:
         separator = first[-1]
     rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
@@ -105,8 +132,9 @@ def _rows(text: str) -> tuple[str, Any]:
     return separator, rows
 
 
-def _columns(names: Sequence[str], source: Path) -> Sequence[str]:
-    """Our names of the columns; those of other columns stay as they are."""
+def columns_of(names: Sequence[str], source: Path, *, needs_places: bool = True) -> Sequence[str]:
+    """Our names of the columns; those of other columns stay as they are. InputUnavailable if some are missing
+    or ambiguous; without `needs_places`, `image` is enough."""
     ours = dict(zip(names, names, strict=True))
     if not ours.keys() >= set(CORNERS):
         found = next((corners for corners in OTHER_CORNERS if ours.keys() >= set(corners)), ())
@@ -120,12 +148,12 @@ def _columns(names: Sequence[str], source: Path) -> Sequence[str]:
         several = ", ".join(name for name in names if ours[name] == twice)
         raise InputUnavailable(f"{source} has several columns for {twice}: {several}")
     has_box, has_point = set(columns) >= set(CORNERS), set(columns) >= set(POINT)
-    if "image" not in columns or not (has_box or has_point):
+    if "image" not in columns or (needs_places and not (has_box or has_point)):
         raise InputUnavailable(
             f"{source} needs a first line that names the columns: image, and x0, y0, x1, y1 or x, y; "
             "label, id and point, if there are any"
         )
-    if not has_box and "point" not in columns and any(map(_is_extent, columns)):
+    if has_point and not has_box and "point" not in columns and any(map(_is_extent, columns)):
         raise InputUnavailable(
             f"{source} has x and y beside a width or height: name corners x0, y0, x1, y1, or for points add "
             "a column point"
@@ -147,14 +175,19 @@ def _line(columns: Sequence[str], values: Sequence[str], separator: str) -> Line
     return line
 
 
-def _add(line: Line, place: str, images: dict[str, _Image]) -> None:
+def image_of(line: Line) -> str:
+    """The name of the image that a line is about; ValueError if it can be none."""
+    try:
+        return image_name(line.get("image", ""))
+    except ValueError as error:
+        raise ValueError(f"image {error}") from error
+
+
+def add_line(line: Line, place: str, images: dict[str, ImageLines]) -> None:
     """Adds what a line says to its image; ValueError, and no change but the image itself, if it is wrong."""
     if not any(line.values()):
         return
-    try:
-        image = images.setdefault(image_name(line.get("image", "")), _Image())
-    except ValueError as error:
-        raise ValueError(f"image {error}") from error
+    image = images.setdefault(image_of(line), ImageLines())
     if not any(value for name, value in line.items() if name not in ("image", *SIZE)):
         return  # an image in which nothing is annotated
     size = stated_size(line.get("height"), line.get("width"))

@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,10 +78,10 @@ def _imported(
         return Imported(image.name, 0)
     image = replace(target.checked(image), path=in_its_unicode_form(image.path))
     content = _content(image, options)
-    _check_size(image, content, options.exif)
+    check_size(content, image.size, image.name, options.exif)
     prompts = yield from _fitting(image, image_size(content, options.exif), options)
     if prompts:
-        document = _document(prompts)
+        document = prompts_file(prompts)
         check_pair(document, image.name, content, image.name, options)
         if len(document) > options.limits.max_prompt_bytes:
             raise BadPrompt(
@@ -108,16 +108,15 @@ def _content(image: AnnotatedImage, options: DecodingOptions) -> bytes:
     return read_image(image.path, options.limits.max_image_bytes)
 
 
-def _check_size(image: AnnotatedImage, content: bytes, exif: Exif) -> None:
+def check_size(content: bytes, stated: Size | None, name: str, exif: Exif) -> None:
     """Refuses an image that has another size than the data set states: its prompts are about another one."""
     size = image_size(content, exif)
-    if size is None or image.size is None or size == image.size:
+    if size is None or stated is None or size == stated:
         return
     other: Exif = "ignore" if exif == "apply" else "apply"
-    hint = f"; with --exif {other} it has that size" if image_size(content, other) == image.size else ""
+    hint = f"; with --exif {other} it has that size" if image_size(content, other) == stated else ""
     raise BadImage(
-        f"has {_shown(size)} pixels, and {_shown(image.size)} according to the data set{hint}",
-        file=image.name,
+        f"has {_shown(size)} pixels, and {_shown(stated)} according to the data set{hint}", file=name
     )
 
 
@@ -133,7 +132,7 @@ def _fitting(
     prompts = []
     for field, prompt in image.placed:
         try:
-            parse_prompts(_document([prompt]), "", options.limits)
+            parse_prompts(prompts_file([prompt]), "", options.limits)
             if size is not None:
                 check_inside(prompt, size, "", "")
             prompts.append(prompt)
@@ -142,7 +141,8 @@ def _fitting(
     return prompts
 
 
-def _document(prompts: list[Prompt]) -> bytes:
+def prompts_file(prompts: Sequence[Prompt]) -> bytes:
+    """The content of a prompt file with these prompts."""
     found = prompts_document(prompts)
     document = found[0] if len(found) == 1 else {"prompts": found}
     return orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"

@@ -1,23 +1,16 @@
 """The files of a claim, read into a submission."""
 
-import errno
 import hashlib
-from pathlib import Path
+from functools import partial
 
 from sampoll.config.settings.limits import LimitSettings
-from sampoll.core.errors import (
-    AmbiguousPair,
-    BadImage,
-    BadPrompt,
-    IncompletePair,
-    OutOfMemory,
-    UnreadableInput,
-)
+from sampoll.core.errors import AmbiguousPair, BadImage, BadPrompt, IncompletePair
 from sampoll.core.filenames import is_image, is_prompt
 from sampoll.core.jobs import Submission
 from sampoll.core.names import printable
 from sampoll.files.files import read_regular
 from sampoll.inputs.common_prompt import CommonPrompt
+from sampoll.inputs.reading import read_part
 from sampoll.spool.claims import Claim, path_to_read
 from sampoll.spool.layout import Layout
 
@@ -29,11 +22,13 @@ def read_submission(
     image, prompt = _pair_of(claim, has_common_prompt=common is not None)
     if prompt is not None:
         path = path_to_read(layout, claim, prompt)
-        prompt_content = _read(path, prompt, limits.max_prompt_bytes, "--max-prompt-bytes", BadPrompt)
+        read = partial(read_regular, path, at_most=limits.max_prompt_bytes)
+        prompt_content = read_part(read, prompt, "--max-prompt-bytes", BadPrompt)
         common = CommonPrompt(prompt, prompt_content)
     assert common is not None
     path = path_to_read(layout, claim, image)
-    image_content = _read(path, image, limits.max_image_bytes, "--max-image-bytes", BadImage)
+    read = partial(read_regular, path, at_most=limits.max_image_bytes)
+    image_content = read_part(read, image, "--max-image-bytes", BadImage)
     return Submission(
         id=claim.state.job_id,
         name=claim.state.path,
@@ -68,17 +63,3 @@ def _pair_of(claim: Claim, *, has_common_prompt: bool) -> tuple[str, str | None]
             f"{names} share one stem: drop one image and one prompt again, the others under other names"
         )
     return images[0], prompts[0]
-
-
-def _read(path: Path, name: str, at_most: int, flag: str, refusal: type[BadImage] | type[BadPrompt]) -> bytes:
-    """The content of a file, which errors call `name`; `refusal` if it is too large, a TransientJobError if
-    reading fails."""
-    try:
-        return read_regular(path, at_most=at_most)
-    except MemoryError as error:
-        raise OutOfMemory("not enough memory to read it; it is tried again later", file=name) from error
-    except OSError as error:
-        if error.errno == errno.EFBIG:
-            size = path.lstat().st_size
-            raise refusal(f"has {size} bytes, more than {at_most} ({flag})", file=name) from error
-        raise UnreadableInput(f"cannot be read: {error.strerror or error}", file=name) from error

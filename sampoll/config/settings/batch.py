@@ -1,0 +1,39 @@
+"""The settings of the section [batch]."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from sampoll.config.settings.section import Section, setting
+from sampoll.config.settings.values import PositiveSeconds
+from sampoll.core.shards import SLURM, shard_of
+
+
+def _shard(text: str) -> str:
+    if text != SLURM:
+        shard_of(text, {})
+    return text
+
+
+class BatchSettings(Section):
+    """How `sampoll batch` shares and repeats work, and uses object stores."""
+
+    shard: Annotated[str, AfterValidator(_shard)] | None = setting(
+        None,
+        "shard",
+        "Do part I of N, from 0, of all images; slurm: that of the task of a job array.",
+        metavar="I/N|slurm",
+        is_everyday=True,
+    )
+    retry_failed: bool = setting(
+        False, "retry-failed", "Try again what has failed in earlier runs.", is_everyday=True
+    )
+    transfers: Annotated[int, Field(ge=1, le=256)] = setting(
+        16, "transfers", "Files that are read, and as many that are written, at the same time.", metavar="N"
+    )
+    store_timeout_seconds: PositiveSeconds = setting(
+        180.0,
+        "store-timeout",
+        "Repeat a request to an object store for so long; then the run ends with exit code 74.",
+        metavar="SECONDS",
+    )

@@ -1,0 +1,1 @@
+"""Images of a tree that is only read, results into another tree: directories or object stores."""
