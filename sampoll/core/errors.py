@@ -36,7 +36,6 @@
 The codes are those of BSD's sysexits.h where it has one. Each message tells the user what to change.
 """
 
-import copy
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,9 +58,21 @@ Reword: TypeAlias = Callable[[str], str]
 
 def reworded(error: AnyError, reword: Reword) -> AnyError:
     """The same error with its message in other words."""
-    other = copy.copy(error)
+    # Not copied by its constructor: a class of another package may take other arguments.
+    other = type(error).__new__(type(error))
+    other.__dict__.update(error.__dict__)
     other.args = (reword(str(error)),)
     return other
+
+
+def without_tracebacks(error: AnyError) -> AnyError:
+    """The error without those of its own and of its causes, which would keep alive all that the functions in
+    them had: images, for example."""
+    found: list[BaseException] = [error]
+    for each in found:  # which grows meanwhile
+        each.__traceback__ = None
+        found += [other for other in (each.__cause__, each.__context__) if other and other not in found]
+    return error
 
 
 class UsageError(SampollError):
