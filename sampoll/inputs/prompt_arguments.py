@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
-from sampoll.core.jobs import LOW_RES_SIDE, LowResMask, Point, Prompt
+from sampoll.core.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt
 from sampoll.inputs.json_values import JsonValues, checked_key, reading
 from sampoll.inputs.mask_prompt import check_logits, encode_mask_prompt
 from sampoll.inputs.prompt_errors import MESSAGES, POINT_LABELS
 from sampoll.inputs.prompt_file import prompts_document
 
 Coordinates: TypeAlias = Sequence[float] | NDArray[Any]
-Points: TypeAlias = Sequence[Coordinates | Point] | NDArray[Any]
+PointLabels: TypeAlias = Sequence[int] | NDArray[Any]
+BoxArgument: TypeAlias = Coordinates | Box | Mapping[str, float]
+EverythingArgument: TypeAlias = bool | Everything | Mapping[str, Any]
+Points: TypeAlias = Sequence[Coordinates | Point | Mapping[str, float]] | NDArray[Any]
 MaskArgument: TypeAlias = LowResMask | NDArray[np.floating[Any]] | str
 """A mask prompt: low-res logits of shape (256, 256), or as a prompt file has it."""
 PromptArgument: TypeAlias = Prompt | Mapping[str, Any]

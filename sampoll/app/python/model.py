@@ -25,8 +25,10 @@ from sampoll.core.jobs import Submission
 from sampoll.core.results import Delivery, ModelInfo
 from sampoll.inputs.given_image import GivenImage, ImageArgument, given_image
 from sampoll.inputs.prompt_arguments import (
-    Coordinates,
+    BoxArgument,
+    EverythingArgument,
     MaskArgument,
+    PointLabels,
     Points,
     PromptArgument,
     prompt_content,
@@ -135,11 +137,11 @@ class Model:
         image: ImageArgument,
         *,
         points: Points | None = None,
-        point_labels: Sequence[int] | None = None,
-        box: Coordinates | None = None,
+        point_labels: PointLabels | None = None,
+        box: BoxArgument | None = None,
         mask: MaskArgument | None = None,
         refine: int | None = None,
-        everything: bool | Mapping[str, Any] | None = None,
+        everything: EverythingArgument | None = None,
         text: str | None = None,
         score_thresh: float | None = None,
         label: str | None = None,

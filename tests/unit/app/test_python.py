@@ -80,6 +80,22 @@ def test_masks_have_one_form_for_each_use(model: sampoll.Model) -> None:
     assert outline.tolist() == [[4, 4], [4, 15], [19, 15], [19, 4]]
 
 
+def test_arguments_are_values_of_sampoll_or_arrays_too(model: sampoll.Model) -> None:
+    boxes = [
+        model.segment(image_of(), box=box).boxes.tolist()
+        for box in (BOX, np.array(BOX), sampoll.Box(*BOX), {"x0": 4, "y0": 4, "x1": 20, "y1": 16})
+    ]
+    points = [
+        model.segment(image_of(), points=np.array([[9, 9]]), point_labels=np.array([1]), box=BOX).prompts,
+        model.segment(image_of(), points=[sampoll.Point(9, 9, 1)], box=BOX).prompts,
+        model.segment(image_of(), points=[{"x": 9, "y": 9, "label": 1}], box=BOX).prompts,
+    ]
+
+    assert boxes == [[list(BOX)]] * 4
+    assert points == points[:1] * 3
+    assert len(model.segment(image_of(), everything=sampoll.Everything(2))) == 4
+
+
 def test_a_result_without_masks_has_empty_arrays(model: sampoll.Model) -> None:
     result = model.segment(image_of(24, 33), text="nothing")
 
