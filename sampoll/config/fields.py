@@ -14,6 +14,8 @@ from sampoll.config.settings import Settings
 from sampoll.config.settings.values import SECRETS, NamedDirectory, NamedPath
 
 ENVIRONMENT_PREFIX = "SAMPOLL_"
+FLAG = r"(?<![\w/-])--([a-z][a-z0-9-]*[a-z0-9])(?![\w-])"
+"""A regular expression for a flag in a message; its group is the key of the setting."""
 NOT_CHOSEN = ("opex", "overlay")
 """Formats that are not chosen by name: the record is always written, the overlay has a flag of its own."""
 _QUANTITIES: Mapping[str, Callable[[Any], str]] = {"SECONDS": time_text, "BYTES": size_text}

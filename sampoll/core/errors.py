@@ -37,7 +37,6 @@
 The codes are those of BSD's sysexits.h where it has one. Each message tells the user what to change.
 """
 
-import copy
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,7 +69,9 @@ Reword: TypeAlias = Callable[[str], str]
 
 def reworded(error: AnyError, reword: Reword) -> AnyError:
     """The same error with its message in other words."""
-    other = copy.copy(error)
+    # Not copied by its constructor: a class of another package may take other arguments.
+    other = type(error).__new__(type(error))
+    other.__dict__.update(error.__dict__)
     other.args = (reword(str(error)),)
     return other
 

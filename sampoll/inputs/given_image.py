@@ -13,6 +13,7 @@ from PIL import Image
 from sampoll.core.errors import BadImage
 from sampoll.core.filenames import publishable, split_name
 from sampoll.core.jobs import RgbImage
+from sampoll.files.given_path import path_of
 from sampoll.inputs.decode import check_size
 from sampoll.inputs.discovery import read_image
 from sampoll.inputs.image_files.exif import ORIENTATION, UPRIGHT, upright
@@ -20,10 +21,12 @@ from sampoll.inputs.image_files.rgb import rgb_of
 from sampoll.inputs.options import DecodingOptions
 
 ImageArgument: TypeAlias = (
-    NDArray[np.uint8] | str | PathLike[str] | bytes | bytearray | memoryview | Image.Image
+    NDArray[np.uint8] | str | PathLike[str] | PathLike[bytes] | bytes | bytearray | memoryview | Image.Image
 )
 """An array of shape (H, W, 3), RGB, or (H, W), gray, uint8; the path of a file, its content, or an image of
 Pillow."""
+_WIDE_MODES = ("I", "F")
+"""Of Pillow, with 32 bits: no range is known in which they lie, and Pillow cuts them to 0..255."""
 ARGUMENT = "image"
 """What messages call an image that is no file; its results are called so too."""
 
@@ -54,7 +57,7 @@ def given_image(image: ImageArgument, options: DecodingOptions) -> GivenImage:
     """The image that an argument is; it no longer depends on the argument, which may change. BadImage for
     what is none; files are decoded later."""
     if isinstance(image, str | PathLike):
-        path = Path(image)
+        path = _path(image)
         content = read_image(path, options.limits.max_image_bytes)
         name = publishable(split_name(path.name)[0])
         # Absolute, because the program may go to another directory before the file is read again.
@@ -66,15 +69,34 @@ def given_image(image: ImageArgument, options: DecodingOptions) -> GivenImage:
     return GivenImage(ARGUMENT, ARGUMENT, _digest(pixels), pixels=pixels)
 
 
+def _path(image: str | PathLike[str] | PathLike[bytes]) -> Path:
+    try:
+        return path_of(image)
+    except ValueError as error:
+        raise BadImage(str(error), file=ARGUMENT) from error
+
+
 def _of_pillow(image: Image.Image, options: DecodingOptions) -> RgbImage:
     """The pixels as those of a file: upright if the settings say so, without alpha, 8 bits a channel."""
     check_size((image.height, image.width), options.limits.max_pixels, ARGUMENT)
+    if reason := _refusal_of_pillow(image):
+        raise BadImage(reason, file=ARGUMENT)
     try:
-        pixels = rgb_of(image)
+        # Pillow converts premultiplied gray to nothing else.
+        pixels = rgb_of(image.convert("LA") if image.mode == "La" else image)
         orientation = image.getexif().get(ORIENTATION, UPRIGHT)
     except Exception as error:  # Pillow may decode the file only now, and raise anything
         raise BadImage(f"cannot be decoded: {error}", file=ARGUMENT) from error
     return upright(pixels, orientation if options.exif == "apply" else UPRIGHT)
+
+
+def _refusal_of_pillow(image: Image.Image) -> str:
+    """Why an image of Pillow is not taken; "" if it is. Files with such samples are refused too."""
+    if not (image.width and image.height):
+        return f"must have pixels, and is {image.width}x{image.height}"
+    if image.mode in _WIDE_MODES:
+        return f"must have 8 or 16 bits a channel, without sign, and has 32: its mode is {image.mode}"
+    return ""
 
 
 def _of_array(image: Any, options: DecodingOptions) -> RgbImage:
@@ -84,6 +106,7 @@ def _of_array(image: Any, options: DecodingOptions) -> RgbImage:
             f"must be an array, a path, bytes or an image of Pillow, and is {type(image).__name__}",
             file=ARGUMENT,
         )
+    image = np.asarray(image)  # subclasses, such as np.matrix, have other rules for their shapes
     if reason := _refusal(image):
         raise BadImage(f"{reason}, and is {image.dtype} of shape {image.shape}", file=ARGUMENT)
     check_size(image.shape[:2], options.limits.max_pixels, ARGUMENT)

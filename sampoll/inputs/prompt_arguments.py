@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -12,18 +11,22 @@ from numpy.typing import NDArray
 
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadPrompt
-from sampoll.core.jobs import Box, LowResMask, Point, Prompt
+from sampoll.core.jobs import LOW_RES_SIDE, Box, Everything, LowResMask, Point, Prompt
+from sampoll.inputs.json_values import JsonValues, checked_key, reading
 from sampoll.inputs.mask_prompt import check_logits, encode_mask_prompt
 from sampoll.inputs.prompt_errors import MESSAGES, POINT_LABELS
 from sampoll.inputs.prompt_file import prompts_document
 
 Coordinates: TypeAlias = Sequence[float] | NDArray[Any]
-Points: TypeAlias = Sequence[Coordinates | Point] | NDArray[Any]
+PointLabels: TypeAlias = Sequence[int] | NDArray[Any]
+BoxArgument: TypeAlias = Coordinates | Box | Mapping[str, float]
+EverythingArgument: TypeAlias = bool | Everything | Mapping[str, Any]
+Points: TypeAlias = Sequence[Coordinates | Point | Mapping[str, float]] | NDArray[Any]
 MaskArgument: TypeAlias = LowResMask | NDArray[np.floating[Any]] | str
 """A mask prompt: low-res logits of shape (256, 256), or as a prompt file has it."""
 PromptArgument: TypeAlias = Prompt | Mapping[str, Any]
 
-PROMPTS, LABELS = "prompts", "point_labels"
+PROMPTS, LABELS, MASK = "prompts", "point_labels", "mask"
 
 
 def prompt_content(arguments: Mapping[str, Any], limits: LimitSettings) -> bytes:
@@ -33,51 +36,59 @@ def prompt_content(arguments: Mapping[str, Any], limits: LimitSettings) -> bytes
     left out, and a box as (x0, y0, x1, y1); or `prompts`, a list of such mappings, of entries of a prompt
     file, or of Prompt. BadPrompt names the argument at fault, as far as the checks of a prompt file do not.
     """
-    given = {name: value for name, value in arguments.items() if value is not None}
+    given = _given(arguments)
     prompts = given.pop(PROMPTS, None)
+    values = JsonValues(limits.max_prompt_bytes)
     if prompts is None:
-        document: Any = _prompt(given, "")
+        document = _prompt(given, "", values)
     elif given:
         raise BadPrompt(f"cannot be combined with {', '.join(given)}: write them into each", field=PROMPTS)
     else:
-        document = {PROMPTS: _each(prompts)}
-    try:
-        content = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    except (TypeError, ValueError) as error:  # a value without a form in JSON, or text that is not Unicode
-        raise BadPrompt(f"a prompt cannot hold this: {error}") from error
+        document = {PROMPTS: _each(prompts, values)}
+    content = orjson.dumps(document)
     if len(content) > limits.max_prompt_bytes:
         raise BadPrompt(
             f"has {len(content)} bytes, more than {limits.max_prompt_bytes} (--max-prompt-bytes)",
             file="the prompt as JSON",
         )
-    _refuse_infinite(document, "")
     return content
 
 
-def _each(prompts: Any) -> Any:
+def _given(arguments: Mapping[Any, Any]) -> dict[str, Any]:
+    """Those that are not None."""
+    return {checked_key(name): value for name, value in arguments.items() if value is not None}
+
+
+def _each(prompts: Any, values: JsonValues) -> list[Any]:
     if isinstance(prompts, str | bytes | Mapping) or not isinstance(prompts, Sequence):
         raise BadPrompt(MESSAGES["list_type"], field=PROMPTS)
-    return [_of_list(prompt, f"{PROMPTS}[{index}]") for index, prompt in enumerate(prompts)]
+    with reading(PROMPTS):
+        return [_of_list(prompt, f"{PROMPTS}[{index}]", values) for index, prompt in enumerate(prompts)]
 
 
-def _of_list(prompt: Any, place: str) -> Any:
+def _of_list(prompt: Any, place: str, values: JsonValues) -> Any:
     if isinstance(prompt, Prompt):
         return prompts_document([prompt])[0]
-    return _prompt(prompt, f"{place}.") if isinstance(prompt, Mapping) else prompt
+    if not isinstance(prompt, Mapping):
+        return values.of(prompt, place)
+    with reading(place):
+        given = _given(prompt)
+    return _prompt(given, f"{place}.", values)
 
 
-def _prompt(arguments: Mapping[str, Any], place: str) -> dict[str, Any]:
+def _prompt(given: dict[str, Any], place: str, values: JsonValues) -> dict[str, Any]:
     """One prompt as in a prompt file; what is not understood stays as it is, and is refused when it is
     read."""
-    prompt = dict(arguments)
+    mask = _mask(given.pop(MASK), f"{place}{MASK}") if MASK in given else None
+    prompt = {name: values.of(value, f"{place}{name}") for name, value in given.items()}
     if "points" in prompt:
         prompt["points"] = _points(prompt["points"], prompt.pop(LABELS, None), place)
     elif LABELS in prompt:
         raise BadPrompt("are given, and no points", field=f"{place}{LABELS}")
     if "box" in prompt:
         prompt["box"] = _box(prompt["box"], f"{place}box")
-    if "mask" in prompt:
-        prompt["mask"] = _mask(prompt["mask"], f"{place}mask")
+    if mask is not None:
+        prompt[MASK] = mask
     if prompt.get("everything") is True:
         prompt["everything"] = {}
     elif prompt.get("everything") is False:
@@ -87,88 +98,68 @@ def _prompt(arguments: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 def _points(points: Any, labels: Any, place: str) -> Any:
     """The points with their labels; `labels` is None if each is on the object, or has its own."""
-    points = _plain(points)
-    if not isinstance(points, list | tuple):
+    if not isinstance(points, list):
         return points
     if labels is None:
-        of_each: Sequence[Any] = [1] * len(points)
+        labels = [1] * len(points)
     else:
-        of_each = _labels(labels, len(points), place)
-        for index, point in enumerate(points):
-            if isinstance(point, Point | Mapping):
-                raise BadPrompt(
-                    f"are given, and points[{index}] has a label of its own", field=f"{place}{LABELS}"
-                )
-    each = zip(points, of_each, strict=True)
-    return [_point(point, label, f"{place}points[{i}]") for i, (point, label) in enumerate(each)]
+        _check_labels(labels, points, place)
+    each = zip(points, labels, strict=True)
+    return [_point(point, int(label), f"{place}points[{i}]") for i, (point, label) in enumerate(each)]
 
 
-def _labels(labels: Any, count: int, place: str) -> Sequence[Any]:
-    labels = _plain(labels)
-    if not isinstance(labels, list | tuple):
+def _check_labels(labels: Any, points: list[Any], place: str) -> None:
+    if not isinstance(labels, list):
         raise BadPrompt(MESSAGES["list_type"], field=f"{place}{LABELS}")
-    if len(labels) != count:
-        raise BadPrompt(f"are {len(labels)}, and there are {count} points", field=f"{place}{LABELS}")
-    labels = [_plain(label) for label in labels]
-    for index, label in enumerate(labels):
+    if len(labels) != len(points):
+        raise BadPrompt(f"are {len(labels)}, and there are {len(points)} points", field=f"{place}{LABELS}")
+    for index, (label, point) in enumerate(zip(labels, points, strict=True)):
         if not isinstance(label, int | float) or label not in (0, 1):
             raise BadPrompt(POINT_LABELS, field=f"{place}{LABELS}[{index}]")
-    return [int(label) for label in labels]
+        if isinstance(point, dict):
+            raise BadPrompt(
+                f"are given, and points[{index}] has a label of its own", field=f"{place}{LABELS}"
+            )
 
 
-def _point(point: Any, label: int, place: str) -> Any:
-    if isinstance(point, Point):
-        return {"x": point.x, "y": point.y, "label": point.label}
-    if isinstance(point, Mapping):
+def _point(point: Any, label: int, place: str) -> dict[str, Any]:
+    if isinstance(point, dict):
         return point
     x, y = _numbers(point, ("x", "y"), place)
     return {"x": x, "y": y, "label": label}
 
 
-def _box(box: Any, place: str) -> Any:
-    if isinstance(box, Box):
-        return {"x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1}
-    if isinstance(box, Mapping):
+def _box(box: Any, place: str) -> dict[str, Any]:
+    if isinstance(box, dict):
         return box
     names = ("x0", "y0", "x1", "y1")
     return dict(zip(names, _numbers(box, names, place), strict=True))
 
 
-def _numbers(values: Any, names: Sequence[str], place: str) -> Sequence[Any]:
+def _numbers(values: Any, names: Sequence[str], place: str) -> list[Any]:
     """As many numbers as there are names."""
-    values = _plain(values)
-    if not isinstance(values, list | tuple) or len(values) != len(names):
+    if not isinstance(values, list) or len(values) != len(names):
         raise BadPrompt(f"must be ({', '.join(names)})", field=place)
-    return [_plain(value) for value in values]
+    return values
 
 
-def _refuse_infinite(value: Any, place: str) -> None:
-    """BadPrompt for a number that JSON does not have; it would be written as if it were not there."""
-    value = _plain(value)
-    if isinstance(value, Mapping):
-        for name, each in value.items():
-            _refuse_infinite(each, f"{place}.{name}" if place else str(name))
-    elif isinstance(value, list | tuple):
-        for index, each in enumerate(value):
-            _refuse_infinite(each, f"{place}[{index}]")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise BadPrompt(MESSAGES["finite_number"], field=place)
-
-
-def _mask(mask: Any, place: str) -> Any:
+def _mask(mask: Any, place: str) -> str:
+    """The mask as a prompt file has it."""
+    if isinstance(mask, str):
+        return mask
     if isinstance(mask, LowResMask):
         return encode_mask_prompt(mask)
-    if isinstance(mask, np.ndarray):
-        try:
-            check_logits(mask.shape, mask.dtype)
-        except ValueError as error:
-            raise BadPrompt(str(error), field=place) from error
-        file = io.BytesIO()
-        np.save(file, mask, allow_pickle=False)
-        return base64.b64encode(file.getvalue()).decode("ascii")
-    return mask
-
-
-def _plain(value: Any) -> Any:
-    """Arrays, also those of torch, as lists, and their numbers as those of Python."""
-    return value.tolist() if hasattr(value, "tolist") else value
+    if not hasattr(mask, "tolist"):
+        side = LOW_RES_SIDE
+        raise BadPrompt(
+            f"must be an array of floats of shape ({side}, {side}), and is {type(mask).__name__}", field=place
+        )
+    with reading(place):
+        logits = np.asarray(mask)
+    try:
+        check_logits(logits.shape, logits.dtype)
+    except ValueError as error:
+        raise BadPrompt(str(error), field=place) from error
+    file = io.BytesIO()
+    np.save(file, logits, allow_pickle=False)
+    return base64.b64encode(file.getvalue()).decode("ascii")

@@ -10,22 +10,25 @@ from dataclasses import dataclass, replace
 from inspect import signature
 from threading import current_thread, main_thread
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, NoReturn, Self, SupportsIndex, TypeAlias
 
-from sampoll.app.assembly import common_prompt, decoding_options
+from sampoll.app.assembly import common_prompt, decoding_options, format_options
 from sampoll.app.in_process import InProcess, Kept
 from sampoll.app.keyword_settings import settings_of
-from sampoll.app.python.result import Result, checked_name
+from sampoll.app.python.arguments import checked_item, checked_items, checked_name
+from sampoll.app.python.result import Result, formats_of_results
+from sampoll.app.python.wording import errors_in_python
 from sampoll.config.fields import Setting
 from sampoll.config.settings import Settings
 from sampoll.core.errors import JobError, Stopped, UsageError, as_value
 from sampoll.core.jobs import Submission
 from sampoll.core.results import Delivery, ModelInfo
-from sampoll.core.suggestions import did_you_mean
 from sampoll.inputs.given_image import GivenImage, ImageArgument, given_image
 from sampoll.inputs.prompt_arguments import (
-    Coordinates,
+    BoxArgument,
+    EverythingArgument,
     MaskArgument,
+    PointLabels,
     Points,
     PromptArgument,
     prompt_content,
@@ -48,14 +51,16 @@ EXIT_SECONDS = 10.0
 
 
 def load(model: str = AUTO, **settings: Any) -> "Model":
-    """The model of this name, ready to segment; without a name, the one that `checkpoint` holds.
+    """The model of this name, ready to segment; without a name, the one that `checkpoint` holds, and without
+    both, vit_b.
 
     `settings` are those of `sampoll run` about models, masks, formats, limits and prompts, by their names
     with underscores: `checkpoint="vit_b.pth"`, `device="cuda"`, `min_object_size=8`. ModelUnavailable if the
     model, its weights or the device cannot be used; UsageError for an unknown setting, one of folders and
     services, or a bad value.
     """
-    return Model(settings_of({"model": model, **settings}, is_used=_is_used))
+    with errors_in_python():
+        return Model(settings_of({"model": model, **settings}, is_used=_is_used))
 
 
 def _is_used(setting: Setting) -> bool:
@@ -71,6 +76,7 @@ class _Asked:
     image: GivenImage
     settings: Settings
 
+    @errors_in_python()
     def result(self) -> Result:
         """Waits for it; raises its JobError, or what has ended the model's service."""
         try:
@@ -99,7 +105,9 @@ class Model:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._common = common_prompt(settings, decoding_options(settings))  # refused before a model is loaded
+        # Refused before a model is loaded.
+        self._common = common_prompt(settings, decoding_options(settings))
+        formats_of_results(settings.outputs.names, format_options(settings))
         self._service = InProcess(settings)
         self._forgotten = weakref.finalize(self, _end, self._service)
 
@@ -110,6 +118,11 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(
+            "a Model cannot be copied or pickled: share it between threads, or load it in each process"
+        )
 
     def __repr__(self) -> str:
         return f"<Model {self.info.name} on {self.info.device}>"
@@ -124,11 +137,11 @@ class Model:
         image: ImageArgument,
         *,
         points: Points | None = None,
-        point_labels: Sequence[int] | None = None,
-        box: Coordinates | None = None,
+        point_labels: PointLabels | None = None,
+        box: BoxArgument | None = None,
         mask: MaskArgument | None = None,
         refine: int | None = None,
-        everything: bool | Mapping[str, Any] | None = None,
+        everything: EverythingArgument | None = None,
         text: str | None = None,
         score_thresh: float | None = None,
         label: str | None = None,
@@ -170,7 +183,7 @@ class Model:
         before their results, so any number of them takes a bounded amount of memory. `progress` shows a bar
         on standard error. Raises what `segment` raises if the model has gone, or is closed.
         """
-        outcomes = self._outcomes(items)
+        outcomes = self._outcomes(checked_items(items))
         total = len(items) if isinstance(items, Sized) else None
         return _with_a_bar(outcomes, total) if progress else outcomes
 
@@ -194,6 +207,7 @@ class Model:
                 if isinstance(asked, _Asked):
                     asked.future.cancel()
 
+    @errors_in_python()
     def _ask(self, image: ImageArgument, given: Mapping[str, Any], name: str | None) -> _Asked:
         """Submits a call; the values of `given` that are None are left out."""
         decoding = self._service.decoding
@@ -222,7 +236,7 @@ class Model:
     def _ask_for(self, item: Mapping[str, Any]) -> _Asked | ItemError:
         """Submits an item of many; returns what is wrong with it."""
         try:
-            given = _checked_item(item)
+            given = checked_item(item, _ARGUMENTS)
             return self._ask(given.pop("image"), given, given.pop("name", None))
         except Stopped:
             raise
@@ -236,18 +250,6 @@ class Model:
 
 
 _ARGUMENTS = frozenset(signature(Model.segment).parameters) - {"self"}
-
-
-def _checked_item(item: Any) -> dict[str, Any]:
-    """The arguments in an item; UsageError for anything else."""
-    if not isinstance(item, Mapping):
-        raise UsageError(f"an item must be a mapping of arguments, and is {type(item).__name__}")
-    for name in item:
-        if name not in _ARGUMENTS:
-            raise UsageError(f"{name} is no argument of segment{did_you_mean(str(name), _ARGUMENTS)}")
-    if "image" not in item:
-        raise UsageError("an item must have an image")
-    return dict(item)
 
 
 def _outcome(asked: _Asked | ItemError) -> Result | ItemError:

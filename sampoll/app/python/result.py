@@ -3,7 +3,8 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from os import PathLike
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,13 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sampoll.app.assembly import format_options
+from sampoll.app.python.arguments import checked_directory, checked_name, outputs_in
+from sampoll.app.python.wording import errors_in_python, in_python
 from sampoll.config.settings import Settings
 from sampoll.config.settings.outputs import OutputSettings
-from sampoll.config.settings.values import listed
 from sampoll.core.errors import UsageError, translated_os_errors
-from sampoll.core.filenames import publishable
 from sampoll.core.jobs import Prompt, SkippedPrompt
-from sampoll.core.names import base_name, folder_of, result_path
+from sampoll.core.names import result_path
+from sampoll.core.protocols import Format
 from sampoll.core.results import BoolMask, Mask, ModelInfo, PackedMask, Segmentation
 from sampoll.core.wording import counted
 from sampoll.engine.render import rendered
@@ -76,7 +78,7 @@ class Result:
     @property
     def skipped(self) -> tuple[SkippedPrompt, ...]:
         """The bad prompts that were left out, with `on_bad_prompt="skip"`."""
-        return self.segmentation.skipped
+        return tuple(replace(each, message=in_python(each.message)) for each in self.segmentation.skipped)
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -142,6 +144,7 @@ class Result:
         """Each mask as a run-length encoding of COCO, exact."""
         return [rle_of(mask) for mask in self._all]
 
+    @errors_in_python()
     def overlay(self) -> Image.Image:
         """The image with its masks, prompts and scores, at most 1024 pixels a side; over plain gray without
         the image. BadImage if its file is no longer what it was."""
@@ -153,8 +156,13 @@ class Result:
         segmentation = replace(self.segmentation, image=b"", pixels=None)
         return replace(self, segmentation=segmentation, _image_path=None)
 
+    @errors_in_python()
     def save(
-        self, directory: str | Path, *, formats: Sequence[str] | str | None = None, name: str | None = None
+        self,
+        directory: str | PathLike[str],
+        *,
+        formats: Sequence[str] | str | None = None,
+        name: str | None = None,
     ) -> list[Path]:
         """Writes the files that `sampoll run` writes, and returns their paths, the record last.
 
@@ -162,20 +170,16 @@ class Result:
         replaced, each as a whole. UsageError for an unknown format, or one of data sets; StorageTrouble or
         PermissionRefused if a file cannot be written.
         """
+        target = checked_directory(directory)
         segmentation = self._named(name)
-        outputs = self._settings.outputs if formats is None else _outputs(formats, self._settings.outputs)
-        options = self._format_options(Path(directory), outputs)
-        chosen = load_formats(outputs.names, options)
-        if chosen.of_datasets:
-            raise UsageError(
-                "formats of data sets are made of many results: save these, and `sampoll export`"
-            )
-        rendering = [*chosen.of_results, load_format(RECORD, options)]
+        outputs = self._settings.outputs if formats is None else outputs_in(formats, self._settings.outputs)
+        options = self._format_options(target, outputs)
+        rendering = [*formats_of_results(outputs.names, options), load_format(RECORD, options)]
         if any(map(needs_image, rendering)):
             segmentation = self._with_image(segmentation)
         written = []
         for artifact in rendered(rendering, segmentation):
-            path = Path(directory, result_path(segmentation.name, artifact.suffix))
+            path = target / result_path(segmentation.name, artifact.suffix)
             with translated_os_errors("write", path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 replace_file(path, artifact.content)
@@ -212,20 +216,9 @@ class Result:
         return format_options(settings, directory.absolute(), images)
 
 
-def checked_name(name: str) -> str:
-    """A name for files below a directory, which may be too long for them; UsageError for any other."""
-    if not isinstance(name, str):
-        raise UsageError(f"name must be text, got {name!r}")
-    parts = PurePosixPath(name).parts
-    elsewhere = PureWindowsPath(name)  # on other systems, such names are merely odd
-    if not parts or parts[0] == "/" or elsewhere.anchor or ".." in elsewhere.parts or "\0" in name:
-        raise UsageError(f"name must be a relative path without .., got {name!r}")
-    path = "/".join(parts)
-    return f"{folder_of(path)}/{publishable(base_name(path))}".lstrip("/")
-
-
-def _outputs(formats: Sequence[str] | str, settings: OutputSettings) -> OutputSettings:
-    names = listed(formats if isinstance(formats, str) else list(formats))
-    if not all(isinstance(name, str) for name in names):
-        raise UsageError(f"formats must be names, got {formats!r}")
-    return settings.model_copy(update={"formats": names, "overlay": False})
+def formats_of_results(names: Sequence[str], options: FormatOptions) -> Sequence[Format]:
+    """The formats of these names, which a result can be saved in; UsageError if it cannot."""
+    chosen = load_formats(names, options)
+    if chosen.of_datasets:
+        raise UsageError("formats of data sets are made of many results: save these, and `sampoll export`")
+    return chosen.of_results

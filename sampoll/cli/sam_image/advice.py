@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sampoll.config.fields import all_settings
+from sampoll.config.fields import FLAG, all_settings
 from sampoll.core.errors import SampollError, reworded
 
-_SETTING = re.compile(r"(?<![\w/-])--([a-z][a-z0-9-]*[a-z0-9])(?![\w-])|\b(redis-url)\b")
+_SETTING = re.compile(rf"{FLAG}|\b(redis-url)\b")
 
 
 @dataclass(frozen=True)

@@ -83,13 +83,14 @@ class FamilyModel(ABC):
         from sampoll.models.shared.segmenter import PromptableSegmenter
         from sampoll.models.shared.torch_device import torch_device
 
+        computing_device = torch_device(device)
         network, sha256 = self.network(checkpoint)
         self._check_official(checkpoint, sha256, options)
         encoder = _openvino_encoder(network, sha256, precision, options) if engine == "openvino" else None
         segmenter = PromptableSegmenter(
             self.name,
             network,
-            torch_device(device),
+            computing_device,
             options.mask_policy,
             precision=precision,
             prompt_batch=options.prompt_batch_on(device),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sampoll.core.errors import ModelUnavailable
 from sampoll.files.cores import allowed_cores, usable_cores
 from sampoll.models.shared.device import BFLOAT16_FLAGS, cpu_flags
+from sampoll.models.shared.forks import check_not_forked
 
 if TYPE_CHECKING:
     import openvino
@@ -92,8 +93,14 @@ def compile_options(precision: str, streams: int = 1) -> dict[str, Any]:
     return options
 
 
-@functools.cache
 def core() -> "openvino.Core":
+    """The only one of this process; ModelUnavailable if it was forked from one that has a core."""
+    check_not_forked("OpenVINO")
+    return _core()
+
+
+@functools.cache
+def _core() -> "openvino.Core":
     """The only one of this process. On processors with AMX, each gives the thread that first compiles with it
     a stack for signals, and frees that at its end. If two end in the order of their beginning, the thread is
     left with a freed stack, and the next signal ends the process."""

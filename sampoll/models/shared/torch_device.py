@@ -3,12 +3,15 @@
 import torch
 
 from sampoll.core.errors import ModelUnavailable
+from sampoll.models.shared.forks import check_not_forked
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def torch_device(name: str) -> torch.device:
-    """The device called auto, cpu, cuda or cuda:N; ModelUnavailable if it is not there."""
+    """The device called auto, cpu, cuda or cuda:N; ModelUnavailable if it is not there, or if this process
+    was forked from one that has asked for a device."""
+    check_not_forked("torch")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)

@@ -1,8 +1,14 @@
 """The Python API: results, many images, and models that threads share."""
 
+import copy
 import gc
 import io
 import json
+import os
+import pickle
+import re
+import weakref
+from collections import UserDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,6 +80,22 @@ def test_masks_have_one_form_for_each_use(model: sampoll.Model) -> None:
     assert outline.tolist() == [[4, 4], [4, 15], [19, 15], [19, 4]]
 
 
+def test_arguments_are_values_of_sampoll_or_arrays_too(model: sampoll.Model) -> None:
+    boxes = [
+        model.segment(image_of(), box=box).boxes.tolist()
+        for box in (BOX, np.array(BOX), sampoll.Box(*BOX), {"x0": 4, "y0": 4, "x1": 20, "y1": 16})
+    ]
+    points = [
+        model.segment(image_of(), points=np.array([[9, 9]]), point_labels=np.array([1]), box=BOX).prompts,
+        model.segment(image_of(), points=[sampoll.Point(9, 9, 1)], box=BOX).prompts,
+        model.segment(image_of(), points=[{"x": 9, "y": 9, "label": 1}], box=BOX).prompts,
+    ]
+
+    assert boxes == [[list(BOX)]] * 4
+    assert points == points[:1] * 3
+    assert len(model.segment(image_of(), everything=sampoll.Everything(2))) == 4
+
+
 def test_a_result_without_masks_has_empty_arrays(model: sampoll.Model) -> None:
     result = model.segment(image_of(24, 33), text="nothing")
 
@@ -112,7 +134,7 @@ def test_an_image_without_a_prompt_has_the_one_of_the_settings(tmp_path: Path) -
         assert len(result) == 2
     with sampoll.load("support.fakes:boxes", prompt=tmp_path / "box.json") as model:
         assert model.segment(image_of()).boxes.tolist() == [list(BOX)]
-    with pytest.raises(sampoll.SampollError, match=r"--prompt .*none\.json cannot be read"):
+    with pytest.raises(sampoll.SampollError, match=r"^prompt .*none\.json cannot be read"):
         sampoll.load("support.fakes:boxes", prompt=tmp_path / "none.json")
 
 
@@ -225,9 +247,10 @@ def test_a_name_leads_nowhere_else(model: sampoll.Model, name: str, tmp_path: Pa
 
 
 def test_a_name_must_be_text(model: sampoll.Model) -> None:
-    no_name: Any = 5
-    with pytest.raises(UsageError, match="name must be text, got 5"):
-        model.segment(image_of(), box=BOX, name=no_name)
+    for no_name, message in ((Path("a"), "and is PosixPath"), ("\ud800", "in UTF-8")):
+        name: Any = no_name
+        with pytest.raises(UsageError, match=f"^name must be text,? {message}"):
+            model.segment(image_of(), box=BOX, name=name)
 
 
 def test_a_result_is_saved_on_another_drive_than_its_image(
@@ -250,7 +273,8 @@ def test_a_result_is_saved_on_another_drive_than_its_image(
     [
         ("pgn", "no 'pgn' among formats .*; did you mean png"),
         (["coco"], "formats of data sets are made of many results"),
-        ([3], "formats must be names, got"),
+        ([3], "formats must be names, such as png, and one is int"),
+        (5, "formats must be names, such as png, and one is int"),
     ],
 )
 def test_formats_that_cannot_be_written_are_refused(
@@ -259,6 +283,22 @@ def test_formats_that_cannot_be_written_are_refused(
     with pytest.raises(UsageError, match=message):
         model.segment(image_of(), box=BOX).save(tmp_path, formats=formats)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("directory", "message"),
+    [
+        (5, "must be a path, and is int"),
+        ("", "must not be empty"),
+        ("a\0", "must not contain the character NUL"),
+        ("\ud800", "must be text in UTF-8"),
+    ],
+)
+def test_a_directory_that_no_system_can_have_is_refused(
+    model: sampoll.Model, directory: Any, message: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^directory {message}"):
+        model.segment(image_of(), box=BOX).save(directory)
 
 
 # Many images
@@ -287,6 +327,78 @@ def test_results_of_many_come_in_order_and_errors_are_values(model: sampoll.Mode
         "an item must have an image",
         "an item must be a mapping of arguments, and is int",
     ]
+
+
+class Broken(UserDict[str, Any]):
+    """A mapping that cannot be read."""
+
+    def __iter__(self) -> Any:
+        raise RuntimeError("it is broken")
+
+
+class NoPath:
+    """A path object without a path."""
+
+    def __fspath__(self) -> str:
+        raise RuntimeError("it is broken")
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (Broken(), "an item cannot be read: RuntimeError: it is broken"),
+        ({5: 1, "image": 1}, "5 is no argument of segment"),
+        ({"image": NoPath(), "box": BOX}, "image: must be a path, and is NoPath"),
+        ({"image": "\ud800.png", "box": BOX}, "image: must be text in UTF-8"),
+        ({"image": image_of(), "box": BOX, "name": "\ud800"}, "name must be text in UTF-8"),
+        ({"image": Image.new("RGB", (0, 5)), "box": BOX}, "image: must have pixels, and is 0x5"),
+        (
+            {"image": image_of(), "prompts": [{"box": Broken()}]},
+            "prompts[0].box: cannot be read: RuntimeError: it is broken",
+        ),
+        (
+            {"image": image_of(), "box": BOX, "label": b"cat"},
+            "label: must be text, a number, a list or a mapping, and is bytes",
+        ),
+        (
+            {"image": image_of(), "points": [(1, 2)] * 10_001},
+            "points: has 10001 points, at most 1000 are allowed in a prompt (max_points_per_prompt)",
+        ),
+    ],
+)
+def test_whatever_is_wrong_with_an_item_is_its_result(model: sampoll.Model, item: Any, message: str) -> None:
+    good = {"image": image_of(), "box": BOX}
+
+    before, refused, after = model.segment_many([good, item, good])
+
+    assert isinstance(before, sampoll.Result)
+    assert isinstance(after, sampoll.Result)
+    assert str(refused) == message
+    assert isinstance(refused, sampoll.SampollError)
+    if isinstance(item, dict) and 5 not in item:
+        with pytest.raises(type(refused), match=re.escape(message)):
+            model.segment(**item)
+
+
+@pytest.mark.parametrize("items", [5, None, "a.png", {"image": image_of()}])
+def test_what_is_no_list_of_items_is_refused_at_once(model: sampoll.Model, items: Any) -> None:
+    with pytest.raises(UsageError, match="items must be an iterable of mappings"):
+        model.segment_many(items)
+
+
+def test_errors_of_items_keep_no_images_alive(model: sampoll.Model) -> None:
+    image = image_of()
+    alive = weakref.ref(image)
+
+    [outside, no_text] = model.segment_many(
+        [{"image": image, "points": [(999, 1)]}, {"image": image, "box": BOX, "label": b""}]
+    )
+    del image
+    gc.collect()
+
+    assert isinstance(outside, Exception)
+    assert isinstance(no_text, Exception)
+    assert alive() is None
 
 
 def test_only_so_many_items_are_taken_before_their_results(segmenter: KeptBoxes) -> None:
@@ -375,6 +487,21 @@ def test_a_model_says_what_it_is(model: sampoll.Model) -> None:
     assert model.info.name == "boxes"
 
 
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_model_is_not_copied(model: sampoll.Model, copied: Any) -> None:
+    with pytest.raises(TypeError, match="a Model cannot be copied or pickled: share it between threads, or"):
+        copied(model)
+
+
+def test_a_result_goes_to_another_process(model: sampoll.Model) -> None:
+    result = model.segment(image_of(), box=BOX)
+
+    arrived = pickle.loads(pickle.dumps(result))
+
+    assert np.array_equal(arrived.masks, result.masks)
+    assert copy.deepcopy(result).labels == result.labels
+
+
 def test_threads_share_batches_and_embeddings(segmenter: KeptBoxes) -> None:
     with sampoll.load("support.fakes:kept", batch_size=4) as model, ThreadPoolExecutor(8) as threads:
         results = list(threads.map(lambda n: model.segment(image_of(seed=n % 3), box=BOX), range(64)))
@@ -393,8 +520,34 @@ def test_a_bad_prompt_is_raised_and_the_model_goes_on(model: sampoll.Model) -> N
 def test_an_unknown_setting_or_a_bad_value_is_refused() -> None:
     with pytest.raises(UsageError, match="devise is no setting of sampoll; did you mean device"):
         sampoll.load("grabcut", devise="cpu")
-    with pytest.raises(UsageError, match="max-pixels"):
+    with pytest.raises(UsageError, match="max_pixels: "):
         sampoll.load("grabcut", max_pixels=0)
+    with pytest.raises(UsageError, match=r"^no 'pgn' among formats .*; did you mean png"):
+        sampoll.load("grabcut", format="pgn")
+
+
+def test_a_setting_that_is_none_is_left_out() -> None:
+    with sampoll.load("support.fakes:boxes", checkpoint=None, device=None) as model:
+        assert model.info.device == "cpu"
+
+
+def test_messages_have_the_names_of_settings_in_python(tmp_path: Path) -> None:
+    with pytest.raises(sampoll.ModelUnavailable) as refused:
+        sampoll.load(home=tmp_path)
+    assert str(refused.value) == (
+        "vit_b needs its weights: run `sampoll models pull vit_b`, or add pull=True, or give "
+        "checkpoint=FILE; model grabcut needs none"
+    )
+    with pytest.raises(UsageError, match=r"^pull: Input should be a valid boolean"):
+        sampoll.load(pull="maybe")
+    with sampoll.load("support.fakes:boxes", on_bad_prompt="skip", max_points_per_prompt=1) as model:
+        result = model.segment(image_of(), prompts=[{"box": BOX}, {"points": [(1, 2)] * 2}])
+    assert result.skipped[0].message.endswith("in a prompt (max_points_per_prompt)")
+
+
+def test_a_message_can_be_printed_whatever_the_path(tmp_path: Path) -> None:
+    with pytest.raises(sampoll.ModelUnavailable, match=r"no checkpoint at .*\\xff\.pth"):
+        sampoll.load(checkpoint=os.fsencode(tmp_path / "a").decode() + "\udcff.pth")
 
 
 @pytest.mark.parametrize("setting", ["input", "continuous", "log_format", "bind", "redis_url", "http"])
@@ -411,10 +564,9 @@ def test_a_closed_model_refuses_to_work() -> None:
     model.close()
     model.close()
 
-    with pytest.raises(Stopped):
-        model.segment(**item)
-    with pytest.raises(Stopped):
-        list(model.segment_many([item]))
+    for ask in (model.segment, lambda **item: list(model.segment_many([item]))):
+        with pytest.raises(Stopped, match=r"the model is closed, .*: load it again"):
+            ask(**item)
 
 
 def test_what_ends_the_model_is_raised_by_every_call() -> None:

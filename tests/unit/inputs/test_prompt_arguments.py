@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -61,6 +62,8 @@ def test_a_box_is_four_numbers(box: Any) -> None:
 def test_everything_and_words_are_fields_of_a_prompt() -> None:
     content = prompt_content({"everything": True}, LIMITS)
     assert content == prompt_content({"everything": {}}, LIMITS) == b'{"everything":{}}'
+    assert content == prompt_content({"everything": np.True_}, LIMITS)
+    assert read(everything=Everything(2)) == read(everything={"points_per_side": 2})
     assert read(everything=False, box=(1, 2, 3, 4)) == read(box=(1, 2, 3, 4))
     assert read(everything={"points_per_side": 2})[0].everything == Everything(points_per_side=2)
     assert read(text="a cat", score_thresh=0.5) == (Prompt(text="a cat", score_thresh=0.5),)
@@ -89,12 +92,51 @@ def test_many_prompts_are_a_list_of_either_form() -> None:
     assert prompts == (*[Prompt((Point(1, 2, 0),), label="a")] * 3, Prompt(box=Box(1, 2, 3, 4)))
 
 
+def test_an_entry_of_a_list_takes_what_the_arguments_take() -> None:
+    left_out = dict.fromkeys(FIELDS)
+
+    for label in ("cat", np.str_("cat")):
+        assert (
+            read(prompts=[left_out | {"box": np.array([1, 2, 3, 4]), "label": label}])
+            == read(**(left_out | {"box": (1, 2, 3, 4), "label": label}))
+            == (Prompt(box=Box(1, 2, 3, 4), label="cat"),)
+        )
+    assert read(prompts=[{"box": (1, 2, 3, 4), "everything": np.False_}])[0].everything is None
+
+
+def test_a_mask_may_be_a_tensor() -> None:
+    logits = np.linspace(-3, 3, 256 * 256, dtype=np.float32).reshape(256, 256)
+
+    assert read(mask=torch.from_numpy(logits)) == read(mask=logits)
+
+
 def test_without_prompts_the_content_is_that_of_a_prompt_file() -> None:
     content = prompt_content({"points": [(1, 2)], "label": "cat", "box": None}, LIMITS)
 
     assert json.loads(content) == {"points": [{"x": 1, "y": 2, "label": 1}], "label": "cat"}
 
 
+class Broken(Sequence[Any]):
+    """Whatever it is asked for, it raises."""
+
+    def __len__(self) -> int:
+        raise RuntimeError("it is broken")
+
+    def __getitem__(self, _: Any) -> Any:
+        raise RuntimeError("it is broken")
+
+    def tolist(self) -> list[Any]:
+        raise RuntimeError("it is broken")
+
+
+def nested(levels: int) -> list[Any]:
+    """A list in a list, and so on."""
+    return [nested(levels - 1)] if levels else []
+
+
+NESTED = nested(40)
+NO_VALUE = "must be text, a number, a list or a mapping"
+TOO_MUCH = "takes more than 2000000 bytes as JSON (--max-prompt-bytes)"
 EXAMPLE = 'for example, {"box": {"x0": 10, "y0": 20, "x1": 30, "y1": 40}}'
 TOO_MANY_POINTS = (
     'has 11 points, at most 10 are allowed in a file (--max-points); the grid of "everything" counts too'
@@ -110,8 +152,8 @@ NEEDED = f'needs "points" (at least one), a "box", a "mask", "everything" or "te
         ({"points": [(70, 2)]}, "points[0]: (70, 2) lies outside the image of 60x50 pixels"),
         ({"points": [(1, 2), (3,)]}, "points[1]: must be (x, y)"),
         ({"points": (1, 2)}, "points[0]: must be (x, y)"),
-        ({"points": [(1, float("nan"))]}, "points[0].y: must be a finite number"),
-        ({"points": [(1, np.float32("inf"))]}, "points[0].y: must be a finite number"),
+        ({"points": [(1, float("nan"))]}, "points[0][1]: must be a finite number"),
+        ({"points": [(1, np.float32("inf"))]}, "points[0][1]: must be a finite number"),
         ({"points": [(1, "2")]}, "points[0].y: must be a number: write 2"),
         ({"points": [(1, 2)] * 11, "box": (1, 2, 3, 4)}, TOO_MANY_POINTS),
         ({"points": [(1, 2)], "point_labels": [1, 0]}, "point_labels: are 2, and there are 1 points"),
@@ -155,13 +197,42 @@ NEEDED = f'needs "points" (at least one), a "box", a "mask", "everything" or "te
             "prompts: cannot be combined with label: write them into each",
         ),
         ({"text": "x" * 300}, "text: has more than 256 characters"),
+        ({"label": b"cat", "box": (1, 2, 3, 4)}, f"label: {NO_VALUE}, and is bytes"),
+        ({"id": 2**65, "box": (1, 2, 3, 4)}, "id: must be a number of at most 64 bits"),
+        ({"text": "\ud800"}, "text: must be text in UTF-8"),
+        ({"box": (1, 2, 3, 4j)}, f"box[3]: {NO_VALUE}, and is complex"),
+        ({"points": zip([1], [2], strict=True)}, f"points: {NO_VALUE}, and is zip"),
         (
-            {"label": object(), "box": (1, 2, 3, 4)},
-            "a prompt cannot hold this: Type is not JSON serializable: object",
+            {"everything": {5: 2}},
+            "everything: must have keys that are text, and has one that is int",
         ),
+        (
+            {"everything": Everything(pred_iou_thresh=math.nan)},
+            "everything.pred_iou_thresh: must be a finite number",
+        ),
+        (
+            {"prompts": [{"box": (1, 2, 3, 4)}, {"box": (1, 2, 3, 4), "label": {1}}]},
+            f"prompts[1].label: {NO_VALUE}, and is set",
+        ),
+        (
+            {"prompts": [{5: (1, 2, 3, 4)}]},
+            "prompts[0]: must have keys that are text, and has one that is int",
+        ),
+        ({"box": Broken()}, "box: cannot be read: RuntimeError: it is broken"),
+        ({"prompts": Broken()}, "prompts: cannot be read: RuntimeError: it is broken"),
+        (
+            {"prompts": [{"points": Broken()}]},
+            "prompts[0].points: cannot be read: RuntimeError: it is broken",
+        ),
+        ({"points": np.broadcast_to(0, (10**9, 2))}, f"points: {TOO_MUCH}"),
+        ({"points": NESTED}, f"points{'[0]' * 16}: is nested too deeply"),
         (
             {"mask": np.zeros((5, 5))},
             "mask: must hold floats of shape (256, 256), and holds float64 of shape (5, 5)",
+        ),
+        (
+            {"mask": [[0.0] * 256] * 256},
+            "mask: must be an array of floats of shape (256, 256), and is list",
         ),
     ],
 )
