@@ -146,7 +146,10 @@ class JobError(SampollError):
 def as_value(error: AnyError) -> AnyError:
     """The error, to be kept: without the errors behind it, and the frames in which all of them were raised.
     Those have images and masks, and often the error itself, so that only the garbage collector frees them."""
-    error.__traceback__ = error.__cause__ = error.__context__ = None
+    errors: list[BaseException] = [error]
+    for each in errors:  # which grows meanwhile
+        errors += [other for other in (each.__cause__, each.__context__) if other and other not in errors]
+        each.__traceback__ = each.__cause__ = each.__context__ = None
     return error
 
 
