@@ -159,6 +159,20 @@ def test_workers_stop_when_their_parent_is_killed(pairs: Folders) -> None:
     assert len(pairs.waiting) == 16 - len(pairs.results)
 
 
+def test_a_worker_that_hangs_does_not_outlive_its_parent_for_long(
+    pairs: Folders, gate: tuple[Path, Path]
+) -> None:
+    started, _ = gate
+    drop_pair(pairs.input, "poison", image=image_of(13, 32))
+    flags = ("--workers", 1, "--stall", 5, "--model", "support.fakes:waiting")
+    with running_sampoll("run", *pairs.flags, *flags) as parent:
+        until(started.exists, "the work that does not end")
+        workers = workers_of(parent)
+        parent.kill()
+        parent.wait()
+        until(lambda: not any(map(is_alive, workers)), "the end of the worker")
+
+
 def test_a_worker_is_for_a_device_or_one_of_a_number(pairs: Folders) -> None:
     ran = sampoll("run", *pairs.flags, *TWO, *BOXES, "--devices", "cpu")
     assert ran.returncode == 2

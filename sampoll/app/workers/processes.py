@@ -64,6 +64,7 @@ class _Worker:
     begun: set[str] = field(default_factory=set)
     in_flight: dict[str, str] = field(default_factory=dict)
     crashes_in_a_row: int = 0
+    has_spoken: bool = False
     last_error: SampollError | None = None
 
     @property
@@ -151,7 +152,7 @@ class Workers:
     def _run_once(self, worker: _Worker) -> int:
         """The exit code of the worker, negative for a signal. All that it has sent was taken before."""
         ours, theirs = multiprocessing.Pipe()
-        worker.last_error = None
+        worker.last_error, worker.has_spoken = None, False
         with ours:
             with theirs:
                 process = worker.process = subprocess.Popen(
@@ -171,7 +172,9 @@ class Workers:
             with suppress(EOFError, OSError):
                 while True:
                     self._note(worker, ours.recv())
-        return process.wait()
+        exit_code = process.wait()
+        # Python itself ends with 1, as a worker does whose pairs have failed; but that one has said so.
+        return exit_code if worker.has_spoken or exit_code != 1 else SampollError.exit_code
 
     def _verdict_on(self, worker: _Worker, exit_code: int) -> Verdict:
         with self._lock:
@@ -186,6 +189,7 @@ class Workers:
 
     def _note(self, worker: _Worker, message: Message) -> None:
         with self._lock:
+            worker.has_spoken = True
             match message:
                 case ModelLoaded():
                     self._any_was_ready = True
