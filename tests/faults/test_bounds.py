@@ -139,7 +139,7 @@ def test_pairs_are_processed_in_the_order_of_their_arrival(
         with running_sampoll("run", *folders.flags, *flags, log=log):
             until(started.exists, "the first pair holds the model")
             drop_many(folders.input, [f"z{number:03d}" for number in range(40)])
-            until(lambda: len(list((folders.input / ".sampoll" / "work").glob("*/*"))) > 8, "the z are taken")
+            until(lambda: "z000.jpg" not in folders.waiting, "the first of them to be taken")
             drop_many(folders.input, [f"a{number:03d}" for number in range(40)])
             go.touch()
             until(lambda: len(done_in(log_file)) == 81, "all are done")
