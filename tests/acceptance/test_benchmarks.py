@@ -108,6 +108,19 @@ def test_the_parts_of_a_run_on_a_device_are_measured_on_the_cpu_too(tmp_path: Pa
     assert set(document["edgetam"]) == {"prompts", "files", "memory"}  # type: ignore[call-overload]
 
 
+def test_what_a_bucket_would_cost_is_documented_as_it_is_computed() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.how_big"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=True,
+    )
+    table = run.stdout.partition("\n\n")[2]
+    assert table.strip() in (REPOSITORY / "docs" / "how-big.md").read_text()
+
+
 def test_without_a_device_the_benchmark_for_cuda_says_so() -> None:
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu"],
