@@ -4,9 +4,10 @@ The classes here are the only declaration of a prompt: prompt files are validate
 of a field holds its allowed values and its description, for validation and for the JSON Schema.
 """
 
+import itertools
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -291,6 +292,15 @@ class Submission:
     def content_bytes(self) -> int:
         """The memory that all of it takes as it was received."""
         return self.image_bytes + len(self.prompt)
+
+
+def groups_of(submissions: Iterable[Submission]) -> Iterator[list[Submission]]:
+    """The submissions in groups, in their order; one that must run alone is a group of its own."""
+    for is_alone, group in itertools.groupby(submissions, lambda submission: submission.alone):
+        if is_alone:
+            yield from ([submission] for submission in group)
+        else:
+            yield list(group)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,16 @@
 """`sampoll serve http` by several processes: this one has the address, and passes the requests on."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Any
 
 from sampoll.app.assembly import named
 from sampoll.app.serve_http import serving_requests
 from sampoll.app.service_info import http_info
-from sampoll.app.workers.messages import Answer, AnswerContent, Message, PassedOn, Withdrawn
+from sampoll.app.workers.messages import Answer, AnswerContent, Message, Order, PassedOn, Withdrawn
 from sampoll.app.workers.shares import worker_settings
 from sampoll.app.workers.team import Team, orders_of
 from sampoll.config.settings import Settings
@@ -20,7 +19,7 @@ from sampoll.core.events import Listener, ModelLoaded
 from sampoll.core.jobs import Submission
 from sampoll.core.results import Delivery
 from sampoll.core.summary import CommandSummary
-from sampoll.monitoring.monitor import monitored_workers
+from sampoll.monitoring.monitor import WorkersMonitor, monitored_workers
 from sampoll.monitoring.tally import Tally
 
 KNOWN_IMAGES = 10_000
@@ -53,8 +52,10 @@ class AnsweringTeam(Team):
     """Answers each request by one of its workers: the one that had the image before, because it may have the
     embedding, otherwise the one with the fewest requests."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self, orders: Mapping[int, Order], monitor: WorkersMonitor, listeners: Sequence[Listener]
+    ) -> None:
+        super().__init__(orders, monitor, listeners)
         self._lock = Lock()
         self._ready: set[int] = set()
         self._open: dict[str, _Open] = {}

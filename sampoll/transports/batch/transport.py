@@ -1,7 +1,6 @@
 """Work of a source, results into an output; the output alone says what is done."""
 
 import heapq
-import itertools
 import random
 import time
 from collections import Counter
@@ -25,7 +24,7 @@ from sampoll.core.events import (
     PassedOver,
 )
 from sampoll.core.failures import Failure
-from sampoll.core.jobs import Exif, Submission
+from sampoll.core.jobs import Exif, Submission, groups_of
 from sampoll.core.memory import StageMemory
 from sampoll.core.names import base_name, folder_of, printable, result_path
 from sampoll.core.protocols import STOP_POLL_SECONDS
@@ -116,7 +115,7 @@ class BatchTransport:
                     return
                 self._wait()
                 continue
-            yield from self._groups(self._sound(self._reading.take(stop)))
+            yield from groups_of(self._sound(self._reading.take(stop)))
         self._begun.note_stopping()
 
     def begin(self, submissions: Sequence[Submission]) -> None:
@@ -256,14 +255,6 @@ class BatchTransport:
             else:
                 submissions.append(replace(read, alone=True) if self._jobs[work.name].alone else read)
         return submissions
-
-    def _groups(self, submissions: Sequence[Submission]) -> Iterator[list[Submission]]:
-        """In groups; one that must run alone is a group of its own."""
-        for is_alone, group in itertools.groupby(submissions, lambda submission: submission.alone):
-            if is_alone:
-                yield from ([submission] for submission in group)
-            else:
-                yield list(group)
 
     # What becomes of it
 

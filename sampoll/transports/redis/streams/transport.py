@@ -13,7 +13,7 @@ from sampoll.config.settings.limits import LimitSettings
 from sampoll.config.settings.streams import StreamsSettings
 from sampoll.core.errors import CrashedRepeatedly, JobError, TransientJobError
 from sampoll.core.events import JobDeferred, JobDone, JobFailed, JobLost, JobStarted, Listener
-from sampoll.core.jobs import Submission
+from sampoll.core.jobs import Submission, groups_of
 from sampoll.core.memory import StageMemory
 from sampoll.core.names import base_name
 from sampoll.core.protocols import STOP_POLL_SECONDS
@@ -81,7 +81,7 @@ class StreamTransport:
                 self._freed.wait(STOP_POLL_SECONDS)
                 self._freed.clear()
             taken = [submission for entry in entries if (submission := self._taken(*entry)) is not None]
-            yield from _grouped([*due, *taken])
+            yield from groups_of([*due, *taken])
 
     def begin(self, submissions: Sequence[Submission]) -> None:
         with self._lock:
@@ -240,16 +240,6 @@ class StreamTransport:
             was_ours = self._held.pop(held.submission.id, None) is not None
         self._freed.set()
         return was_ours
-
-
-def _grouped(submissions: Sequence[Submission]) -> Iterator[list[Submission]]:
-    """Each submission that must run alone is a group of its own; the others are one group."""
-    together = [submission for submission in submissions if not submission.alone]
-    if together:
-        yield together
-    for submission in submissions:
-        if submission.alone:
-            yield [submission]
 
 
 @contextmanager
