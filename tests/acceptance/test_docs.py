@@ -250,6 +250,8 @@ def test_every_exit_code_and_every_job_error_is_documented() -> None:
     page = (DOCS / "errors.md").read_text()
 
     for kind in subclasses(SampollError):
+        if not kind.__module__.startswith("sampoll."):
+            continue  # a plug-in's, of another test
         assert f"| {kind.exit_code} |" in page, kind
         if issubclass(kind, JobError) and not kind.__subclasses__():
             assert f"`{kind.code}`" in page, kind
