@@ -27,7 +27,9 @@ from sampoll.monitoring.tally import Tally
 from sampoll.monitoring.web import HTML, PAGE_POLICY
 from sampoll.transports.http.access import Access, access_of
 from sampoll.transports.http.answer import JSON
-from sampoll.transports.http.application import Document, Engine, Served, application_of
+from sampoll.transports.http.application import Document, application_of
+from sampoll.transports.http.asking import FindEngine
+from sampoll.transports.http.native import NativeRoutes
 from sampoll.transports.http.openapi import openapi_document
 
 log = logging.getLogger(__name__)
@@ -52,24 +54,27 @@ def serve_http(settings: Settings, listeners: Sequence[Listener]) -> CommandSumm
 
 @contextmanager
 def serving_requests(
-    settings: Settings, monitor: Monitor | WorkersMonitor, engine: Callable[[], Engine | None]
+    settings: Settings, monitor: Monitor | WorkersMonitor, engine: FindEngine
 ) -> Iterator[str]:
-    """Serves the routes of `engine`, which is None while the model is being loaded, beside the pages of the
-    monitor, until the block ends; the URL."""
+    """Serves the routes of `engine` beside the pages of the monitor, until the block ends; the URL."""
     find_factory(settings.model)  # an unknown model is refused before the port is opened
     access, default = access_of(settings.web), settings.spool.default_prompt
     jobs = None if settings.spool.input is None else JobTree(settings)
-    served = Served(
+    native = NativeRoutes(
         engine,
         settings.limits,
-        settings.requests.queue_bytes,
         access,
         None if default is None else default_prompt(default, decoding_options(settings)).content,
         jobs,
     )
     assert monitor.application is not None
-    documents = documents_for(access, has_jobs=jobs is not None, needs_prompt=default is None)
-    application = application_of(served, documents, monitor.application.beside)
+    application = application_of(
+        native.operations(),
+        documents_for(access, has_jobs=jobs is not None, needs_prompt=default is None),
+        access,
+        settings.requests.queue_bytes,
+        monitor.application.beside,
+    )
     with serving(*settings.web.address, application, "--bind") as url:
         yield url
 

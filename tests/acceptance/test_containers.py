@@ -17,7 +17,7 @@ import yaml
 from support.folders import Folders, drop_pair
 from support.http_serving import TOKEN
 from support.images import image_of
-from support.process import REPOSITORY, SAMPOLL, SOURCE_TREE, environment, running_sampoll, until
+from support.process import REPOSITORY, SAMPOLL, SOURCE_TREE, children_of, environment, running_sampoll, until
 
 from sampoll.config.fields import ENVIRONMENT_PREFIX, all_settings
 from sampoll.config.resolve import resolve
@@ -188,13 +188,12 @@ def test_the_first_process_of_a_container_stops_on_sigterm(folders: Folders, nam
     flags = [*map(str, folders.flags), "--continuous", "--model", "support.fakes:boxes"]
     container = ["unshare", "-Urpf", "--mount-proc", "--kill-child", str(SAMPOLL), "run", *flags]
     with subprocess.Popen(container, env=environment()) as outside:
-        children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
         until(lambda: (folders.input / "done").exists(), "the service")
         drop_pair(folders.input, "a")
         until(lambda: folders.results == ["a.json", "a.png"], "the pair")
-        [first] = children.read_text().split()
+        [first] = children_of(outside.pid)
 
-        os.kill(int(first), signal.SIGTERM)
+        os.kill(first, signal.SIGTERM)
 
         assert outside.wait(30) == 0
 

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ from jsonschema import Draft202012Validator
 from support.folders import Folders, drop_pair
 from support.http_serving import segment, serving_http
 from support.images import encoded, image_of
-from support.process import REPOSITORY, running_sampoll, sampoll, until
+from support.process import REPOSITORY, children_of, is_running, running_sampoll, sampoll, until
 from support.redis_servers import Server
 from support.stream_working import assert_each_is_done_once, queue, worker
 from support.terminal import on_a_terminal
@@ -28,21 +27,6 @@ SLOW = ("--model", "support.fakes:slow")
 TWO = ("--workers", 2)
 SCHEMA = json.loads((REPOSITORY / "docs" / "log.schema.json").read_text())
 PAIRS = [f"p{number}" for number in range(8)]
-
-
-def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
-    """The workers, whichever thread has started them."""
-    found = []
-    for task in Path(f"/proc/{process.pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
-    return found
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture
@@ -105,7 +89,7 @@ def test_a_worker_that_has_lost_its_device_is_started_again(pairs: Folders, gate
 def test_a_killed_worker_is_started_again_and_no_pair_is_lost(pairs: Folders) -> None:
     with running_sampoll("run", *pairs.flags, *TWO, *SLOW) as parent:
         until(lambda: pairs.results, "the first result")
-        os.kill(workers_of(parent)[0], signal.SIGKILL)
+        os.kill(children_of(parent.pid)[0], signal.SIGKILL)
         assert parent.wait(60) == 0
     assert len(pairs.results) == 16
     assert pairs.failed == []
@@ -122,10 +106,10 @@ def test_a_pair_that_kills_its_process_fails_alone(pairs: Folders) -> None:
 def test_a_signal_stops_all_workers_in_order(pairs: Folders) -> None:
     with running_sampoll("run", *pairs.flags, *TWO, *SLOW) as parent:
         until(lambda: pairs.results, "the first result")
-        workers = workers_of(parent)
+        workers = children_of(parent.pid)
         parent.send_signal(signal.SIGTERM)
         assert parent.wait(30) == 75
-    assert not any(map(is_alive, workers))
+    assert not any(map(is_running, workers))
     assert pairs.failed == []
     assert len(pairs.waiting) == 16 - len(pairs.results)
 
@@ -135,7 +119,7 @@ def test_a_second_signal_ends_all_workers_at_once(pairs: Folders, gate: tuple[Pa
     drop_pair(pairs.input, "poison", image=image_of(13, 32))
     with running_sampoll("run", *pairs.flags, *TWO, "--model", "support.fakes:waiting") as parent:
         until(started.exists, "the work that does not end")
-        workers = workers_of(parent)
+        workers = children_of(parent.pid)
 
         def is_ended_by_signals() -> bool:  # those within a tenth of a second count as one
             parent.send_signal(signal.SIGTERM)
@@ -143,18 +127,18 @@ def test_a_second_signal_ends_all_workers_at_once(pairs: Folders, gate: tuple[Pa
 
         until(is_ended_by_signals, "the end at once")
         assert parent.wait(30) == 128 + signal.SIGTERM
-        until(lambda: not any(map(is_alive, workers)), "the end of the workers", seconds=10)
+        until(lambda: not any(map(is_running, workers)), "the end of the workers", seconds=10)
     assert pairs.failed == []
 
 
 def test_workers_stop_when_their_parent_is_killed(pairs: Folders) -> None:
     with running_sampoll("run", *pairs.flags, *TWO, "--continuous", *SLOW) as parent:
         until(lambda: pairs.results, "the first result")
-        workers = workers_of(parent)
+        workers = children_of(parent.pid)
         assert len(workers) == 2
         parent.kill()
         parent.wait()
-        until(lambda: not any(map(is_alive, workers)), "the end of the workers")
+        until(lambda: not any(map(is_running, workers)), "the end of the workers")
     assert pairs.failed == []
     assert len(pairs.waiting) == 16 - len(pairs.results)
 
@@ -167,10 +151,10 @@ def test_a_worker_that_hangs_does_not_outlive_its_parent_for_long(
     flags = ("--workers", 1, "--stall", 5, "--model", "support.fakes:waiting")
     with running_sampoll("run", *pairs.flags, *flags) as parent:
         until(started.exists, "the work that does not end")
-        workers = workers_of(parent)
+        workers = children_of(parent.pid)
         parent.kill()
         parent.wait()
-        until(lambda: not any(map(is_alive, workers)), "the end of the worker")
+        until(lambda: not any(map(is_running, workers)), "the end of the worker")
 
 
 def test_a_worker_is_for_a_device_or_one_of_a_number(pairs: Folders) -> None:
@@ -231,7 +215,7 @@ def test_workers_of_a_stream_do_each_job_once_even_if_one_is_killed(
     queue(client, names)
     with worker(log, server.port, *TWO, "--lease", 1, model="slow") as parent:
         until(lambda: client.xlen("sam:results") >= 4, "the first results")
-        os.kill(workers_of(parent)[0], signal.SIGKILL)
+        os.kill(children_of(parent.pid)[0], signal.SIGKILL)
         until(lambda: client.xlen("sam:results") >= 12, "all results")
         until(lambda: client.xlen("sam") == 0, "the end of all jobs")
         parent.terminate()
@@ -284,4 +268,4 @@ def test_a_request_whose_worker_dies_is_to_be_sent_again(tmp_path: Path, gate: t
         assert "Retry-After" in lost.headers
         assert segment(client).status_code == 200
         until(lambda: client.get("/readyz").status_code == 200, "its next process")
-        assert len(workers_of(parent)) == 2
+        assert len(children_of(parent.pid)) == 2

@@ -17,7 +17,8 @@ from sampoll.app.serve_http import documents_for
 from sampoll.core.events import Listener, ignore_events
 from sampoll.monitoring.server import serving
 from sampoll.transports.http.access import access_of
-from sampoll.transports.http.application import Served, application_of
+from sampoll.transports.http.application import application_of
+from sampoll.transports.http.native import NativeRoutes
 from support.folders import BOX
 from support.images import encoded, image_of
 from support.process import running_sampoll, until
@@ -44,17 +45,10 @@ def served(
 def application(engine: InProcess, *, loads: bool = False) -> Any:
     settings, http_engine = engine.settings, HttpEngine(engine)
     access = access_of(settings.web)
-    documents = documents_for(access, has_jobs=settings.spool.input is not None)
-    return application_of(
-        Served(
-            lambda: None if loads else http_engine,
-            settings.limits,
-            settings.requests.queue_bytes,
-            access,
-            jobs=None if settings.spool.input is None else JobTree(settings),
-        ),
-        documents,
-    )
+    jobs = None if settings.spool.input is None else JobTree(settings)
+    native = NativeRoutes(lambda: None if loads else http_engine, settings.limits, access, jobs=jobs)
+    documents = documents_for(access, has_jobs=jobs is not None)
+    return application_of(native.operations(), documents, access, settings.requests.queue_bytes)
 
 
 def client_of(url: str) -> httpx.Client:

@@ -19,7 +19,7 @@ from support.http_serving import FORM, IMAGE, PROMPT, segment, served
 from support.redis_serving import box_mask
 
 from sampoll.core.jobs import Submission
-from sampoll.transports.http import application
+from sampoll.transports.http import asking
 
 DIGEST = hashlib.sha256(IMAGE).hexdigest()
 IN_JSON = {"image": base64.b64encode(IMAGE).decode(), "prompt": BOX}
@@ -254,7 +254,7 @@ def test_a_bug_is_answered_in_json_too(client: httpx.Client, monkeypatch: pytest
     def fail(*_: object) -> None:
         raise KeyError("secret")
 
-    monkeypatch.setattr(application, "_submitted", fail)
+    monkeypatch.setattr(asking, "_submitted", fail)
 
     answer = segment(client, headers={"X-Request-ID": "cat-1"})
 

@@ -17,7 +17,7 @@ from threading import Event, Thread
 import pytest
 import redis
 import trustme
-from support.process import environment, until
+from support.process import children_of, environment, is_running, until
 from support.redis_servers import VALKEY, Server, proxy_to, running_server
 
 from sampoll.transports.redis.connection import RedisServer
@@ -174,17 +174,10 @@ def test_no_signal_that_stops_a_service_ends_it_and_the_end_of_its_subscriber_do
 
 def relays(pid: int | None = None) -> list[int]:
     """The relays that a process, this one by default, has started, and its zombies of any kind."""
-    threads = Path(f"/proc/{pid or os.getpid()}/task").iterdir()
-    started = [int(child) for thread in threads for child in (thread / "children").read_text().split()]
-    commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child in started}
+    commands = {
+        child: Path(f"/proc/{child}/cmdline").read_bytes() for child in children_of(pid or os.getpid())
+    }
     return [child for child, command in commands.items() if not command or b"relay.py" in command]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 SUBSCRIBER = """
