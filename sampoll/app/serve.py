@@ -16,7 +16,7 @@ from sampoll.app.assembly import (
     service_of,
 )
 from sampoll.app.reply_formats import ContourLists, UnionMask, blank
-from sampoll.app.service_info import stream_info
+from sampoll.app.service_info import redis_info
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.config.settings import Settings
 from sampoll.config.settings.model import ModelSettings
@@ -63,7 +63,7 @@ def serve_redis(
             "serve stream, whose workers share the jobs"
         )
     return serve(
-        ServiceInfo({"service": "serve redis", "server": str(server_of(settings.redis))}),
+        redis_info("serve redis", str(server_of(settings.redis))),
         partial(open_pubsub, embedded=embedded),
         settings,
         listeners,
@@ -75,7 +75,8 @@ def serve_stream(
     settings: Settings, listeners: Sequence[Listener], *, part_of: PartOf | None = None
 ) -> CommandSummary:
     """Works on the jobs of a stream. `part_of`: the service of which this process is a worker."""
-    return serve(stream_info(settings), open_stream, settings, listeners, part_of=part_of)
+    info = redis_info("serve stream", str(server_of(settings.redis)))
+    return serve(info, open_stream, settings, listeners, part_of=part_of)
 
 
 def serve(

@@ -1,4 +1,5 @@
-"""What the services of sampoll are, for their monitoring. Needs no numpy, as a parent of workers does."""
+"""What the services of sampoll are, for their monitoring. Imports neither numpy, which the parent of workers
+never needs, nor the client of Redis, which most services never need."""
 
 from functools import partial
 
@@ -7,7 +8,6 @@ from sampoll.monitoring.monitor import ServiceInfo
 from sampoll.spool.failed import count_reports
 from sampoll.spool.layout import Layout
 from sampoll.spool.survey import survey
-from sampoll.transports.redis.server import server_of
 
 
 def run_info(settings: Settings, layout: Layout) -> ServiceInfo:
@@ -21,9 +21,9 @@ def run_info(settings: Settings, layout: Layout) -> ServiceInfo:
     )
 
 
-def stream_info(settings: Settings) -> ServiceInfo:
-    """Of a worker of a stream."""
-    return ServiceInfo({"service": "serve stream", "server": str(server_of(settings.redis))})
+def redis_info(service: str, server: str) -> ServiceInfo:
+    """Of what answers requests over Redis, or works on its stream; `server` is an address without a login."""
+    return ServiceInfo({"service": service, "server": server})
 
 
 def http_info(settings: Settings) -> ServiceInfo:

@@ -500,6 +500,10 @@ OF_SERVICES = {"redis", "watchdog", "numpy"}
         (["models", "list"], OF_MODELS | OF_IMAGES),
         (["models", "path", "vit_b"], OF_MODELS | OF_IMAGES),
         (["doctor"], OF_MODELS),
+        (
+            ["run", "in", "out", "--model", "grabcut"],
+            OF_MODELS | {"redis", "granian", "starlette", "asyncio"},
+        ),
     ],
 )
 def test_what_needs_no_model_imports_nothing_heavy(
