@@ -41,6 +41,7 @@ def test_each_step_is_measured_beside_the_usual_way(tmp_path: Path) -> None:
     assert len(document["seconds"]) == 16  # type: ignore[arg-type]
 
 
+@pytest.mark.campaign
 def test_requests_are_measured_beside_the_loop(tmp_path: Path) -> None:
     sizes = ("--clients", "1,2", "--requests", 4, "--rounds", 1, "--size", "64x48")
     table, document = benchmark("requests", *sizes, json_file=tmp_path / "figures.json")
@@ -98,6 +99,7 @@ def test_ratios_are_drawn_as_bars() -> None:
     assert "4 x" in "".join(root.itertext())
 
 
+@pytest.mark.campaign
 def test_the_parts_of_a_run_on_a_device_are_measured_on_the_cpu_too(tmp_path: Path) -> None:
     sizes = ("--device", "cpu", "--models", "edgetam", "--rounds", 1)
     parts = ("--parts", "prompts,files,memory", "--prompts", 2, "--batch", 1, "--workers", 1)
