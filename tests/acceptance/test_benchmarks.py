@@ -67,12 +67,11 @@ def test_the_python_api_is_measured_beside_loops(tmp_path: Path) -> None:
     assert set(document["seconds"]) == {"images", "images, one by one", "prompts", "clicks"}  # type: ignore[call-overload]
 
 
-def test_workers_are_measured_beside_one_worker_and_a_folder(tmp_path: Path) -> None:
-    sizes = ("--workers", "1,2", "--jobs", 8, "--rounds", 1)
+def test_several_processes_are_measured_beside_one_for_each_way_to_start_them(tmp_path: Path) -> None:
+    sizes = ("--workers", "1,2", "--jobs", 8, "--rounds", 1, "--models", "slow")
     table, document = benchmark("workers", *sizes, json_file=tmp_path / "figures.json")
-    assert "| stream, 2 workers, 50 ms |" in table
-    assert "| folder, --workers 2, 50 ms |" in table
-    assert "| folder, a free model |" in table
+    for way in ("serve stream x {}", "run --workers {}", "run x {}, one tree", "batch --shard x {}"):
+        assert all(f"| 50 ms | {way.format(count)} |" in table for count in (1, 2))
     assert document["jobs"] == 8
 
 
