@@ -75,8 +75,8 @@ def access_of(settings: WebSettings) -> Access:
     """Who may send requests, as the settings say. ConfigurationError if others than this machine could do so
     without a token."""
     token = secret_of("http-token", settings.http_token, settings.http_token_file)
-    is_loopback = _is_loopback(settings.address[0])
-    if token is None and not is_loopback:
+    on_loopback = is_loopback(settings.address[0])
+    if token is None and not on_loopback:
         raise ConfigurationError(
             f"--bind {settings.bind} can be reached from other machines: set SAMPOLL_HTTP_TOKEN, or give "
             "--http-token-file FILE"
@@ -88,7 +88,7 @@ def access_of(settings: WebSettings) -> Access:
             f"http-token: must have at least {MIN_TOKEN_CHARACTERS} characters, letters, digits and signs of "
             "ASCII; its value is not shown"
         )
-    return Access(is_loopback, token, settings.allowed_hosts, settings.allowed_origins)
+    return Access(on_loopback, token, settings.allowed_hosts, settings.allowed_origins)
 
 
 def _authorization_in(headers: Mapping[str, str]) -> tuple[str, str]:
@@ -104,7 +104,8 @@ def _password_in(credentials: str) -> str:
         return ""
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
