@@ -35,6 +35,7 @@ def test_the_pipeline_is_measured_beside_the_reference(tmp_path: Path) -> None:
     assert "cores" in document["machine"]  # type: ignore[operator]
 
 
+@pytest.mark.campaign
 def test_each_step_is_measured_beside_the_usual_way(tmp_path: Path) -> None:
     table, document = benchmark("files", "--rounds", 1, json_file=tmp_path / "figures.json")
     assert "| 12 megapixels | contours, blobs | skimage " in table
@@ -49,6 +50,7 @@ def test_requests_are_measured_beside_the_loop(tmp_path: Path) -> None:
     assert len(document) == 1 + 8  # the machine, and the figures
 
 
+@pytest.mark.campaign
 def test_requests_over_http_are_measured_beside_a_loop_and_redis(tmp_path: Path) -> None:
     sizes = ("--clients", "1,2", "--requests", 4, "--rounds", 1, "--size", "64x48")
     table, document = benchmark("http", *sizes, json_file=tmp_path / "figures.json")

@@ -61,7 +61,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_sam_runs_from_a_checkpoint_file_to_masks(folders: Folders, checkpoint: Path) -> None:
     prompt = {
         "prompts": [
