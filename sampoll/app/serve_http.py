@@ -20,7 +20,7 @@ from sampoll.config.settings import Settings
 from sampoll.core.events import Listener, StopRequested, broadcast
 from sampoll.core.summary import CommandSummary
 from sampoll.inputs.common_prompt import default_prompt
-from sampoll.models.registry import find_factory
+from sampoll.models.registry import find_factory, prompts_taken
 from sampoll.monitoring.monitor import Monitor, WorkersMonitor, monitored
 from sampoll.monitoring.server import serving
 from sampoll.monitoring.tally import Tally
@@ -35,6 +35,7 @@ from sampoll.transports.http.label_studio.routes import LabelStudioRoutes
 from sampoll.transports.http.native import NativeRoutes
 from sampoll.transports.http.openapi import openapi_document
 from sampoll.transports.http.operation import Operation
+from sampoll.transports.http.x_anylabeling import XAnyLabelingRoutes
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,10 @@ def operations_for(
     model = settings.model
     yield from LabelStudioRoutes(
         engine, settings.limits, access, images, model.model, model.exif
+    ).operations()
+    takes_words = "text" in prompts_taken(model)
+    yield from XAnyLabelingRoutes(
+        engine, settings.limits, access, model.model, model.exif, takes_words
     ).operations()
 
 
