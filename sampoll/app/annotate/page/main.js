@@ -3,7 +3,7 @@
 import { DraftSaver } from './draft.js';
 import { listenToKeys } from './keys.js';
 import { ImageList } from './list.js';
-import { Marks, described, isMarked } from './marks.js';
+import { Marks, described, isMarked, maskKey } from './marks.js';
 import { Masks } from './masks.js';
 import { followPointers } from './pointer.js';
 import { ask, askJson, takeToken } from './requests.js';
@@ -25,6 +25,7 @@ let masks = null;
 let saver = null;
 let wanted = null; // the image that is to be opened last
 let isBusy = false;
+let announced = null; // the key of the mask that people wait for
 
 function say(text, isTrouble = false) {
   $('said').textContent = text;
@@ -84,16 +85,18 @@ async function openNow({ number, index }) {
 
 // What is marked in an image that was opened.
 function begin(opened) {
+  announced = null;
   saver = new DraftSaver(opened, () => marks.prompts, showSaved);
   marks = new Marks(opened.prompts, () => {
+    announced = marks.prompt ? maskKey(marks.prompt) : null;
     saver.changed();
     list.note(opened.number, 'draft');
     changedView();
   });
   masks = new Masks(opened.image_sha256, {
     onMask: (key) => {
-      const mask = masks.kept.get(key);
-      if (mask === masks.of(marks.prompt ?? {})) say(sentenceOn(mask));
+      // Only of what was marked last, and not in the place of an error.
+      if (key === announced && !$('said').classList.contains('trouble')) say(sentenceOn(masks.kept.get(key)));
       changedView();
     },
     onTrouble: async (_, error) => {
