@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from support.annotating import ROOT, TOKEN, Served, annotating, draft_of
+from support.fakes import POISON_HEIGHT
 from support.folders import BOX, drop_pair, names_in
 from support.images import blank_image, encoded, image_of, turned_image
 from support.process import until
@@ -181,6 +182,18 @@ def test_an_image_that_was_dropped_is_read_again(folder: Path, monkeypatch: pyte
         mask_of(served, served.get("images/0"), BOX)
 
 
+def test_an_image_that_is_worked_on_is_not_dropped_for_those_that_are_prepared(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampoll.app.annotate.opened_images.KEPT", 2)
+    (folder / "c.jpg").write_bytes(encoded(image_of(seed=3), "JPEG"))
+    with annotating(folder) as served:
+        opened = served.get("images/0")
+        for number in (1, 2):
+            served.send("POST", f"images/{number}/prepare")
+            mask_of(served, opened, BOX)
+
+
 def test_an_image_is_embedded_when_it_is_opened_and_the_next_one_ahead(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +211,21 @@ def test_an_image_is_embedded_when_it_is_opened_and_the_next_one_ahead(
         mask_of(served, opened, BOX)
         mask_of(served, served.get("images/1"), BOX)
         assert embedded() == 2
+
+
+def test_a_click_does_not_wait_while_the_next_image_is_embedded(
+    folder: Path, gate: tuple[Path, Path]
+) -> None:
+    started, go = gate
+    (folder / "b.jpg").write_bytes(encoded(image_of(POISON_HEIGHT), "JPEG"))
+    with annotating(folder, model="support.fakes:kept_waiting") as served:
+        opened = served.get("images/0")
+        mask_of(served, opened, BOX)
+        served.send("POST", "images/1/prepare")
+        until(started.exists, "the embedding of the next image")
+        mask_of(served, opened, {"points": [{"x": 3, "y": 3, "label": 1}]})
+        assert not go.exists()
+        go.touch()
 
 
 # Drafts

@@ -156,7 +156,9 @@ async function done() {
     list.note(number, 'done');
     $('saved').textContent = '';
     const files = written.files.length ? `, and ${written.files.join(', ')}` : '';
-    const message = `${written.prompt_file} is written${files}.`;
+    const left = marks.prompts.length - prompts.length;
+    const without = left ? ` ${counted(left, 'object')} without a mark left out.` : '';
+    const message = `${written.prompt_file} is written${files}.${without}`;
     isBusy = false;
     if (written.trouble) {
       say(`${written.prompt_file} is written. ${written.trouble}`, true);
