@@ -1,7 +1,7 @@
 """How long a click on the annotation page takes until its mask is there, beside the decoder call alone.
 
     python -m benchmarks.annotate [--models vit_b,mobile_sam,grabcut] [--clicks 100] [--size 1920x1080]
-                                  [--browser] [--json FILE]
+                                  [--browser] [--home DIR] [--json FILE]
 
 The command runs in a process of its own, and has embedded the image. A click sends what the page sends for
 it: all points of the object, 1 to 5 of them, and receives the mask. "Decoder alone" is one call of the same
@@ -42,7 +42,8 @@ from sampoll.inputs.decode import decode_image
 from sampoll.models.registry import find_factory, load_segmenter
 
 IMAGES = 24
-"""Enough that each click "while embedding" finds one that is not embedded yet."""
+CLICKS_A_NEXT = 5
+"""So often another image is to be embedded next, where that is measured."""
 MODELS = ("vit_b", "mobile_sam", "grabcut")
 WARM_UP = 5
 
@@ -225,7 +226,7 @@ def measured(model: str, options: argparse.Namespace, scratch: Path) -> dict[str
         buffer = io.BytesIO()
         Image.fromarray(np.roll(pixels, number, axis=1)).save(buffer, "JPEG", quality=90)
         (folder / f"{number:02}.jpg").write_bytes(buffer.getvalue())
-    home, weights = scratch / "home", []
+    home, weights = options.home or scratch / "home", []
     if model != "grabcut":
         write_weights(model, scratch / f"{model}.pt")
         weights = ["--checkpoint", str(scratch / f"{model}.pt")]
@@ -245,11 +246,11 @@ def measured(model: str, options: argparse.Namespace, scratch: Path) -> dict[str
         seconds = {name: taken[WARM_UP:] for name, taken in seconds.items()}
         if model != "grabcut":
             seconds["while embedding"] = []
-            for number in range(1, IMAGES):
-                client.ask("POST", f"images/{number}/prepare")
-                for prompt in prompts[:2]:
-                    asked = seconds_of(client.ask, "POST", path, document(prompt))
-                    seconds["while embedding"].append(asked)
+            for number, prompt in enumerate(prompts[WARM_UP:]):
+                if number % CLICKS_A_NEXT == 0:
+                    client.ask("POST", f"images/{1 + number // CLICKS_A_NEXT % (IMAGES - 1)}/prepare")
+                asked = seconds_of(client.ask, "POST", path, document(prompt))
+                seconds["while embedding"].append(asked)
         if options.browser:
             seconds["in Chromium"] = in_chromium(url, token, options.clicks)
     return seconds
@@ -261,6 +262,7 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=100)
     parser.add_argument("--size", default="1920x1080")
     parser.add_argument("--browser", action="store_true")
+    parser.add_argument("--home", type=Path, help="keeps converted models there for the next time")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found, rows = {}, []

@@ -270,12 +270,14 @@ def test_a_prompt_file_that_is_there_is_shown_and_corrected(browser: Browser, fo
         expect(opened.page.locator(".object")).to_contain_text("1 old")
         expect(opened.page.locator(".object")).to_contain_text("box 0.50")
         opened.click(75, 60)
-        opened.press("d")
+        opened.press("l", "Control+a")
+        opened.page.keyboard.type("new")
+        opened.press("Control+Enter")
         opened.hears("a.json is written")
     assert prompts_in(folder / "a.json") == [
         {
             "box": {"x0": 1, "y0": 2, "x1": 30, "y1": 40},
-            "label": "old",
+            "label": "new",
             "id": "7",
             "points": [{"x": 75, "y": 60, "label": 1}],
         }

@@ -84,7 +84,8 @@ class Page:
         images = OpenedImages(options)
         self.model = PageModel(settings, images)
         folder = ImageFolder(directory, recursive=settings.spool.recursive)
-        self.session = Session(folder, Drafts(directory), images, self.model, options, self.results)
+        self.drafts = Drafts(directory)
+        self.session = Session(folder, self.drafts, images, self.model, options, self.results)
 
     @property
     def engine(self) -> PageModel | None:
@@ -99,8 +100,11 @@ def page_of(settings: Settings, directory: Path, token: str) -> Iterator[tuple[P
     access = Access(is_loopback(host), token, settings.web.allowed_hosts)
     routes = AnnotationRoutes(page.session, lambda: page.engine, settings.limits, access)
     application = application_of(routes.operations(), documents(), access, settings.requests.queue_bytes)
-    with serving(host, port, application, "--bind", called="annotation page") as url:
-        yield page, url
+    try:
+        with serving(host, port, application, "--bind", called="annotation page") as url:
+            yield page, url
+    finally:
+        page.drafts.close()
 
 
 def documents() -> Sequence[Document]:

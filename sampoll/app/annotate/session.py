@@ -1,7 +1,6 @@
 """What a page shows and does: the images of a folder, their drafts and prompt files, and their results."""
 
 import hashlib
-import math
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from sampoll.core.errors import AmbiguousPair, BadPrompt, BadRequest, SampollErr
 from sampoll.core.filenames import publishable, split_name
 from sampoll.core.jobs import MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS, Submission
 from sampoll.core.names import base_name, folder_of, printable
+from sampoll.core.results import Artifact
 from sampoll.inputs.discovery import read_image_again
 from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.usable_prompts import usable_prompts
@@ -160,7 +160,7 @@ class Session:
             "trouble": trouble,
         }
 
-    def _artifacts(self, submission: Submission) -> Sequence[Any]:
+    def _artifacts(self, submission: Submission) -> Sequence[Artifact]:
         """The files of a result, which may be written then; none if none are wanted."""
         if self._results is None:
             return ()
@@ -168,7 +168,7 @@ class Session:
         self._results.check(submission.name, artifacts)
         return artifacts
 
-    def _write_results(self, name: str, artifacts: Sequence[Any]) -> tuple[list[str], str | None]:
+    def _write_results(self, name: str, artifacts: Sequence[Artifact]) -> tuple[list[str], str | None]:
         """The names of the files that were written, and what has prevented it. The prompt file is published
         by then."""
         if self._results is None:
@@ -244,7 +244,7 @@ def _draft_in(document: Document) -> Draft:
     """The draft that a request has; BadRequest names what is wrong with it."""
     revision, digest, prompts = (document.get(key) for key in ("revision", "image_sha256", "prompts"))
     before = document.get("file_sha256")
-    if type(revision) is not int or not 0 <= revision < math.inf:
+    if type(revision) is not int or revision < 0:
         raise BadRequest("must be a whole number", field="revision")
     if not isinstance(digest, str):
         raise BadRequest("must be a string", field="image_sha256")

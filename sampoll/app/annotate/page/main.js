@@ -25,6 +25,7 @@ let masks = null;
 let saver = null;
 let wanted = null; // the image that is to be opened last
 let isBusy = false;
+let shownLabel = '';
 let announced = null; // the key of the mask that people wait for
 
 function say(text, isTrouble = false) {
@@ -144,6 +145,7 @@ async function go(step) {
 async function done() {
   if (!image || isBusy) return;
   const { number } = image;
+  takeLabel();
   isBusy = true;
   try {
     await saver.settled();
@@ -229,7 +231,10 @@ function showImage() {
   }
   showObjects();
   const label = $('label');
-  if (document.activeElement !== label) label.value = marks?.label ?? '';
+  if (document.activeElement !== label || label.value === shownLabel) {
+    label.value = marks?.label ?? '';
+    shownLabel = label.value;
+  }
   const words = $('words');
   if (document.activeElement !== words) words.value = marks?.prompt?.text ?? '';
 }
@@ -385,6 +390,14 @@ listenToKeys(stage, () => image !== null, {
   help: () => $('help').showModal(),
 });
 
+// The label that a person has written. What was only shown stays as it is: a field has no line breaks.
+function takeLabel() {
+  const { value } = $('label');
+  if (value === shownLabel) return;
+  shownLabel = value;
+  marks?.setLabel(value.trim());
+}
+
 function newObject() {
   if (!marks) return;
   marks.addObject();
@@ -405,10 +418,10 @@ const clicks = {
   'show-help': () => $('help').showModal(),
 };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener('click', act);
-$('label').addEventListener('change', () => marks?.setLabel($('label').value.trim()));
+$('label').addEventListener('change', takeLabel);
 $('label').addEventListener('keydown', (event) => {
   if (event.key !== 'Enter' && event.key !== 'Escape') return;
-  if (event.key === 'Escape') $('label').value = marks?.label ?? '';
+  if (event.key === 'Escape') $('label').value = shownLabel;
   stage.focus();
 });
 $('words-form').addEventListener('submit', (event) => {
@@ -427,7 +440,10 @@ for (const input of document.querySelectorAll('input[name="tool"]')) {
 }
 stage.addEventListener('focus', () => view.draw());
 stage.addEventListener('blur', () => view.draw());
-window.addEventListener('pagehide', () => saver?.flush());
+window.addEventListener('pagehide', () => {
+  takeLabel();
+  saver?.flush();
+});
 window.addEventListener('beforeunload', (event) => {
   if (saver && !saver.isSaved) event.preventDefault();
 });
