@@ -146,6 +146,11 @@ def test_an_object_is_marked_by_mouse_and_becomes_a_prompt_file_masks_and_coco(
         page.get_by_role("button", name="Done").click()
         opened.hears("a.json is written, and a.0.png, a.1.png, a.json")
         expect(page.locator("#image-title")).to_have_text("b.png")
+        if width == WIDTHS["phone"]:
+            page.get_by_role("button", name="Choose an image").click()
+        page.get_by_role("option", name="c.png").click()
+        opened.hears("c.png")
+        expect(page.get_by_role("listbox")).to_be_visible(visible=width != WIDTHS["phone"])
 
         ball, second = prompts_in(folder / "a.json")
         assert ball["label"] == "ball"
@@ -185,10 +190,13 @@ def test_a_whole_annotation_is_done_by_keyboard_alone(browser: Browser, folder: 
     ]
 
 
+@pytest.mark.parametrize("width", WIDTHS.values())
 def test_all_controls_are_reached_by_tab_in_the_order_in_which_they_are_seen(
-    browser: Browser, folder: Path
+    browser: Browser, folder: Path, width: int
 ) -> None:
-    with annotating(folder) as served, shown(browser, served) as opened:
+    of_list = ["show-images"] if width == WIDTHS["phone"] else ["search", "unfinished", "list"]
+    with annotating(folder) as served, shown(browser, served, width) as opened:
+        opened.page.locator("#stage").scroll_into_view_if_needed()
         opened.click(75, 60)
         opened.hears("Mask, score")
         opened.page.locator("#show-help").focus()
@@ -201,7 +209,7 @@ def test_all_controls_are_reached_by_tab_in_the_order_in_which_they_are_seen(
                 )
             )
             opened.press("Tab")
-        order = ["show-help", "search", "unfinished", "list", "object", "undo", "stage", "choose", "remove"]
+        order = ["show-help", *of_list, "object", "undo", "stage", "choose", "remove"]
         order += ["new", "label", "previous", "next", "done", "discard"]
         places = [reached.index(name) for name in order]
         assert places == sorted(places)
@@ -302,6 +310,8 @@ def test_words_are_looked_for_where_the_model_takes_them(browser: Browser, folde
     ]
     with annotating(folder) as served, shown(browser, served) as opened:
         expect(opened.page.locator("#words-form")).to_be_hidden()
+        expect(opened.page.locator(".object", has_text="cat dog")).to_contain_text("not for this model")
+        expect(opened.page.locator(".object").first).to_contain_text("0.50")
 
 
 def test_what_goes_wrong_is_said_and_nothing_is_lost(browser: Browser, folder: Path) -> None:

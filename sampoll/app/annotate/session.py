@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sampoll.app.annotate.prompt_files import (
 from sampoll.app.annotate.results import ResultDirectory
 from sampoll.core.errors import AmbiguousPair, BadPrompt, BadRequest, SampollError
 from sampoll.core.filenames import publishable, split_name
-from sampoll.core.jobs import MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS, Submission
+from sampoll.core.jobs import MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS, PROMPT_KINDS, Submission
 from sampoll.core.names import base_name, folder_of, printable
 from sampoll.core.results import Artifact
 from sampoll.inputs.discovery import read_image_again
@@ -52,6 +53,9 @@ class Session:
         self._model = model
         self._options = options
         self._results = results
+        # What is not segmented now may be for another model.
+        kinds = PROMPT_KINDS if results is None else options.prompt_kinds
+        self._publishing = replace(options, prompt_kinds=kinds)
         self._labels: dict[str, None] = {}
         self.published = 0
         """How many times an image was done."""
@@ -143,7 +147,7 @@ class Session:
         opened = self._opened(path)
         image_content = self._unchanged(path, given.image_sha256)
         prompt = orjson.dumps(content)
-        usable_prompts(prompt, found.path.name, self._options).inside(opened.size)
+        usable_prompts(prompt, found.path.name, self._publishing).inside(opened.size)
         submission = self._submission(path, opened, image_content, prompt)
         artifacts = self._artifacts(submission)
         written = publish_prompts(place, given.prompts, given.file_sha256, self._options)

@@ -391,6 +391,18 @@ def test_prompts_that_no_run_would_take_are_not_published(
         assert not (folder / "a.json").exists()
 
 
+@pytest.mark.parametrize("has_output", [False, True])
+def test_prompts_for_another_model_are_published_if_they_are_not_segmented(
+    folder: Path, tmp_path: Path, has_output: bool
+) -> None:
+    prompts = [*BOX_PROMPT, {"text": "cat", "label": "cat"}]
+    with annotating(folder, output=tmp_path / "out" if has_output else None) as served:
+        answer = publish(served, 0, prompts)
+        assert (answer.status_code, (folder / "a.json").exists()) == (
+            (422, False) if has_output else (200, True)
+        )
+
+
 # Results
 
 

@@ -3,7 +3,7 @@
 import { DraftSaver } from './draft.js';
 import { listenToKeys } from './keys.js';
 import { ImageList } from './list.js';
-import { Marks, described, isMarked, maskKey } from './marks.js';
+import { Marks, described, isMarked, isTaken, maskKey } from './marks.js';
 import { Masks } from './masks.js';
 import { followPointers } from './pointer.js';
 import { ask, askJson, takeToken } from './requests.js';
@@ -78,6 +78,7 @@ async function openNow({ number, index }) {
   view.marks = marks;
   view.masks = masks;
   view.show(opened, bitmap);
+  showList(false);
   stage.focus({ preventScroll: true });
   say(`${opened.name}, ${opened.width} × ${opened.height} pixels. ${counted(marks.prompts.length, 'object')}.`);
   changedView();
@@ -94,7 +95,7 @@ function begin(opened) {
     list.note(opened.number, 'draft');
     changedView();
   });
-  masks = new Masks(opened.image_sha256, {
+  masks = new Masks(opened.image_sha256, about.kinds, {
     onMask: (key) => {
       // Only of what was marked last, and not in the place of an error.
       if (key === announced && !$('said').classList.contains('trouble')) say(sentenceOn(masks.kept.get(key)));
@@ -257,7 +258,10 @@ function objectElement(prompt, index) {
   choose.setAttribute('aria-current', index === marks.current);
   const mask = masks.of(prompt);
   const trouble = masks.troubleOf(prompt);
-  const state = trouble ? 'refused' : mask ? (mask.masks ? mask.score.toFixed(2) : 'no mask') : masks.isAwaited(prompt) ? '…' : '';
+  let state = masks.isAwaited(prompt) ? '…' : '';
+  if (!isTaken(prompt, about.kinds)) state = 'not for this model';
+  else if (trouble) state = 'refused';
+  else if (mask) state = mask.masks ? mask.score.toFixed(2) : 'no mask';
   choose.title = trouble ?? described(prompt);
   choose.append(
     element('span', `swatch colour-${index % 8}`),
@@ -379,7 +383,10 @@ listenToKeys(stage, () => image !== null, {
   fit: () => view.fit(),
   label: () => $('label').focus(),
   words: () => !$('words-form').hidden && $('words').focus(),
-  images: () => $('list').focus(),
+  images: () => {
+    showList(true);
+    $('list').focus();
+  },
   go,
   done,
   masks: () => {
@@ -396,6 +403,12 @@ function takeLabel() {
   if (value === shownLabel) return;
   shownLabel = value;
   marks?.setLabel(value.trim());
+}
+
+// In a narrow window, the list takes the place of the image; in a wide one, it is always shown.
+function showList(isShown) {
+  $('folder').classList.toggle('closed', !isShown);
+  $('show-images').setAttribute('aria-expanded', isShown);
 }
 
 function newObject() {
@@ -415,6 +428,7 @@ const clicks = {
   next: () => go(1),
   done,
   discard,
+  'show-images': () => showList($('folder').classList.contains('closed')),
   'show-help': () => $('help').showModal(),
 };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener('click', act);
