@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -79,6 +80,7 @@ class Drafts:
                 "file_sha256": saved.file_sha256,
                 "prompts": saved.prompts,
             }
+            _make_private(self.place)  # another process may have removed it
             replace_file(self._file(path), orjson.dumps(document), sync=True)
             return saved
 
@@ -87,6 +89,11 @@ class Drafts:
         with self._lock, translated_os_errors("remove a draft in", self.place):
             self._check(path, revision)
             self._file(path).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Removes their directory, if there are none."""
+        with suppress(OSError):
+            self.place.rmdir()
 
     def check(self, path: str, revision: int) -> None:
         """DraftChanged if the draft of an image has another revision."""

@@ -36,6 +36,7 @@ class PageModel:
         self._lock = RLock()  # to cancel an embedding calls what waits for it
         self._shown: OpenedImage | None = None
         self._ahead: OpenedImage | None = None
+        self._embedding: Future[Any] | None = None  # of the last image that was embedded ahead
         self.service: InProcess | None = None
 
     def run(self) -> None:
@@ -65,23 +66,25 @@ class PageModel:
             self._embed(image)
 
     def prepare(self, image: OpenedImage) -> None:
-        """Embeds an image that is shown next, once the one that is shown now is embedded, and instead of the
-        one that was to be next before."""
+        """Embeds an image that is shown next, instead of the one that was to be next before, once no other
+        image is being embedded: prompts must not wait."""
         with self._lock:
-            if image is self._ahead:
-                return
-            self._withdraw_ahead()
-            self._ahead = image
-            shown = None if self._shown is None else self._shown.embedding
-        if shown is None:
-            self._embed_ahead(image)
-        else:
-            shown.add_done_callback(lambda _: self._embed_ahead(image))
+            if image is not self._ahead:
+                self._withdraw_ahead()
+                self._ahead = image
+                self._embed_ahead()
 
-    def _embed_ahead(self, image: OpenedImage) -> None:
+    def _embed_ahead(self, _: object = None) -> None:
         with self._lock:
-            if image is self._ahead:
-                self._embed(image)
+            shown = None if self._shown is None else self._shown.embedding
+            busy = next((each for each in (shown, self._embedding) if each and not each.done()), None)
+            if self._ahead is None:
+                return
+            if busy is not None:
+                busy.add_done_callback(self._embed_ahead)
+                return
+            self._embed(self._ahead)
+            self._embedding = self._ahead.embedding
 
     def needs_pixels(self, image: OpenedImage) -> bool:
         """Whether nothing can be answered for an image, because neither its pixels nor its embedding are
@@ -148,9 +151,9 @@ class PageModel:
             log.debug("an image is not embedded ahead: %s", error)
 
     def _withdraw_ahead(self) -> None:
-        if self._ahead is not None and self._ahead.embedding is not None:
-            self._ahead.embedding.cancel()
-        self._ahead = None
+        withdrawn, self._ahead = self._ahead, None
+        if withdrawn is not None and withdrawn.embedding is not None:
+            withdrawn.embedding.cancel()
 
 
 def _hand_on(done: Future[Delivery], answer: Future[Delivery]) -> None:

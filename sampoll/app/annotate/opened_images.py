@@ -78,10 +78,15 @@ class OpenedImages:
 
     def by_digest(self, sha256: str) -> OpenedImage:
         """An image that was opened before; ImageUnknown if it is not kept."""
-        image = self._by_digest.get(sha256)
-        if image is None:
-            raise ImageUnknown("is not known here any more: open it again", field="image_sha256")
-        return image
+        with self._lock:
+            image = self._by_digest.get(sha256)
+            if image is None:
+                raise ImageUnknown("is not known here any more: open it again", field="image_sha256")
+            for key, future in self._kept.items():
+                if future.done() and not future.exception() and future.result() is image:
+                    self._kept.move_to_end(key)  # it is used
+                    break
+            return image
 
     def _read(self, path: Path) -> OpenedImage:
         shown, limits = printable(path.name), self._options.limits

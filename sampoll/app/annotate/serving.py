@@ -1,14 +1,18 @@
 """`sampoll annotate`: serves the page until a signal arrives."""
 
 import html
+import os
 import secrets
+import sys
 import uuid
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from threading import Thread
 
 from sampoll.app.annotate.drafts import Drafts
 from sampoll.app.annotate.folder import ImageFolder
@@ -38,6 +42,8 @@ from sampoll.transports.http.application import Document, application_of
 PACKAGE = "sampoll.app.annotate.page"
 _KINDS = {".html": HTML, ".css": CSS, ".js": SCRIPT}
 TOKEN_BYTES = 32
+SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+"""The variables of which one is set where a browser can be opened."""
 
 
 def annotate(
@@ -55,7 +61,7 @@ def annotate(
         stack.enter_context(stopping_on_signals(page.model.stop))
         address = f"{url}/#token={token}"
         show_address(address)
-        if opens_browser:
+        if opens_browser and _has_screen():
             stack.enter_context(opened_in_browser(address))
         outside_the_main_thread(page.model.run)
         results = page.results
@@ -74,11 +80,12 @@ class Page:
             raise InputUnavailable(f"no directory {directory}")
         directory = directory.resolve()
         self.results = _results(settings, directory)
-        options = decoding_options(settings)
+        options = replace(decoding_options(settings), on_bad_prompt="fail")
         images = OpenedImages(options)
         self.model = PageModel(settings, images)
         folder = ImageFolder(directory, recursive=settings.spool.recursive)
-        self.session = Session(folder, Drafts(directory), images, self.model, options, self.results)
+        self.drafts = Drafts(directory)
+        self.session = Session(folder, self.drafts, images, self.model, options, self.results)
 
     @property
     def engine(self) -> PageModel | None:
@@ -93,8 +100,11 @@ def page_of(settings: Settings, directory: Path, token: str) -> Iterator[tuple[P
     access = Access(is_loopback(host), token, settings.web.allowed_hosts)
     routes = AnnotationRoutes(page.session, lambda: page.engine, settings.limits, access)
     application = application_of(routes.operations(), documents(), access, settings.requests.queue_bytes)
-    with serving(host, port, application, "--bind", called="annotation page") as url:
-        yield page, url
+    try:
+        with serving(host, port, application, "--bind", called="annotation page") as url:
+            yield page, url
+    finally:
+        page.drafts.close()
 
 
 def documents() -> Sequence[Document]:
@@ -122,11 +132,16 @@ def opened_in_browser(address: str) -> Iterator[None]:
         content = f"<!doctype html>{refresh}<title>sampoll annotate</title>"
         create_file(file, content.encode(), sync=False)
     try:
-        with suppress(webbrowser.Error):
-            webbrowser.open(file.as_uri())
+        # In a thread: a browser in the terminal, which BROWSER can name, returns when it is closed.
+        Thread(target=webbrowser.open, args=(file.as_uri(),), daemon=True).start()
         yield
     finally:
         file.unlink(missing_ok=True)
+
+
+def _has_screen() -> bool:
+    """Whether a browser has a place to be opened: without one, Python would take one for terminals."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in SCREENS)
 
 
 def _results(settings: Settings, directory: Path) -> ResultDirectory | None:

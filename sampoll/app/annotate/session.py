@@ -1,9 +1,9 @@
 """What a page shows and does: the images of a folder, their drafts and prompt files, and their results."""
 
 import hashlib
-import math
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from sampoll.app.annotate.prompt_files import (
 from sampoll.app.annotate.results import ResultDirectory
 from sampoll.core.errors import AmbiguousPair, BadPrompt, BadRequest, SampollError
 from sampoll.core.filenames import publishable, split_name
-from sampoll.core.jobs import MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS, Submission
+from sampoll.core.jobs import MAX_NAME_CHARACTERS, MAX_TEXT_CHARACTERS, PROMPT_KINDS, Submission
 from sampoll.core.names import base_name, folder_of, printable
+from sampoll.core.results import Artifact
 from sampoll.inputs.discovery import read_image_again
 from sampoll.inputs.options import DecodingOptions
 from sampoll.inputs.usable_prompts import usable_prompts
@@ -52,6 +53,9 @@ class Session:
         self._model = model
         self._options = options
         self._results = results
+        # What is not segmented now may be for another model.
+        kinds = PROMPT_KINDS if results is None else options.prompt_kinds
+        self._publishing = replace(options, prompt_kinds=kinds)
         self._labels: dict[str, None] = {}
         self.published = 0
         """How many times an image was done."""
@@ -143,7 +147,7 @@ class Session:
         opened = self._opened(path)
         image_content = self._unchanged(path, given.image_sha256)
         prompt = orjson.dumps(content)
-        usable_prompts(prompt, found.path.name, self._options).inside(opened.size)
+        usable_prompts(prompt, found.path.name, self._publishing).inside(opened.size)
         submission = self._submission(path, opened, image_content, prompt)
         artifacts = self._artifacts(submission)
         written = publish_prompts(place, given.prompts, given.file_sha256, self._options)
@@ -160,7 +164,7 @@ class Session:
             "trouble": trouble,
         }
 
-    def _artifacts(self, submission: Submission) -> Sequence[Any]:
+    def _artifacts(self, submission: Submission) -> Sequence[Artifact]:
         """The files of a result, which may be written then; none if none are wanted."""
         if self._results is None:
             return ()
@@ -168,7 +172,7 @@ class Session:
         self._results.check(submission.name, artifacts)
         return artifacts
 
-    def _write_results(self, name: str, artifacts: Sequence[Any]) -> tuple[list[str], str | None]:
+    def _write_results(self, name: str, artifacts: Sequence[Artifact]) -> tuple[list[str], str | None]:
         """The names of the files that were written, and what has prevented it. The prompt file is published
         by then."""
         if self._results is None:
@@ -244,7 +248,7 @@ def _draft_in(document: Document) -> Draft:
     """The draft that a request has; BadRequest names what is wrong with it."""
     revision, digest, prompts = (document.get(key) for key in ("revision", "image_sha256", "prompts"))
     before = document.get("file_sha256")
-    if type(revision) is not int or not 0 <= revision < math.inf:
+    if type(revision) is not int or revision < 0:
         raise BadRequest("must be a whole number", field="revision")
     if not isinstance(digest, str):
         raise BadRequest("must be a string", field="image_sha256")

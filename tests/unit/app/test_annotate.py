@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from support.annotating import ROOT, TOKEN, Served, annotating, draft_of
+from support.fakes import POISON_HEIGHT
 from support.folders import BOX, drop_pair, names_in
 from support.images import blank_image, encoded, image_of, turned_image
 from support.process import until
@@ -181,6 +182,18 @@ def test_an_image_that_was_dropped_is_read_again(folder: Path, monkeypatch: pyte
         mask_of(served, served.get("images/0"), BOX)
 
 
+def test_an_image_that_is_worked_on_is_not_dropped_for_those_that_are_prepared(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampoll.app.annotate.opened_images.KEPT", 2)
+    (folder / "c.jpg").write_bytes(encoded(image_of(seed=3), "JPEG"))
+    with annotating(folder) as served:
+        opened = served.get("images/0")
+        for number in (1, 2):
+            served.send("POST", f"images/{number}/prepare")
+            mask_of(served, opened, BOX)
+
+
 def test_an_image_is_embedded_when_it_is_opened_and_the_next_one_ahead(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +211,23 @@ def test_an_image_is_embedded_when_it_is_opened_and_the_next_one_ahead(
         mask_of(served, opened, BOX)
         mask_of(served, served.get("images/1"), BOX)
         assert embedded() == 2
+
+
+def test_a_click_does_not_wait_while_the_next_image_is_embedded(
+    folder: Path, gate: tuple[Path, Path]
+) -> None:
+    started, go = gate
+    for seed, name in enumerate(("b.jpg", "c.jpg")):
+        (folder / name).write_bytes(encoded(image_of(POISON_HEIGHT, seed=seed), "JPEG"))
+    with annotating(folder, model="support.fakes:kept_waiting") as served:
+        opened = served.get("images/0")
+        mask_of(served, opened, BOX)
+        served.send("POST", "images/1/prepare")
+        until(started.exists, "the embedding of the next image")
+        served.send("POST", "images/2/prepare")
+        mask_of(served, opened, {"points": [{"x": 3, "y": 3, "label": 1}]})
+        assert not go.exists()
+        go.touch()
 
 
 # Drafts
@@ -276,7 +306,7 @@ def test_done_writes_the_prompt_file_of_the_pair(folder: Path) -> None:
         assert answer.json()["prompt_file"] == "a.json"
         assert served.get("images")["images"][0]["progress"] == "done"
     assert json.loads((folder / "a.json").read_bytes()) == {"prompts": BOX_PROMPT}
-    assert list((folder / f".sampoll-annotate-{os.geteuid()}").iterdir()) == []
+    assert not (folder / f".sampoll-annotate-{os.geteuid()}").exists()
 
 
 def test_a_prompt_file_is_shown_and_corrected_with_all_that_a_page_does_not_edit(folder: Path) -> None:
@@ -359,6 +389,18 @@ def test_prompts_that_no_run_would_take_are_not_published(
         assert answer.status_code == 422
         assert message in answer.json()["message"]
         assert not (folder / "a.json").exists()
+
+
+@pytest.mark.parametrize("has_output", [False, True])
+def test_prompts_for_another_model_are_published_if_they_are_not_segmented(
+    folder: Path, tmp_path: Path, has_output: bool
+) -> None:
+    prompts = [*BOX_PROMPT, {"text": "cat", "label": "cat"}]
+    with annotating(folder, output=tmp_path / "out" if has_output else None) as served:
+        answer = publish(served, 0, prompts)
+        assert (answer.status_code, (folder / "a.json").exists()) == (
+            (422, False) if has_output else (200, True)
+        )
 
 
 # Results

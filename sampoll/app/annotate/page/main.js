@@ -3,7 +3,7 @@
 import { DraftSaver } from './draft.js';
 import { listenToKeys } from './keys.js';
 import { ImageList } from './list.js';
-import { Marks, described, isMarked } from './marks.js';
+import { Marks, described, isMarked, isTaken, maskKey } from './marks.js';
 import { Masks } from './masks.js';
 import { followPointers } from './pointer.js';
 import { ask, askJson, takeToken } from './requests.js';
@@ -25,6 +25,8 @@ let masks = null;
 let saver = null;
 let wanted = null; // the image that is to be opened last
 let isBusy = false;
+let shownLabel = '';
+let announced = null; // the key of the mask that people wait for
 
 function say(text, isTrouble = false) {
   $('said').textContent = text;
@@ -76,6 +78,7 @@ async function openNow({ number, index }) {
   view.marks = marks;
   view.masks = masks;
   view.show(opened, bitmap);
+  showList(false);
   stage.focus({ preventScroll: true });
   say(`${opened.name}, ${opened.width} × ${opened.height} pixels. ${counted(marks.prompts.length, 'object')}.`);
   changedView();
@@ -84,16 +87,18 @@ async function openNow({ number, index }) {
 
 // What is marked in an image that was opened.
 function begin(opened) {
+  announced = null;
   saver = new DraftSaver(opened, () => marks.prompts, showSaved);
   marks = new Marks(opened.prompts, () => {
+    announced = marks.prompt ? maskKey(marks.prompt) : null;
     saver.changed();
     list.note(opened.number, 'draft');
     changedView();
   });
-  masks = new Masks(opened.image_sha256, {
+  masks = new Masks(opened.image_sha256, about.kinds, {
     onMask: (key) => {
-      const mask = masks.kept.get(key);
-      if (mask === masks.of(marks.prompt ?? {})) say(sentenceOn(mask));
+      // Only of what was marked last, and not in the place of an error.
+      if (key === announced && !$('said').classList.contains('trouble')) say(sentenceOn(masks.kept.get(key)));
       changedView();
     },
     onTrouble: async (_, error) => {
@@ -141,6 +146,7 @@ async function go(step) {
 async function done() {
   if (!image || isBusy) return;
   const { number } = image;
+  takeLabel();
   isBusy = true;
   try {
     await saver.settled();
@@ -153,7 +159,9 @@ async function done() {
     list.note(number, 'done');
     $('saved').textContent = '';
     const files = written.files.length ? `, and ${written.files.join(', ')}` : '';
-    const message = `${written.prompt_file} is written${files}.`;
+    const left = marks.prompts.length - prompts.length;
+    const without = left ? ` ${counted(left, 'object')} without a mark left out.` : '';
+    const message = `${written.prompt_file} is written${files}.${without}`;
     isBusy = false;
     if (written.trouble) {
       say(`${written.prompt_file} is written. ${written.trouble}`, true);
@@ -224,7 +232,10 @@ function showImage() {
   }
   showObjects();
   const label = $('label');
-  if (document.activeElement !== label) label.value = marks?.label ?? '';
+  if (document.activeElement !== label || label.value === shownLabel) {
+    label.value = marks?.label ?? '';
+    shownLabel = label.value;
+  }
   const words = $('words');
   if (document.activeElement !== words) words.value = marks?.prompt?.text ?? '';
 }
@@ -247,7 +258,10 @@ function objectElement(prompt, index) {
   choose.setAttribute('aria-current', index === marks.current);
   const mask = masks.of(prompt);
   const trouble = masks.troubleOf(prompt);
-  const state = trouble ? 'refused' : mask ? (mask.masks ? mask.score.toFixed(2) : 'no mask') : masks.isAwaited(prompt) ? '…' : '';
+  let state = masks.isAwaited(prompt) ? '…' : '';
+  if (!isTaken(prompt, about.kinds)) state = 'not for this model';
+  else if (trouble) state = 'refused';
+  else if (mask) state = mask.masks ? mask.score.toFixed(2) : 'no mask';
   choose.title = trouble ?? described(prompt);
   choose.append(
     element('span', `swatch colour-${index % 8}`),
@@ -369,7 +383,10 @@ listenToKeys(stage, () => image !== null, {
   fit: () => view.fit(),
   label: () => $('label').focus(),
   words: () => !$('words-form').hidden && $('words').focus(),
-  images: () => $('list').focus(),
+  images: () => {
+    showList(true);
+    $('list').focus();
+  },
   go,
   done,
   masks: () => {
@@ -379,6 +396,20 @@ listenToKeys(stage, () => image !== null, {
   },
   help: () => $('help').showModal(),
 });
+
+// The label that a person has written. What was only shown stays as it is: a field has no line breaks.
+function takeLabel() {
+  const { value } = $('label');
+  if (value === shownLabel) return;
+  shownLabel = value;
+  marks?.setLabel(value.trim());
+}
+
+// In a narrow window, the list takes the place of the image; in a wide one, it is always shown.
+function showList(isShown) {
+  $('folder').classList.toggle('closed', !isShown);
+  $('show-images').setAttribute('aria-expanded', isShown);
+}
 
 function newObject() {
   if (!marks) return;
@@ -397,13 +428,14 @@ const clicks = {
   next: () => go(1),
   done,
   discard,
+  'show-images': () => showList($('folder').classList.contains('closed')),
   'show-help': () => $('help').showModal(),
 };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener('click', act);
-$('label').addEventListener('change', () => marks?.setLabel($('label').value.trim()));
+$('label').addEventListener('change', takeLabel);
 $('label').addEventListener('keydown', (event) => {
   if (event.key !== 'Enter' && event.key !== 'Escape') return;
-  if (event.key === 'Escape') $('label').value = marks?.label ?? '';
+  if (event.key === 'Escape') $('label').value = shownLabel;
   stage.focus();
 });
 $('words-form').addEventListener('submit', (event) => {
@@ -422,7 +454,10 @@ for (const input of document.querySelectorAll('input[name="tool"]')) {
 }
 stage.addEventListener('focus', () => view.draw());
 stage.addEventListener('blur', () => view.draw());
-window.addEventListener('pagehide', () => saver?.flush());
+window.addEventListener('pagehide', () => {
+  takeLabel();
+  saver?.flush();
+});
 window.addEventListener('beforeunload', (event) => {
   if (saver && !saver.isSaved) event.preventDefault();
 });

@@ -127,6 +127,11 @@ export function maskKey(prompt) {
   return JSON.stringify(marked);
 }
 
+// Whether a model that takes these kinds of prompts takes this one.
+export function isTaken(prompt, kinds) {
+  return [...PLACED, 'refine'].every((kind) => !prompt[kind] || prompt[kind].length === 0 || kinds.includes(kind));
+}
+
 export function described(prompt) {
   const points = prompt.points ?? [];
   const parts = [];

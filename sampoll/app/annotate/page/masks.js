@@ -1,15 +1,17 @@
 // The masks of the objects of an image: asked for when what is marked changes, and kept for undo and redo.
 
 import { ask } from './requests.js';
-import { maskKey } from './marks.js';
+import { isTaken, maskKey } from './marks.js';
 
 const KEPT = 300;
 const OTHERS_AT_ONCE = 2;
 
 export class Masks {
-  // `onMask` is called with the key of a mask that has come, `onTrouble` with a key and an error.
-  constructor(imageSha256, { onMask, onTrouble, onWait }) {
+  // For a model that takes these kinds of prompts. `onMask` is called with the key of a mask that has come,
+  // `onTrouble` with a key and an error.
+  constructor(imageSha256, kinds, { onMask, onTrouble, onWait }) {
     this.path = `masks/${imageSha256}`;
+    this.kinds = kinds;
     this.kept = new Map();
     this.asked = new Map();
     this.failed = new Map();
@@ -31,7 +33,7 @@ export class Masks {
   // Asks for the masks of these prompts that are not known, that of the current one first, and withdraws what
   // is no longer wanted.
   want(prompts, current) {
-    const keys = prompts.map(maskKey);
+    const keys = prompts.map((prompt) => (isTaken(prompt, this.kinds) ? maskKey(prompt) : null));
     for (const [key, controller] of this.asked) if (!keys.includes(key)) controller.abort();
     const unknown = (key) => key && !this.kept.has(key) && !this.asked.has(key) && !this.failed.has(key);
     if (unknown(keys[current])) this.ask(keys[current]);
