@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+CONNECT_SECONDS = 5.0
 OBJECT_STORE_BYTES = 128 * 2**20
 """What a local cluster keeps of memory for objects: they are names, and no pixels."""
 
@@ -85,6 +87,14 @@ def _connect(ray: Any, address: str) -> None:
             f"--ray-address {address}: start sampoll on a machine of the cluster, by ray job submit for "
             "example, and give auto, or HOST:PORT"
         )
+    host, _, port = address.rpartition(":")
+    if address != "auto":
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        except (OSError, ValueError) as error:  # Ray itself would try for minutes
+            raise ServerUnavailable(
+                f"--ray-address {address}: no cluster of Ray that can be used: {error}"
+            ) from error
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
