@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event as Flag
 
 from sampoll.app.assembly import (
     common_prompt,
@@ -20,6 +20,8 @@ from sampoll.app.assembly import (
 from sampoll.app.batch_source import BatchSource, batch_source
 from sampoll.app.directories import create_directory, suffixes_of
 from sampoll.app.made_with import asked_for, check_made_with, made_with, note_made_with
+from sampoll.app.ray.order import Order, absolute, portable, sign_in
+from sampoll.app.ray.rows import Row
 from sampoll.app.signals import STOPPING, outside_the_main_thread, stopping_on_signals
 from sampoll.config.plugins import DATASETS, plugins
 from sampoll.config.settings import Settings
@@ -30,7 +32,16 @@ from sampoll.core.errors import (
     JobError,
     UsageError,
 )
-from sampoll.core.events import Listener, ModelLoaded, StopRequested, broadcast
+from sampoll.core.events import (
+    Event,
+    JobDone,
+    JobFailed,
+    JobSkipped,
+    Listener,
+    ModelLoaded,
+    StopRequested,
+    broadcast,
+)
 from sampoll.core.names import base_name, printable
 from sampoll.core.protocols import Format
 from sampoll.core.shards import WHOLE, Shard, shard_of
@@ -49,6 +60,7 @@ from sampoll.spool.selection import Selection
 from sampoll.transports.batch.begun import Begun
 from sampoll.transports.batch.ledger import FAILED_FOLDER, Ledger
 from sampoll.transports.batch.manifest import ManifestSource
+from sampoll.transports.batch.remaining import BatchJob, Remaining, WhichJobs
 from sampoll.transports.batch.transport import BatchOptions, BatchTransport
 from sampoll.transports.batch.tree import Pairing, TreeSource
 from sampoll.transports.batch.work import WorkSource
@@ -107,7 +119,7 @@ class _Batch:
         self._factory = factory
         self._source = source
         self.output = output
-        self._stop = Event()
+        self._stop = Flag()
         self._shard = _shard(settings)
         self._decoding = decoding_options(settings)
         self._format_options = _format_options(settings, source.images, output)
@@ -142,20 +154,26 @@ class _Batch:
             check_made_with(results, self._asked)
             work = stack.enter_context(self._work(files))
             begun = Begun(results, self._shard)
-            transport = BatchTransport(work, files, Ledger(results), begun, self._options, emit)
-            stack.callback(transport.close)
-            if transport.has_work(self._stop):
-                self._serve(transport, results, emit, monitor)
-            if transport.first_halves:
-                log.warning(HALVES, ", ".join(map(printable, transport.first_halves)))
-            elif transport.is_empty:
+            ledger = Ledger(results)
+            remaining = Remaining(work, ledger, begun, emit, self._which)
+            if self._settings.batch.ray_actors is not None:
+                stack.callback(begun.close)
+                self._share(remaining, results, begun, emit)
+            else:
+                transport = BatchTransport(remaining, files, ledger, begun, self._options, emit)
+                stack.callback(transport.close)
+                if transport.has_work(self._stop):
+                    self._serve(transport, results, emit, monitor)
+            if remaining.first_halves:
+                log.warning(HALVES, ", ".join(map(printable, remaining.first_halves)))
+            elif remaining.is_empty:
                 log.warning("there is no image and no prompt in %s", self._source)
 
     def _serve(self, transport: BatchTransport, results: Store, emit: Listener, monitor: Monitor) -> None:
         model = load_model(self._settings.model, self._factory)
         info = model.segmenter.info
         note_made_with(results, made_with(self._asked, info))
-        log.info("%s: ready", self._source, extra={"event": "ready"})
+        self._note_ready()
         emit(ModelLoaded(info))
         service_of(
             self._settings,
@@ -166,6 +184,41 @@ class _Batch:
             emit=emit,
             queues=monitor.queues,
         ).run(self._stop)
+
+    def _share(self, remaining: Remaining, results: Store, begun: Begun, emit: Listener) -> None:
+        """Has actors of Ray do what remains."""
+        rows: list[Row] = []
+        for job in remaining.found(rows.__len__):
+            if self._stop.is_set() or len(rows) == self._settings.spool.limit:
+                break
+            if isinstance(job, BatchJob):
+                rows.append(Row(job.work, job.has_report, begun.strikes.get(job.work.stem)))
+        suspects = {row.work.name: row.work.stem for row in rows if row.strikes is not None}
+
+        def note(event: Event) -> None:
+            if isinstance(event, JobDone | JobSkipped | JobFailed) and event.name in suspects:
+                begun.forget(suspects[event.name])
+            emit(event)
+
+        if not rows or self._stop.is_set():
+            return
+        from sampoll.app.ray.engine import run_on_ray
+
+        with sign_in(results) as sign:
+            order = Order(
+                portable(self._settings),
+                absolute(self._source.images),
+                absolute(self.output),
+                self._options,
+                self._format_options,
+                self._asked,
+                sign=sign,
+                first_image=rows[0].work.image,
+            )
+            run_on_ray(order, rows, self._stop, note, self._note_ready)
+
+    def _note_ready(self) -> None:
+        log.info("%s: ready", self._source, extra={"event": "ready"})
 
     @contextmanager
     def _work(self, files: Store) -> Iterator[WorkSource]:
@@ -189,14 +242,17 @@ class _Batch:
             )
 
     @property
+    def _which(self) -> WhichJobs:
+        settings = self._settings
+        return WhichJobs(self._shard, settings.batch.retry_failed, settings.spool.max_attempts)
+
+    @property
     def _options(self) -> BatchOptions:
         settings = self._settings
         return BatchOptions(
-            shard=self._shard,
             limits=settings.limits,
             exif=settings.model.exif,
             prompt=common_prompt(settings, self._decoding),
-            retries_failed=settings.batch.retry_failed,
             max_attempts=settings.spool.max_attempts,
             limit=settings.spool.limit,
             transfers=settings.batch.transfers,

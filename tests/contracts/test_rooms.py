@@ -28,6 +28,7 @@ VIOLATIONS = [
     ("monitoring/console.py", "import redis"),
     ("transports/memory.py", "import watchdog.observers"),
     ("transports/memory.py", "import obstore"),
+    ("app/demo.py", "import ray"),
     ("app/demo.py", "import argparse"),
     ("models/grabcut/segmenter.py", "import sampoll.models.sam.network"),
     ("transports/memory.py", "import sampoll.transports.redis.messages"),

@@ -30,6 +30,7 @@ from sampoll.files.stores.directory import DirectoryStore
 from sampoll.spool.layout import Layout
 from sampoll.transports.batch.begun import Begun
 from sampoll.transports.batch.ledger import FAILED_FOLDER, Ledger
+from sampoll.transports.batch.remaining import Remaining, WhichJobs
 from sampoll.transports.batch.transport import BatchOptions, BatchTransport
 from sampoll.transports.batch.tree import Pairing, TreeSource
 from sampoll.transports.directory.transport import DirectoryOptions, directory_transport
@@ -266,14 +267,10 @@ class BatchHarness:
         self._source, self._output = source, output
         files = DirectoryStore(source)
         results = DirectoryStore(output)
-        self.transport: Transport = BatchTransport(
-            TreeSource(files, Pairing()),
-            files,
-            Ledger(results),
-            Begun(results, WHOLE),
-            BatchOptions(),
-            self.heard,
-        )
+        ledger, begun, options = Ledger(results), Begun(results, WHOLE), BatchOptions()
+        tree = TreeSource(files, Pairing())
+        remaining = Remaining(tree, ledger, begun, self.heard, WhichJobs())
+        self.transport: Transport = BatchTransport(remaining, files, ledger, begun, options, self.heard)
 
     def send(self, name: str, prompt: bytes = b"{}") -> None:
         (self._source / f"{name}.jpg").write_bytes(IMAGE)

@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from sampoll.core.errors import SampollError
 from sampoll.core.shards import Shard
@@ -18,6 +18,22 @@ from sampoll.files.stores.store import Store
 from sampoll.transports.batch.ledger import OWN_FOLDER, needed_in
 
 BEGUN_FOLDER = f"{OWN_FOLDER}/begun"
+
+
+class BegunJobs(Protocol):
+    """Where a process notes which jobs it has in flight, by their stems."""
+
+    def note(self, in_flight: Collection[str]) -> None:
+        """These are in flight from now on; returns once that is kept, whatever happens to this process."""
+
+    def note_stopping(self) -> None:
+        """A stop was requested: if the process is killed from now on, no job is charged for it."""
+
+    def forget(self, stem: str) -> None:
+        """A job has ended: it is suspected no more."""
+
+    def close(self) -> None:
+        """The process ends: nothing in flight has ended it."""
 
 
 class Begun:

@@ -3,107 +3,81 @@
 import heapq
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Condition, Event
 
 from sampoll.config.settings.limits import LimitSettings
-from sampoll.core.errors import CrashedRepeatedly, JobError, OutputFailed, TransientJobError
+from sampoll.core.errors import JobError, OutputFailed, TransientJobError
 from sampoll.core.events import (
-    Backlog,
-    EndedBefore,
-    InputScanned,
     JobDeferred,
     JobDone,
     JobFailed,
     JobSkipped,
     JobStarted,
     Listener,
-    PassedOver,
 )
 from sampoll.core.failures import Failure
 from sampoll.core.jobs import Exif, Submission, groups_of
 from sampoll.core.memory import StageMemory
-from sampoll.core.names import base_name, folder_of, printable, result_path
+from sampoll.core.names import base_name, folder_of, result_path
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.core.results import Delivery
-from sampoll.core.shards import WHOLE, Shard
 from sampoll.files.stores.store import Store
 from sampoll.inputs.common_prompt import CommonPrompt
 from sampoll.spool.state import JobState, retry_delay_seconds
-from sampoll.transports.batch.begun import Begun
+from sampoll.transports.batch.begun import BegunJobs
 from sampoll.transports.batch.identity import job_id_of
 from sampoll.transports.batch.ledger import Ledger
 from sampoll.transports.batch.reading import READ_AHEAD_BYTES, ReadAhead, Taken, read_submission
-from sampoll.transports.batch.work import FolderWork, Work, WorkSource
-
-MAX_NAMED_HALVES = 5
+from sampoll.transports.batch.remaining import BatchJob, JobSource, NoJob
 
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """Which work is done, and how it is read. `prompt` is for images that have none of their own; `limit` is
-    how many jobs are begun at most."""
+    """How work is read. `prompt` is for images that have none of their own; `limit` is how many jobs are
+    begun at most."""
 
-    shard: Shard = WHOLE
     limits: LimitSettings = field(default_factory=LimitSettings)
     exif: Exif = "apply"
     prompt: CommonPrompt | None = None
-    retries_failed: bool = False
     max_attempts: int = 3
     limit: int | None = None
     transfers: int = 16
 
 
-@dataclass
-class _Job:
-    """Work that has no outcome yet, and the failures of its earlier attempts."""
-
-    work: Work
-    failures: list[Failure] = field(default_factory=list)
-    attempts: int = 0
-    has_report: bool = False
-    alone: bool = False
-
-
 class BatchTransport:
-    """Submissions are images in `files` that `source` names; artifacts become files of the output behind
-    `ledger`."""
+    """Submissions are images in `files`, of the jobs that `source` finds; artifacts become files of the
+    output behind `ledger`. `begun` is told which jobs are in flight."""
 
     def __init__(
         self,
-        source: WorkSource,
+        source: JobSource,
         files: Store,
         ledger: Ledger,
-        begun: Begun,
+        begun: BegunJobs,
         options: BatchOptions,
         emit: Listener,
     ) -> None:
         self._ledger = ledger
         self._options = options
         self._emit = emit
-        self._found = self._jobs_of(source)
         self._is_exhausted = False
         read = partial(
             read_submission, files, limits=options.limits, common=options.prompt, exif=options.exif
         )
         self._reading = ReadAhead(read, options.transfers)
+        self._found = source.found(self._reading.__len__)
         self._begun = begun
         self._open: set[str] = set()
         """The stems of those that were begun and have not ended."""
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, BatchJob] = {}
         """By name: those that are read ahead or open."""
         self._retries: list[tuple[float, str]] = []
         """A heap of times, of the monotonic clock, and names."""
         self._changed = Condition()
-        self._backlog = Counter[str]()
         self._taken = 0
-        self.is_empty = True
-        """Whether nothing was found in the source, as far as it was looked through."""
-        self.first_halves: list[str] = []
-        """Images without a prompt, and prompts without an image: the paths of some, without extensions."""
 
     # Transport
 
@@ -168,6 +142,11 @@ class BatchTransport:
     def held_memory(self) -> StageMemory:
         return StageMemory("files", READ_AHEAD_BYTES)
 
+    def wake(self) -> None:
+        """Looks for jobs at once: its source has new ones."""
+        with self._changed:
+            self._changed.notify_all()
+
     def has_work(self, stop: Event) -> bool:
         """Whether there is anything to do; if not, no model is needed."""
         while not stop.is_set() and not len(self._reading) and not self._is_exhausted:
@@ -190,61 +169,12 @@ class BatchTransport:
             except StopIteration:
                 self._is_exhausted = True
                 return
-            if job is not None:
+            if isinstance(job, BatchJob):
                 self._taken += 1
                 self._jobs[job.work.name] = job
                 self._reading.add(job.work)
-            elif len(self._reading):
+            elif job is NoJob.NOTHING_YET or len(self._reading):
                 return
-
-    def _jobs_of(self, source: WorkSource) -> Iterator["_Job | None"]:
-        """The jobs to do, and None after each folder."""
-        self._begun.recover()
-        for found in source.found():
-            if isinstance(found, PassedOver):
-                self._backlog["passed_over"] += 1
-                self._emit(found)
-            else:
-                yield from self._jobs_in(found)
-            yield None
-        self._emit_backlog()
-
-    def _jobs_in(self, found: FolderWork) -> Iterator["_Job"]:
-        options = self._options
-        self.is_empty = self.is_empty and not (found.work or found.halves)
-        halves = list(filter(options.shard.has, found.halves))
-        self._backlog["half"] += len(halves)
-        self.first_halves += halves[: MAX_NAMED_HALVES - len(self.first_halves)]
-        own = [work for work in found.work if options.shard.has(work.stem)]
-        if not own:
-            return
-        ended = self._ledger.ended_in(found.folder)
-        left: list[_Job] = []
-        done = failed = 0
-        for work in own:
-            name = base_name(work.name)
-            has_report = printable(name) in ended.failed
-            if name in ended.done:
-                done += 1
-                if has_report:  # it was retried, by a process that was killed between the two
-                    self._ledger.forget_failure(work.name)
-            elif has_report and not options.retries_failed:
-                failed += 1
-            else:
-                left.append(self._job(work, has_report=has_report))
-        self._emit(EndedBefore(done, failed))
-        self._backlog["ready"] += len(left)
-        self._emit_backlog()
-        for job in left:
-            self._backlog["ready"] -= 1
-            yield job
-
-    def _job(self, work: Work, *, has_report: bool) -> _Job:
-        strikes = self._begun.strikes.get(work.stem)
-        if strikes is not None and strikes >= self._options.max_attempts:
-            died = f"the process died {strikes} times while it worked on this image alone"
-            work = replace(work, error=CrashedRepeatedly(died))
-        return _Job(work, has_report=has_report, alone=strikes is not None)
 
     def _sound(self, taken: Sequence[Taken]) -> list[Submission]:
         """The submissions among them; the others fail."""
@@ -282,12 +212,12 @@ class BatchTransport:
             self._forget(self._jobs.pop(name))
         self._emit(JobFailed(name, job_id, error))
 
-    def _forget(self, job: _Job) -> None:
+    def _forget(self, job: BatchJob) -> None:
         self._open.discard(job.work.stem)
         self._begun.forget(job.work.stem)
         self._changed.notify_all()
 
-    def _due_retry(self) -> _Job | None:
+    def _due_retry(self) -> BatchJob | None:
         with self._changed:
             if self._retries and self._retries[0][0] <= time.monotonic():
                 return self._jobs[heapq.heappop(self._retries)[1]]
@@ -301,20 +231,15 @@ class BatchTransport:
         return self._options.limit is not None and self._taken >= self._options.limit
 
     def _wait(self) -> None:
-        """Until a job ends, or a retry is due."""
+        """Until a job ends or comes, or a retry is due."""
         with self._changed:
-            if not self._jobs:
+            if self._is_over():
                 return
             due = self._retries[0][0] - time.monotonic() if self._retries else STOP_POLL_SECONDS
             self._changed.wait(max(0.0, min(due, STOP_POLL_SECONDS)))
 
-    def _emit_backlog(self) -> None:
-        counts = self._backlog
-        ready = counts["ready"] + len(self._reading)
-        self._emit(InputScanned(Backlog(ready, half=counts["half"], passed_over=counts["passed_over"])))
 
-
-def _reported(job: _Job, job_id: str) -> JobState:
+def _reported(job: BatchJob, job_id: str) -> JobState:
     """The job as its report says it."""
     name = job.work.name
     return JobState(
