@@ -108,7 +108,13 @@ class LabelStudioRoutes:
         errors = [each for each in outcomes if isinstance(each, SampollError | Refusal)]
         if len(errors) == len(outcomes):  # then there is nothing that could be lost
             raise errors[0]
-        results = [_entry(() if isinstance(each, Exception) else each, self.model) for each in outcomes]
+        found: list[Regions] = [[] if isinstance(each, Exception) else each for each in outcomes]
+        if drawn is None:
+            # A list of no predictions, where one without regions would be stored, and shown: Label Studio
+            # would then never ask for this task again.
+            results: list[Any] = [_entry(each, self.model) if each else [] for each in found]
+        else:
+            results = [_entry(each, self.model) for each in found]
         return _answer({"results": results}, exchange)
 
     async def _received(self, exchange: Exchange) -> Mapping[str, Any]:
