@@ -28,7 +28,7 @@ KEY = secrets.token_hex(20)
 LABELS = '<Label value="cup"/><Label value="spoon"/>'
 CONFIG = f"""<View>
   <Image name="image" value="$image"/>
-  <BrushLabels name="masks" toName="image">{LABELS}</BrushLabels>
+  <BrushLabels name="masks" toName="image" smart="false">{LABELS}</BrushLabels>
   <KeyPointLabels name="points" toName="image" smart="true">{LABELS}</KeyPointLabels>
   <RectangleLabels name="boxes" toName="image" smart="true">{LABELS}</RectangleLabels>
 </View>"""

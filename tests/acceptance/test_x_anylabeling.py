@@ -49,13 +49,11 @@ class Client:
         return new, self.replace if replace is None else replace
 
 
-@pytest.mark.parametrize("workers", [(), ("--workers", 2)])
-def test_marks_become_shapes_and_errors_cost_none(workers: tuple[object, ...], tmp_path: Path) -> None:
+def test_marks_become_shapes_and_errors_cost_none(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     box = {"type": "rectangle", "data": [4, 4, 20, 16], "label": 1}
     point = {"type": "point", "data": [5, 5], "label": 1}
-    flags = ("--http-token-file", tmp_path / "token", *workers)
-    with serving_http(tmp_path, *flags) as (_, http):
+    with serving_http(tmp_path, "--http-token-file", tmp_path / "token") as (_, http):
         url = f"{http.base_url}/x-anylabeling"
         client = Client(url, TOKEN)
         [client.model] = client.available_models()

@@ -37,7 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.studio.asked.append(self.path)
         if self.path == "/slow":
-            time.sleep(2)
+            time.sleep(4)
         if self.path == "/moved":
             self._answer(303, b"", Location=f"{self.studio.url}/data/upload/1/cat.jpg")
         elif self.headers.get("Authorization") not in (f"Token {KEY}", f"Bearer {self.studio.access}"):

@@ -23,6 +23,7 @@ from sampoll.core.jobs import Exif
 from sampoll.formats.geometry.simplify import coarser
 from sampoll.inputs.image_files import BadStructure, Header, header_of
 from sampoll.inputs.image_files.exif import stored_place, upright_place
+from sampoll.inputs.prompt_file import excess_of_values
 from sampoll.inputs.sent import image_in, prompt_in
 from sampoll.transports.http.access import Access
 from sampoll.transports.http.asking import FindEngine, answer_of, loaded
@@ -157,6 +158,8 @@ def _within(value: float, last: float) -> float:
 
 
 def _asked_in(body: bytes, limits: LimitSettings, exif: Exif) -> _Asked:
+    if excess := excess_of_values(body, limits):
+        raise BadRequest(f"the request {excess}")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -3,7 +3,7 @@
 https://labelstud.io/tags/
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -68,11 +68,11 @@ def label_config(xml: Any) -> LabelConfig:
     if not isinstance(xml, str) or len(xml) > MAX_CHARACTERS or "<!DOCTYPE" in xml.upper():
         raise BadRequest("must be the labelling configuration of a project, in XML", field="label_config")
     try:
-        tags = list(ElementTree.fromstring(xml).iter())
+        root = ElementTree.fromstring(xml)
     except ElementTree.ParseError as error:
         raise BadRequest(f"is not XML: {error}", field="label_config") from error
-    images = [each for tag in tags if tag.tag == "Image" and (each := _images(tag)) is not None]
-    controls = [control for tag in tags for control in _controls(tag)]
+    images = [each for tag in root.iter("Image") if (each := _images(tag)) is not None]
+    controls = list(_controls(root))
     names = {each.to_name for each in controls}
     usable = [each for each in images if each.name in names]
     if not usable:
@@ -90,10 +90,19 @@ def _images(tag: ElementTree.Element) -> Images | None:
     return Images(name, values[1:], is_list=True) if name and values.startswith("$") else None
 
 
-def _controls(tag: ElementTree.Element) -> Sequence[Control]:
-    name = tag.get("name", "")
-    if tag.tag not in (*BRUSHES, *POLYGONS) or not name:
-        return []
-    images = tag.get("toName", "").split(",")
-    labels = [label for each in tag.iter("Label") if (label := each.get("alias") or each.get("value"))]
-    return [Control(name, each.strip(), tag.tag.lower(), tag.tag in BRUSHES, labels) for each in images]
+def _controls(root: ElementTree.Element) -> Iterator[Control]:
+    """The controls of masks, in their order, each with the labels inside of it."""
+    found: list[tuple[ElementTree.Element, list[str]]] = []
+    waiting: list[tuple[ElementTree.Element, list[str]]] = [(root, [])]
+    while waiting:
+        tag, labels = waiting.pop()
+        if tag.tag in (*BRUSHES, *POLYGONS):
+            labels = []
+            found.append((tag, labels))
+        elif tag.tag == "Label" and (label := tag.get("alias") or tag.get("value")):
+            labels.append(label)
+        waiting += [(child, labels) for child in reversed(tag)]
+    for tag, labels in found:
+        if name := tag.get("name"):
+            for image in tag.get("toName", "").split(","):
+                yield Control(name, image.strip(), tag.tag.lower(), tag.tag in BRUSHES, labels)

@@ -37,8 +37,8 @@ from sampoll.transports.http.label_studio.tasks import (
     tasks_in,
 )
 from sampoll.transports.http.operation import Handler, Operation
-from sampoll.transports.http.refusals import REQUEST_ID, Refusal
-from sampoll.transports.http.request import JSON, Question, max_body_bytes
+from sampoll.transports.http.refusals import REQUEST_ID, Refusal, refusal_of, response_to
+from sampoll.transports.http.request import Question
 from sampoll.transports.http.tool_masks import BRUSH, EDGES, tool_masks
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 PREFIX = "/label-studio"
 ANSWER_SECONDS = 85.0
 """After this, what is done of a request is answered: Label Studio drops all of it after 100 s."""
+MAX_BODY_BYTES = 64 * 2**20
+"""Of a request, which has no images; what is parsed of it takes several times as much."""
 AT_ONCE = 8
 """How many tasks of a request are worked on at a time."""
 Regions: TypeAlias = list[Mapping[str, Any]]
@@ -71,7 +73,7 @@ class LabelStudioRoutes:
             ("GET", "/versions", self._versions),
         ]
         for method, path, handler in guarded:
-            yield Operation(method, PREFIX + path, handler, self.access.check_basic)
+            yield Operation(method, PREFIX + path, handler, self.access.check_basic, _refuse)
         yield Operation("POST", f"{PREFIX}/webhook", self._webhook, _check_nothing)
 
     async def _health(self, exchange: Exchange) -> Response:
@@ -87,17 +89,17 @@ class LabelStudioRoutes:
         """Whether masks can be made for a project, without the model: 3 s are too short to load it."""
         document = await self._received(exchange)
         try:
-            label_config(document.get("schema"))
+            await asyncio.to_thread(label_config, document.get("schema"))
             self.needed_images()
         except SampollError as error:
             _log(f"project {document.get('project')}", error)
-            raise
+            return response_to(refusal_of(error), exchange.request_id)
         return _answer({"model_version": self.model}, exchange)
 
     async def _predict(self, exchange: Exchange) -> Response:
         document = await self._received(exchange)
         drawn, tasks = asked_by_user(document), tasks_in(document)
-        config = label_config(document.get("label_config"))
+        config = await asyncio.to_thread(label_config, document.get("label_config"))
         asked: list[tuple[Task, Prompts]] = (
             [(task, partial(prompts_of_task, task)) for task in tasks]
             if drawn is None
@@ -107,12 +109,19 @@ class LabelStudioRoutes:
         outcomes = await while_connected(answering.all_of(asked), exchange.request)
         errors = [each for each in outcomes if isinstance(each, SampollError | Refusal)]
         if len(errors) == len(outcomes):  # then there is nothing that could be lost
-            raise errors[0]
-        results = [_entry(() if isinstance(each, Exception) else each, self.model) for each in outcomes]
-        return _answer({"results": results}, exchange)
+            refusal = errors[0] if isinstance(errors[0], Refusal) else refusal_of(errors[0])
+            return response_to(refusal, exchange.request_id)
+        found: list[Regions] = [[] if isinstance(each, Exception) else each for each in outcomes]
+        if drawn is None:
+            # A list of no predictions, where one without regions would be stored, and shown: Label Studio
+            # would then never ask for this task again.
+            results: list[Any] = [_entry(each, self.model) if each else [] for each in found]
+        else:
+            results = [_entry(each, self.model) for each in found]
+        return await asyncio.to_thread(_answer, {"results": results}, exchange)
 
     async def _received(self, exchange: Exchange) -> Mapping[str, Any]:
-        length_bytes = length_in(exchange.request.headers, max_body_bytes(JSON, self.limits))
+        length_bytes = length_in(exchange.request.headers, MAX_BODY_BYTES)
         exchange.memory.take(length_bytes)
         body = await body_of(exchange.request.receive, length_bytes)
         return await asyncio.to_thread(_document_in, body)
@@ -229,6 +238,11 @@ def _answer(document: Mapping[str, Any], exchange: Exchange) -> Response:
 def _log(what: str, error: SampollError | Refusal) -> None:
     """Says what Label Studio does not show."""
     log.warning("Label Studio: %s: %s", what, error)
+
+
+def _refuse(refusal: Refusal, request_id: str) -> Response:
+    _log(f"request {request_id}", refusal)
+    return response_to(refusal, request_id)
 
 
 def _check_nothing(_: Headers) -> None:

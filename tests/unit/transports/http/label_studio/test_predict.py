@@ -21,6 +21,8 @@ from support.label_studio import (
     task,
 )
 
+from sampoll.transports.http.label_studio import routes
+
 SIZE = (24, 32)
 BOX = {"x": 12.5, "y": 12.5, "width": 50, "height": 25, "rotation": 0}
 DRAWN = region("rectanglelabels", BOX, SIZE)
@@ -40,10 +42,10 @@ def client(studio: FakeLabelStudio) -> Iterator[httpx.Client]:
         yield client
 
 
-def predict(client: httpx.Client, *tasks: Any, **more: Any) -> list[dict[str, Any]]:
+def predict(client: httpx.Client, *tasks: Any, **more: Any) -> list[Any]:
     answer = client.post("/label-studio/predict", json=predict_body(list(tasks), **more))
     assert answer.status_code == 200, answer.text
-    results: list[dict[str, Any]] = answer.json()["results"]
+    results: list[Any] = answer.json()["results"]
     return results
 
 
@@ -168,8 +170,9 @@ def test_a_batch_has_an_entry_for_each_task_also_for_those_that_fail(
             task(6, predictions=[{"id": 1, "result": [{"type": "rectanglelabels", "value": {"x": "a"}}]}]),
         )
 
-    labels = [[each["value"]["brushlabels"][0] for each in entry["result"]] for entry in entries]
-    assert labels == [[], ["cat", "dog", "cat"], [], [], ["dog"], []]
+    assert [entries[number] for number in (0, 2, 3, 5)] == [[], [], [], []]  # no prediction is stored
+    labels = [[each["value"]["brushlabels"][0] for each in entries[n]["result"]] for n in (1, 4)]
+    assert labels == [["cat", "dog", "cat"], ["dog"]]
     assert "/data/upload/1/gone.jpg: Label Studio does not have it (status 404)" in caplog.text
     assert "task 4: label: cow is not a label of 'brush'" in caplog.text
     assert "task 6: " in caplog.text
@@ -248,7 +251,24 @@ def test_the_password_is_the_token_of_the_service(studio: FakeLabelStudio) -> No
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"tasks": []}', b'{"tasks": [1]}', b'{"tasks": "a"}'])
-def test_what_label_studio_does_not_send_is_refused(client: httpx.Client, body: bytes) -> None:
-    answer = client.post("/label-studio/predict", content=body)
+def test_what_label_studio_does_not_send_is_refused_and_logged(
+    client: httpx.Client, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        answer = client.post("/label-studio/predict", content=body)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-request")
+    assert f"Label Studio: request {answer.headers['X-Request-ID']}: " in caplog.text
+
+
+def test_a_batch_is_answered_in_time_with_what_is_done(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(routes, "ANSWER_SECONDS", 1.5)
+    detected = [{"id": 1, "result": [DRAWN]}]
+
+    with caplog.at_level(logging.WARNING):
+        one, late = predict(client, task(1, predictions=detected), task(2, "/slow", predictions=detected))
+
+    assert (len(one["result"]), late) == (1, [])
+    assert "task 2: was not done within 1.5 s: ask for fewer tasks at a time" in caplog.text
