@@ -295,6 +295,10 @@ def test_a_draft_that_is_none_is_refused(folder: Path, body: object, message: st
 # Done
 
 
+def prompts_in(path: Path) -> Any:
+    return json.loads(path.read_bytes())["prompts"]
+
+
 def publish(served: Served, number: int, prompts: object) -> httpx.Response:
     return served.send("POST", f"images/{number}/done", draft_of(served.get(f"images/{number}"), prompts))
 
@@ -307,6 +311,17 @@ def test_done_writes_the_prompt_file_of_the_pair(folder: Path) -> None:
         assert served.get("images")["images"][0]["progress"] == "done"
     assert json.loads((folder / "a.json").read_bytes()) == {"prompts": BOX_PROMPT}
     assert not (folder / f".sampoll-annotate-{os.geteuid()}").exists()
+
+
+def test_a_name_may_have_any_bytes(folder: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b'\xff "\n.jpg')
+    (folder / "a.jpg").rename(folder / name)
+    with annotating(folder, output=tmp_path / "out") as served:
+        [number] = [row["number"] for row in served.get("images")["images"] if "b.jpg" not in row["name"]]
+        served.send("PUT", f"images/{number}/draft", draft_of(served.get(f"images/{number}"), BOX_PROMPT))
+        assert publish(served, number, BOX_PROMPT).json()["trouble"] is None
+    assert prompts_in(folder / name.replace("jpg", "json")) == BOX_PROMPT
+    assert (tmp_path / "out" / name.replace("jpg", "png")).exists()
 
 
 def test_a_prompt_file_is_shown_and_corrected_with_all_that_a_page_does_not_edit(folder: Path) -> None:

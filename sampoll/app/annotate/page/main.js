@@ -91,9 +91,9 @@ function begin(opened) {
   saver = new DraftSaver(opened, () => marks.prompts, showSaved);
   marks = new Marks(opened.prompts, () => {
     announced = marks.prompt ? maskKey(marks.prompt) : null;
+    changedView(); // the mask is asked for first: people wait for it
     saver.changed();
     list.note(opened.number, 'draft');
-    changedView();
   });
   masks = new Masks(opened.image_sha256, about.kinds, {
     onMask: (key) => {
