@@ -260,11 +260,16 @@ def _is_jwt(key: str) -> bool:
 def _request(method: str, target: str, deadline: float, **more: Any) -> requests.Response:
     """The answer, not yet read; one that leads elsewhere is not followed."""
     with requests.Session() as session:
-        session.trust_env = False  # neither a proxy, nor a login of ~/.netrc in the place of ours
         session.headers["Accept-Encoding"] = "identity"
+        session.auth = _as_it_is
         return session.request(
             method, target, timeout=_seconds_until(deadline), allow_redirects=False, stream=True, **more
         )
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keeps requests from putting a login of ~/.netrc in the place of ours."""
+    return request
 
 
 def _seconds_until(deadline: float) -> tuple[float, float]:

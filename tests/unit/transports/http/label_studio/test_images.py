@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -77,6 +78,15 @@ def test_a_path_cannot_lead_to_another_host(address: str) -> None:
 def test_a_legacy_token_is_used_as_it_is(studio: FakeLabelStudio) -> None:
     assert fetched(studio, "/data/upload/1/cat.jpg") == b"a cat"
     assert studio.asked == ["/data/upload/1/cat.jpg"]
+
+
+def test_no_other_login_takes_the_place_of_ours(
+    studio: FakeLabelStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login other password secret")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+
+    assert fetched(studio, "/data/upload/1/cat.jpg") == b"a cat"
 
 
 def test_a_personal_token_is_exchanged_and_again_when_it_is_refused(studio: FakeLabelStudio) -> None:
