@@ -208,7 +208,7 @@ def in_chromium(url: str, token: str, clicks: int) -> list[float]:
         for number in range(clicks):
             x, y = (float(value) for value in random.uniform(0.3, 0.7, 2))
             if number % 5 == 0:
-                shown.keyboard.press("n")
+                shown.keyboard.press("Backspace")  # the next object
             shown.mouse.click(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"])
             while len(taken) <= number:
                 taken = [each / 1000 for each in shown.evaluate("() => window.times")]
