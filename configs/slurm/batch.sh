@@ -22,18 +22,23 @@ shift 2
 sampoll batch "$source" --output "$output" --shard slurm \
     --report "sampoll-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID.jsonl" "$@" &
 batch=$!
-trap 'kill -TERM "$batch"' TERM
+stopping=
+trap 'stopping=1; kill -TERM "$batch"' TERM
 wait "$batch"
 code=$?
-# A signal ends the first wait; the second one has the exit code.
-if [ "$code" -gt 128 ]; then
+# The signal has ended that wait; the next one has the exit code.
+if [ "$stopping" ] && [ "$code" -gt 128 ]; then
     wait "$batch"
     code=$?
 fi
-trap - TERM
 
-# 71, 74 and 75: a device or a store has failed, or it was stopped; the same task may do the rest. Three times at most.
+# The same task may do what is left after 71, 74 and 75, a device or a store has failed or it was stopped; and after a
+# crash, or a kill for lack of memory: an image that causes it fails alone then.
 case "$code" in
-    71 | 74 | 75) [ "${SLURM_RESTART_COUNT:-0}" -ge 3 ] || scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" ;;
+    71 | 74 | 75 | 134 | 135 | 137 | 139)
+        if [ "${SLURM_RESTART_COUNT:-0}" -lt 6 ]; then
+            scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+        fi
+        ;;
 esac
 exit "$code"

@@ -135,3 +135,10 @@ def test_without_a_device_the_benchmark_for_cuda_says_so() -> None:
         check=False,
     )
     assert (run.returncode, "there is no CUDA device" in run.stderr) == (2, True)
+
+
+def test_actors_of_ray_are_measured_beside_as_many_processes(tmp_path: Path) -> None:
+    sizes = ("--images", "0,8", "--actors", 1, "--rounds", 1, "--size", "64x48")
+    table, document = benchmark("ray", *sizes, json_file=tmp_path / "figures.json")
+    assert table.count("| 1 processes |") == table.count("| 1 actors |") == 1
+    assert set(document["seconds"]) == {"free, 1 processes", "free, 1 actors"}  # type: ignore[call-overload]

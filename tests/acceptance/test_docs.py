@@ -148,7 +148,7 @@ def test_every_command_is_documented_with_every_flag() -> None:
 def test_every_configuration_file_names_a_command_that_takes_it() -> None:
     files = sorted((REPOSITORY / "configs").rglob("*.*"))
     # test_containers.py and test_systemd.py have the others.
-    assert {file.suffix for file in files} == {".toml", ".yaml", ".yml", ".service", ".timer"}
+    assert {file.suffix for file in files} == {".toml", ".yaml", ".yml", ".service", ".timer", ".sh"}
 
     for file in files:
         if file.suffix == ".toml":

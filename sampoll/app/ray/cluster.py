@@ -1,9 +1,11 @@
 """A cluster of Ray for one run: one that is there, or one of this machine's own, which only it can reach."""
 
+import ctypes
 import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +23,8 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 CONNECT_SECONDS = 5.0
+SIGACTION_BYTES = 1024
+"""More than a struct sigaction takes anywhere."""
 OBJECT_STORE_BYTES = 128 * 2**20
 """What a local cluster keeps of memory for objects: they are names, and no pixels."""
 
@@ -40,12 +44,14 @@ def connected(address: str | None, actors: int) -> Iterator[Any]:
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what ends the run is raised, too
         stack.callback(ray.shutdown)
         if address is not None:
-            _connect(ray, address)
+            with _own_handler_of_sigterm():
+                _connect(ray, address)
         else:
             directory = tempfile.mkdtemp(prefix="sampoll-ray-")
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
             stack.callback(ray.shutdown)
-            _start(ray, directory, actors)
+            with _own_handler_of_sigterm():
+                _start(ray, directory, actors)
         yield ray
 
 
@@ -102,6 +108,18 @@ def _connect(ray: Any, address: str) -> None:
         raise ServerUnavailable(
             f"--ray-address {address}: no cluster of Ray that can be used: {reason}"
         ) from error
+
+
+@contextmanager
+def _own_handler_of_sigterm() -> Iterator[None]:
+    """Puts the handler of SIGTERM back that Ray's C++ code replaces: its own prints the stack, and has the
+    process aborted three seconds later. Python could do it in the main thread only."""
+    library, handler = ctypes.CDLL(None), ctypes.create_string_buffer(SIGACTION_BYTES)
+    library.sigaction(signal.SIGTERM, None, handler)
+    try:
+        yield
+    finally:
+        library.sigaction(signal.SIGTERM, handler, None)
 
 
 @contextmanager
