@@ -10,13 +10,14 @@ from starlette.responses import Response
 
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.core.errors import BadRequest
+from sampoll.inputs.prompt_file import excess_of_values
 from sampoll.transports.http.access import Access
 from sampoll.transports.http.answer import JSON, PNG
 from sampoll.transports.http.asking import FindEngine, answer_of, loaded
 from sampoll.transports.http.body import body_of, length_in
 from sampoll.transports.http.exchange import Exchange
 from sampoll.transports.http.operation import Handler, Operation
-from sampoll.transports.http.request import ENVELOPE_BYTES, Question
+from sampoll.transports.http.request import ENVELOPE_BYTES, Question, object_in
 
 Document: TypeAlias = Mapping[str, Any]
 """What becomes JSON, or was it."""
@@ -134,13 +135,7 @@ class AnnotationRoutes:
 
     async def _document(self, exchange: Exchange) -> Document:
         body = await self._body(exchange)
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise BadRequest(f"the request is not JSON in UTF-8: {error}") from error
-        if not isinstance(document, dict):
-            raise BadRequest("the request must be a JSON object")
-        return document
+        return object_in(body, excess_of_values(body, self.limits))
 
     async def _body(self, exchange: Exchange) -> bytes:
         """The body: prompts, and little more."""

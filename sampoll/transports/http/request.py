@@ -55,16 +55,23 @@ def kind_of(headers: Mapping[str, str]) -> str:
     return kind
 
 
-def question_in_json(body: bytes, limits: LimitSettings, default_prompt: bytes | None) -> Question:
-    """The question in a JSON object; a JobError names the key at fault."""
-    if excess := excess_of_values(body, limits):
+def object_in(body: bytes, excess: str, described: str = "") -> dict[str, Any]:
+    """The JSON object that a body is. BadRequest if it is none, which `described` goes on to describe, or if
+    it would be expensive to parse: then `excess` says why."""
+    if excess:
         raise BadRequest(f"the request {excess}")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the request is not JSON in UTF-8: {error}") from error
     if not isinstance(document, dict):
-        raise BadRequest('the request must be a JSON object with "image" and "prompt"')
+        raise BadRequest(f"the request must be a JSON object{described}")
+    return document
+
+
+def question_in_json(body: bytes, limits: LimitSettings, default_prompt: bytes | None) -> Question:
+    """The question in a JSON object; a JobError names the key at fault."""
+    document = object_in(body, excess_of_values(body, limits), ' with "image" and "prompt"')
     if key := key_that_is_there_twice(body, document):
         raise BadRequest("is there twice in one object", field=cut(key))
     _check_keys(document)

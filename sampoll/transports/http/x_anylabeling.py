@@ -31,7 +31,7 @@ from sampoll.transports.http.body import Gone, body_of, length_in
 from sampoll.transports.http.exchange import Exchange
 from sampoll.transports.http.operation import Operation
 from sampoll.transports.http.refusals import REQUEST_ID, Refusal
-from sampoll.transports.http.request import JSON, Question, max_body_bytes
+from sampoll.transports.http.request import JSON, Question, max_body_bytes, object_in
 from sampoll.transports.http.tool_masks import BORDERS, ToolMask, tool_masks
 
 log = logging.getLogger(__name__)
@@ -158,14 +158,7 @@ def _within(value: float, last: float) -> float:
 
 
 def _asked_in(body: bytes, limits: LimitSettings, exif: Exif) -> _Asked:
-    if excess := excess_of_values(body, limits):
-        raise BadRequest(f"the request {excess}")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the request is not JSON in UTF-8: {error}") from error
-    if not isinstance(document, dict):
-        raise BadRequest("the request must be a JSON object, as X-AnyLabeling sends it")
+    document = object_in(body, excess_of_values(body, limits), ", as X-AnyLabeling sends it")
     image = image_in(document.get("image"), limits.max_image_bytes)
     frame = _Frame(_header(image), exif)
     params = document.get("params")

@@ -226,6 +226,25 @@ def test_a_project_that_cannot_have_masks_is_refused_when_it_is_connected(
     assert f"Label Studio: project 1.2: label_config: {message}" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("{", "the request is not JSON"),
+        ("[1]", "must be a JSON object, as Label Studio sends it"),
+        ('{"tasks": [' + "[]," * 1000 + "[]]}", "has 1004 objects, lists and strings, more than 1000"),
+    ],
+)
+def test_a_body_that_is_none_or_expensive_to_parse_is_refused(
+    client: httpx.Client, body: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "MAX_OBJECTS", 1000)
+
+    answer = client.post("/label-studio/predict", content=body)
+
+    assert answer.status_code == 400
+    assert message in answer.json()["message"]
+
+
 def test_without_the_address_of_label_studio_a_project_is_refused() -> None:
     with served() as client:
         answer = client.post("/label-studio/setup", json={"schema": CONFIG})
