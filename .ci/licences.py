@@ -8,13 +8,13 @@ import json
 import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, distribution, requires
+from importlib.metadata import PackageNotFoundError, distribution, metadata, requires
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = ("openvino", "int8", "embedded")
-"""Those for users; dev and docs come with no installation of sampoll."""
+FOR_DEVELOPERS = ("dev", "docs")
+"""The extras that come with no installation for users."""
 ALLOWED = re.compile(r"\b(MIT|0?BSD|FreeBSD|Apache|MPL)\b")
 NOT_ALLOWED = re.compile(r"GPL|Proprietary|UNKNOWN", re.IGNORECASE)
 KNOWN = {
@@ -80,7 +80,9 @@ def judged(title: str, packages: set[str]) -> int:
 def main() -> int:
     seen = closure("sampoll")
     refused = judged("sampoll", seen)
-    for extra in EXTRAS:
+    for extra in metadata("sampoll").get_all("Provides-Extra") or ():
+        if extra in FOR_DEVELOPERS:
+            continue
         more = closure("sampoll", (extra,)) - seen
         refused += judged(f"sampoll[{extra}], besides", more)
         seen |= more

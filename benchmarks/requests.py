@@ -39,6 +39,7 @@ from sampoll.core.jobs import RgbImage
 from sampoll.core.results import ModelInfo
 
 ENCODER_SECONDS = 0.05
+BRISK_SECONDS = 0.005
 WORKLOADS = (
     ("a new image each time, a model that costs nothing", "free", False),
     (f"clicks on one image a client, an encoder of {1000 * ENCODER_SECONDS:.0f} ms", "slow", True),
@@ -60,6 +61,7 @@ QUIET_SECONDS = 5.0
 class SlowEllipses(Ellipses):
     """Its encoder takes as long as one on a device, during which the processor is free."""
 
+    seconds = ENCODER_SECONDS
     embedding_key = "ellipses"
     embedding_bytes = 4 * 2**20
 
@@ -68,7 +70,7 @@ class SlowEllipses(Ellipses):
         return ModelInfo("slow ellipses")
 
     def embed(self, images: Sequence[RgbImage]) -> list[tuple[int, int]]:
-        time.sleep(ENCODER_SECONDS * len(images))
+        time.sleep(self.seconds * len(images))
         return super().embed(images)
 
     def image_size(self, embedding: tuple[int, int]) -> tuple[int, int]:
@@ -80,6 +82,10 @@ class SlowEllipses(Ellipses):
     def unpacked(self, arrays: Any) -> tuple[int, int]:
         height, width = arrays["size"].tolist()
         return height, width
+
+
+class BriskEllipses(SlowEllipses):
+    seconds = BRISK_SECONDS
 
 
 class FloodedEllipses(Ellipses):
@@ -96,6 +102,10 @@ def free(_: ModelSettings) -> Ellipses:
 
 def slow(_: ModelSettings) -> SlowEllipses:
     return SlowEllipses()
+
+
+def brisk(_: ModelSettings) -> SlowEllipses:
+    return BriskEllipses()
 
 
 def flooded(_: ModelSettings) -> FloodedEllipses:

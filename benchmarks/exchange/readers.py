@@ -1,9 +1,11 @@
 """Reads the data sets that sampoll exports, by other tools."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -161,6 +163,102 @@ def _labelme(exports: Exports) -> Scene:
     return scene
 
 
+def _of_fiftyone(importer: Any, scene_size: Mapping[str, tuple[int, int]]) -> Scene:
+    scene = {}
+    with importer:
+        for path, _, labels in importer:
+            name = Path(path).stem
+            found = labels.detections if labels is not None else []
+            scene[name] = [_of_detection(each, scene_size[name]) for each in found]
+    return scene
+
+
+def _of_detection(found: Any, size: tuple[int, int]) -> Thing:
+    """Its mask is that of the pixels in its box."""
+    height, width = size
+    left, top = round(found.bounding_box[0] * width), round(found.bounding_box[1] * height)
+    mask = np.zeros(size, np.bool_)
+    rows, columns = found.mask.shape
+    mask[top : top + rows, left : left + columns] = found.mask[: height - top, : width - left]
+    return thing(found.label, mask)
+
+
+def _sizes(folder: Path) -> Mapping[str, tuple[int, int]]:
+    sizes = {}
+    for path in folder.glob("*.png"):
+        with Image.open(path) as image:
+            sizes[path.stem] = (image.height, image.width)
+    return sizes
+
+
+def fiftyone_importer(exports: Exports) -> Any:
+    """FiftyOne's own importer of COCO, which needs no database."""
+    from fiftyone.utils.coco import COCODetectionDatasetImporter
+
+    return COCODetectionDatasetImporter(
+        data_path=str(exports.images), labels_path=str(exports.coco), label_types=["segmentations"]
+    )
+
+
+def _fiftyone_coco(exports: Exports) -> Scene:
+    return _of_fiftyone(fiftyone_importer(exports), _sizes(exports.images))
+
+
+def _fiftyone_yolo(kind: str, exports: Exports) -> Scene:
+    from fiftyone.utils.yolo import YOLOv5DatasetImporter
+
+    importer = YOLOv5DatasetImporter(
+        dataset_dir=str(exports.yolo), split="train", yaml_path="data.yaml", label_type=kind
+    )
+    sizes = _sizes(exports.yolo / "images")
+    if kind == "instances":
+        return _of_fiftyone(importer, sizes)
+    with importer:
+        return {
+            Path(path).stem: [_of_polyline(each, sizes[Path(path).stem]) for each in labels.polylines]
+            for path, _, labels in importer
+        }
+
+
+def _of_polyline(found: Any, size: tuple[int, int]) -> Thing:
+    height, width = size
+    rings = [np.round(np.array(ring) * (width, height)).astype(np.int32) for ring in found.points]
+    return thing(found.label, cv2.fillPoly(np.zeros(size, np.uint8), rings, 1) > 0)
+
+
+def _roboflow_coco(exports: Exports) -> Scene:
+    """What its client uploads for each image."""
+    from roboflow.util.folderparser import parsefolder
+
+    folder = exports.root / "roboflow-coco"
+    folder.mkdir(exist_ok=True)
+    for path in (exports.coco, *exports.images.glob("*.png")):
+        (folder / path.name).write_bytes(path.read_bytes())
+    whole: dict[str, list[Thing]] = {}
+    for image in parsefolder(str(folder))["images"]:
+        part = exports.root / f"roboflow-{image['key']}.json"
+        part.write_text(image["annotationfile"]["rawText"])
+        whole |= {name: [*things] for name, things in _by_pycocotools(part).items()}
+    return whole
+
+
+def _roboflow_yolo(exports: Exports) -> Scene:
+    """What its client uploads for each image: a file of labels, and the names of its classes."""
+    from roboflow.util.folderparser import parsefolder
+
+    scene: dict[str, list[Thing]] = {}
+    sizes = _sizes(exports.yolo / "images")
+    for image in parsefolder(str(exports.yolo))["images"]:
+        file, (height, width) = image["annotationfile"], sizes[image["key"]]
+        scene[image["key"]] = []
+        for line in (exports.yolo / file["file"].lstrip("/")).read_text().splitlines():
+            number, *places = line.split()
+            points = np.array(places, np.float64).reshape(-1, 2) * (width, height)
+            box = (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
+            scene[image["key"]].append(Thing(file["labelmap"][int(number)], box))
+    return scene
+
+
 READERS: Mapping[str, Mapping[str, Read]] = {
     "pycocotools": {
         "COCO": lambda exports: _by_pycocotools(exports.coco),
@@ -176,5 +274,10 @@ READERS: Mapping[str, Mapping[str, Read]] = {
     "datumaro": {"COCO": _datumaro_coco, "YOLO": _datumaro_yolo},
     "ultralytics": {"YOLO": _ultralytics_yolo},
     "labelme": {"LabelMe": _labelme},
+    "fiftyone": {
+        "COCO": _fiftyone_coco,
+        **{f"YOLO, {kind}": partial(_fiftyone_yolo, kind) for kind in ("instances", "polylines")},
+    },
+    "roboflow": {"COCO": _roboflow_coco, "YOLO": _roboflow_yolo},
 }
 """Each tool's way to read each format."""

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.exchange.readers import fiftyone_importer
 from benchmarks.exchange.scene import Exports, Scene
 
 Write = Callable[[Scene, Exports, Path], tuple[str, Path]]
@@ -139,6 +140,30 @@ def _labelme(_: Scene, exports: Exports, folder: Path) -> tuple[str, Path]:
     return "labelme", folder
 
 
+def _fiftyone(exporter: Any, exports: Exports) -> None:
+    from fiftyone.core.metadata import ImageMetadata
+
+    with fiftyone_importer(exports) as importer, exporter:
+        for path, _, labels in importer:
+            exporter.export_sample(path, labels, ImageMetadata.build_for(path))
+
+
+def _fiftyone_coco(_: Scene, exports: Exports, folder: Path) -> tuple[str, Path]:
+    from fiftyone.utils.coco import COCODetectionDatasetExporter
+
+    path = folder / "coco.json"
+    _fiftyone(COCODetectionDatasetExporter(labels_path=str(path), export_media=False), exports)
+    return "coco", path
+
+
+def _fiftyone_yolo(scene: Scene, exports: Exports, folder: Path) -> tuple[str, Path]:
+    from fiftyone.utils.yolo import YOLOv5DatasetExporter
+
+    labels = sorted({thing.label for things in scene.values() for thing in things})
+    _fiftyone(YOLOv5DatasetExporter(export_dir=str(folder), classes=labels), exports)
+    return "yolo", folder
+
+
 WRITERS: Mapping[str, Mapping[str, Write]] = {
     "globox": {"COCO": _globox_coco, "YOLO": _globox_yolo, "LabelMe": _globox_labelme},
     "supervision": {"COCO": _supervision_coco, "YOLO": _supervision_yolo, "LabelMe": _supervision_labelme},
@@ -149,5 +174,6 @@ WRITERS: Mapping[str, Mapping[str, Write]] = {
     },
     "ultralytics": {"YOLO, predictions": _ultralytics_predictions, "YOLO, of COCO": _ultralytics_coco},
     "labelme": {"LabelMe": _labelme},
+    "fiftyone": {"COCO": _fiftyone_coco, "YOLO": _fiftyone_yolo},
 }
 """Each tool's way to write each format."""

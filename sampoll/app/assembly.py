@@ -172,10 +172,11 @@ def service_of(
     *,
     emit: Listener = ignore_events,
     queues: Queues | None = None,
+    executors: int | None = None,
 ) -> Service:
     """A service that sends events to `emit`, and enters its queues in `queues`, for monitoring. Its limits of
-    memory are logged and emitted here."""
-    executors = executors_on(model.segmenter.info.device)
+    memory are logged and emitted here. `executors` are those of the device, if nothing else is given."""
+    executors = executors or executors_on(model.segmenter.info.device)
     budget = memory_budget(
         settings,
         transport,

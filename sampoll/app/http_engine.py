@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from sampoll.app.assembly import format_options
 from sampoll.app.in_process import InProcess
 from sampoll.app.reply_formats import UnionMask
+from sampoll.app.tool_formats import tool_formats
 from sampoll.config.settings import Settings
 from sampoll.core.errors import ImageUnknown
 from sampoll.core.jobs import Submission
@@ -33,4 +34,9 @@ def _formats_for(settings: Settings) -> Mapping[str, Sequence[Format]]:
     """What is rendered for each kind of answer."""
     options = format_options(settings)
     record = load_format("opex", options)
-    return {JSON: [record], PNG: [UnionMask()], ZIP: [load_format("png", options), record]}
+    return {
+        JSON: [record],
+        PNG: [UnionMask()],
+        ZIP: [load_format("png", options), record],
+        **tool_formats(options.simplify_pixels),
+    }

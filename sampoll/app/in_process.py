@@ -34,7 +34,9 @@ class InProcess:
         emit: Listener = ignore_events,
         formats: Sequence[Format] = (),
         queues: Queues | None = None,
+        answers_while_embedding: bool = False,
     ) -> None:
+        """`answers_while_embedding`: an image that is being embedded keeps no other submission waiting."""
         self.settings = named(settings)
         self.decoding = decoding_options(self.settings)
         model = load_model(self.settings.model)
@@ -56,6 +58,7 @@ class InProcess:
             self._formats_of,
             emit=emit,
             queues=queues,
+            executors=2 if answers_while_embedding and self.keeps_embeddings else None,
         )
         emit(ModelLoaded(self.model))
         # A daemon, as are the threads that it starts: a process that forgets to close it can end.
@@ -69,6 +72,11 @@ class InProcess:
         if self._is_forked:
             raise ModelUnavailable(FORKED)
         return self.transport.submit(submission, formats, waits=waits)
+
+    @property
+    def keeps_embeddings(self) -> bool:
+        """Whether the model has embeddings that are worth keeping."""
+        return self._embeddings is not None
 
     def knows(self, image_sha256: str) -> bool:
         """Whether the embedding of that image is cached: a submission then needs the digest only."""

@@ -19,7 +19,7 @@ class UnionMask:
 
     def render(self, segmentation: Segmentation, earlier: Sequence[Artifact]) -> Sequence[Artifact]:
         alone = [artifact for artifact in earlier if artifact.suffix == ".png"]
-        content = alone[0].content if alone else encode(_union(segmentation))
+        content = alone[0].content if alone else encode(union_of(segmentation))
         return [Artifact(UNION, content)]
 
 
@@ -48,7 +48,8 @@ def blank(size: tuple[int, int]) -> bytes:
     return encode(Mask.from_packed(np.zeros((height, (width + 7) // 8), np.uint8), size, 0.0))
 
 
-def _union(segmentation: Segmentation) -> Mask:
+def union_of(segmentation: Segmentation) -> Mask:
+    """One mask of all: 1 where at least one is 1."""
     height, width = segmentation.size
     union = np.zeros((height, (width + 7) // 8), np.uint8)
     for masks in segmentation.masks:

@@ -20,7 +20,7 @@ from sampoll.config.settings import Settings
 from sampoll.core.events import Listener, StopRequested, broadcast
 from sampoll.core.summary import CommandSummary
 from sampoll.inputs.common_prompt import default_prompt
-from sampoll.models.registry import find_factory
+from sampoll.models.registry import find_factory, prompts_taken
 from sampoll.monitoring.monitor import Monitor, WorkersMonitor, monitored
 from sampoll.monitoring.server import serving
 from sampoll.monitoring.tally import Tally
@@ -29,8 +29,13 @@ from sampoll.transports.http.access import Access, access_of
 from sampoll.transports.http.answer import JSON
 from sampoll.transports.http.application import Document, application_of
 from sampoll.transports.http.asking import FindEngine
+from sampoll.transports.http.jobs import Jobs
+from sampoll.transports.http.label_studio.images import LabelStudioImages, place_of
+from sampoll.transports.http.label_studio.routes import LabelStudioRoutes
 from sampoll.transports.http.native import NativeRoutes
 from sampoll.transports.http.openapi import openapi_document
+from sampoll.transports.http.operation import Operation
+from sampoll.transports.http.x_anylabeling import XAnyLabelingRoutes
 
 log = logging.getLogger(__name__)
 
@@ -58,25 +63,36 @@ def serving_requests(
 ) -> Iterator[str]:
     """Serves the routes of `engine` beside the pages of the monitor, until the block ends; the URL."""
     find_factory(settings.model)  # an unknown model is refused before the port is opened
-    access, default = access_of(settings.web), settings.spool.default_prompt
-    jobs = None if settings.spool.input is None else JobTree(settings)
-    native = NativeRoutes(
-        engine,
-        settings.limits,
-        access,
-        None if default is None else default_prompt(default, decoding_options(settings)).content,
-        jobs,
-    )
+    access, jobs = access_of(settings.web), None if settings.spool.input is None else JobTree(settings)
     assert monitor.application is not None
     application = application_of(
-        native.operations(),
-        documents_for(access, has_jobs=jobs is not None, needs_prompt=default is None),
+        operations_for(settings, engine, access, jobs),
+        documents_for(access, has_jobs=jobs is not None, needs_prompt=settings.spool.default_prompt is None),
         access,
         settings.requests.queue_bytes,
         monitor.application.beside,
     )
     with serving(*settings.web.address, application, "--bind") as url:
         yield url
+
+
+def operations_for(
+    settings: Settings, engine: FindEngine, access: Access, jobs: Jobs | None
+) -> Iterator[Operation]:
+    """The routes of each kind of client."""
+    default = settings.spool.default_prompt
+    prompt = None if default is None else default_prompt(default, decoding_options(settings)).content
+    yield from NativeRoutes(engine, settings.limits, access, prompt, jobs).operations()
+    place = place_of(settings.label_studio)
+    images = None if place is None else LabelStudioImages(place, settings.limits.max_image_bytes)
+    model = settings.model
+    yield from LabelStudioRoutes(
+        engine, settings.limits, access, images, model.model, model.exif
+    ).operations()
+    takes_words = "text" in prompts_taken(model)
+    yield from XAnyLabelingRoutes(
+        engine, settings.limits, access, model.model, model.exif, takes_words
+    ).operations()
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from sampoll.cli import batch, client, failed, init, models, prompts, serve
+from sampoll.cli import annotate, batch, client, failed, init, models, prompts, serve
 from sampoll.cli.commands import Commands, Group
 from sampoll.cli.exit import run_and_exit
 from sampoll.cli.logs import set_up_logging, show_summary, shows_progress
@@ -60,6 +60,7 @@ app = Commands(
 
 app.add_typer(init.app)
 app.add_typer(batch.app)
+app.add_typer(annotate.app)
 app.add_typer(failed.app)
 app.add_typer(models.app)
 app.add_typer(prompts.app)

@@ -59,6 +59,7 @@ def redis(
 @app.command()
 @with_settings(
     "web",
+    "label_studio",
     "queue-bytes",
     "input",
     "output",

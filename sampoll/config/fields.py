@@ -37,6 +37,12 @@ class Setting:
     def variable(self) -> str:
         return ENVIRONMENT_PREFIX + self.key.upper().replace("-", "_")
 
+    @property
+    def variables(self) -> list[str]:
+        """The variables that it can be given in; the first that is set counts."""
+        shared = self.extra("shared_variable")
+        return [self.variable, shared] if shared else [self.variable]
+
     def anchored(self, value: Any, directory: Path) -> Any:
         """`value`; if it is a relative path, it is resolved against `directory`."""
         kinds = get_args(self.field.annotation)

@@ -196,11 +196,12 @@ def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
     for variable, hint in unknown_variables(environment).items():
         log.warning("%s is no setting of sampoll and is ignored%s", variable, hint)
-    return {
-        setting.key: _Given(value, setting.variable)
-        for setting in all_settings()
-        if (value := environment.get(setting.variable))
-    }
+    given = {}
+    for setting in all_settings():
+        for name in reversed(setting.variables):
+            if value := environment.get(name):
+                given[setting.key] = _Given(value, name)
+    return given
 
 
 def _refusal(error: ValidationError, given: Mapping[str, _Given]) -> SampollError:

@@ -25,6 +25,7 @@
         ├── SegmentationFailed
         ├── OutputFailed
         ├── OutputExists
+        ├── DraftChanged
         ├── Overloaded
         ├── Stopped
         ├── CrashedRepeatedly
@@ -198,6 +199,12 @@ class OutputFailed(JobError):
 
 class OutputExists(JobError):
     code = "output-exists"
+
+
+class DraftChanged(JobError):
+    """Another window of the annotation page has saved or published the same image meanwhile."""
+
+    code = "draft-changed"
 
 
 class Overloaded(JobError):

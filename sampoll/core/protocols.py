@@ -58,7 +58,10 @@ class StreamingSegmenter(Segmenter[E], Protocol[E]):
 
 @runtime_checkable
 class CacheableSegmenter(Segmenter[E], Protocol[E]):
-    """A segmenter whose embeddings are expensive enough to be cached."""
+    """A segmenter whose embeddings are expensive enough to be cached.
+
+    On a CPU too, two threads may call it at the same time: `sampoll annotate` decodes prompts for one image
+    while the next one is embedded."""
 
     @property
     def embedding_key(self) -> str:

@@ -61,6 +61,13 @@ def user_cache_directory() -> Path:
     return _private_directory(f"{NAME}-cache-{this_user()}") if path is None else path
 
 
+def user_state_directory() -> Path:
+    """Where this user's programs keep what must not be lost, and is no setting. As `user_cache_directory` for
+    a user without a home directory."""
+    path = _unless_homeless(platformdirs.user_state_path)
+    return _private_directory(f"{NAME}-state-{this_user()}") if path is None else path
+
+
 class NotPrivateError(PermissionError):
     """Other users may have written into a directory, or may read it."""
 

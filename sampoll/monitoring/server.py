@@ -66,9 +66,17 @@ class _Embedded(Server):
 
 
 @contextmanager
-def serving(host: str, port: int, application: AsgiApplication, setting: str = "--http") -> Iterator[str]:
-    """Serves an ASGI application until the block ends; its URL. ConfigurationError, which names `setting`, if
-    it cannot listen. What has begun is answered at the end, for at most STOPPING_SECONDS."""
+def serving(
+    host: str,
+    port: int,
+    application: AsgiApplication,
+    setting: str = "--http",
+    *,
+    called: str = "status page",
+) -> Iterator[str]:
+    """Serves an ASGI application until the block ends; its URL, which the log has as that of what is `called`
+    so. ConfigurationError, which names `setting`, if it cannot listen. What has begun is answered at the end,
+    for at most STOPPING_SECONDS."""
     shown = f"[{host}]" if ":" in host else host
     try:
         listener = _listening(host, port)
@@ -79,7 +87,7 @@ def serving(host: str, port: int, application: AsgiApplication, setting: str = "
     others = _native_threads()
     thread = Thread(target=_run, args=(loop, server), name="http", daemon=True)
     thread.start()
-    log.info("status page: %s", url)
+    log.info("%s: %s", called, url)
     try:
         yield url
     finally:

@@ -35,12 +35,14 @@ def test_the_pipeline_is_measured_beside_the_reference(tmp_path: Path) -> None:
     assert "cores" in document["machine"]  # type: ignore[operator]
 
 
+@pytest.mark.campaign
 def test_each_step_is_measured_beside_the_usual_way(tmp_path: Path) -> None:
     table, document = benchmark("files", "--rounds", 1, json_file=tmp_path / "figures.json")
     assert "| 12 megapixels | contours, blobs | skimage " in table
     assert len(document["seconds"]) == 16  # type: ignore[arg-type]
 
 
+@pytest.mark.campaign
 def test_requests_are_measured_beside_the_loop(tmp_path: Path) -> None:
     sizes = ("--clients", "1,2", "--requests", 4, "--rounds", 1, "--size", "64x48")
     table, document = benchmark("requests", *sizes, json_file=tmp_path / "figures.json")
@@ -48,6 +50,7 @@ def test_requests_are_measured_beside_the_loop(tmp_path: Path) -> None:
     assert len(document) == 1 + 8  # the machine, and the figures
 
 
+@pytest.mark.campaign
 def test_requests_over_http_are_measured_beside_a_loop_and_redis(tmp_path: Path) -> None:
     sizes = ("--clients", "1,2", "--requests", 4, "--rounds", 1, "--size", "64x48")
     table, document = benchmark("http", *sizes, json_file=tmp_path / "figures.json")
@@ -66,12 +69,11 @@ def test_the_python_api_is_measured_beside_loops(tmp_path: Path) -> None:
     assert set(document["seconds"]) == {"images", "images, one by one", "prompts", "clicks"}  # type: ignore[call-overload]
 
 
-def test_workers_are_measured_beside_one_worker_and_a_folder(tmp_path: Path) -> None:
-    sizes = ("--workers", "1,2", "--jobs", 8, "--rounds", 1)
+def test_several_processes_are_measured_beside_one_for_each_way_to_start_them(tmp_path: Path) -> None:
+    sizes = ("--workers", "1,2", "--jobs", 8, "--rounds", 1, "--models", "slow")
     table, document = benchmark("workers", *sizes, json_file=tmp_path / "figures.json")
-    assert "| stream, 2 workers, 50 ms |" in table
-    assert "| folder, --workers 2, 50 ms |" in table
-    assert "| folder, a free model |" in table
+    for way in ("serve stream x {}", "run --workers {}", "run x {}, one tree", "batch --shard x {}"):
+        assert all(f"| 50 ms | {way.format(count)} |" in table for count in (1, 2))
     assert document["jobs"] == 8
 
 
@@ -98,6 +100,7 @@ def test_ratios_are_drawn_as_bars() -> None:
     assert "4 x" in "".join(root.itertext())
 
 
+@pytest.mark.campaign
 def test_the_parts_of_a_run_on_a_device_are_measured_on_the_cpu_too(tmp_path: Path) -> None:
     sizes = ("--device", "cpu", "--models", "edgetam", "--rounds", 1)
     parts = ("--parts", "prompts,files,memory", "--prompts", 2, "--batch", 1, "--workers", 1)

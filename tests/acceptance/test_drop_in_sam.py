@@ -78,6 +78,7 @@ def flags(checkpoint: Path) -> list[str]:
     return ["--model", str(checkpoint), "--model_type", "vit_b"]
 
 
+@pytest.mark.campaign
 def test_sam_predict_poll_writes_the_masks_of_the_old_command(
     tmp_path: Path, checkpoint: Path, photograph: bytes, predicted: Any
 ) -> None:

@@ -61,7 +61,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_sam_runs_from_a_checkpoint_file_to_masks(folders: Folders, checkpoint: Path) -> None:
     prompt = {
         "prompts": [
@@ -92,7 +92,7 @@ def test_a_checkpoint_of_another_model_is_exit_code_69_and_names_the_right_one(
     assert folders.waiting == ["a.jpg", "a.json"]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_an_engine_is_compared_with_the_original(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(photograph("coffee")[::4, ::4]))
 

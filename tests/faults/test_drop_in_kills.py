@@ -12,7 +12,7 @@ from support.killing import Point, killed_at, points_of, traced
 from support.process import TESTS
 
 BOX = {"box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16}}
-SAMPLE = 6
+SAMPLE = 3
 SEED = 7
 
 

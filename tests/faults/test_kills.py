@@ -17,7 +17,7 @@ from support.oracle import BAD, GOOD, TWO, Dropped
 from support.process import SAMPOLL, sampoll
 
 DURABILITIES = ("batch", "file", "off")
-SAMPLE = 8
+SAMPLE = 3
 SEED = 7
 DEFAULT = "default.json"
 """The prompt of an image that has none, beside the input."""

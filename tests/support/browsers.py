@@ -41,4 +41,4 @@ def page_of(
     page.goto(url)
     yield page
     page.close()
-    assert trouble == []
+    assert trouble == [], trouble

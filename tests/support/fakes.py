@@ -160,6 +160,14 @@ def waiting(_: ModelSettings) -> BoxSegmenter:
     return _Waiting()
 
 
+class _KeptWaiting(_Waiting, KeptBoxes):
+    pass
+
+
+def kept_waiting(_: ModelSettings) -> BoxSegmenter:
+    return _KeptWaiting()
+
+
 class _Slow(BoxSegmenter):
     def embed(self, images: Sequence[RgbImage]) -> list[RgbImage]:
         time.sleep(0.4 * len(images))

@@ -13,12 +13,11 @@ from sampoll.app.http_engine import HttpEngine
 from sampoll.app.in_process import InProcess
 from sampoll.app.job_tree import JobTree
 from sampoll.app.keyword_settings import settings_of
-from sampoll.app.serve_http import documents_for
+from sampoll.app.serve_http import documents_for, operations_for
 from sampoll.core.events import Listener, ignore_events
 from sampoll.monitoring.server import serving
 from sampoll.transports.http.access import access_of
 from sampoll.transports.http.application import application_of
-from sampoll.transports.http.native import NativeRoutes
 from support.folders import BOX
 from support.images import encoded, image_of
 from support.process import running_sampoll, until
@@ -46,9 +45,9 @@ def application(engine: InProcess, *, loads: bool = False) -> Any:
     settings, http_engine = engine.settings, HttpEngine(engine)
     access = access_of(settings.web)
     jobs = None if settings.spool.input is None else JobTree(settings)
-    native = NativeRoutes(lambda: None if loads else http_engine, settings.limits, access, jobs=jobs)
+    operations = operations_for(settings, lambda: None if loads else http_engine, access, jobs)
     documents = documents_for(access, has_jobs=jobs is not None)
-    return application_of(native.operations(), documents, access, settings.requests.queue_bytes)
+    return application_of(operations, documents, access, settings.requests.queue_bytes)
 
 
 def client_of(url: str) -> httpx.Client:

@@ -5,6 +5,7 @@ its alias. A component receives its own section, and does not see those of other
 """
 
 from sampoll.config.settings.batch import BatchSettings
+from sampoll.config.settings.label_studio import LabelStudioSettings
 from sampoll.config.settings.limits import LimitSettings
 from sampoll.config.settings.masks import MaskSettings
 from sampoll.config.settings.model import ModelSettings
@@ -34,6 +35,7 @@ class Settings(Section):
     requests: RequestSettings = RequestSettings()
     streams: StreamsSettings = StreamsSettings()
     web: WebSettings = WebSettings()
+    label_studio: LabelStudioSettings = LabelStudioSettings()
     batch: BatchSettings = BatchSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     operations: OperationSettings = OperationSettings()

@@ -16,16 +16,18 @@ def setting(
     is_flag: bool = True,
     is_everyday: bool = False,
     named_by: Sequence[str] = (),
+    shared_variable: str = "",
 ) -> Any:
     """A field whose flag (if `is_flag`), variable and TOML key are made from `key`. --help shows everyday
     settings, --help-all shows all. In the help, {names} stands for the names of the plug-ins in the groups
-    `named_by`."""
+    `named_by`. If its own variable is not set, `shared_variable` counts, which other programs know too."""
     extra: dict[str, Any] = {
         "metavar": metavar,
         "short": short,
         "is_flag": is_flag,
         "is_everyday": is_everyday,
         "named_by": list(named_by),
+        "shared_variable": shared_variable,
     }
     return Field(default, alias=key, description=help, json_schema_extra=extra)
 

@@ -34,7 +34,8 @@ class Coco:
         images: list[dict[str, Any]] = []
         with replaced_set(directory) as files, files.open("instances.json") as file:
             info = {"description": "sampoll", "date_created": datetime.now().isoformat(timespec="seconds")}
-            file.write(b'{"info":' + orjson.dumps(info) + b',\n"annotations":[')
+            # Roboflow's client refuses a file without "licenses".
+            file.write(b'{"info":' + orjson.dumps(info) + b',"licenses":[],\n"annotations":[')
             number = 0
             for segmentation in results:
                 images.append(_image(segmentation, len(images) + 1))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,13 @@ def simplified(ring: Points, tolerance: float) -> Points:
     does the same, cleans up afterwards, and is then up to 1.4 tolerances off.
     """
     return ring[kept_points(ring, tolerance)]
+
+
+def coarser(ring: Sequence[Sequence[float]], share: float) -> list[list[float]]:
+    """The points of a ring, simplified with this share of its length as the tolerance."""
+    points = np.array(ring, np.float64)
+    length = np.hypot(*np.diff(points, axis=0, append=points[:1]).T).sum()
+    return cast(list[list[float]], simplified(points, share * float(length)).tolist())
 
 
 def kept_points(ring: Points, tolerance: float, anchors: Sequence[int] = ()) -> NDArray[np.int64]:

@@ -5,11 +5,14 @@ https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.2 and 4.
 
 import struct
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
 from sampoll.core.jobs import RgbImage
 
+Place: TypeAlias = tuple[float, float]
+"""x and y in pixels."""
 UPRIGHT = 1
 ORIENTATION = 0x112
 TRANSPOSED = (5, 6, 7, 8)
@@ -27,6 +30,33 @@ _TURNED: Mapping[int, Callable[[RgbImage], RgbImage]] = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: lambda pixels: np.rot90(pixels),
 }
+
+_FLIPPED: Mapping[int, tuple[bool, bool]] = {
+    2: (True, False),
+    3: (True, True),
+    4: (False, True),
+    6: (False, True),
+    7: (True, True),
+    8: (True, False),
+}
+"""Whether the stored image is flipped from left to right, and from top to bottom, before it is transposed."""
+
+
+def upright_place(place: Place, last: Place, orientation: int) -> Place:
+    """Where a place (x, y) of the stored image is once it is upright; `last` is the largest place."""
+    x, y = _flipped(place, last, orientation)
+    return (y, x) if orientation in TRANSPOSED else (x, y)
+
+
+def stored_place(place: Place, last: Place, orientation: int) -> Place:
+    """Where a place (x, y) of the upright image is as it is stored; `last` is the largest place there."""
+    x, y = place
+    return _flipped((y, x) if orientation in TRANSPOSED else (x, y), last, orientation)
+
+
+def _flipped(place: Place, last: Place, orientation: int) -> Place:
+    flips_x, flips_y = _FLIPPED.get(orientation, (False, False))
+    return last[0] - place[0] if flips_x else place[0], last[1] - place[1] if flips_y else place[1]
 
 
 def upright(pixels: RgbImage, orientation: int) -> RgbImage:

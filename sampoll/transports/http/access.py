@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 
 from sampoll.config.secret_file import secret_of
 from sampoll.config.settings.web import WebSettings
+from sampoll.core.base64_text import decoded
 from sampoll.core.errors import ConfigurationError
 from sampoll.transports.http.refusals import Refusal
 
@@ -43,16 +44,26 @@ class Access:
 
     def check_token(self, headers: Mapping[str, str]) -> None:
         """A Refusal if the request does not bring the token."""
-        if self.token is None:
-            return
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.token.encode()):
-            raise Refusal(
-                401,
-                "the request needs the token of this service: Authorization: Bearer TOKEN",
-                code="unauthorized",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        scheme, given = _authorization_in(headers)
+        self.check(
+            given if scheme == "bearer" else "",
+            "the request needs the token of this service: Authorization: Bearer TOKEN",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+    def check_basic(self, headers: Mapping[str, str]) -> None:
+        """A Refusal if the request does not bring the token as its password, with any name of a user."""
+        scheme, given = _authorization_in(headers)
+        self.check(
+            _password_in(given) if scheme == "basic" else "",
+            "the request needs the token of this service as its password (Basic Authentication)",
+            {"WWW-Authenticate": 'Basic realm="sampoll"'},
+        )
+
+    def check(self, given: str, message: str, headers: Mapping[str, str] | None = None) -> None:
+        """A Refusal with this message if a token is needed and `given` is not it."""
+        if self.token is not None and not hmac.compare_digest(given.encode(), self.token.encode()):
+            raise Refusal(401, message, code="unauthorized", headers=headers)
 
     @property
     def _names(self) -> frozenset[str]:
@@ -64,8 +75,8 @@ def access_of(settings: WebSettings) -> Access:
     """Who may send requests, as the settings say. ConfigurationError if others than this machine could do so
     without a token."""
     token = secret_of("http-token", settings.http_token, settings.http_token_file)
-    is_loopback = _is_loopback(settings.address[0])
-    if token is None and not is_loopback:
+    on_loopback = is_loopback(settings.address[0])
+    if token is None and not on_loopback:
         raise ConfigurationError(
             f"--bind {settings.bind} can be reached from other machines: set SAMPOLL_HTTP_TOKEN, or give "
             "--http-token-file FILE"
@@ -77,10 +88,24 @@ def access_of(settings: WebSettings) -> Access:
             f"http-token: must have at least {MIN_TOKEN_CHARACTERS} characters, letters, digits and signs of "
             "ASCII; its value is not shown"
         )
-    return Access(is_loopback, token, settings.allowed_hosts, settings.allowed_origins)
+    return Access(on_loopback, token, settings.allowed_hosts, settings.allowed_origins)
 
 
-def _is_loopback(host: str) -> bool:
+def _authorization_in(headers: Mapping[str, str]) -> tuple[str, str]:
+    """The scheme of the credentials, and the rest of them."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return scheme.lower(), given.strip()
+
+
+def _password_in(credentials: str) -> str:
+    try:
+        return decoded(credentials).decode().partition(":")[2]
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -3,9 +3,9 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from starlette.requests import Request
 
@@ -15,6 +15,8 @@ from sampoll.transports.http.body import Gone
 from sampoll.transports.http.exchange import Exchange
 from sampoll.transports.http.refusals import later
 from sampoll.transports.http.request import Question
+
+T = TypeVar("T")
 
 
 class Engine(Protocol):
@@ -41,14 +43,46 @@ def loaded(find_engine: FindEngine) -> Engine:
 async def answer_of(engine: Engine, question: Question, kind: str, exchange: Exchange) -> Delivery:
     """What an answer of this kind consists of. Raises SampollError if there is none; if the client goes
     before that, withdraws the submission and raises Gone."""
-    future = await asyncio.to_thread(_submitted, question, engine, kind, exchange.request_id)
-    return await _outcome(future, exchange.request)
+    return await while_connected(delivery_of(engine, question, kind, exchange.request_id), exchange.request)
 
 
-def _submitted(question: Question, engine: Engine, kind: str, request_id: str) -> Future[Delivery]:
+async def delivery_of(engine: Engine, question: Question, kind: str, name: str) -> Delivery:
+    """As `answer_of`, under this name, whether or not the client stays; if it is cancelled, withdraws the
+    submission."""
+    submitted = asyncio.ensure_future(asyncio.to_thread(_submitted, question, engine, kind, name))
+    try:
+        future = await asyncio.shield(submitted)
+    except asyncio.CancelledError:
+        submitted.add_done_callback(_withdraw)
+        raise
+    return await asyncio.wrap_future(future)
+
+
+def _withdraw(submitted: "asyncio.Future[Future[Delivery]]") -> None:
+    if not submitted.cancelled() and submitted.exception() is None:
+        submitted.result().cancel()
+
+
+async def while_connected(work: Coroutine[Any, Any, T], request: Request) -> T:
+    """The outcome of `work`; if the client goes before that, cancels it and raises Gone. The body of the
+    request must have been received."""
+    outcome = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    either: set[asyncio.Future[Any]] = {outcome, gone}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if outcome.done():
+            return outcome.result()
+        raise Gone
+    finally:
+        gone.cancel()
+        outcome.cancel()
+
+
+def _submitted(question: Question, engine: Engine, kind: str, name: str) -> Future[Delivery]:
     submission = Submission(
         id=uuid.uuid4().hex,
-        name=request_id,
+        name=name,
         image_name="image",
         prompt_name="prompt",
         image=question.image,
@@ -57,20 +91,6 @@ def _submitted(question: Question, engine: Engine, kind: str, request_id: str) -
         image_file=question.image_file,
     )
     return engine.submit(submission, kind)
-
-
-async def _outcome(future: Future[Delivery], request: Request) -> Delivery:
-    outcome = asyncio.wrap_future(future)
-    gone = asyncio.ensure_future(_gone(request))
-    either: set[asyncio.Future[Any]] = {outcome, gone}
-    try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
-    if outcome.done():
-        return outcome.result()
-    outcome.cancel()
-    raise Gone
 
 
 async def _gone(request: Request) -> None:

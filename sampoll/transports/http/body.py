@@ -56,6 +56,14 @@ class Share:
             raise later(f"requests of {others} bytes are in progress (--queue-bytes): send it again later")
         self.keep(amount_bytes)
 
+    def take_more(self, amount_bytes: int) -> None:
+        """As `take`, beside what it has."""
+        self.take(self._bytes + amount_bytes)
+
+    def give_back(self, amount_bytes: int) -> None:
+        """Takes so much less."""
+        self.keep(self._bytes - amount_bytes)
+
     def keep(self, amount_bytes: int) -> None:
         """Takes so much instead, for an answer that is made already."""
         self._room.held_bytes += amount_bytes - self._bytes

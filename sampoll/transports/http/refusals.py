@@ -6,11 +6,14 @@ import orjson
 from starlette.responses import Response
 
 from sampoll.core.errors import (
+    AmbiguousPair,
     BadImage,
     BadPrompt,
     BadRequest,
+    DraftChanged,
     ImageUnknown,
     JobError,
+    OutputExists,
     Overloaded,
     SampollError,
     Stopped,
@@ -24,6 +27,9 @@ _STATUS: Mapping[type[JobError], int] = {
     ImageUnknown: 404,
     BadImage: 422,
     BadPrompt: 422,
+    AmbiguousPair: 409,
+    DraftChanged: 409,
+    OutputExists: 409,
     Overloaded: 503,
     Stopped: 503,
     TransientJobError: 503,

@@ -339,3 +339,16 @@ def test_a_cpu_computes_one_image_for_each_eight_cores_at_once(cores: int, strea
 def test_the_images_at_once_can_be_set_and_are_no_more_than_the_cores() -> None:
     settings = ModelSettings.model_validate({"cpu-streams": 4})
     assert (settings.streams_on(64), settings.streams_on(2)) == (4, 2)
+
+
+def test_a_variable_that_other_programs_know_counts_if_our_own_is_not_set() -> None:
+    shared = {"LABEL_STUDIO_URL": "http://studio:8080", "LABEL_STUDIO_API_KEY": "0123456789abcdef"}
+    own = {"SAMPOLL_LABEL_STUDIO_URL": "http://other:8080"}
+
+    resolved, overridden = resolve({}, shared), resolve({}, {**shared, **own})
+
+    settings = overridden.settings.label_studio
+    assert (settings.url and settings.url.get_secret_value()) == "http://other:8080"
+    assert (settings.api_key and settings.api_key.get_secret_value()) == "0123456789abcdef"
+    assert resolved.origins["label-studio-url"] == "LABEL_STUDIO_URL"
+    assert "0123456789abcdef" not in describe(resolved)

@@ -304,7 +304,7 @@ def checkpoints(vit_b: Sam, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         path.unlink()
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_real_vit_b_from_its_checkpoint_answers_as_sam_predictor_does(
     vit_b: Sam, checkpoints: Path
 ) -> None:

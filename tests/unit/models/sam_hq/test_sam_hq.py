@@ -262,7 +262,7 @@ def test_a_file_without_one_of_its_tensors_is_refused() -> None:
         sam_hq_of("sam_hq_vit_tiny", weights)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("policy", ["best", "single"])
 def test_answers_of_the_official_size_are_those_of_the_authors_code(policy: MaskPolicy) -> None:
     weights = seeded_weights(empty(partial(new_sam_hq, "vit_tiny")).state_dict())

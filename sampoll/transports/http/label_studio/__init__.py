@@ -1,0 +1,1 @@
+"""Label Studio: sampoll as its ML backend, under /label-studio."""
