@@ -25,6 +25,8 @@ from benchmarks.measuring import in_turns, markdown, write_json
 from benchmarks.pipeline import write_pairs
 
 MODELS = ("slow", "free")
+MILLISECOND = 1e-3
+"""What times in reports are rounded to."""
 
 
 class Variants:
@@ -59,7 +61,7 @@ class Variants:
         assert codes == [0] * len(flags), codes
         times = sorted(_ended(line) for report in reports for line in report.open())
         assert len(times) == self._images
-        self.rates.setdefault(name, []).append((len(times) - 1) / (times[-1] - times[0]))
+        self.rates.setdefault(name, []).append((len(times) - 1) / max(times[-1] - times[0], MILLISECOND))
         self._compare(output)
         return taken
 
