@@ -1,11 +1,13 @@
 """The contract of every store."""
 
 import errno
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.azure import ENVIRONMENT, azure_container
 from support.s3 import Bucket, s3_bucket
 
 from sampoll.core.errors import StorageTrouble
@@ -20,25 +22,38 @@ def bucket() -> Iterator[Bucket]:
         yield bucket
 
 
-def directory_store(tmp_path: Path, _: Bucket) -> Store:
+@pytest.fixture(scope="module")
+def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with azure_container(tmp_path_factory.mktemp("azurite")) as address:
+        yield address
+
+
+@pytest.fixture
+def directory_store(tmp_path: Path) -> Store:
     return DirectoryStore(tmp_path)
 
 
-def object_store(_: Path, bucket: Bucket) -> Store:
+@pytest.fixture
+def s3_store(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Store:
+    for name, value in bucket.env.items():
+        monkeypatch.setenv(name, value)
     bucket.clear()
     return ObjectStore(bucket.address("out"), transfers=4, retry_seconds=5)
 
 
-KINDS: dict[str, Callable[[Path, Bucket], Store]] = {"directory": directory_store, "s3": object_store}
+@pytest.fixture
+def azure_store(container: str, monkeypatch: pytest.MonkeyPatch) -> Store:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    return ObjectStore(f"{container}/{uuid.uuid4().hex}", transfers=4, retry_seconds=5)
+
+
+KINDS = ["directory", "s3", pytest.param("azure", marks=pytest.mark.campaign)]
 
 
 @pytest.fixture(params=KINDS)
-def store(
-    request: pytest.FixtureRequest, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Store]:
-    for name, value in bucket.env.items():
-        monkeypatch.setenv(name, value)
-    with closing(KINDS[request.param](tmp_path, bucket)) as store:
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    with closing(request.getfixturevalue(f"{request.param}_store")) as store:
         yield store
 
 
