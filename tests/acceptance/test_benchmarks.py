@@ -137,6 +137,7 @@ def test_without_a_device_the_benchmark_for_cuda_says_so() -> None:
     assert (run.returncode, "there is no CUDA device" in run.stderr) == (2, True)
 
 
+@pytest.mark.campaign
 def test_actors_of_ray_are_measured_beside_as_many_processes(tmp_path: Path) -> None:
     sizes = ("--images", "0,8", "--actors", 1, "--rounds", 1, "--size", "64x48")
     table, document = benchmark("ray", *sizes, json_file=tmp_path / "figures.json")

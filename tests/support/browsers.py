@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+expect.set_options(timeout=60_000)  # its own five seconds are too few for a busy machine
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 WIDTHS = {"phone": 390, "desktop": 1440}
 Scheme: TypeAlias = Literal["light", "dark"]
