@@ -27,8 +27,10 @@ let wanted = null; // the image that is to be opened last
 let isBusy = false;
 let shownLabel = '';
 let announced = null; // the key of the mask that people wait for
+let saidLater; // the timer of what is said unless something else is said before
 
 function say(text, isTrouble = false) {
+  clearTimeout(saidLater);
   $('said').textContent = text;
   $('said').classList.toggle('trouble', isTrouble);
 }
@@ -358,8 +360,8 @@ listenToKeys(stage, () => image !== null, {
   move: (x, y, isFine) => {
     view.isKeyboard = true;
     view.moveCross(x, y, isFine);
-    clearTimeout(view.spoken);
-    view.spoken = setTimeout(() => say(`Cross at ${view.cross.x}, ${view.cross.y}.`), 300);
+    clearTimeout(saidLater);
+    saidLater = setTimeout(() => say(`Cross at ${view.cross.x}, ${view.cross.y}.`), 300);
   },
   pan: (x, y) => view.move(x, y),
   object: () => acts.point(view.cross, 1),
