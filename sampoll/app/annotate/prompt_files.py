@@ -54,18 +54,20 @@ def find_prompt_file(image: Path, options: DecodingOptions) -> FoundFile:
 
 def publish_prompts(
     image: Path, prompts: Sequence[Mapping[str, Any]], begun_with: str | None, options: DecodingOptions
-) -> Path:
+) -> tuple[str, str]:
     """Writes the prompt file of an image, which is on disk then: a new one, or in the place of the one with
-    the SHA-256 `begun_with`, if it is unchanged since. OutputExists for anything else of its name."""
+    the SHA-256 `begun_with`, if it is unchanged since; returns its name and its SHA-256. OutputExists for
+    anything else of its name."""
     found = find_prompt_file(image, options)
     check_replaceable(found, begun_with)
     schema = orjson.loads(found.content).get(SCHEMA_KEY) if found.content else None
     document = ({} if schema is None else {SCHEMA_KEY: schema}) | {"prompts": prompts}
     content = orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
+    written = printable(found.path.name), hashlib.sha256(content).hexdigest()
     with translated_os_errors("write", found.path):
         if begun_with is not None:
             replace_file(found.path, content, sync=True)
-            return found.path
+            return written
         try:
             with created_file(found.path) as file:
                 file.write(content)
@@ -74,7 +76,7 @@ def publish_prompts(
         except FileExistsError as error:
             raise _taken(found.path) from error
         sync_directory(found.path.parent)
-    return found.path
+    return written
 
 
 def check_replaceable(found: FoundFile, begun_with: str | None) -> None:

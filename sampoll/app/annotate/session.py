@@ -1,6 +1,5 @@
 """What a page shows and does: the images of a folder, their drafts and prompt files, and their results."""
 
-import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -150,14 +149,13 @@ class Session:
         usable_prompts(prompt, found.path.name, self._publishing).inside(opened.size)
         submission = self._submission(path, opened, image_content, prompt)
         artifacts = self._artifacts(submission)
-        written = publish_prompts(place, given.prompts, given.file_sha256, self._options)
+        prompt_file, sha256 = publish_prompts(place, given.prompts, given.file_sha256, self._options)
         self._drafts.remove(path, given.revision)
         self._folder.note(image, Progress.DONE)
         self.published += 1
         files, trouble = self._write_results(submission.name, artifacts)
-        sha256 = hashlib.sha256(written.read_bytes()).hexdigest()
         return {
-            "prompt_file": printable(written.name),
+            "prompt_file": prompt_file,
             "file_sha256": sha256,
             "revision": 0,
             "files": files,

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import stat
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from support.process import until
 
 from sampoll.app.annotate import drafts, previews
 from sampoll.app.annotate.folder import ImageFolder, Question
+from sampoll.app.annotate.results import ResultDirectory
 from sampoll.core.errors import ConfigurationError, InputUnavailable
 
 BOX_PROMPT = [{"box": {"x0": 4, "y0": 4, "x1": 20, "y1": 16}, "label": "cat"}]
@@ -430,6 +432,23 @@ def test_results_are_those_of_a_run_and_are_replaced_by_corrected_ones(folder: P
         assert json.loads(record["meta"]["prompts"]) == BOX_PROMPT
         assert record["meta"]["image_file"] == "a.jpg"
     assert names_in(output) == ["a.json", "a.png"]
+
+
+def test_a_run_may_take_the_pair_as_soon_as_its_prompt_file_is_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(results: ResultDirectory, *result: Any) -> Any:
+        (folder / "a.json").rename(tmp_path / "taken.json")
+        return written(results, *result)
+
+    written = ResultDirectory.write
+    monkeypatch.setattr(ResultDirectory, "write", write)
+    with annotating(folder, output=tmp_path / "out") as served:
+        answer = publish(served, 0, BOX_PROMPT)
+
+    assert answer.status_code == 200
+    assert answer.json()["file_sha256"] == sha256((tmp_path / "taken.json").read_bytes()).hexdigest()
+    assert names_in(tmp_path / "out") == ["a.json", "a.png"]
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.png"])
