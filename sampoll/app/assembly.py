@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sampoll.app.memory_budget import log_memory, memory_budget
+from sampoll.app.process_end import kept
 from sampoll.app.skip_done import FORMATS
 from sampoll.config.settings import Settings
 from sampoll.config.settings.model import ModelSettings
@@ -73,7 +74,7 @@ def load_model(settings: ModelSettings, factory: Factory | None = None) -> Loade
     factory, began, before = factory or find_factory(settings), time.monotonic(), resident_bytes()
     fields = {"event": "loading", "model": settings.model, "device": settings.device}
     log.info("loading %s", settings.model, extra=fields)
-    segmenter = load_segmenter(settings, factory)
+    segmenter = kept(load_segmenter(settings, factory))
     if settings.detector is not None:
         prompts_taken(settings)
         batch_size = batch_size_of(settings, segmenter.info)

@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -25,9 +26,11 @@ MODULE = ("-m", "sampoll")
 PROGRAM = ("-c", "from sampoll.cli.main import main; main()")
 
 
-def ended(directory: Path, start: Sequence[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def ended(
+    directory: Path, start: Sequence[str], *arguments: str, at_the_end: str = AT_THE_END
+) -> subprocess.CompletedProcess[str]:
     """A command whose process has something to do when it ends."""
-    (directory / "sitecustomize.py").write_text(AT_THE_END)
+    (directory / "sitecustomize.py").write_text(at_the_end)
     path = os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, *start, *arguments],
@@ -47,6 +50,20 @@ def test_a_command_ends_as_any_program_but_for_its_memory(
     assert run.returncode == exit_code
     assert run.stdout.splitlines()[-2:] == ["the thread has ended", "all was called"]
     assert ("rum" in run.stderr) == (exit_code == 2)
+
+
+@pytest.mark.parametrize(
+    ("start", "last_line"), [(MODULE, "10000 []"), (PROGRAM, f"{gc.get_threshold()[0]} None")]
+)
+def test_only_a_process_of_its_own_collects_less_garbage_and_keeps_what_it_loads(
+    start: Sequence[str], last_line: str, tmp_path: Path
+) -> None:
+    code = "import atexit, gc\ndef tell():\n from sampoll.app import process_end\n"
+    code += " print(gc.get_threshold()[0], process_end._kept)\natexit.register(tell)\n"
+
+    run = ended(tmp_path, start, "--version", at_the_end=code)
+
+    assert run.stdout.splitlines()[-1] == last_line
 
 
 def test_a_program_that_calls_a_command_ends_as_it_always_does(tmp_path: Path) -> None:
