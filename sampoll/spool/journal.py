@@ -9,6 +9,7 @@ from io import FileIO
 from pathlib import Path
 from threading import Lock
 
+from sampoll.core.turns import apart
 from sampoll.files.atomic import replaced_file
 from sampoll.files.files import opened_regular, read_if_regular, subdirectories, sync_descriptor, write_all
 from sampoll.spool.state import JobState, end_line, journaled_states
@@ -30,20 +31,28 @@ class Journal:
         self._max_bytes = MAX_BYTES
         self._bytes = 0
         self._lock = Lock()
+        # Held for as long as the disk takes, so others write meanwhile; taken before the other one.
+        self._syncing = Lock()
 
     def append(self, states: Sequence[JobState], *, sync: bool) -> None:
         """Saves new states, which are on disk afterwards if `sync`; FileNotFoundError if another process has
         taken over the node."""
         with self._lock:
-            self._write([state.to_json() for state in states], sync=sync)
+            self._write([state.to_json() for state in states])
             self._states.update((state.job_id, state) for state in states)
-            if self._bytes > self._max_bytes:
-                self._shorten()
+            is_long = self._bytes > self._max_bytes
+        if is_long or sync:
+            # Who holds a lock here waits for no turn: whoever has that may wait for the lock.
+            with apart(), self._syncing:
+                if is_long:
+                    self._shorten()
+                else:
+                    sync_descriptor(self._file.fileno())
 
     def end(self, job_ids: Iterable[str]) -> None:
         """Notes that nothing is left to be done for these jobs here."""
         with self._lock:
-            self._write([end_line(job_id) for job_id in job_ids], sync=False)
+            self._write([end_line(job_id) for job_id in job_ids])
 
     def forget(self, job_id: str) -> None:
         """Lets go of a job that has ended, or whose state is in its own directory by now."""
@@ -57,22 +66,25 @@ class Journal:
     def close(self) -> None:
         self._file.close()
 
-    def _write(self, lines: Sequence[bytes], *, sync: bool) -> None:
+    def _write(self, lines: Sequence[bytes]) -> None:
         content = b"".join(b"\n" + line for line in lines)
         self._path.lstat()  # what is written to a file that was removed is lost without an error
         write_all(self._file.fileno(), content)
         self._bytes += len(content)
-        if sync:
-            sync_descriptor(self._file.fileno())
 
     def _shorten(self) -> None:
-        content = b"".join(b"\n" + state.to_json() for state in self._states.values())
-        with replaced_file(self._path, sync=True, is_sole_writer=True) as file:
-            file.write(content)
-        self._file.close()
-        self._file = opened_regular(self._path, "a")
-        self._bytes = len(content)
-        self._max_bytes = max(MAX_BYTES, 2 * self._bytes)
+        """Replaces the file by one with the last states, which are on disk afterwards; unless another thread
+        has done so meanwhile."""
+        with self._lock:
+            if self._bytes <= self._max_bytes:
+                return
+            content = b"".join(b"\n" + state.to_json() for state in self._states.values())
+            with replaced_file(self._path, sync=True, is_sole_writer=True) as file:
+                file.write(content)
+            self._file.close()
+            self._file = opened_regular(self._path, "a")
+            self._bytes = len(content)
+            self._max_bytes = max(MAX_BYTES, 2 * self._bytes)
 
 
 @contextmanager

@@ -110,24 +110,25 @@ def killable(switch: KillSwitch) -> Iterator[None]:
         path.write_bytes(whole)
         append(path, line, sync=sync)
 
-    def write_torn(journal: Journal, lines: Sequence[bytes], *, sync: bool) -> None:
+    def write_torn(journal: Journal, lines: Sequence[bytes]) -> None:
         switch.act()
         before = journal._path.stat().st_size
-        write(journal, [line[: len(line) // 2] for line in lines[:1]], sync=sync)
+        write(journal, [line[: len(line) // 2] for line in lines[:1]])
         switch.act()
         os.truncate(journal._path, before)
-        write(journal, lines, sync=sync)
+        write(journal, lines)
         switch.act()
 
     write = Journal._write
 
     with ExitStack() as stack:
-        for act in ("rename", "unlink", "mkdir", "rmdir", "symlink_to", "touch", "write_text"):
+        for act in ("rename", "replace", "unlink", "mkdir", "rmdir", "symlink", "link"):
+            stack.enter_context(mock.patch.object(os, act, asking(getattr(os, act))))
+        for act in ("touch", "write_text"):
             stack.enter_context(mock.patch.object(Path, act, asking(getattr(Path, act))))
         stack.enter_context(mock.patch.object(files, "create_file", create_torn))
         stack.enter_context(mock.patch("sampoll.spool.claims.append_line", append_torn))
         stack.enter_context(mock.patch.object(Journal, "_write", write_torn))
-        stack.enter_context(mock.patch("os.link", asking(os.link)))
         moving = asking(files._rename_unless_taken)
         stack.enter_context(mock.patch.object(files, "_rename_unless_taken", moving))
         stack.enter_context(mock.patch("shutil.rmtree", asking(shutil.rmtree)))

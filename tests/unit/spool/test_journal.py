@@ -1,12 +1,16 @@
 """The journal of a node: what is read back from it, and that a job's own file counts more."""
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sampoll.config.settings.spool import SpoolSettings
+from sampoll.core import turns
+from sampoll.core.turns import turn
+from sampoll.files.files import sync_descriptor
 from sampoll.spool import journal as journals
 from sampoll.spool.claims import Claim, load, load_each
 from sampoll.spool.journal import JOURNAL, opened_journal, read_journal, remove_work
@@ -63,6 +67,41 @@ def test_a_long_journal_is_shortened_to_the_states_of_the_open_jobs(
 
     assert list(read_journal(tmp_path)) == [IDS[0]]
     assert [path.name for path in tmp_path.iterdir()] == [JOURNAL]
+
+
+@pytest.mark.parametrize("max_bytes", [journals.MAX_BYTES, 100], ids=["synced", "shortened"])
+def test_others_go_on_with_their_turn_while_states_are_brought_to_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_bytes: int
+) -> None:
+    at_the_disk, goes_on = threading.Event(), threading.Event()
+
+    def sync_slowly(descriptor: int) -> None:
+        at_the_disk.set()
+        assert goes_on.wait(30)
+        sync_descriptor(descriptor)
+
+    def begin() -> None:
+        with turn():
+            journal.append([state(0).begun(1)], sync=True)
+
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr("sampoll.spool.journal.sync_descriptor", sync_slowly)
+    monkeypatch.setattr("sampoll.files.atomic.sync_descriptor", sync_slowly)
+    with opened_journal(tmp_path) as journal:
+        journal.append([state(0), state(1)], sync=False)
+        monkeypatch.setattr(journal, "_max_bytes", max_bytes)
+        beginner = threading.Thread(target=begin)
+        beginner.start()
+        assert at_the_disk.wait(30)
+        with turn():
+            goes_on.set()  # from now on, the other thread waits for this turn to end
+            journal.append([state(1).begun(2)], sync=False)
+            journal.end([IDS[1]])
+            journal.forget(IDS[1])
+        beginner.join(30)
+        assert not beginner.is_alive()
+
+    assert read_journal(tmp_path) == {IDS[0]: state(0).begun(1)}
 
 
 def test_no_state_is_saved_after_another_process_has_taken_the_node(tmp_path: Path) -> None:
