@@ -11,6 +11,8 @@ def printable(text: str) -> str:
 
     The result is one line of valid Unicode for any file name.
     """
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
 
 

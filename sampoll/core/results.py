@@ -126,10 +126,10 @@ def _bytes_in(box: PixelBox) -> tuple[slice, slice]:
 
 
 def _box_around_bits(packed: PackedMask) -> PixelBox | None:
-    rows = np.flatnonzero(packed.any(axis=1))
+    [rows] = np.bitwise_or.reduce(packed, axis=1).nonzero()
     if rows.size == 0:
         return None
-    columns = np.flatnonzero(np.unpackbits(np.bitwise_or.reduce(packed, axis=0)))
+    [columns] = np.unpackbits(np.bitwise_or.reduce(packed, axis=0)).nonzero()
     return PixelBox(int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
 
 

@@ -26,7 +26,9 @@ def rendered(
     OutputFailed if a file cannot be made."""
     artifacts: list[Artifact] = []
     try:
-        segmentation = watched(clean(watched(segmentation, advance)), advance)
+        if clean is not unchanged:
+            segmentation = clean(watched(segmentation, advance))
+        segmentation = watched(segmentation, advance)
         for form in formats:
             artifacts.extend(form.render(segmentation, tuple(artifacts)))
     except Exception as error:

@@ -172,7 +172,7 @@ def _is_reserved_by_a_file(layout: Layout, state: JobState, reservation: Path) -
 def _is_held(reservation: Path, state: JobState) -> bool:
     """Whether this job holds a reservation: a link, or a file as earlier versions of sampoll made them."""
     try:
-        return os.fspath(reservation.readlink()) == state.job_id
+        return os.readlink(reservation) == state.job_id  # noqa: PTH115  no path is needed
     except FileNotFoundError:
         return False
     except OSError:  # no link
@@ -182,7 +182,7 @@ def _is_held(reservation: Path, state: JobState) -> bool:
 def free_names(layout: Layout, state: JobState) -> None:
     """Ends the reservation, which may be incomplete: frees only names that this job holds. From now on, the
     published files themselves hold the names."""
-    for suffix in state.suffixes:
+    for suffix in state.suffixes:  # earlier versions of sampoll reserved all names
         reservation = layout.names / state.result(suffix)
         if _is_held(reservation, state):
             reservation.unlink(missing_ok=True)

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+import orjson
+
 from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_plain
 from sampoll.core.names import result_path
@@ -131,10 +133,10 @@ class JobState:
         return replace(self, failures=(*self.failures, failure))
 
     def to_json(self) -> bytes:
-        # Not asdict, which copies every value, many times a second.
-        document = {name: getattr(self, name) for name in self.__slots__}
-        document["failures"] = [asdict(failure) for failure in self.failures]
-        return json.dumps(document).encode("ascii")
+        try:
+            return orjson.dumps(self)
+        except TypeError:  # a name that is no Unicode
+            return json.dumps(asdict(self)).encode("ascii")
 
     @classmethod
     def from_lines(cls, content: bytes) -> Self:

@@ -24,7 +24,9 @@ class Rle(TypedDict):
 def rle_of(mask: Mask) -> Rle:
     height, width = mask.size
     packed = mask.packed
-    runs = np.diff(_changes(packed, width), prepend=0, append=height * width).tolist()
+    ends = np.concatenate([_changes(packed, width), [height * width]])
+    runs = ends.tolist()
+    runs[1:] = (ends[1:] - ends[:-1]).tolist()
     # The first run is always background, and may have length 0.
     starts_on_object = packed[0, 0] & 0x80
     counts = [0, *runs] if starts_on_object else runs
@@ -39,12 +41,13 @@ def _changes(packed: PackedMask, width: int) -> NDArray[np.int64]:
     """
     height = len(packed)
     differences = (packed[1:] ^ packed[:-1]).ravel()
-    where = np.flatnonzero(differences != 0)
-    bits = np.flatnonzero(np.unpackbits(differences[where]).view(np.bool_))
+    [where] = (differences != 0).nonzero()  # of booleans, which is several times faster
+    [bits] = np.unpackbits(differences[where]).view(np.bool_).nonzero()
     rows, bytes_ = np.divmod(where[bits >> 3], packed.shape[1])
     down = (8 * bytes_ + (bits & 7)) * height + rows + 1
     top, bottom = (np.unpackbits(packed[row], count=width) for row in (0, -1))
-    across = (np.flatnonzero(top[1:] != bottom[:-1]) + 1) * height
+    [columns] = (top[1:] != bottom[:-1]).nonzero()
+    across = (columns + 1) * height
     changes = np.concatenate([down, across])
     changes.sort()
     return changes

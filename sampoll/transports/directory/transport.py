@@ -433,17 +433,18 @@ def _grouped(
     """Groups of bounded size, none empty; a submission that must run alone is a group of its own. For each
     group, `room` is asked before its first submission is taken."""
     group: list[Submission] = []
-    most = min(GROUP_SIZE, room())
+    group_bytes, most = 0, min(GROUP_SIZE, room())
     for submission in submissions:
         if submission.alone:
             yield from ([group, [submission]] if group else [[submission]])
         else:
             group.append(submission)
-            if len(group) < most and sum(len(s.image) for s in group) < GROUP_BYTES:
+            group_bytes += len(submission.image)
+            if len(group) < most and group_bytes < GROUP_BYTES:
                 continue
             yield group
         group = []
-        most = min(GROUP_SIZE, room())
+        group_bytes, most = 0, min(GROUP_SIZE, room())
     if group:
         yield group
 

@@ -1,5 +1,6 @@
 """Claims: pairs that move into a job of ours, and back."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,18 @@ def test_an_image_is_never_in_the_input_without_its_prompt(
     """It could be taken with the default prompt: by another process, or by the next one after a kill."""
     drop(layout)
     moved: list[str] = []
-    rename = Path.rename
+    rename = os.rename
 
-    def renamed(path: Path, target: Path) -> Path:
-        moved.append(path.name)
-        return rename(path, target)
+    def renamed(path: str | Path, target: str | Path) -> None:
+        moved.append(Path(path).name)
+        rename(path, target)
 
     def returned(source: Path, target: Path) -> bool:
         moved.append(source.name)
         return move_unless_taken(source, target)
 
     with spool_in(layout) as spool:
-        monkeypatch.setattr(Path, "rename", renamed)
+        monkeypatch.setattr(os, "rename", renamed)
         claim = claimed(spool)
         assert [name for name in moved if name.startswith("a.")] == ["a.jpg", "a.json"]
         moved.clear()

@@ -104,14 +104,14 @@ PATH_ERRORS = [
 
 @pytest.mark.parametrize("name", PATH_ERRORS)
 def test_an_error_of_one_rename_leaves_that_pair_and_claims_the_next(layout: Layout, name: str) -> None:
-    number, rename = getattr(errno, name), Path.rename
+    number, rename = getattr(errno, name), os.rename
 
-    def failing(path: Path, target: Path) -> Path:
-        if path == layout.input / "a.jpg":
+    def failing(path: str | Path, target: str | Path) -> None:
+        if Path(path) == layout.input / "a.jpg":
             raise OSError(number, os.strerror(number), str(path), None, str(target))
-        return rename(path, target)
+        rename(path, target)
 
-    with opened(layout, SETTINGS) as spool, mock.patch.object(Path, "rename", failing):
+    with opened(layout, SETTINGS) as spool, mock.patch.object(os, "rename", failing):
         bad, good, _ = sorted(spool.sweep().ready, key=lambda group: group.stem)
 
         claim = spool.take(bad)
@@ -129,12 +129,12 @@ def test_an_error_of_one_rename_leaves_that_pair_and_claims_the_next(layout: Lay
 def test_an_error_of_every_rename_is_that_of_the_storage(layout: Layout, name: str) -> None:
     number = getattr(errno, name)
 
-    def failing(path: Path, target: Path) -> Path:
+    def failing(path: str | Path, target: str | Path) -> None:
         raise OSError(number, os.strerror(number), str(path), None, str(target))
 
     with opened(layout, SETTINGS) as spool:
         group = spool.sweep().ready[0]
-        with mock.patch.object(Path, "rename", failing), pytest.raises((OSError, SampollError)):
+        with mock.patch.object(os, "rename", failing), pytest.raises((OSError, SampollError)):
             spool.take(group)
         assert spool.new_obstacles() == []
         spool.close()

@@ -32,7 +32,7 @@ def test_a_time_that_no_float_can_hold_is_no_state() -> None:
     content = JobState("0" * 32, "a", ("a.png",)).to_json()
 
     with pytest.raises(ValueError, match="no job state"):
-        JobState.from_lines(content.replace(b'"not_before": 0.0', b'"not_before": 1' + b"0" * 400))
+        JobState.from_lines(content.replace(b'"not_before":0.0', b'"not_before":1' + b"0" * 400))
 
 
 def test_an_attempt_is_counted_before_it_is_made_and_only_a_crash_alone_is_a_strike() -> None:
