@@ -10,7 +10,9 @@ import os
 import select
 import sys
 import tempfile
+import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from socket import SO_RCVLOWAT, SOL_SOCKET, socket
 from typing import IO
@@ -20,6 +22,49 @@ PIECE_BYTES = 2**20
 COMMAND_BYTES = 2**16
 WINDOW_BYTES = 32 * 2**20
 """What the system may receive while this process waits for its turn; systems allow less, 3 MiB by default."""
+FLOOD_BYTES, CALM_BYTES_PER_SECOND = 8 * 2**20, 100 * 2**20
+"""A leaky bucket: it drains at CALM_BYTES_PER_SECOND, and a level above FLOOD_BYTES is a flood."""
+MAX_FLOOD_SECONDS = 1.0
+SILENCE_SECONDS = 0.002
+"""A server that sends nothing for so long has sent all of a flood."""
+
+
+class Flood:
+    """Detects that bytes come so fast that nothing else should be done than to read them: whatever else runs
+    takes the processor from that, and a server disconnects subscribers that leave some megabytes unread.
+    After MAX_FLOOD_SECONDS, it counts as calm until it ends."""
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._monotonic, self._sleep = monotonic, sleep
+        self._level = 0.0
+        self._measured_at = monotonic()
+        self._calm_at = self._measured_at
+
+    def add(self, size: int) -> None:
+        if self._drained() <= FLOOD_BYTES:
+            self._calm_at = self._measured_at
+        self._level += size
+
+    def is_on(self) -> bool:
+        return self._drained() > FLOOD_BYTES and self._measured_at < self._calm_at + MAX_FLOOD_SECONDS
+
+    def wait_for_calm(self) -> None:
+        while self.is_on():
+            self._sleep(0.005)
+
+    def end(self) -> None:
+        """Notes that nothing more comes."""
+        self._level = 0.0
+
+    def _drained(self) -> float:
+        now = self._monotonic()
+        self._level = max(0.0, self._level - CALM_BYTES_PER_SECOND * (now - self._measured_at))
+        self._measured_at = now
+        return self._level
 
 
 class Spill:
@@ -116,6 +161,8 @@ class Relay:
         self._server, self._subscriber = server, subscriber
         self._backlog = backlog
         self._commands = b""
+        self._flood = Flood()
+        # Always the same memory: while the system finds pages for a new one, nothing can arrive.
         self._buffer = memoryview(bytearray(READ_BYTES))
         for end in (server, subscriber):
             end.setblocking(False)
@@ -126,6 +173,8 @@ class Relay:
         while is_open or self._backlog:
             self._wait(is_open)
             is_open = is_open and self._read()
+            if is_open and self._flood.is_on() and self._has_more():
+                continue  # the subscriber would use the processor to work on what it gets
             if not (self._pass_on() and self._take_commands()):
                 return
             if is_open:
@@ -153,7 +202,19 @@ class Relay:
             return False
         if count:
             self._backlog.add(self._buffer[:count])
+            self._flood.add(count)
         return count > 0
+
+    def _has_more(self) -> bool:
+        """Whether the server goes on sending, and there is room for it."""
+        if not self._backlog.has_room():
+            return False
+        poll = select.poll()
+        poll.register(self._server, select.POLLIN)
+        has_more = bool(poll.poll(1000 * SILENCE_SECONDS))
+        if not has_more:
+            self._flood.end()
+        return has_more
 
     def _pass_on(self) -> bool:
         """Whether the subscriber is still there."""

@@ -15,46 +15,15 @@ from sampoll.core.errors import ConfigurationError, ServerUnavailable
 from sampoll.core.events import Listener, Paused, Resumed, ignore_events
 from sampoll.core.protocols import STOP_POLL_SECONDS
 from sampoll.transports.redis.connection import STALL_SECONDS, Backoff, RedisServer, refusal
+from sampoll.transports.redis.pubsub.relay import Flood
 from sampoll.transports.redis.pubsub.relayed import BacklogBounds, relayed_client
 
 log = logging.getLogger(__name__)
 
 PING_AFTER_SECONDS = 5.0
 """After so long without any message, the server is asked whether it is still there."""
-FLOOD_BYTES, CALM_BYTES_PER_SECOND = 8 * 2**20, 100 * 2**20
-"""A leaky bucket: it drains at CALM_BYTES_PER_SECOND, and a level above FLOOD_BYTES is a flood."""
-MAX_FLOOD_SECONDS = 1.0
 LEAVE_SECONDS = 2.0
 """How long the next message that was published before the end of a subscription is waited for."""
-
-
-class Flood:
-    """Detects that messages come so fast that nothing else should be done than to read them: Python threads
-    take turns, and a server disconnects subscribers that leave more than some megabytes unread."""
-
-    def __init__(
-        self,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._monotonic, self._sleep = monotonic, sleep
-        self._level = 0.0
-        self._measured_at = monotonic()
-
-    def add(self, size: int) -> None:
-        self._level = self._now() + size
-
-    def wait_for_calm(self) -> None:
-        """Waits until the flood is over, at most MAX_FLOOD_SECONDS."""
-        deadline = self._monotonic() + MAX_FLOOD_SECONDS
-        while self._now() > FLOOD_BYTES and self._monotonic() < deadline:
-            self._sleep(0.005)
-
-    def _now(self) -> float:
-        now = self._monotonic()
-        self._level = max(0.0, self._level - CALM_BYTES_PER_SECOND * (now - self._measured_at))
-        self._measured_at = now
-        return self._level
 
 
 def literal(channel: str) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -130,6 +130,64 @@ def test_bytes_pass_in_both_directions() -> None:
         assert server.recv(100) == b"command"
         server.sendall(b"answer")
         assert subscriber.recv(100) == b"answer"
+
+
+@contextmanager
+def relaying_here() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The other ends of the server and of the subscriber, of a relay in a thread."""
+    server, its_server = socket.socketpair()
+    subscriber, its_subscriber = socket.socketpair()
+    relay = relay_module.Relay(its_server, its_subscriber, Backlog(64 * MEGABYTE, MEGABYTE))
+    thread = Thread(target=relay.run)
+    with server, subscriber, its_server, its_subscriber:
+        thread.start()
+        try:
+            yield server, subscriber
+        finally:
+            subscriber.shutdown(socket.SHUT_RDWR)
+            server.close()
+            thread.join()
+
+
+def test_a_flood_is_passed_on_when_the_server_is_silent_or_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module.Flood, "is_on", lambda self: self._level > 0)
+    with relaying_here() as (server, subscriber):
+        server.sendall(b"flood")
+        subscriber.settimeout(30)
+        assert subscriber.recv(100) == b"flood"
+
+    monkeypatch.setattr(relay_module, "SILENCE_SECONDS", 60)
+    with relaying_here() as (server, subscriber):
+        server.sendall(b"flood")
+        subscriber.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            subscriber.recv(100)
+        server.sendall(b", and its end")
+        server.close()
+        subscriber.settimeout(30)
+        assert subscriber.recv(100) == b"flood, and its end"
+
+
+def test_a_server_that_never_stops_sending_starves_no_subscriber() -> None:
+    with relaying() as (server, subscriber, _):
+        stop = Event()
+
+        def send() -> None:
+            piece = bytes(MEGABYTE)
+            server.settimeout(1)
+            while not stop.is_set():
+                with suppress(TimeoutError):
+                    server.send(piece)
+
+        sender = Thread(target=send)
+        sender.start()
+        try:
+            received = 0
+            while received < 64 * MEGABYTE:
+                received += len(subscriber.recv(MEGABYTE))
+        finally:
+            stop.set()
+            sender.join()
 
 
 def test_what_nobody_reads_is_bounded_in_memory_and_on_disk_and_comes_later() -> None:
