@@ -198,7 +198,7 @@ def _is_valid(state: JobState) -> bool:
     flags = (state.suspect, state.reserved, state.replaces, state.rejected)
     return (
         is_job_id(state.job_id)
-        and all(map(is_plain, (*stems, *folders, *state.files)))
+        and all(isinstance(name, str) and is_plain(name) for name in (*stems, *folders, *state.files))
         and all(type(count) is int and count >= 0 for count in counts)
         and all(type(flag) is bool for flag in flags)
         and math.isfinite(state.not_before)

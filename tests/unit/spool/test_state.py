@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +28,16 @@ def test_a_state_that_is_written_is_read_back() -> None:
 def test_a_file_that_is_not_a_state_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         JobState.from_json(content)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("stem", ["a"]), ("kept_as", {"a": 1}), ("name", ["a"]), ("files", [["a.jpg"]])]
+)
+def test_a_state_whose_names_are_no_texts_is_refused(field: str, value: object) -> None:
+    document = {**json.loads(NEW.to_json()), field: value}
+
+    with pytest.raises(ValueError, match="no job state"):
+        JobState.from_json(json.dumps(document).encode())
 
 
 def test_a_time_that_no_float_can_hold_is_no_state() -> None:

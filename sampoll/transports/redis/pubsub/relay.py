@@ -50,6 +50,7 @@ class Flood:
         self._level += size
 
     def is_on(self) -> bool:
+        """Whether bytes come so fast, and have done so for less than MAX_FLOOD_SECONDS."""
         return self._drained() > FLOOD_BYTES and self._measured_at < self._calm_at + MAX_FLOOD_SECONDS
 
     def wait_for_calm(self) -> None:
