@@ -1,4 +1,5 @@
 import weakref
+from threading import Event
 
 import pytest
 
@@ -11,7 +12,8 @@ class Model:
 
 @pytest.fixture(autouse=True)
 def _a_process_that_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_end, "_kept", None)
+    monkeypatch.setattr(process_end, "_keeps", Event())
+    monkeypatch.setattr(process_end, "_kept", [])
 
 
 def is_there_after_its_last_use() -> bool:

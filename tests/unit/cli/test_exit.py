@@ -22,6 +22,15 @@ atexit.register(lambda: print("all was called"))
 threading.Thread(target=wait_for_the_main_thread).start()
 builtins.freed = Freed()
 """
+TELLING = """
+import atexit, gc
+
+def tell():
+    from sampoll.app import process_end
+    print(gc.get_threshold()[0], process_end._keeps.is_set())
+
+atexit.register(tell)
+"""
 MODULE = ("-m", "sampoll")
 PROGRAM = ("-c", "from sampoll.cli.main import main; main()")
 
@@ -53,15 +62,12 @@ def test_a_command_ends_as_any_program_but_for_its_memory(
 
 
 @pytest.mark.parametrize(
-    ("start", "last_line"), [(MODULE, "10000 []"), (PROGRAM, f"{gc.get_threshold()[0]} None")]
+    ("start", "last_line"), [(MODULE, "10000 True"), (PROGRAM, f"{gc.get_threshold()[0]} False")]
 )
 def test_only_a_process_of_its_own_collects_less_garbage_and_keeps_what_it_loads(
     start: Sequence[str], last_line: str, tmp_path: Path
 ) -> None:
-    code = "import atexit, gc\ndef tell():\n from sampoll.app import process_end\n"
-    code += " print(gc.get_threshold()[0], process_end._kept)\natexit.register(tell)\n"
-
-    run = ended(tmp_path, start, "--version", at_the_end=code)
+    run = ended(tmp_path, start, "--version", at_the_end=TELLING)
 
     assert run.stdout.splitlines()[-1] == last_line
 

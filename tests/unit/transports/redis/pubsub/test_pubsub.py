@@ -31,7 +31,6 @@ from sampoll.transports.redis.messages import CONTOURS, RECORD, UNION, request_m
 from sampoll.transports.redis.pubsub import outbox as outbox_module
 from sampoll.transports.redis.pubsub import subscription as subscription_module
 from sampoll.transports.redis.pubsub.outbox import Outbox, Outgoing
-from sampoll.transports.redis.pubsub.relay import Flood
 from sampoll.transports.redis.pubsub.subscription import Subscription, literal
 from sampoll.transports.redis.pubsub.transport import PubSubOptions, PubSubTransport, pubsub_transport
 from sampoll.transports.redis.pubsub.turns import Turns
@@ -163,40 +162,6 @@ def stall_for(proxy: Proxy, seconds: float) -> None:
     proxy.stall()
     time.sleep(seconds)
     proxy.resume()
-
-
-def test_during_a_flood_nothing_but_reading_is_done() -> None:
-    now = [0.0]
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    flood = Flood(lambda: now[0], sleep)
-
-    flood.wait_for_calm()
-    flood.add(2 * 2**20)
-    flood.wait_for_calm()
-    assert now[0] == 0.0  # a large message is no flood
-
-    for _ in range(10):
-        flood.add(2 * 2**20)
-    flood.wait_for_calm()
-    assert 0.1 < now[0] < 0.2
-
-    for _ in range(10_000):
-        flood.add(2 * 2**20)
-    before = now[0]
-    flood.wait_for_calm()
-    assert now[0] - before == pytest.approx(1.0, abs=0.01)  # but not for ever
-    flood.wait_for_calm()
-    assert now[0] - before == pytest.approx(1.0, abs=0.01)
-
-    flood.end()
-    for _ in range(10):
-        flood.add(2 * 2**20)
-    before = now[0]
-    flood.wait_for_calm()
-    assert 0.1 < now[0] - before < 0.2  # the next one counts again
 
 
 # The outbox

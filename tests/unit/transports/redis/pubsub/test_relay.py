@@ -23,7 +23,7 @@ from support.redis_servers import VALKEY, Server, proxy_to, running_server
 from sampoll.transports.redis.connection import RedisServer
 from sampoll.transports.redis.pubsub import relay as relay_module
 from sampoll.transports.redis.pubsub import subscription as subscription_module
-from sampoll.transports.redis.pubsub.relay import Backlog
+from sampoll.transports.redis.pubsub.relay import Backlog, Flood
 from sampoll.transports.redis.pubsub.relayed import BacklogBounds, relayed_client
 from sampoll.transports.redis.pubsub.subscription import Subscription
 
@@ -122,6 +122,40 @@ def relaying(
 def read_to_the_end(subscriber: socket.socket) -> Iterator[bytes]:
     while content := subscriber.recv(MEGABYTE):
         yield content
+
+
+def test_during_a_flood_nothing_but_reading_is_done() -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    flood = Flood(lambda: now[0], sleep)
+
+    flood.wait_for_calm()
+    flood.add(2 * 2**20)
+    flood.wait_for_calm()
+    assert now[0] == 0.0  # a large message is no flood
+
+    for _ in range(10):
+        flood.add(2 * 2**20)
+    flood.wait_for_calm()
+    assert 0.1 < now[0] < 0.2
+
+    for _ in range(10_000):
+        flood.add(2 * 2**20)
+    before = now[0]
+    flood.wait_for_calm()
+    assert now[0] - before == pytest.approx(1.0, abs=0.01)  # but not for ever
+    flood.wait_for_calm()
+    assert now[0] - before == pytest.approx(1.0, abs=0.01)
+
+    flood.end()
+    for _ in range(10):
+        flood.add(2 * 2**20)
+    before = now[0]
+    flood.wait_for_calm()
+    assert 0.1 < now[0] - before < 0.2  # the next one counts again
 
 
 def test_bytes_pass_in_both_directions() -> None:
