@@ -173,6 +173,8 @@ class Segmentation:
     @property
     def indexes(self) -> tuple[int, ...]:
         """The index of each of `prompts` in the file."""
+        if not self.skipped:
+            return tuple(range(len(self.prompts)))
         left_out = {each.index for each in self.skipped}
         count = len(self.prompts) + len(left_out)
         return tuple(index for index in range(count) if index not in left_out)
@@ -180,6 +182,8 @@ class Segmentation:
     def in_file_order(self, values: Sequence[T], skipped: T) -> list[T]:
         """A value for each prompt of the file: for those that are skipped, it is `skipped`, and `values` are
         those of the others."""
+        if not self.skipped:
+            return list(values)
         by_index = dict(zip(self.indexes, values, strict=True))
         count = len(self.prompts) + len(self.skipped)
         return [by_index.get(index, skipped) for index in range(count)]

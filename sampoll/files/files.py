@@ -13,10 +13,15 @@ from contextlib import contextmanager
 from functools import reduce
 from io import FileIO
 from operator import or_
+from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from sampoll.core.turns import apart
+
+StrPath: TypeAlias = str | PathLike[str]
+"""A path; as text where thousands are used a second, because Path takes longer to join two parts than the
+system to open the file."""
 
 # Linux only; None elsewhere.
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -117,14 +122,14 @@ NO_FILE_OF_OURS = frozenset(
 """The errors of opening what is not there, or what sampoll did not write."""
 
 
-def opened_regular(path: Path, mode: Literal["r", "r+", "a"] = "r") -> FileIO:
+def opened_regular(path: StrPath, mode: Literal["r", "r+", "a"] = "r") -> FileIO:
     """A regular file, open in `mode`; OSError for a link (ELOOP) or anything else (EINVAL). "a" creates a
     missing file."""
     descriptor, _ = _open_regular(path, _OPEN_FLAGS[mode])
     return FileIO(descriptor, mode)
 
 
-def _open_regular(path: Path, flags: int, *, how: int = _ONLY_AS_IT_IS) -> tuple[int, os.stat_result]:
+def _open_regular(path: StrPath, flags: int, *, how: int = _ONLY_AS_IT_IS) -> tuple[int, os.stat_result]:
     """A descriptor of a regular file, and its status."""
     descriptor = os.open(path, flags | how, 0o666)
     status = os.fstat(descriptor)
@@ -134,7 +139,7 @@ def _open_regular(path: Path, flags: int, *, how: int = _ONLY_AS_IT_IS) -> tuple
     return descriptor, status
 
 
-def read_regular(path: Path, *, at_most: int | None = None, follows_links: bool = False) -> bytes:
+def read_regular(path: StrPath, *, at_most: int | None = None, follows_links: bool = False) -> bytes:
     """The content of a regular file; OSError for a link (ELOOP) unless `follows_links`, for anything else
     (EINVAL), and for more than `at_most` bytes (EFBIG)."""
     descriptor, status = _open_regular(path, os.O_RDONLY, how=_AT_ONCE if follows_links else _ONLY_AS_IT_IS)
@@ -151,7 +156,7 @@ def read_regular(path: Path, *, at_most: int | None = None, follows_links: bool 
         os.close(descriptor)
 
 
-def read_if_regular(path: Path, *, at_most: int | None = None) -> bytes | None:
+def read_if_regular(path: StrPath, *, at_most: int | None = None) -> bytes | None:
     """As `read_regular`, but None if `path` is missing, or is anything that sampoll does not write there: no
     regular file, one that is too large, or one that this user may not read."""
     try:
@@ -173,7 +178,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def create_file(path: Path, content: bytes, *, sync: bool) -> None:
+def create_file(path: StrPath, content: bytes, *, sync: bool) -> None:
     """Creates `path`; syncs its content to disk if `sync`. After a failure an incomplete file may exist."""
     descriptor = os.open(path, _NEW_FILE, 0o666)
     try:
@@ -184,12 +189,12 @@ def create_file(path: Path, content: bytes, *, sync: bool) -> None:
         os.close(descriptor)
 
 
-def create_anew(path: Path, content: bytes, *, sync: bool) -> None:
+def create_anew(path: StrPath, content: bytes, *, sync: bool) -> None:
     """Creates `path`, and replaces a file that a process killed at this point may have left."""
     try:
         create_file(path, content, sync=sync)
     except FileExistsError:
-        path.unlink()
+        os.unlink(path)
         create_file(path, content, sync=sync)
 
 
@@ -226,8 +231,8 @@ def write_all(descriptor: int, content: bytes) -> None:
 def file_in_the_way(directory: Path) -> Path | None:
     """The part of a directory's path that exists and is no directory; None if we see none."""
     for part in (directory, *directory.parents):
-        if os.path.exists(part):  # noqa: PTH110  False where we may not look
-            return None if os.path.isdir(part) else part  # noqa: PTH112
+        if os.path.exists(part):
+            return None if os.path.isdir(part) else part
     return None
 
 
@@ -295,7 +300,7 @@ def opened_directory(directory: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def move_unless_taken(source: Path, target: Path) -> bool:
+def move_unless_taken(source: StrPath, target: StrPath) -> bool:
     """Moves a file in one step; if `target` exists, changes nothing and returns False.
 
     Across filesystems, the source is removed once a complete copy is in place.
@@ -306,14 +311,14 @@ def move_unless_taken(source: Path, target: Path) -> bool:
         case errno.EEXIST:
             return False
         case errno.EXDEV:
-            return _move_a_copy(source, target)
+            return _move_a_copy(Path(source), Path(target))
         case errno.EINVAL | errno.ENOSYS | errno.EOPNOTSUPP:  # not on this filesystem, or not on this system
-            return _link_and_unlink(source, target)
+            return _link_and_unlink(Path(source), Path(target))
         case number:
             raise OSError(number, os.strerror(number), os.fspath(source), None, os.fspath(target))
 
 
-def move_all_unless_taken(moves: Sequence[tuple[Path, Path]]) -> bool:
+def move_all_unless_taken(moves: Sequence[tuple[StrPath, StrPath]]) -> bool:
     """Moves all files to their targets, in order; if a target exists, moves those before it back and returns
     False."""
     for index, (source, target) in enumerate(moves):
@@ -340,7 +345,7 @@ def move_replacing(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def _rename_unless_taken(source: Path, target: Path) -> int:
+def _rename_unless_taken(source: StrPath, target: StrPath) -> int:
     """renameat2(2) with RENAME_NOREPLACE; returns its errno, 0 for success."""
     if _LIBC_RENAMEAT2 is None:
         return errno.ENOSYS

@@ -3,7 +3,8 @@
 import errno
 import os
 import signal
-from pathlib import Path
+
+from sampoll.files.files import StrPath
 
 try:
     import fcntl
@@ -13,7 +14,7 @@ else:
     _SET_LEASE = getattr(fcntl, "F_SETLEASE", None)  # Linux only
 
 
-def is_being_written(path: Path) -> bool | None:
+def is_being_written(path: StrPath) -> bool | None:
     """Whether any process has the file open for writing, or mapped; None where that cannot be known.
 
     A read lease is refused as long as there is a writer (fcntl(2), F_SETLEASE). Linux grants leases on local

@@ -39,6 +39,7 @@ _KEYS: dict[type, frozenset[str]] = {
 _WHOLE_NUMBERS: dict[type, list[str]] = {
     kind: [each.name for each in fields(kind) if each.type is int] for kind in (Prompt, Point, Everything)
 }
+_DEFAULTS = {each.name: each.default for each in fields(Prompt)}
 _STRUCTURE = (b"{", b"[", b",")
 GRID_SIDE = Everything().points_per_side
 POINT_STRUCTURE, PROMPT_STRUCTURE = 4, 16
@@ -308,10 +309,9 @@ def prompts_document(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
 
 
 def _prompt_document(prompt: Prompt) -> dict[str, Any]:
-    values = {each.name: (getattr(prompt, each.name), each.default) for each in fields(prompt)}
-    if prompt.text is None:
-        values["label"] = (prompt.label, DEFAULT_LABEL)
-    return {name: _as_json(value) for name, (value, default) in values.items() if value != default}
+    defaults = _DEFAULTS if prompt.text is not None else {**_DEFAULTS, "label": DEFAULT_LABEL}
+    values = ((name, getattr(prompt, name), default) for name, default in defaults.items())
+    return {name: _as_json(value) for name, value, default in values if value != default}
 
 
 def _as_json(value: Any) -> Any:

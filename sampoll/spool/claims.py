@@ -67,9 +67,13 @@ class Claim:
             self.journal.forget(state.job_id)
         return replace(self, state=state, journal=None)
 
-    def files(self) -> list[Path]:
-        """The files of the pair that are still in the directory."""
-        return [path for name in self.state.files if os.path.lexists(path := self.directory / name)]
+    def files(self) -> list[str]:
+        """The names of the files of the pair that are still in the directory."""
+        return [name for name in self.state.files if os.path.lexists(self.path_of(name))]
+
+    def path_of(self, name: str) -> str:
+        """The path of a file in the directory."""
+        return f"{self.directory}/{name}"
 
     @property
     def is_complete(self) -> bool:
@@ -90,39 +94,38 @@ def take(layout: Layout, node: Node, group: Group) -> Claim:
     names = tuple(sorted(map(base_name, group.signatures), key=lambda name: (is_image(name), name)))
     folder, stem = folder_of(group.stem), publishable(base_name(group.stem))
     claim = Claim(directory, JobState(directory.name, stem, names, folder), journal=node.journal)
-    claim = claim.saved(claim.state, sync=False)
-    home, here = os.fspath(layout.input / folder), os.fspath(directory)
+    node.journal.append([claim.state], sync=False)
+    home = layout.input / folder
     # The image first, and last when files are given back: an image in the input without its prompt could be
     # taken with the default prompt. In every process: the one that renames the first file gets them all.
     for name in reversed(names):
         try:
-            os.rename(f"{home}/{name}", f"{here}/{name}")  # noqa: PTH104  thousands of paths a second
+            os.rename(f"{home}/{name}", claim.path_of(name))
         except FileNotFoundError:
             return replace(claim, is_sound=False)
         except OSError as error:
             return replace(claim, is_sound=False, refusal=error)
     signatures = {base_name(name): signature for name, signature in group.signatures.items()}
     is_sound = all(_is_unchanged(path_to_read(layout, claim, name), signatures[name]) for name in names)
-    return replace(claim, is_sound=is_sound)
+    return claim if is_sound else replace(claim, is_sound=False)
 
 
-def path_to_read(layout: Layout, claim: Claim, name: str) -> Path:
+def path_to_read(layout: Layout, claim: Claim, name: str) -> str:
     """Where the content of a claimed file is."""
-    return real_path(layout, claim.directory / name, claim.state.folder)
+    return real_path(layout, claim.path_of(name), claim.state.folder)
 
 
-def real_path(layout: Layout, path: Path, folder: str | None = None) -> Path:
+def real_path(layout: Layout, path: str, folder: str) -> str:
     """Where the content of a file is: elsewhere only if it is a link, and the layout takes links. It leads to
-    where it led in its `folder` of the input; by default, that is where it is."""
-    if not (layout.takes_links_and_hidden and path.is_symlink()):
+    where it led in its `folder` of the input."""
+    if not (layout.takes_links_and_hidden and os.path.islink(path)):
         return path
-    home = path.parent if folder is None else layout.input / folder
-    return Path(os.path.realpath(home / path.readlink()))
+    return os.path.realpath(layout.input / folder / os.readlink(path))
 
 
-def _is_unchanged(path: Path, seen: Signature) -> bool:
+def _is_unchanged(path: str, seen: Signature) -> bool:
     try:
-        now = signature_of(path.lstat())
+        now = signature_of(os.lstat(path))
     except FileNotFoundError:  # what a link led to has gone
         return False
     # The inode is not compared: some filesystems change it when a file is renamed.
@@ -179,16 +182,17 @@ def load_each(parent: Path, on_error: OnError) -> list[Claim]:
 
 def is_name_taken(layout: Layout, claim: Claim) -> bool:
     """Whether a new file has taken the former path of one of the claim's files in the input."""
-    return any(os.path.lexists(layout.input / claim.state.folder / path.name) for path in claim.files())
+    return any(os.path.lexists(layout.input / claim.state.folder / name) for name in claim.files())
 
 
 def digests(claim: Claim) -> dict[str, str]:
     """The SHA-256 of a claim's files by name, without unreadable ones and those over MAX_DIGESTED_BYTES."""
     found = {}
-    for path in claim.files():
+    for name in claim.files():
+        path = claim.directory / name
         with suppress(OSError):
             if path.lstat().st_size <= MAX_DIGESTED_BYTES:
-                found[path.name] = digest_of(path)
+                found[name] = digest_of(path)
     return found
 
 
@@ -203,7 +207,7 @@ def give_back(layout: Layout, claim: Claim) -> bool:
     taken there by now, in which case that file stays in the claim."""
     folder = layout.input / claim.state.folder
     ensure_below(layout.input, folder)  # never the input itself: it may be away for a while
-    returned = [move_unless_taken(path, folder / path.name) for path in claim.files()]
+    returned = [move_unless_taken(claim.path_of(name), folder / name) for name in claim.files()]
     if not all(returned):
         return False
     discard(claim)

@@ -14,7 +14,7 @@ class JobDirectories:
 
     def __init__(self, work: Path) -> None:
         self._work = work
-        self._spare: list[Path] = []
+        self._spare: list[str] = []
 
     def make(self, job_id: str) -> Path:
         """A new directory, or a spare one."""
@@ -23,15 +23,15 @@ class JobDirectories:
             # Another process may have taken it, or put something there, which the next process finds.
             with suppress(IndexError, FileNotFoundError):
                 spare = self._spare.pop()
-                if not os.listdir(spare):  # noqa: PTH208  no paths are needed
-                    spare.rename(directory)
+                if not os.listdir(spare):
+                    os.rename(spare, directory)
                     return directory
         directory.mkdir()
         return directory
 
     def keep(self, directory: Path) -> None:
         """Keeps an empty directory whose job has ended."""
-        self._spare.append(directory)
+        self._spare.append(os.fspath(directory))
         if len(self._spare) > MAX_SPARE:
             _remove(self._spare.pop())
 
@@ -50,6 +50,6 @@ def holds_a_job(directory: Path) -> bool:
         return False
 
 
-def _remove(directory: Path) -> None:
+def _remove(directory: str) -> None:
     with suppress(OSError):  # the next process finds what was put there
-        directory.rmdir()
+        os.rmdir(directory)

@@ -29,12 +29,12 @@ jobs."""
 def finish(layout: Layout, claim: Claim, ensure_kept: EnsureKept) -> None:
     """Moves the inputs of a committed job to done/, or deletes them. Safe to repeat after any crash."""
     if layout.done is None or layout.deletes_images:
-        for path in claim.files():
-            if layout.done is None or is_image(path.name):
-                path.unlink()
+        for name in claim.files():
+            if layout.done is None or is_image(name):
+                (claim.directory / name).unlink()
     if layout.done is not None:
         keep = _move_replacing if layout.overwrites_done else _keep
-        claim = keep(claim, layout.done, ensure_kept)
+        keep(claim, layout.done, ensure_kept)
     free_names(layout, claim.state)
 
 
@@ -47,7 +47,7 @@ def move_to_failed(layout: Layout, claim: Claim) -> None:
     directory = layout.failed / claim.state.folder
     if not _has_report(directory, claim.state):
         create_anew(claim.directory / REPORT, error_report(claim.state), sync=True)
-    claim = _keep(claim, layout.failed, layout.ensure_kept, is_obvious=False)
+    _keep(claim, layout.failed, layout.ensure_kept, is_obvious=False)
     sync_directory(directory)
     free_names(layout, claim.state)
 
@@ -61,16 +61,15 @@ def _has_report(directory: Path, state: JobState) -> bool:
     return found is not None and found.job_id == state.job_id
 
 
-def _move_replacing(claim: Claim, directory: Path, ensure_kept: EnsureKept) -> Claim:
+def _move_replacing(claim: Claim, directory: Path, ensure_kept: EnsureKept) -> None:
     """Moves the files into `directory` under their own names, and replaces files of these names."""
     directory = directory / claim.state.folder
     ensure_kept(directory)
-    for path in claim.files():
-        move_replacing(path, directory / path.name)
-    return claim
+    for name in claim.files():
+        move_replacing(claim.directory / name, directory / name)
 
 
-def _keep(claim: Claim, directory: Path, ensure_kept: EnsureKept, *, is_obvious: bool = True) -> Claim:
+def _keep(claim: Claim, directory: Path, ensure_kept: EnsureKept, *, is_obvious: bool = True) -> None:
     """Moves the report, if there is one, and the files into `directory`, all under the first version of their
     stem whose names are free there.
 
@@ -81,7 +80,9 @@ def _keep(claim: Claim, directory: Path, ensure_kept: EnsureKept, *, is_obvious:
     ensure_kept(directory)
     names = (versioned(state.name, v) for v in itertools.count(1))
     for kept_as in itertools.chain([state.kept_as] if state.kept_as else [], names):
-        moves = [(path, directory / f"{kept_as}{suffix}") for path, suffix in _kept_files(claim)]
+        moves = [
+            (claim.path_of(name), f"{directory}/{kept_as}{suffix}") for name, suffix in _kept_files(claim)
+        ]
         if kept_as != state.kept_as:
             if any(os.path.lexists(target) for _, target in moves):
                 continue
@@ -90,12 +91,13 @@ def _keep(claim: Claim, directory: Path, ensure_kept: EnsureKept, *, is_obvious:
                 claim = claim.saved(replace(state, kept_as=kept_as), sync=not is_obvious)
         # Another process may have been faster since: then all get the next version.
         if move_all_unless_taken(moves):
-            return replace(claim, state=replace(state, kept_as=kept_as))
+            return
     raise AssertionError("there are infinitely many versions")
 
 
-def _kept_files(claim: Claim) -> list[tuple[Path, str]]:
-    """The report of a claim and its files, as far as they are still in its directory, and their suffixes."""
-    files = [(path, path.name[len(split_name(path.name)[0]) :]) for path in claim.files()]
-    has_report = claim.state.rejected and os.path.lexists(claim.directory / REPORT)
-    return [(claim.directory / REPORT, ERROR_SUFFIX), *files] if has_report else files
+def _kept_files(claim: Claim) -> list[tuple[str, str]]:
+    """The names of the report of a claim and of its files, as far as they are still in its directory, and
+    their suffixes."""
+    files = [(name, name[len(split_name(name)[0]) :]) for name in claim.files()]
+    has_report = claim.state.rejected and os.path.lexists(claim.path_of(REPORT))
+    return [(REPORT, ERROR_SUFFIX), *files] if has_report else files

@@ -13,9 +13,9 @@ from typing import TypeAlias
 
 from sampoll.core.errors import OutputExists
 from sampoll.core.filenames import versioned
-from sampoll.core.names import has_other_owners, printable, result_path
+from sampoll.core.names import folder_of, has_other_owners, printable, result_path
 from sampoll.core.results import ResultSummary
-from sampoll.files.files import create_anew, ensure_below, move_unless_taken, read_if_regular
+from sampoll.files.files import StrPath, create_anew, ensure_below, move_unless_taken, read_if_regular
 from sampoll.spool.claims import Claim
 from sampoll.spool.layout import Layout
 from sampoll.spool.state import JobState
@@ -133,9 +133,8 @@ def _not_reserved(layout: Layout, state: JobState) -> str | None:
 
 def _published(layout: Layout, state: JobState, covered: set[str]) -> str | None:
     """The first file of the chosen stem that is in the output already and is not covered."""
-    output = os.fspath(layout.output)
     uncovered = (state.result(suffix) for suffix in state.suffixes if suffix not in covered)
-    return next((name for name in uncovered if os.path.lexists(f"{output}/{name}")), None)
+    return next((name for name in uncovered if os.path.lexists(f"{layout.output}/{name}")), None)
 
 
 def _is_reserved(layout: Layout, state: JobState, name: str) -> bool:
@@ -144,12 +143,12 @@ def _is_reserved(layout: Layout, state: JobState, name: str) -> bool:
     A reservation is a link that leads nowhere, made exclusively: what it holds is the id of its owner, from
     the first moment, and there is no content that would have to be written and freed.
     """
-    reservation = layout.names / name
+    reservation = f"{layout.names}/{name}"
     if "/" in name:
         # `names` itself is not made: it is missing if a mount has gone, and names below it reserve nothing.
-        ensure_below(layout.names, reservation.parent)
+        ensure_below(layout.names, layout.names / folder_of(name))
     try:
-        reservation.symlink_to(state.job_id)
+        os.symlink(state.job_id, reservation)
     except FileExistsError:
         return _is_held(reservation, state)
     except OSError as error:
@@ -159,7 +158,7 @@ def _is_reserved(layout: Layout, state: JobState, name: str) -> bool:
     return True
 
 
-def _is_reserved_by_a_file(layout: Layout, state: JobState, reservation: Path) -> bool:
+def _is_reserved_by_a_file(layout: Layout, state: JobState, reservation: str) -> bool:
     """The same on filesystems without links: a file that holds the job's id."""
     file = layout.names / f".{state.job_id}"
     create_anew(file, state.job_id.encode("ascii"), sync=False)
@@ -169,10 +168,10 @@ def _is_reserved_by_a_file(layout: Layout, state: JobState, reservation: Path) -
     return _is_held(reservation, state)
 
 
-def _is_held(reservation: Path, state: JobState) -> bool:
+def _is_held(reservation: StrPath, state: JobState) -> bool:
     """Whether this job holds a reservation: a link, or a file as earlier versions of sampoll made them."""
     try:
-        return os.readlink(reservation) == state.job_id  # noqa: PTH115  no path is needed
+        return os.readlink(reservation) == state.job_id
     except FileNotFoundError:
         return False
     except OSError:  # no link
@@ -183,9 +182,10 @@ def free_names(layout: Layout, state: JobState) -> None:
     """Ends the reservation, which may be incomplete: frees only names that this job holds. From now on, the
     published files themselves hold the names."""
     for suffix in state.suffixes:  # earlier versions of sampoll reserved all names
-        reservation = layout.names / state.result(suffix)
+        reservation = f"{layout.names}/{state.result(suffix)}"
         if _is_held(reservation, state):
-            reservation.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(reservation)
 
 
 def free_abandoned_names(layout: Layout, state: JobState) -> None:

@@ -49,9 +49,9 @@ class Staged:
         """The suffixes of the files, except the record, that may replace earlier ones."""
         return [suffix for suffix in self.suffixes[:-1] if suffix in self.replaceable]
 
-    def waiting(self, suffix: str) -> Path:
+    def waiting(self, suffix: str) -> str:
         """Where the file of this suffix waits to be published."""
-        return self.stage / f"{self.state.job_id}{suffix.replace('/', '')}"
+        return f"{self.stage}/{self.state.job_id}{suffix.replace('/', '')}"
 
 
 def stage(node: Node, claim: Claim, contents: Sequence[tuple[str, bytes]], *, sync: bool) -> Staged:
@@ -76,7 +76,7 @@ def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> dict[st
     """
     refused: dict[str, OSError] = {}
 
-    def each(act: Callable[[Layout, Staged], list[Path]]) -> None:
+    def each(act: Callable[[Layout, Staged], list[str]]) -> None:
         changed = []
         for result in (r for r in results if r.state.job_id not in refused):
             try:
@@ -86,7 +86,7 @@ def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> dict[st
                     raise
                 refused[result.state.job_id] = error
                 _withdraw(layout, result)
-        _sync_folders_of(changed, sync=sync)
+        _sync_folders_of(layout, changed, sync=sync)
 
     each(partial(_prepare, usable=set()))
     # What replaces nothing comes first: until then, the earlier result is whole.
@@ -97,7 +97,7 @@ def publish(layout: Layout, results: Sequence[Staged], *, sync: bool) -> dict[st
     return refused
 
 
-def _prepare(layout: Layout, result: Staged, *, usable: set[str]) -> list[Path]:
+def _prepare(layout: Layout, result: Staged, *, usable: set[str]) -> list[str]:
     """Makes the folders of a result, and checks that they can be written; `usable` are those of the results
     before it."""
     for name in {folder_of(result.state.result(suffix)) for suffix in result.suffixes} - usable:
@@ -110,26 +110,26 @@ def _prepare(layout: Layout, result: Staged, *, usable: set[str]) -> list[Path]:
     return []
 
 
-def _publish(layout: Layout, result: Staged, suffixes: Iterable[str]) -> list[Path]:
-    """Moves the staged files of these suffixes into the output; returns their paths there. NameTaken for a
+def _publish(layout: Layout, result: Staged, suffixes: Iterable[str]) -> list[str]:
+    """Moves the staged files of these suffixes into the output; returns their names there. NameTaken for a
     file that is there already and may not be replaced."""
-    paths = []
+    names = []
     for suffix in suffixes:
         name = result.state.result(suffix)
-        source, path = result.waiting(suffix), layout.output / name
+        source, path = result.waiting(suffix), f"{layout.output}/{name}"
         if suffix in result.replaceable:
-            source.rename(path)
+            os.rename(source, path)
         elif not move_unless_taken(source, path):
             raise NameTaken(errno.EEXIST, os.strerror(errno.EEXIST), name)
-        paths.append(path)
-    return paths
+        names.append(name)
+    return names
 
 
 def _withdraw(layout: Layout, result: Staged) -> None:
     """Removes the files of a result; those that are published are first moved back to the stage, as in
     `_retract`."""
     for suffix in result.suffixes:
-        waiting = result.waiting(suffix)
+        waiting = Path(result.waiting(suffix))
         with suppress(OSError):
             if not os.path.lexists(waiting):
                 (layout.output / result.state.result(suffix)).rename(waiting)
@@ -150,27 +150,28 @@ def _has_outdated(result: Staged) -> bool:
     return result.state.replaces or len(result.state.suffixes) > len(result.suffixes)
 
 
-def _retract(layout: Layout, result: Staged) -> list[Path]:
+def _retract(layout: Layout, result: Staged) -> list[str]:
     """Removes outdated files from the output, the record first, then masks that no new ones will replace;
-    returns their paths.
+    returns their names.
 
     They are first moved to this node's stage. A node whose jobs were taken over has no stage any more, so it
     cannot remove what its successor has published.
     """
     masks = [suffix for suffix in result.state.suffixes if suffix not in result.suffixes]
-    trash = result.waiting(".outdated")
-    paths = [layout.output / result.state.result(suffix) for suffix in (result.suffixes[-1], *masks)]
-    for path in paths:
+    trash = Path(result.waiting(".outdated"))
+    names = [result.state.result(suffix) for suffix in (result.suffixes[-1], *masks)]
+    for name in names:
         # An interrupted attempt has removed it; or the stage is gone, and then publishing will fail.
         with suppress(FileNotFoundError):
-            path.rename(trash)
+            (layout.output / name).rename(trash)
     trash.unlink(missing_ok=True)
-    return [path for path in paths if path.parent.is_dir()]
+    return [name for name in names if (layout.output / name).parent.is_dir()]
 
 
-def _sync_folders_of(paths: Iterable[Path], *, sync: bool) -> None:
-    for folder in {path.parent for path in paths} if sync else ():
-        sync_directory(folder)
+def _sync_folders_of(layout: Layout, names: Iterable[str], *, sync: bool) -> None:
+    """Brings the folders of these names in the output to disk."""
+    for folder in set(map(folder_of, names)) if sync else ():
+        sync_directory(layout.output / folder)
 
 
 def is_committed(layout: Layout, claim: Claim) -> bool:

@@ -21,7 +21,7 @@ from sampoll.core.errors import (
 )
 from sampoll.core.failures import Failure
 from sampoll.core.filenames import is_prompt
-from sampoll.core.names import printable
+from sampoll.core.names import folder_of, printable
 from sampoll.core.results import NO_SUMMARY, ResultSummary
 from sampoll.files.files import ensure_below, sync_filesystems
 from sampoll.files.open_files import is_being_written
@@ -146,8 +146,8 @@ class Spool:
                 self._sightings[name] = replace(self._sightings[name], unchanged_since=time.monotonic())
         return bool(writing)
 
-    def _real_path(self, name: str) -> Path:
-        return claims.real_path(self._layout, self._layout.input / name)
+    def _real_path(self, name: str) -> str:
+        return claims.real_path(self._layout, f"{self._layout.input}/{name}", folder_of(name))
 
     def must_wait(self, group: Group) -> bool:
         """Whether this group must wait: it will replace the result that an open job of ours is to publish."""

@@ -94,11 +94,11 @@ def killable(switch: KillSwitch) -> Iterator[None]:
 
     create = files.create_file
 
-    def create_torn(path: Path, content: bytes, *, sync: bool) -> None:
+    def create_torn(path: files.StrPath, content: bytes, *, sync: bool) -> None:
         switch.act()
         create(path, content[: len(content) // 2], sync=sync)
         switch.act()
-        path.write_bytes(content)
+        Path(path).write_bytes(content)
 
     append = files.append_line
 

@@ -18,12 +18,14 @@ BYTES_PER_ROW = 16
 @dataclass(frozen=True, slots=True)
 class Header:
     """Width and height in pixels as stored, the memory that `decode_image` takes for each pixel at most, the
-    finished ones included, and the orientation, 1 to 8, as EXIF defines it."""
+    finished ones included, the orientation, 1 to 8, as EXIF defines it, and of a JPEG the number of channels.
+    """
 
     width: int
     height: int
     bytes_per_pixel: int
     orientation: int = UPRIGHT
+    channels: int = 0
 
     @property
     def pixels(self) -> int:

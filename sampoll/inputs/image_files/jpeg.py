@@ -18,7 +18,7 @@ _LOSSLESS_OR_HIERARCHICAL = frozenset((0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE,
 _METADATA = frozenset((*range(0xE0, 0xF0), 0xFE))
 _COLOUR_SEGMENTS = {0xE0: 16, 0xEE: 14}
 _PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
-_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
+_MARKER = re.compile(rb"\xff+[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)
 """A marker that has a length, or the end. Restart markers have none, and 0xff 0x00 is image data."""
 _EXIF = b"Exif\x00"
 _EXIF_BYTES = len(_EXIF) + 1
@@ -62,7 +62,9 @@ def header_of(content: bytes) -> Header:
             orientation = orientation_of(content[start + 2 + _EXIF_BYTES : end])
         elif marker == START_OF_SCAN:
             break
-    return Header(frame.width, frame.height, frame.bytes_per_pixel, orientation or UPRIGHT)
+    return Header(
+        frame.width, frame.height, frame.bytes_per_pixel, orientation or UPRIGHT, channels=frame.channels
+    )
 
 
 def frame_of(content: bytes) -> Frame:
@@ -124,8 +126,12 @@ def _segments(content: bytes) -> Iterator[tuple[int, int]]:
     position = 2
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(content, position)
-        if found is None or found[1][0] == END:
+        if found is None:
             return
-        position = found.end() + max(2, int.from_bytes(content[found.end() : found.end() + 2]))
-        yield found[1][0], found.end()
+        start = found.end()
+        marker = content[start - 1]
+        if marker == END:
+            return
+        position = start + max(2, int.from_bytes(content[start : start + 2]))
+        yield marker, start
     raise BadStructure(f"has more than {MAX_SEGMENTS} segments: save it again")

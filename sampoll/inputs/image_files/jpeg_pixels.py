@@ -13,7 +13,7 @@ from PIL import Image
 
 from sampoll.core.jobs import RgbImage
 from sampoll.inputs.image_files import jpeg
-from sampoll.inputs.image_files.header import BadStructure
+from sampoll.inputs.image_files.header import BadStructure, Header
 from sampoll.inputs.image_files.rgb import rgb_of
 
 _DAMAGE = re.compile(r"(?i)premature end|bad (?:huffman|arithmetic) code|found marker|(\d+) extraneous bytes")
@@ -23,9 +23,9 @@ SPARE_BYTES = 1024
 _CMYK = 4
 
 
-def decode(content: bytes) -> RgbImage:
+def decode(header: Header, content: bytes) -> RgbImage:
     """The pixels of a JPEG as they are stored; BadStructure if it is damaged."""
-    has_inks = jpeg.frame_of(content).channels == _CMYK
+    has_inks = header.channels == _CMYK
     pixels = _decoded(content, "CMYK" if has_inks else "RGB")
     if pixels is None:
         with Image.open(io.BytesIO(jpeg.without_metadata(content)), formats=("JPEG",)) as image:

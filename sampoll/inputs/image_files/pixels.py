@@ -24,7 +24,7 @@ def stored_pixels(header: Header, content: bytes) -> RgbImage:
     if content.startswith(tiff.SIGNATURES):
         pixels = tiff_pixels.decode(content)
     elif content.startswith(jpeg.SIGNATURE):
-        pixels = jpeg_pixels.decode(content)
+        pixels = jpeg_pixels.decode(header, content)
     elif content.startswith(bmp.SIGNATURE) and bmp.has_masks(content):
         pixels = bmp_pixels.decode(content)
     else:

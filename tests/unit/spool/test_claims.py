@@ -24,8 +24,8 @@ def test_an_image_is_never_in_the_input_without_its_prompt(
         moved.append(Path(path).name)
         rename(path, target)
 
-    def returned(source: Path, target: Path) -> bool:
-        moved.append(source.name)
+    def returned(source: str, target: Path) -> bool:
+        moved.append(Path(source).name)
         return move_unless_taken(source, target)
 
     with spool_in(layout) as spool:
@@ -103,4 +103,4 @@ def test_a_prompt_with_the_name_of_a_state_file_is_a_prompt(layout: Layout) -> N
     (layout.input / "state.json").write_bytes(b"prompt")
     with spool_in(layout) as spool:
         claim = claimed(spool)
-        assert sorted(path.name for path in claim.files()) == ["state.jpg", "state.json"]
+        assert sorted(claim.files()) == ["state.jpg", "state.json"]
