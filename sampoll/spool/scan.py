@@ -1,11 +1,11 @@
 """Finds in a listing of the input which pairs are ready, settling or incomplete (halves). Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 from sampoll.config.settings.spool import SpoolSettings
-from sampoll.core.filenames import is_image, is_marker, is_prompt, split_name
+from sampoll.core.filenames import IMAGE_SUFFIXES, PROMPT_SUFFIXES, split_name
 from sampoll.spool.selection import ALL_PAIRS, Selection
 
 DEFAULT_AFTER_SECONDS = 10.0
@@ -126,13 +126,15 @@ def _default_after_seconds(settings: SpoolSettings) -> float | None:
 def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) -> Scan:
     """Groups the files by stem; an empty file counts as not yet there, unless it is a marker. Two images or
     two prompts of one stem make one ambiguous group, not two pairs."""
-    by_stem: dict[str, list[str]] = {}
+    marker = None if readiness.ready_suffix is None else readiness.ready_suffix.lower()
+    by_stem: dict[str, dict[str, str]] = {}  # the suffix of each name
     prompts_to_come: set[str] = set()
     for name, sighting in sightings.items():
-        names = by_stem.setdefault(stem := split_name(name)[0], [])
-        if sighting.signature.size > 0 or is_marker(name, readiness.ready_suffix):
-            names.append(name)
-        elif is_prompt(name):
+        stem, suffix = split_name(name)
+        names = by_stem.setdefault(stem, {})
+        if sighting.signature.size > 0 or suffix == marker:
+            names[name] = suffix
+        elif suffix in PROMPT_SUFFIXES:
             prompts_to_come.add(stem)
 
     ready: list[tuple[float, str, Group]] = []
@@ -144,8 +146,11 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
             continue
         files = {name: sightings[name] for name in sorted(names)}
         gets_default = readiness.default_after_seconds is not None and stem not in prompts_to_come
-        if _is_whole(names, readiness, needs_prompt=readiness.needs_prompt and not gets_default):
-            wait = _settling_seconds(files, now, readiness)
+        suffixes = names.values()
+        needs_prompt = readiness.needs_prompt and not gets_default
+        if _is_whole(suffixes, marker, needs_prompt=needs_prompt):
+            needed = _seconds_needed(suffixes, readiness)
+            wait = max(sighting.unchanged_since for sighting in files.values()) + needed - now
             if wait > 0:
                 waits.append(wait)
                 continue
@@ -161,20 +166,19 @@ def scan(sightings: Mapping[str, Sighting], now: float, readiness: Readiness) ->
     return Scan(groups, len(waits), half, min(waits, default=None), oldest, tuple(halves))
 
 
-def _is_whole(names: Sequence[str], readiness: Readiness, *, needs_prompt: bool) -> bool:
+def _is_whole(suffixes: Collection[str], marker: str | None, *, needs_prompt: bool) -> bool:
     """Whether there is an image, and a prompt and the marker, if they are needed."""
-    marker = readiness.ready_suffix
-    marked = marker is None or any(is_marker(name, marker) for name in names)
-    prompted = not needs_prompt or any(map(is_prompt, names))
-    return marked and prompted and any(map(is_image, names))
+    marked = marker is None or marker in suffixes
+    prompted = not needs_prompt or not PROMPT_SUFFIXES.isdisjoint(suffixes)
+    return marked and prompted and not IMAGE_SUFFIXES.isdisjoint(suffixes)
 
 
-def _settling_seconds(files: Mapping[str, Sighting], now: float, readiness: Readiness) -> float:
-    """How long until none of the files has changed for long enough."""
+def _seconds_needed(suffixes: Collection[str], readiness: Readiness) -> float:
+    """For how long the files of a whole group may not have changed."""
     needed = 0.0 if readiness.ready_suffix is not None else readiness.settle_seconds
-    if readiness.needs_prompt and not any(map(is_prompt, files)):
+    if readiness.needs_prompt and PROMPT_SUFFIXES.isdisjoint(suffixes):
         needed = max(needed, readiness.default_after_seconds or 0.0)
-    return max(sighting.unchanged_since for sighting in files.values()) + needed - now
+    return needed
 
 
 def _has_timed_out(files: Collection[Sighting], now: float, readiness: Readiness) -> bool:

@@ -484,7 +484,8 @@ def directory_transport(
                     holds_input=options.holds_input,
                 )
             )
-            spool.sweep()  # files begin to settle now, while a model may still be loading
+            if options.spool.settle_seconds > 0:
+                spool.sweep()  # files begin to settle now, while a model may still be loading
         transport = DirectoryTransport(layout, spool, options, emit)
         stack.callback(transport.close)
         yield transport
