@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GROUP_SIZE = 64
+GROUP_SIZE = 128
 GROUP_BYTES = 64 * 2**20
 """A group of submissions that are begun together is closed at so many submissions or image bytes."""
 MIN_PAUSE_SECONDS = 0.05
