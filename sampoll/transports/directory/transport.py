@@ -100,6 +100,7 @@ class DirectoryTransport:
         self._settings = options.spool
         self._emit = emit
         self._changed = Event()
+        self._all_ended = Event()
         self._recovered: list[Claim] = []
         self._find_done: FindDone | None = None
         self._last_scan: Scan | None = None
@@ -127,6 +128,7 @@ class DirectoryTransport:
                     self._emit(WatchChecked(watch.is_up))
                 check_room(self._layout, self._settings.min_free_bytes)
                 self._changed.clear()
+                self._all_ended.clear()
                 open_before = self._spool.open_claims
                 scan, deferrals = self._look()
                 recovered, self._recovered = self._recovered, []
@@ -162,7 +164,7 @@ class DirectoryTransport:
         with translated_os_errors("publish results in", self._layout.output), turn():
             troubles = self._spool.publish(contents)
             self._report(deliveries, paths, troubles, time.perf_counter() - began)
-        self._changed.set()
+        self._note_ended()
 
     def _report(
         self,
@@ -192,7 +194,7 @@ class DirectoryTransport:
 
     def reject(self, submission: Submission, error: JobError) -> None:
         self._fail(submission.name, submission.id, error)
-        self._changed.set()
+        self._note_ended()
 
     def close(self) -> None:
         self._spool.close()
@@ -378,7 +380,7 @@ class DirectoryTransport:
         with translated_os_errors("clear up", claim.directory), self._reporting_held_up():
             self._spool.finish(claim)
             self._emit(JobSkipped(submission.name, submission.id, result, summary))
-        self._changed.set()
+        self._note_ended()
         return True
 
     def _fail(self, name: str, job_id: str, error: JobError) -> None:
@@ -408,12 +410,20 @@ class DirectoryTransport:
             stop.set()
         return stop.is_set()
 
+    def _note_ended(self) -> None:
+        """Some jobs have ended: what waited for them may be ready now."""
+        self._changed.set()
+        if not self._spool.open_claims:
+            self._all_ended.set()
+
     def _wait(self, stop: Event, scan: Scan, deferrals: Sequence[Deferral]) -> None:
-        """Waits until something has changed, a file may have settled, or a retry or the rescan is due."""
+        """Waits until something has changed, a file may have settled, or a retry or the rescan is due. A
+        one-shot run that has ended all its jobs may have ended, and does not pause."""
         moments = [self._settings.rescan_seconds]
         moments += [] if scan.next_ready_in is None else [scan.next_ready_in]
         moments += [deferrals[0].seconds] if deferrals else []
-        stop.wait(MIN_PAUSE_SECONDS)
+        pause = stop if self._settings.continuous else self._all_ended
+        pause.wait(MIN_PAUSE_SECONDS)
         deadline = time.monotonic() + min(moments)
         while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
             if self._changed.wait(min(left, STOP_POLL_SECONDS)):

@@ -2,8 +2,9 @@
 
 import errno
 import os
+import time
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 
@@ -128,6 +129,28 @@ def test_a_failure_that_an_earlier_session_recorded_keeps_its_code(
     assert (failed.error.code, str(failed.error)) == ("bad-image", "a.jpg: is truncated")
 
 
+def test_a_one_shot_run_ends_with_its_last_job_whatever_the_pause_between_scans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sampoll.transports.directory.transport.MIN_PAUSE_SECONDS", 60)
+    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
+    for directory in (layout.input, layout.output):
+        directory.mkdir()
+    for name in ("a.jpg", "a.json"):
+        (layout.input / name).write_bytes(b"content")
+    options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=60, give_up_seconds=0))
+    began = time.monotonic()
+    with directory_transport(layout, options, ignore_events, set()) as transport:
+        groups = transport.submissions(Event())
+        [submission] = next(groups)
+        ending = Timer(0.2, transport.reject, (submission, BadImage("is truncated", file="a.jpg")))
+        ending.start()
+        assert list(groups) == []
+        ending.join()
+
+    assert time.monotonic() - began < 30
+
+
 def test_a_group_is_no_larger_than_the_room_that_the_service_has_when_it_is_begun(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
     for directory in (layout.input, layout.output):
@@ -136,7 +159,7 @@ def test_a_group_is_no_larger_than_the_room_that_the_service_has_when_it_is_begu
     for number in range(count):
         for suffix in (".jpg", ".json"):
             (layout.input / f"{number:02}{suffix}").write_bytes(b"content")
-    room = iter([1, 3, 100, 100])
+    room = iter([1, 3, 2 * GROUP_SIZE, 2 * GROUP_SIZE])
     sizes: list[int] = []
 
     options = DirectoryOptions(SpoolSettings(settle_seconds=0))
