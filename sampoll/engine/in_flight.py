@@ -15,6 +15,7 @@ class InFlight:
         self._count = 0
         self._began: float | None = None
         self._ended: deque[tuple[float, int]] = deque()  # when, and how many
+        self._ended_count = 0  # the sum of these
         self._abandoned = False
         self._changed = Condition()
 
@@ -27,6 +28,7 @@ class InFlight:
         with self._changed:
             self._count -= count
             self._ended.append((time.monotonic(), count))
+            self._ended_count += count
             self._changed.notify_all()
 
     def abandon(self) -> None:
@@ -53,6 +55,5 @@ class InFlight:
         now = time.monotonic()
         since = max(self._began or now, now - SECONDS_AHEAD)
         while self._ended and self._ended[0][0] < since:
-            self._ended.popleft()
-        ended = sum(count for _, count in self._ended)
-        return ended * SECONDS_AHEAD / (now - since) if ended else 0.0
+            self._ended_count -= self._ended.popleft()[1]
+        return self._ended_count * SECONDS_AHEAD / (now - since) if self._ended_count else 0.0

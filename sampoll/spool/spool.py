@@ -1,6 +1,7 @@
 """The spool of one process: the claims that it holds, how it gets them and how it ends them."""
 
 import logging
+import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -77,6 +78,8 @@ class Spool:
         self._path_errors = PathErrors(layout, places, settings)
         self._sightings: dict[str, Sighting] = {}
         self._open: dict[str, Claim] = {}
+        self._begun: set[str] = set()
+        """The ids of the open jobs that are being tried."""
         self._lock = Lock()
 
     @property
@@ -136,6 +139,11 @@ class Spool:
             for claim in claims.load_each(self._layout.deferred, self._path_errors.pass_over_own)
         ]
         return sorted(waiting, key=lambda deferral: deferral.seconds)
+
+    def has_gone(self, group: Group) -> bool:
+        """Whether a group that was found is no longer there. Processes that share an input find the same
+        groups, and most of these are another one's by now; a claim of nothing has to be undone."""
+        return not os.path.lexists(f"{self._layout.input}/{next(iter(group.signatures))}")
 
     def is_being_written(self, group: Group) -> bool:
         """Whether a process still has a file of a ready group open for writing, as far as that can be known.
@@ -209,7 +217,7 @@ class Spool:
     def begin(self, job_ids: Sequence[str]) -> None:
         """Records, durably, that these jobs are about to be tried."""
         with self._lock:
-            begun = sum(claim.state.in_flight > 0 for claim in self._open.values())
+            begun = len(self._begun)
         before = [self._open[job_id] for job_id in job_ids]
         self._save(
             [replace(claim, state=claim.state.begun(begun + n)) for n, claim in enumerate(before, start=1)],
@@ -369,6 +377,10 @@ class Spool:
     def _opened(self, claim: Claim) -> Claim:
         with self._lock:
             self._open[claim.state.job_id] = claim
+            if claim.state.in_flight:
+                self._begun.add(claim.state.job_id)
+            else:
+                self._begun.discard(claim.state.job_id)
         return claim
 
     def _save(self, changed: Sequence[Claim], *, sync: bool) -> None:
@@ -384,6 +396,7 @@ class Spool:
     def _closed(self, claim: Claim) -> None:
         with self._lock:
             self._open.pop(claim.state.job_id, None)
+            self._begun.discard(claim.state.job_id)
         if claim.journal is not None:
             claim.journal.forget(claim.state.job_id)
 

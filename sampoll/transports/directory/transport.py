@@ -317,6 +317,8 @@ class DirectoryTransport:
                 continue  # the scan saw a part of its files
             if self._spool.is_passed_over(group.stem) or self._spool.must_wait(group):
                 continue
+            if self._spool.has_gone(group):
+                continue
             if self._spool.is_being_written(group):
                 log.debug("%s is still open for writing", printable(group.stem))
                 continue

@@ -15,6 +15,7 @@ from sampoll.core.events import JobDeferred, JobDone, JobFailed, ignore_events
 from sampoll.core.results import Artifact, Delivery
 from sampoll.spool import claims, finish
 from sampoll.spool.layout import Layout
+from sampoll.spool.scan import Group, Scan
 from sampoll.spool.spool import Spool
 from sampoll.transports.directory.transport import GROUP_SIZE, DirectoryOptions, directory_transport
 
@@ -127,6 +128,37 @@ def test_a_failure_that_an_earlier_session_recorded_keeps_its_code(
 
     [failed] = [event for event in events if isinstance(event, JobFailed)]
     assert (failed.error.code, str(failed.error)) == ("bad-image", "a.jpg: is truncated")
+
+
+def test_what_another_process_has_taken_since_the_scan_is_not_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
+    for directory in (layout.input, layout.output):
+        directory.mkdir()
+    for stem in ("a", "b"):
+        for suffix in (".jpg", ".json"):
+            (layout.input / f"{stem}{suffix}").write_bytes(b"content")
+    sweep, take = Spool.sweep, Spool.take
+    claimed: list[str] = []
+
+    def swept(spool: Spool) -> Scan:
+        scan = sweep(spool)
+        for path in layout.input.glob("a.*"):
+            path.unlink()
+        return scan
+
+    def taken(spool: Spool, group: Group) -> claims.Claim:
+        claimed.append(group.stem)
+        return take(spool, group)
+
+    monkeypatch.setattr(Spool, "sweep", swept)
+    monkeypatch.setattr(Spool, "take", taken)
+    options = DirectoryOptions(SpoolSettings(settle_seconds=0, give_up_seconds=0))
+    with directory_transport(layout, options, ignore_events, set()) as transport:
+        [submission] = next(iter(transport.submissions(Event())))
+
+    assert (submission.name, claimed) == ("b", ["b"])
 
 
 def test_a_one_shot_run_ends_with_its_last_job_whatever_the_pause_between_scans(
