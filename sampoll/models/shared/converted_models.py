@@ -7,6 +7,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -122,18 +123,21 @@ def kept_models(precision: str, streams: int, checkpoint_sha256: str, cache: Pat
     """All that is needed to run a checkpoint in a precision, so many images at the same time, if all of it is
     kept. ModelUnavailable if there is no encoder in int8, which is not made on the way."""
     int8 = quantized(checkpoint_sha256, cache) if precision == "int8" else None
-    decoder = _from_files(DECODER, checkpoint_sha256, cache, _compiled_decoder)
-    if decoder is None:
-        return None
-    if int8 is not None:
-        encoder = compiled(int8.graphs[ENCODER], precision, streams=streams)
-        return Models(encoder, decoder, int8.sha256)
 
     def compiled_encoder(files: Files) -> CompiledGraph:
         return files.compiled(ENCODER, precision, streams=streams)
 
-    found = _from_files(ENCODERS[precision], checkpoint_sha256, cache, compiled_encoder)
-    return None if found is None else Models(found, decoder)
+    core()  # before there are threads that would each make one
+    with ThreadPoolExecutor(1, "decoder") as thread:  # OpenVINO reads an encoder in one thread
+        decoding = thread.submit(_from_files, DECODER, checkpoint_sha256, cache, _compiled_decoder)
+        if int8 is not None:
+            encoder: CompiledGraph | None = compiled(int8.graphs[ENCODER], precision, streams=streams)
+        else:
+            encoder = _from_files(ENCODERS[precision], checkpoint_sha256, cache, compiled_encoder)
+        decoder = decoding.result()
+    if encoder is None or decoder is None:
+        return None
+    return Models(encoder, decoder, None if int8 is None else int8.sha256)
 
 
 def _compiled_decoder(files: Files) -> DecoderGraphs:
