@@ -231,7 +231,7 @@ def write_all(descriptor: int, content: bytes) -> None:
 def file_in_the_way(directory: Path) -> Path | None:
     """The part of a directory's path that exists and is no directory; None if we see none."""
     for part in (directory, *directory.parents):
-        if os.path.exists(part):
+        if os.path.exists(part):  # False where we may not look
             return None if os.path.isdir(part) else part
     return None
 

@@ -97,7 +97,7 @@ def _unless_homeless(find: Callable[[str], Path]) -> Path | None:
 def _home_of(user: str) -> str | None:
     """The home directory of the named user, or, without a name, of this user; None if there is none."""
     if not HAS_USER_NUMBERS:
-        home = os.path.expanduser(f"~{user}")
+        home = os.path.expanduser(f"~{user}")  # it leaves a name that it does not know
         return None if home.startswith("~") else home
     try:
         if user:
