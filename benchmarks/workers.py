@@ -2,7 +2,7 @@
 workers of a Redis stream, workers of one `sampoll run`, several `sampoll run` on one tree, and shards of
 `sampoll batch`; and what an image costs in each with a model that costs nothing.
 
-python -m benchmarks.workers [--workers 1,2,4] [--jobs 200] [--rounds 3] [--json FILE]
+python -m benchmarks.workers [--workers 1,2,4] [--jobs 200] [--size 640x480] [--rounds 3] [--json FILE]
 
 Each is measured without its start: from the moment when all processes are ready, or each of them, for shards,
 which begin by themselves.
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,12 +29,24 @@ from benchmarks.measuring import in_turns, markdown, write_json
 from benchmarks.pipeline import photograph, write_pairs
 from benchmarks.requests import BRISK_SECONDS, ENCODER_SECONDS
 
-WIDTH, HEIGHT = 640, 480
 MODELS = {"slow": ENCODER_SECONDS, "brisk": BRISK_SECONDS, "free": 0.0}
 """Seconds an image."""
 MORE_JOBS = {"slow": 1, "brisk": 5, "free": 5}
 """So many times more jobs, so that all take long enough to be measured."""
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Work:
+    """So many images of this size for one of MODELS."""
+
+    model: str
+    jobs: int
+    width: int
+    height: int
+
+    def write(self, directory: Path) -> None:
+        write_pairs(directory, ".json", count=self.jobs, width=self.width, height=self.height)
 
 
 @contextmanager
@@ -64,42 +77,47 @@ def ready(log: Path, count: int) -> bool:
     return sum(text.count(": ready") for text in logs) >= count
 
 
-def through_a_stream(root: Path, count: int, model: str, jobs: int) -> float:
+def through_a_stream(root: Path, count: int, work: Work) -> float:
     """Workers of a stream, beside a bundled Valkey that forces every change to the disk."""
-    content = photograph(WIDTH, HEIGHT)
-    prompt = json.dumps({"box": {"x0": 1, "y0": 1, "x1": WIDTH - 2, "y1": HEIGHT - 2}})
+    content = photograph(work.width, work.height)
+    prompt = json.dumps({"box": {"x0": 1, "y0": 1, "x1": work.width - 2, "y1": work.height - 2}})
     config = {"appendonly": "yes", "appendfsync": "always"}
     with ValkeyServer(config=config) as server, redis.Redis(port=server.port) as client:
         client.xgroup_create("sam", "sampoll", "0", mkstream=True)
-        worker = ("serve", "stream", "--redis-port", server.port, "--model", f"benchmarks.requests:{model}")
+        worker = (
+            "serve",
+            "stream",
+            "--redis-port",
+            server.port,
+            "--model",
+            f"benchmarks.requests:{work.model}",
+        )
         with commands(root / "log", *[worker] * count):
             begun = when(lambda: len(client.xinfo_consumers("sam", "sampoll")) == count)
-            for number in range(jobs):
+            for number in range(work.jobs):
                 image = content + b"%d" % number
                 client.xadd("sam", {"id": str(number), "image": image, "prompt": prompt})
-            return when(lambda: client.xlen("sam:results") >= jobs) - begun
+            return when(lambda: client.xlen("sam:results") >= work.jobs) - begun
 
 
-def through_a_folder(
-    root: Path, runs: int, flags: Sequence[object], count: int, model: str, jobs: int
-) -> float:
+def through_a_folder(root: Path, runs: int, flags: Sequence[object], count: int, work: Work) -> float:
     """So many `sampoll run` with these flags on one tree, which are `count` processes with a model."""
-    write_pairs(root / "new", ".json", count=jobs, width=WIDTH, height=HEIGHT)
+    work.write(root / "new")
     (root / "in").mkdir()
-    more = ("--continuous", "--settle", 0, "--model", f"benchmarks.requests:{model}", *flags)
+    more = ("--continuous", "--settle", 0, "--model", f"benchmarks.requests:{work.model}", *flags)
     run = ("run", root / "in", root / "out", *more)
     with commands(root / "log", *[run] * runs):
         begun = when(lambda: ready(root / "log", count))
         for path in sorted((root / "new").iterdir()):
             path.rename(root / "in" / path.name)
-        return when(lambda: records_in(root / "out") == jobs) - begun
+        return when(lambda: records_in(root / "out") == work.jobs) - begun
 
 
-def through_shards(root: Path, count: int, model: str, jobs: int) -> float:
+def through_shards(root: Path, count: int, work: Work) -> float:
     """So many `sampoll batch`, each with its share; the time of the one that takes longest."""
-    write_pairs(root / "in", ".json", count=jobs, width=WIDTH, height=HEIGHT)
+    work.write(root / "in")
     shards = [
-        ("batch", root / "in", "-o", root / "out", "--model", f"benchmarks.requests:{model}", *shard)
+        ("batch", root / "in", "-o", root / "out", "--model", f"benchmarks.requests:{work.model}", *shard)
         for shard in (("--shard", f"{number}/{count}") for number in range(count))
     ]
     begun: dict[int, float] = {}
@@ -112,12 +130,12 @@ def through_shards(root: Path, count: int, model: str, jobs: int) -> float:
                     begun[number] = time.perf_counter()
                 if number not in ended and process.poll() is not None:
                     ended[number] = time.perf_counter()
-    assert records_in(root / "out") == jobs
+    assert records_in(root / "out") == work.jobs
     return max(ended[number] - begun[number] for number in range(count))
 
 
 def records_in(output: Path) -> int:
-    return sum(1 for _ in output.glob("*.json"))
+    return sum(name.endswith(".json") for name in os.listdir(output))  # noqa: PTH208  it looks often
 
 
 def emptied(root: Path, run: Callable[[], float]) -> float:
@@ -131,24 +149,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", default="1,2,4")
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--size", default="640x480", help="WIDTHxHEIGHT in pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     given = parser.parse_args(arguments)
     counts = [int(count) for count in given.workers.split(",")]
+    width, height = map(int, given.size.split("x"))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory(prefix="sampoll-benchmark-") as scratch:
         root = Path(scratch) / "spool"
-        ways = {
-            "serve stream x {}": lambda count, *more: through_a_stream(root, count, *more),
-            "run --workers {}": lambda count, *more: through_a_folder(
-                root, 1, ("--workers", count), count, *more
+        ways: dict[str, Callable[[int, Work], float]] = {
+            "serve stream x {}": partial(through_a_stream, root),
+            "run --workers {}": lambda count, work: through_a_folder(
+                root, 1, ("--workers", count), count, work
             ),
-            "run x {}, one tree": lambda count, *more: through_a_folder(root, count, (), count, *more),
-            "batch --shard x {}": lambda count, *more: through_shards(root, count, *more),
+            "run x {}, one tree": lambda count, work: through_a_folder(root, count, (), count, work),
+            "batch --shard x {}": partial(through_shards, root),
         }
         cases = {
             (model, way, count): partial(
-                emptied, root, partial(run, count, model, given.jobs * MORE_JOBS[model])
+                emptied, root, partial(run, count, Work(model, given.jobs * MORE_JOBS[model], width, height))
             )
             for model in given.models.split(",")
             for way, run in ways.items()
@@ -173,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ]
         )
     header = ["model", "", "images/s, median", "range", "ms an image", "times as fast", "of ideal"]
-    print(f"{WIDTH}x{HEIGHT}, {given.rounds} rounds\n")
+    print(f"{given.size}, {given.rounds} rounds\n")
     print(markdown(header, rows))
     write_json(given.json, {"jobs": given.jobs, "seconds": {n: list(s.seconds) for n, s in samples.items()}})
 
