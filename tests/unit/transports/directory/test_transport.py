@@ -20,6 +20,17 @@ from sampoll.spool.spool import Spool
 from sampoll.transports.directory.transport import GROUP_SIZE, DirectoryOptions, directory_transport
 
 
+def layout_with(tmp_path: Path, *stems: str) -> Layout:
+    """Directories with a pair of each stem, whose content is not valid."""
+    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
+    for directory in (layout.input, layout.output):
+        directory.mkdir()
+    for stem in stems:
+        for suffix in (".jpg", ".json"):
+            (layout.input / f"{stem}{suffix}").write_bytes(b"content")
+    return layout
+
+
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
@@ -32,9 +43,7 @@ from sampoll.transports.directory.transport import GROUP_SIZE, DirectoryOptions,
 def test_an_input_that_cannot_be_listed_is_missing_unless_files_have_run_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[SampollError]
 ) -> None:
-    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
-    layout.input.mkdir()
-    layout.output.mkdir()
+    layout = layout_with(tmp_path)
     options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.1, give_up_seconds=0))
 
     def fail(_: Spool) -> None:
@@ -47,11 +56,7 @@ def test_an_input_that_cannot_be_listed_is_missing_unless_files_have_run_out(
 
 
 def test_a_job_whose_name_another_program_takes_is_done_under_the_next_one(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
-    for directory in (layout.input, layout.output):
-        directory.mkdir()
-    for suffix in (".jpg", ".json"):
-        (layout.input / f"a{suffix}").write_bytes(b"content")
+    layout = layout_with(tmp_path, "a")
     options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.1, max_attempts=2))
     events: list[CoreEvent] = []
 
@@ -75,11 +80,7 @@ def test_a_job_whose_name_another_program_takes_is_done_under_the_next_one(tmp_p
 def test_storage_that_fails_for_one_job_hides_no_result_of_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
-    for directory in (layout.input, layout.output):
-        directory.mkdir()
-    for name in ("a.jpg", "a.json", "b.jpg", "b.json"):
-        (layout.input / name).write_bytes(b"content")
+    layout = layout_with(tmp_path, "a", "b")
     options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.1))
     events: list[CoreEvent] = []
 
@@ -105,11 +106,7 @@ def test_storage_that_fails_for_one_job_hides_no_result_of_the_others(
 def test_a_failure_that_an_earlier_session_recorded_keeps_its_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
-    for directory in (layout.input, layout.output):
-        directory.mkdir()
-    for name in ("a.jpg", "a.json"):
-        (layout.input / name).write_bytes(b"content")
+    layout = layout_with(tmp_path, "a")
     options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=0.1, give_up_seconds=0))
     events: list[CoreEvent] = []
     nodes: set[str] = set()
@@ -133,12 +130,7 @@ def test_a_failure_that_an_earlier_session_recorded_keeps_its_code(
 def test_what_another_process_has_taken_since_the_scan_is_not_claimed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
-    for directory in (layout.input, layout.output):
-        directory.mkdir()
-    for stem in ("a", "b"):
-        for suffix in (".jpg", ".json"):
-            (layout.input / f"{stem}{suffix}").write_bytes(b"content")
+    layout = layout_with(tmp_path, "a", "b")
     sweep, take = Spool.sweep, Spool.take
     claimed: list[str] = []
 
@@ -165,11 +157,7 @@ def test_a_one_shot_run_ends_with_its_last_job_whatever_the_pause_between_scans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sampoll.transports.directory.transport.MIN_PAUSE_SECONDS", 60)
-    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
-    for directory in (layout.input, layout.output):
-        directory.mkdir()
-    for name in ("a.jpg", "a.json"):
-        (layout.input / name).write_bytes(b"content")
+    layout = layout_with(tmp_path, "a")
     options = DirectoryOptions(SpoolSettings(settle_seconds=0, rescan_seconds=60, give_up_seconds=0))
     began = time.monotonic()
     with directory_transport(layout, options, ignore_events, set()) as transport:
@@ -184,13 +172,8 @@ def test_a_one_shot_run_ends_with_its_last_job_whatever_the_pause_between_scans(
 
 
 def test_a_group_is_no_larger_than_the_room_that_the_service_has_when_it_is_begun(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "in", tmp_path / "out", tmp_path / "in" / "done")
-    for directory in (layout.input, layout.output):
-        directory.mkdir()
     count = GROUP_SIZE + 10
-    for number in range(count):
-        for suffix in (".jpg", ".json"):
-            (layout.input / f"{number:02}{suffix}").write_bytes(b"content")
+    layout = layout_with(tmp_path, *(f"{number:03}" for number in range(count)))
     room = iter([1, 3, 2 * GROUP_SIZE, 2 * GROUP_SIZE])
     sizes: list[int] = []
 
