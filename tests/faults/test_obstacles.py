@@ -266,7 +266,7 @@ def test_jobs_that_another_user_left_in_the_spool_hold_up_no_other(with_good_pai
     for path in unusable:
         path.chmod(0o000)
 
-    one_shot = run(folders, "--lease", 0.2)
+    one_shot = run(folders, "--lease", 0.2, "--settle", 0.5)  # so it lasts longer than the lease
     for path in unusable:
         path.chmod(0o700)
 
