@@ -45,6 +45,10 @@ class Work:
     width: int
     height: int
 
+    @property
+    def flags(self) -> tuple[str, str]:
+        return "--model", f"benchmarks.requests:{self.model}"
+
     def write(self, directory: Path) -> None:
         write_pairs(directory, ".json", count=self.jobs, width=self.width, height=self.height)
 
@@ -84,14 +88,7 @@ def through_a_stream(root: Path, count: int, work: Work) -> float:
     config = {"appendonly": "yes", "appendfsync": "always"}
     with ValkeyServer(config=config) as server, redis.Redis(port=server.port) as client:
         client.xgroup_create("sam", "sampoll", "0", mkstream=True)
-        worker = (
-            "serve",
-            "stream",
-            "--redis-port",
-            server.port,
-            "--model",
-            f"benchmarks.requests:{work.model}",
-        )
+        worker = ("serve", "stream", "--redis-port", server.port, *work.flags)
         with commands(root / "log", *[worker] * count):
             begun = when(lambda: len(client.xinfo_consumers("sam", "sampoll")) == count)
             for number in range(work.jobs):
@@ -104,8 +101,7 @@ def through_a_folder(root: Path, runs: int, flags: Sequence[object], count: int,
     """So many `sampoll run` with these flags on one tree, which are `count` processes with a model."""
     work.write(root / "new")
     (root / "in").mkdir()
-    more = ("--continuous", "--settle", 0, "--model", f"benchmarks.requests:{work.model}", *flags)
-    run = ("run", root / "in", root / "out", *more)
+    run = ("run", root / "in", root / "out", "--continuous", "--settle", 0, *work.flags, *flags)
     with commands(root / "log", *[run] * runs):
         begun = when(lambda: ready(root / "log", count))
         for path in sorted((root / "new").iterdir()):
@@ -117,8 +113,8 @@ def through_shards(root: Path, count: int, work: Work) -> float:
     """So many `sampoll batch`, each with its share; the time of the one that takes longest."""
     work.write(root / "in")
     shards = [
-        ("batch", root / "in", "-o", root / "out", "--model", f"benchmarks.requests:{work.model}", *shard)
-        for shard in (("--shard", f"{number}/{count}") for number in range(count))
+        ("batch", root / "in", "-o", root / "out", *work.flags, "--shard", f"{number}/{count}")
+        for number in range(count)
     ]
     begun: dict[int, float] = {}
     ended: dict[int, float] = {}

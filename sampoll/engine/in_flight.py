@@ -15,7 +15,7 @@ class InFlight:
         self._count = 0
         self._began: float | None = None
         self._ended: deque[tuple[float, int]] = deque()  # when, and how many
-        self._ended_count = 0  # the sum of these
+        self._ended_count = 0  # the sum of these numbers, for which each group asks
         self._abandoned = False
         self._changed = Condition()
 

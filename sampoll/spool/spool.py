@@ -79,7 +79,7 @@ class Spool:
         self._sightings: dict[str, Sighting] = {}
         self._open: dict[str, Claim] = {}
         self._begun: set[str] = set()
-        """The ids of the open jobs that are being tried."""
+        """The ids of the open jobs that are being tried: each group asks how many, of thousands."""
         self._lock = Lock()
 
     @property

@@ -67,7 +67,7 @@ def header_of(content: bytes) -> Header:
     )
 
 
-def frame_of(content: bytes) -> Frame:
+def _first_frame(content: bytes) -> Frame:
     """The first frame of a JPEG; an empty one if it has none."""
     frames = (_frame(content, marker, start) for marker, start in _segments(content) if marker in _FRAMES)
     return next(frames, Frame())
@@ -80,7 +80,7 @@ def _frame(content: bytes, marker: int, start: int) -> Frame:
 
 def check_kind(content: bytes) -> None:
     """Refuses pixels of a kind that is not decoded here."""
-    frame = frame_of(content)
+    frame = _first_frame(content)
     if frame.marker in _LOSSLESS_OR_HIERARCHICAL:
         raise BadStructure("is a lossless or hierarchical JPEG, which is not read here: save it as PNG")
     if frame.bits != 8:

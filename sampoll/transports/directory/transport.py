@@ -315,9 +315,8 @@ class DirectoryTransport:
                 return
             if group.stem in given_back:
                 continue  # the scan saw a part of its files
-            if self._spool.is_passed_over(group.stem) or self._spool.must_wait(group):
-                continue
-            if self._spool.has_gone(group):
+            spool = self._spool
+            if spool.is_passed_over(group.stem) or spool.must_wait(group) or spool.has_gone(group):
                 continue
             if self._spool.is_being_written(group):
                 log.debug("%s is still open for writing", printable(group.stem))
